@@ -1,0 +1,92 @@
+"""JSON text to values and back, every digit kept both ways.
+
+Numbers with a fraction or an exponent are read as `Decimal`, so is an integer too long for `int` to
+parse; they are written as they are. Strings keep their characters (lone surrogates, which UTF-8
+can't hold, are escaped).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from decimal import Decimal
+from json.encoder import encode_basestring
+from typing import Any
+
+from humanloop.schemas.casting import is_mapping, is_sequence
+
+__all__ = ["decode", "encode"]
+
+
+def _exact(text: str) -> Decimal:
+    number = Decimal(text)
+    sign, digits, exponent = number.as_tuple()
+    # "1e0" has an exponent part, so it is no integer (OpenAPI 3.0): Decimal("1") would forget that.
+    return number if exponent else Decimal((sign, (*digits, 0), -1))
+
+
+def _refuse_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not a JSON number")
+
+
+def decode(data: str | bytes) -> Any:
+    """The value that JSON text means, in dict, list, str, int, Decimal, bool and None.
+
+    Raises:
+        ValueError: `data` is not JSON, or not text in UTF-8, UTF-16 or UTF-32.
+        RecursionError: it is nested too deeply.
+    """
+    try:
+        return json.loads(data, parse_float=_exact, parse_constant=_refuse_constant)
+    except ValueError as error:
+        # int() refuses numbers of more than 4,300 digits; Decimal reads them exactly.
+        if not str(error).startswith("Exceeds the limit"):
+            raise
+    return json.loads(data, parse_float=_exact, parse_int=Decimal, parse_constant=_refuse_constant)
+
+
+def encode(value: Any) -> str:
+    """A cast value, or an instance, as compact JSON text.
+
+    Raises:
+        TypeError: there are bytes or a file in it.
+    """
+    parts: list[str] = []
+    _write(value, parts.append)
+    text = "".join(parts)
+    return text if text.isascii() else _without_surrogates(text)
+
+
+def _write(value: Any, out: Callable[[str], None]) -> None:
+    if isinstance(value, str):
+        out(encode_basestring(value))
+    elif isinstance(value, Decimal):
+        out(str(value))
+    elif is_sequence(value):
+        separator = "["
+        for item in value:
+            out(separator)
+            _write(item, out)
+            separator = ","
+        out("[]" if separator == "[" else "]")
+    elif is_mapping(value):
+        separator = "{"
+        for key, item in value.items():
+            out(f"{separator}{encode_basestring(key)}:")
+            _write(item, out)
+            separator = ","
+        out("{}" if separator == "{" else "}")
+    elif value == None:  # noqa: E711 - NoneClass equals None, and is not it
+        out("null")
+    elif value == True or value == False:  # noqa: E712 - so does BoolClass
+        out("true" if value else "false")
+    else:
+        raise TypeError(f"{type(value).__name__} can't be written as JSON")
+
+
+def _without_surrogates(text: str) -> str:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return "".join(f"\\u{ord(c):04x}" if "\ud800" <= c <= "\udfff" else c for c in text)
+    return text

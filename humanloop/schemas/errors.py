@@ -1,0 +1,102 @@
+"""What a bad value gets: one `SchemaValidationError` that holds every error, each with its place.
+
+Values are shown shortened, containers by their size only, and never under a key that names a
+secret: an error message may end in a log.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from humanloop.exceptions_base import OpenApiException, render_path
+from humanloop.schemas.casting import is_array, is_object
+
+__all__ = ["ErrorDetail", "SchemaValidationError", "show"]
+
+SHOWN_CHARACTERS = 60
+SHOWN_ERRORS = 50
+_SECRET_KEY = re.compile(r"(^|[_-])(api_?keys?|keys?|secret|password|authorization|token)$", re.I)
+_SECRET_TEXT = re.compile(r"\b(sk|pk|hl|key)[-_][A-Za-z0-9_-]{6,}", re.I)
+
+
+@dataclass(frozen=True)
+class ErrorDetail:
+    """One thing that is wrong with a value.
+
+    path: the keys and indices that lead to it, from the outermost value inwards.
+    keyword: the schema keyword that it breaks, such as `type` or `required`.
+    message: what came and what was wanted, in one line without the place.
+    """
+
+    path: tuple[str | int, ...]
+    keyword: str
+    message: str
+
+    @property
+    def pointer(self) -> str:
+        """The place as an RFC 6901 JSON pointer; empty for the outermost value."""
+        return render_path(self.path)
+
+    def __str__(self) -> str:
+        return f"{self.pointer or '(top level)'}: {self.message}"
+
+
+class SchemaValidationError(OpenApiException, ValueError):
+    """A value that does not fit its schema.
+
+    errors: everything that is wrong, outermost and leftmost first.
+    schema_name: the name of the schema that was asked for.
+    """
+
+    def __init__(self, errors: Sequence[ErrorDetail], schema_name: str = "value") -> None:
+        self.errors = tuple(errors)
+        self.schema_name = schema_name
+        super().__init__(self.errors, schema_name)
+
+    def __str__(self) -> str:
+        count = len(self.errors)
+        lines = [f"{self.schema_name}: {count} error{'s' if count != 1 else ''}"]
+        lines += [f"  {error}" for error in self.errors[:SHOWN_ERRORS]]
+        if count > SHOWN_ERRORS:
+            lines.append(f"  ... and {count - SHOWN_ERRORS} more, in .errors")
+        return "\n".join(lines)
+
+
+def show(value: Any, path: Sequence[str | int] = ()) -> str:
+    """A cast value as a message shows it: typed, short, masked where `path` or text is secret."""
+    if is_object(value):
+        return f"an object with {_count(len(value), 'key')}"
+    if is_array(value):
+        return f"an array of {_count(len(value), 'item')}"
+    match value:
+        case None:
+            return "null (None)"
+        case bool():
+            return f"the boolean {value}"
+        case bytes():
+            return f"{_count(len(value), 'byte')}"
+        case str() | Decimal() if any(isinstance(k, str) and _SECRET_KEY.search(k) for k in path):
+            return "a value that is not shown"
+        case Decimal():
+            return f"the number {_shorten(str(value))}"
+        case str():
+            return f"the string {_shorten(repr(mask(value[: 2 * SHOWN_CHARACTERS])))}"
+        case _:
+            return f"an object of type {type(value).__name__}"
+
+
+def mask(text: str) -> str:
+    """`text` with whatever looks like a key replaced by stars."""
+    return _SECRET_TEXT.sub("***", text)
+
+
+def _shorten(text: str) -> str:
+    return text if len(text) <= SHOWN_CHARACTERS else f"{text[: SHOWN_CHARACTERS - 3]}..."
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"

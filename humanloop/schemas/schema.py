@@ -1,0 +1,568 @@
+"""The schema classes: what a user constructs, reads and writes.
+
+Calling a class validates and converts: the value is cast to plain JSON types (`casting`), matched
+(`nodes`), and built anew here as immutable instances. An instance belongs to every named schema
+that it matched: where that is more than one, to a class made of all of them. Nothing of the input
+is kept but its strings, numbers and files.
+
+Instances are frozendict, tuple, str, Decimal, BoolClass or NoneClass by their JSON type. Parts that
+have no name of their own are instances of the classes here (`DateTimeSchema`, `NumberSchema`,
+`DictSchema`), or plain strings and tuples.
+"""
+
+from __future__ import annotations
+
+import copyreg
+import sys
+from collections.abc import Iterable, Mapping
+from datetime import date, datetime
+from decimal import Decimal
+from itertools import takewhile
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from uuid import UUID
+
+from frozendict import frozendict
+from typing_extensions import Self
+
+from humanloop.exceptions_base import ApiAttributeError, ApiValueError
+from humanloop.schemas.casting import cast, is_array, is_object, kind_of
+from humanloop.schemas.codec import decode, encode
+from humanloop.schemas.errors import ErrorDetail, SchemaValidationError
+from humanloop.schemas.formats import parse_date, parse_datetime
+from humanloop.schemas.nodes import FAIL_FAST, FORMAT_CLASSES, Collector, Match, Mismatch, Node
+from humanloop.schemas.scope import Scope
+from humanloop.schemas.values import BoolClass, NoneClass, unset
+
+_T_co = TypeVar("_T_co", covariant=True)
+
+Numbers = Literal["float", "decimal"]
+
+_DICT: Any = dict
+_FROZENDICT: Any = frozendict
+_EXTENDS_DICT = issubclass(frozendict, dict)
+"""Whether frozendict is the pure-Python subclass of dict, or an extension type of its own."""
+
+
+class SchemaMeta(type):
+    """The type of schema classes: makes calling one validate, and keeps what is compiled of it.
+
+    __openapi__: the schema object. __scope__: what resolves its `$ref`s; None for those of the
+    package that the class stands in. __recipe__: how to make a class again that no module holds.
+    __mixed__: for the class of an instance of several schemas, those schemas' classes.
+    """
+
+    __openapi__: Mapping[str, Any] = MappingProxyType({})
+    __scope__: Scope | None = None
+    __recipe__: tuple[Any, ...] | None = None
+    __mixed__: tuple[type, ...] = ()
+
+    def __init__(cls, name: str, bases: tuple[type, ...], namespace: dict[str, Any]) -> None:
+        super().__init__(name, bases, namespace)
+        cls.__mixes: dict[tuple[type, ...], SchemaMeta] = {}
+        cls.__node: Node | None = None
+        cls.__keys: dict[str, None] | None = None
+
+    if not TYPE_CHECKING:  # a type checker would read this signature in place of __new__'s
+
+        def __call__(cls, value=unset, /, **keys):
+            if keys or value is unset:
+                given = {} if value is unset else value
+                value = {**given, **{k: v for k, v in keys.items() if v is not unset}}
+            return cls.validate(value)
+
+    @property
+    def node(cls) -> Node:
+        """The compiled schema."""
+        if cls.__node is None:
+            if cls.__mixed__:
+                node = Node({}, _scope_of(cls), cls.__name__)
+                node.all_of = [c.node for c in cls.__mixed__ if isinstance(c, SchemaMeta)]
+            else:
+                node = Node(cls.__openapi__, _scope_of(cls), cls.__name__, cls)
+            cls.__node = node
+        return cls.__node
+
+    @property
+    def declared(cls) -> dict[str, None]:
+        """The keys that can be read as attributes."""
+        if cls.__keys is None:
+            keys = cls.node.keys()
+            for part in cls.__mixed__:
+                keys.update(part.declared if isinstance(part, SchemaMeta) else {})
+            cls.__keys = keys
+        return cls.__keys
+
+    def validate(cls, value: Any) -> Any:
+        """The instance that `value` makes.
+
+        Raises:
+            SchemaValidationError: it does not fit; the error holds all that is wrong.
+        """
+        try:
+            plain, refused = cast(value)
+            if not refused:
+                try:
+                    return _build(plain, cls.node.match(plain, None, FAIL_FAST))
+                except Mismatch:
+                    pass
+            report = Collector()
+            report.errors += [ErrorDetail(path, "type", message) for path, message in refused]
+            cls.node.match(plain, None, report)
+        except RecursionError:
+            raise SchemaValidationError([_TOO_DEEP], cls.__name__) from None
+        raise SchemaValidationError(report.errors, cls.__name__)
+
+    def mixed_with(cls, parts: tuple[type, ...]) -> SchemaMeta:
+        """The class of instances of all of `parts`; this class, one of them, keeps it."""
+        found = cls.__mixes.get(parts)
+        if found is None:
+            named = cls if parts[0] in _BASES.values() else parts[0]
+            names = {"__slots__": (), "__mixed__": parts, "__doc__": named.__doc__}
+            found = SchemaMeta(named.__name__, parts, {**names, "__module__": named.__module__})
+            found = cls.__mixes.setdefault(parts, found)
+        return found
+
+    def __getattr__(cls, name: str) -> Any:
+        if not name.startswith("_"):
+            member = enum_members(cls.__openapi__.get("enum", ())).get(name)
+            if member is not None:
+                return cls.validate(member)
+        raise AttributeError(f"type object {cls.__name__!r} has no attribute {name!r}")
+
+
+_TOO_DEEP = ErrorDetail((), "depth", "nested more deeply than can be handled")
+
+
+def enum_members(values: Iterable[Any]) -> dict[str, str]:
+    """The class attributes that stand for the strings of an enum, by the rule of version 0.5.
+
+    `In progress` is `IN_PROGRESS`; what all values begin with, up to an underscore, is left out.
+    """
+    texts = [value for value in values if isinstance(value, str)]
+    words = [text.split("_")[:-1] for text in texts]
+    shared = list(takewhile(lambda column: len({*column}) == 1, zip(*words, strict=False)))
+    start = len("".join(f"{column[0]}_" for column in shared)) if len(texts) > 1 else 0
+    return {"".join(c if c.isalnum() else "_" for c in t[start:].upper()): t for t in texts}
+
+
+def _scope_of(cls: SchemaMeta) -> Scope:
+    if cls.__scope__ is not None:
+        return cls.__scope__
+    package = sys.modules[cls.__module__.rpartition(".")[0] or cls.__module__]
+    return Scope(lambda name: getattr(package, name))
+
+
+# -- the classes ----------------------------------------------------------------------------------
+
+
+class Schema(metaclass=SchemaMeta):
+    """What every schema class derives from."""
+
+    __slots__ = ()
+
+    if TYPE_CHECKING:
+
+        def __new__(cls, value: Any = ..., /, **keys: Any) -> Self: ...
+
+    @classmethod
+    def from_json(cls, data: str | bytes) -> Self:
+        """The instance that JSON text makes.
+
+        Raises:
+            SchemaValidationError: it is not JSON, or does not fit the schema.
+        """
+        try:
+            value = decode(data)
+        except RecursionError:
+            raise SchemaValidationError([_TOO_DEEP], cls.__name__) from None
+        except ValueError as error:
+            detail = ErrorDetail((), "json", f"expected JSON text: {error}")
+            raise SchemaValidationError([detail], cls.__name__) from error
+        return cls.validate(value)  # type: ignore[no-any-return]
+
+    @classmethod
+    def from_openapi_data_oapg(cls, arg: Any, _configuration: object = None) -> Self:
+        """The instance that decoded JSON makes, by the name that it had in version 0.5."""
+        return cls.validate(arg)  # type: ignore[no-any-return]
+
+    def to_json(self) -> str:
+        """This value as compact JSON text, every digit kept.
+
+        Raises:
+            ApiValueError: there are bytes or a file in it.
+        """
+        return to_json(self)
+
+    def to_primitive(self, *, numbers: Numbers = "float") -> Any:
+        """This value in new dict, list, str, int, float (or Decimal), bool and None objects.
+
+        numbers: what numbers with a fraction or an exponent become. As floats they are rounded to
+        17
+            digits; those beyond the range of floats stay Decimal.
+        """
+        return to_primitive(self, numbers=numbers)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise ApiAttributeError(f"a {type(self).__name__} can't be changed: can't set {name!r}")
+
+    def __delattr__(self, name: str) -> None:
+        raise ApiAttributeError(f"a {type(self).__name__} can't be changed: can't delete {name!r}")
+
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, memo: object) -> Self:
+        return self
+
+    def __reduce__(self) -> Any:
+        return _new_instance, (type(self), _plain_of(self))
+
+    def __reduce_ex__(self, protocol: object) -> Any:
+        return self.__reduce__()
+
+
+class AnyTypeSchema(Schema):
+    """A schema without a type of its own: composed, nullable, or free."""
+
+    __slots__ = ()
+
+
+class DictSchema(Schema, frozendict[str, Any]):
+    """An object: an immutable dict whose declared keys can be read as attributes, too."""
+
+    __slots__ = ()
+    __openapi__ = {"type": "object"}
+
+    if TYPE_CHECKING:
+
+        def __new__(cls, mapping: Mapping[str, Any] = ..., /, **keys: Any) -> Self: ...
+
+    else:
+
+        def __getattr__(self, name):
+            cls = type(self)
+            if name in cls.declared:
+                try:
+                    return self[name]
+                except KeyError:
+                    raise ApiAttributeError(f"this {cls.__name__} has no key {name!r}") from None
+            from difflib import get_close_matches
+
+            near = [] if name.startswith("_") else get_close_matches(name, cls.declared, 1)
+            hint = f": did you mean {near[0]!r}?" if near else ""
+            raise ApiAttributeError(f"{cls.__name__} declares no key {name!r}{hint}")
+
+        if _EXTENDS_DICT:
+
+            def __hash__(self):
+                return hash(frozenset(self.items()))
+
+        def __or__(self, other):
+            if not isinstance(other, Mapping):
+                return NotImplemented
+            return frozendict({**self, **other})
+
+        def __ror__(self, other):
+            if not isinstance(other, Mapping):
+                return NotImplemented
+            return frozendict({**other, **self})
+
+        def copy(self):
+            return self
+
+        def set(self, key, value):
+            return type(self).validate({**self, key: value})
+
+        def setdefault(self, key, default=None):
+            return self if key in self else self.set(key, default)
+
+        def delete(self, key):
+            rest = dict(self)
+            del rest[key]
+            return type(self).validate(rest)
+
+    def get_item(self, name: str) -> Any:
+        """The value of a key, or `unset` where it is absent."""
+        return self.get(name, unset)
+
+    get_item_oapg = get_item
+
+
+class ListSchema(Schema, tuple[_T_co, ...]):
+    """An array: a tuple."""
+
+    __slots__ = ()
+    __openapi__ = {"type": "array"}
+
+    if TYPE_CHECKING:
+
+        def __new__(cls, items: Iterable[Any] = ..., /) -> Self: ...
+
+
+class StrSchema(Schema, str):
+    """A string."""
+
+    __slots__ = ()
+    __openapi__ = {"type": "string"}
+
+    if TYPE_CHECKING:
+
+        def __new__(cls, value: str | date | datetime | UUID = ..., /) -> Self: ...
+
+
+class DateTimeSchema(StrSchema):
+    """A string that is an RFC 3339 date-time."""
+
+    __slots__ = ()
+    __openapi__ = {"type": "string", "format": "date-time"}
+
+    @property
+    def as_datetime(self) -> datetime:
+        """The moment as an aware datetime."""
+        return parse_datetime(self)
+
+    as_datetime_oapg = as_datetime
+
+
+class DateSchema(StrSchema):
+    """A string that is an RFC 3339 full-date."""
+
+    __slots__ = ()
+    __openapi__ = {"type": "string", "format": "date"}
+
+    @property
+    def as_date(self) -> date:
+        """The day as a date."""
+        return parse_date(self)
+
+    as_date_oapg = as_date
+
+
+class UUIDSchema(StrSchema):
+    """A string that is a UUID (RFC 4122)."""
+
+    __slots__ = ()
+    __openapi__ = {"type": "string", "format": "uuid"}
+
+    @property
+    def as_uuid(self) -> UUID:
+        """The UUID."""
+        return UUID(self)
+
+    as_uuid_oapg = as_uuid
+
+
+class DecimalSchema(StrSchema):
+    """A string that is a decimal number."""
+
+    __slots__ = ()
+    __openapi__ = {"type": "string", "format": "number"}
+
+    @property
+    def as_decimal(self) -> Decimal:
+        """The number."""
+        return Decimal(self)
+
+    as_decimal_oapg = as_decimal
+
+
+class NumberSchema(Schema, Decimal):
+    """A number: a Decimal with every digit that it came with."""
+
+    __slots__ = ()
+    __openapi__ = {"type": "number"}
+
+    if TYPE_CHECKING:
+
+        def __new__(cls, value: Decimal | float = ..., /) -> Self: ...
+
+    @property
+    def as_int(self) -> int:
+        """The number as an int.
+
+        Raises:
+            ApiValueError: it has a fraction, or more than 10,000 digits.
+        """
+        if self.adjusted() > 10_000 or self != self.to_integral_value():
+            raise ApiValueError(f"{self:.40} is not an integer that fits")
+        return int(self)
+
+    @property
+    def as_float(self) -> float:
+        """The nearest float."""
+        return float(self)
+
+    as_int_oapg = as_int
+    as_float_oapg = as_float
+
+
+class IntSchema(NumberSchema):
+    """An integer: a number without fraction or exponent part."""
+
+    __slots__ = ()
+    __openapi__ = {"type": "integer"}
+
+
+class BoolSchema(Schema, BoolClass):
+    """A boolean."""
+
+    __slots__ = ()
+    __openapi__ = {"type": "boolean"}
+
+    if TYPE_CHECKING:
+
+        def __new__(cls, value: bool | BoolClass, /) -> Self: ...
+
+
+class NoneSchema(Schema, NoneClass):
+    """Null."""
+
+    __slots__ = ()
+    __openapi__ = {"enum": [None]}
+
+    if TYPE_CHECKING:
+
+        def __new__(cls, value: NoneClass | None = ..., /) -> Self: ...
+
+
+FORMAT_CLASSES.update(
+    {
+        "date-time": DateTimeSchema,
+        "date": DateSchema,
+        "uuid": UUIDSchema,
+        "number": DecimalSchema,
+    }
+)
+
+_BASES: dict[str, type] = {
+    "object": DictSchema,
+    "array": tuple,
+    "string": str,
+    "number": NumberSchema,
+    "boolean": BoolClass,
+    "null": NoneClass,
+    "binary": bytes,
+}
+"""The class of an instance that no named schema describes, by JSON type."""
+
+_PLAIN: tuple[type[Any], ...] = (str, Decimal, tuple, bytes, BoolClass, NoneClass)
+
+
+# -- building -------------------------------------------------------------------------------------
+
+
+def _build(plain: Any, match: Match | None) -> Any:
+    """The instance of a cast value, by what it matched."""
+    kind = kind_of(plain)
+    if kind == "object":
+        parts = match.children if match is not None else {}
+        plain = {key: _build(item, parts.get(key)) for key, item in plain.items()}
+    elif kind == "array":
+        parts = match.children if match is not None else {}
+        plain = tuple([_build(item, parts.get(index)) for index, item in enumerate(plain)])
+    elif kind == "binary" and not isinstance(plain, bytes):
+        return plain
+    cls = _class_of(match.classes if match is not None else (), _BASES[kind])
+    return plain if type(plain) is cls else _new_instance(cls, plain)
+
+
+def _class_of(classes: tuple[type, ...], base: type) -> type:
+    """The class that is all of those `classes` that can hold a `base`, and a `base`."""
+    fitting = [c for c in classes if issubclass(c, (base, AnyTypeSchema))]
+    if not fitting:
+        return base
+    concrete = [c for c in fitting if issubclass(c, base)] or [base]
+    ordered = dict.fromkeys((*concrete, *fitting))
+    parts = tuple(p for p in ordered if not any(q is not p and issubclass(q, p) for q in ordered))
+    if len(parts) == 1:
+        return parts[0]
+    owner: Any = fitting[0]
+    return owner.mixed_with(parts)  # type: ignore[no-any-return]
+
+
+def _new_instance(cls: type[Any], plain: Any) -> Any:
+    """An instance of `cls` around a value of its base type, with nothing checked."""
+    if issubclass(cls, BoolClass):
+        return cls.of(plain)
+    if issubclass(cls, NoneClass):
+        return cls.of()
+    if not issubclass(cls, frozendict):
+        base = next(b for b in _PLAIN if issubclass(cls, b))
+        return base.__new__(cls, plain)
+    if not _EXTENDS_DICT:
+        return _FROZENDICT.__new__(cls, plain)
+    # frozendict's own constructor takes three times as long.
+    instance = _DICT.__new__(cls)
+    _DICT.update(instance, plain)
+    return instance
+
+
+def _plain_of(instance: Any) -> Any:
+    """The value that `_new_instance` makes `instance` of again."""
+    if isinstance(instance, frozendict):
+        return _DICT(instance)
+    base = next(b for b in _PLAIN if isinstance(instance, b))
+    return bool(instance) if base is BoolClass else base(instance)
+
+
+# -- writing --------------------------------------------------------------------------------------
+
+
+def to_json(value: Any) -> str:
+    """Any value that a schema class takes, or an instance, as compact JSON text.
+
+    Raises:
+        ApiValueError: JSON has no place for something in it.
+    """
+    plain, refused = cast(value)
+    if refused:
+        path, message = refused[0]
+        raise ApiValueError(message, path)
+    try:
+        return encode(plain)
+    except TypeError as error:
+        raise ApiValueError(str(error)) from None
+
+
+def to_primitive(value: Any, *, numbers: Numbers = "float") -> Any:
+    """Any value that a schema class takes, or an instance, in plain objects: `Schema.to_primitive`.
+
+    Raises:
+        ApiValueError: JSON has no place for something in it.
+    """
+    plain, refused = cast(value)
+    if refused:
+        path, message = refused[0]
+        raise ApiValueError(message, path)
+    return _primitive(plain, numbers)
+
+
+def _primitive(plain: Any, numbers: Numbers) -> Any:
+    if is_object(plain):
+        return {key: _primitive(item, numbers) for key, item in plain.items()}
+    if is_array(plain):
+        return [_primitive(item, numbers) for item in plain]
+    if not isinstance(plain, Decimal):
+        return plain
+    if plain.as_tuple().exponent == 0:
+        return int(plain)
+    if numbers == "decimal":
+        return plain
+    number = float(plain)
+    return plain if number in (float("inf"), float("-inf")) else number
+
+
+# -- pickling -------------------------------------------------------------------------------------
+
+
+def _reduce_class(cls: SchemaMeta) -> Any:
+    if cls.__recipe__ is not None:
+        return cls.__recipe__
+    if cls.__mixed__:
+        owner = next(c for c in cls.__mixed__ if isinstance(c, SchemaMeta))
+        return owner.mixed_with, (cls.__mixed__,)
+    return cls.__qualname__
+
+
+copyreg.pickle(SchemaMeta, _reduce_class)
