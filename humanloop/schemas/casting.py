@@ -11,7 +11,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import date, datetime, timezone
+from datetime import date, datetime, timedelta, timezone
 from decimal import Decimal
 from typing import Any, TypeGuard
 from uuid import UUID
@@ -177,8 +177,14 @@ def _number(value: Decimal | float, refuse: Refuse) -> Any:
 
 
 def _datetime(value: datetime, refuse: Refuse) -> str:
-    # RFC 3339 needs an offset; a datetime without one is taken as UTC, as the API takes it.
-    return (value if value.tzinfo else value.replace(tzinfo=timezone.utc)).isoformat()
+    # RFC 3339 needs an offset, of whole minutes. A datetime without one is taken as UTC, as the API
+    # takes it; one from before time zones had whole minutes is moved there.
+    offset = value.utcoffset()
+    if offset is None:
+        value = value.replace(tzinfo=timezone.utc)
+    elif offset % timedelta(minutes=1):
+        value = value.astimezone(timezone.utc)
+    return value.isoformat()
 
 
 def _file(value: io.FileIO | io.BufferedReader, refuse: Refuse) -> Any:

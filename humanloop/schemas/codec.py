@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from json.encoder import encode_basestring
 from typing import Any
 
@@ -19,7 +19,10 @@ __all__ = ["decode", "encode"]
 
 
 def _exact(text: str) -> Decimal:
-    number = Decimal(text)
+    try:
+        number = Decimal(text)
+    except InvalidOperation:
+        raise ValueError(f"the exponent of {text:.40} is beyond what can be held") from None
     sign, digits, exponent = number.as_tuple()
     # "1e0" has an exponent part, so it is no integer (OpenAPI 3.0): Decimal("1") would forget that.
     return number if exponent else Decimal((sign, (*digits, 0), -1))
@@ -33,11 +36,14 @@ def decode(data: str | bytes) -> Any:
     """The value that JSON text means, in dict, list, str, int, Decimal, bool and None.
 
     Raises:
-        ValueError: `data` is not JSON, or not text in UTF-8, UTF-16 or UTF-32.
-        RecursionError: it is nested too deeply.
+        ValueError: `data` is not JSON, is nested too deeply, or is not in UTF-8, UTF-16 or UTF-32.
     """
+    if isinstance(data, bytes):
+        data = data.decode(json.detect_encoding(data))
     try:
         return json.loads(data, parse_float=_exact, parse_constant=_refuse_constant)
+    except RecursionError:
+        raise ValueError("it is nested more deeply than can be handled") from None
     except ValueError as error:
         # int() refuses numbers of more than 4,300 digits; Decimal reads them exactly.
         if not str(error).startswith("Exceeds the limit"):

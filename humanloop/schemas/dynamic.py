@@ -33,7 +33,7 @@ _BY_TYPE: dict[str, type[Schema]] = {
 
 def base_of(schema: Mapping[str, Any]) -> type[Schema]:
     """What a named schema's class derives from: the class of its type, if it has just one."""
-    several = schema.get("nullable") is True or schema.get("format") == "binary"
+    several = schema.get("nullable") is True or schema.get("format") == "binary" or "$ref" in schema
     return AnyTypeSchema if several else _BY_TYPE.get(schema.get("type", ""), AnyTypeSchema)
 
 

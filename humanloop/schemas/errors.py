@@ -15,7 +15,7 @@ from typing import Any
 from humanloop.exceptions_base import OpenApiException, render_path
 from humanloop.schemas.casting import is_array, is_object
 
-__all__ = ["ErrorDetail", "SchemaValidationError", "show"]
+__all__ = ["ErrorDetail", "SchemaValidationError", "is_secret", "show"]
 
 SHOWN_CHARACTERS = 60
 SHOWN_ERRORS = 50
@@ -42,7 +42,9 @@ class ErrorDetail:
         return render_path(self.path)
 
     def __str__(self) -> str:
-        return f"{self.pointer or '(top level)'}: {self.message}"
+        # A key may hold anything; what is printed stays one line that can be encoded.
+        place = "".join(c if c.isprintable() else repr(c)[1:-1] for c in self.pointer)
+        return f"{place or '(top level)'}: {self.message}"
 
 
 class SchemaValidationError(OpenApiException, ValueError):
@@ -79,7 +81,7 @@ def show(value: Any, path: Sequence[str | int] = ()) -> str:
             return f"the boolean {value}"
         case bytes():
             return f"{_count(len(value), 'byte')}"
-        case str() | Decimal() if any(isinstance(k, str) and _SECRET_KEY.search(k) for k in path):
+        case str() | Decimal() if any(is_secret(key) for key in path):
             return "a value that is not shown"
         case Decimal():
             return f"the number {_shorten(str(value))}"
@@ -87,6 +89,11 @@ def show(value: Any, path: Sequence[str | int] = ()) -> str:
             return f"the string {_shorten(repr(mask(value[: 2 * SHOWN_CHARACTERS])))}"
         case _:
             return f"an object of type {type(value).__name__}"
+
+
+def is_secret(key: object) -> bool:
+    """Whether a key names a secret."""
+    return isinstance(key, str) and _SECRET_KEY.search(key) is not None
 
 
 def mask(text: str) -> str:

@@ -81,7 +81,7 @@ def _is_decimal(text: str) -> bool:
 
 
 def _within(limit: Decimal) -> Callable[[Decimal], bool]:
-    return lambda number: abs(number) <= limit
+    return lambda number: -limit <= number <= limit
 
 
 def _integer_of(bits: int) -> Callable[[Decimal], bool]:

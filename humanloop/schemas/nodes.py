@@ -16,12 +16,20 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, NoReturn
 
-from humanloop.schemas.casting import INVALID, JSON_TYPES, is_integer, is_object, kind_of
+from humanloop.schemas.casting import (
+    INVALID,
+    JSON_TYPES,
+    is_integer,
+    is_mapping,
+    is_object,
+    is_sequence,
+    kind_of,
+)
 from humanloop.schemas.errors import ErrorDetail, show
 from humanloop.schemas.keywords import Check, checks_of
 from humanloop.schemas.scope import COMPONENTS, Scope
 
-__all__ = ["FAIL_FAST", "FORMAT_CLASSES", "Collector", "Match", "Mismatch", "Node"]
+__all__ = ["FORMAT_CLASSES", "Collector", "Match", "Mismatch", "Node", "Report"]
 
 Place = tuple[Any, str | int] | None
 """Where a value is: (place of its container, key or index); None for the outermost value."""
@@ -51,16 +59,28 @@ class Match:
         self.classes += tuple(c for c in other.classes if c not in self.classes)
         for key, child in other.children.items():
             mine = self.children.get(key)
-            if mine is None:
-                self.children[key] = child
-            else:
-                mine.merge(child)
+            if mine is not None:
+                # Both may be kept elsewhere, so neither is changed.
+                both = Match(mine.classes)
+                both.children = dict(mine.children)
+                both.merge(child)
+                child = both
+            self.children[key] = child
 
 
 class Report:
-    """Takes what is wrong; this one stops at the first."""
+    """Takes what is wrong with one value; this one stops at the first.
+
+    attempts: how the branches of composed schemas turned out for each part of the value, so that no
+        pair of schema and value is tried twice.
+    active: the parents that a discriminator has led down from, by part of the value.
+    """
 
     explains = False
+
+    def __init__(self, attempts: dict[tuple[int, int], Match | None] | None = None) -> None:
+        self.attempts = {} if attempts is None else attempts
+        self.active: set[tuple[int, int]] = set()
 
     def add(self, where: Place, keyword: str, message: Callable[[], str]) -> None:
         """Takes one error; its message is made only if somebody will read it."""
@@ -79,7 +99,12 @@ class Collector(Report):
     depth.
     """
 
-    def __init__(self, explains: bool = True) -> None:
+    def __init__(
+        self,
+        explains: bool = True,
+        attempts: dict[tuple[int, int], Match | None] | None = None,
+    ) -> None:
+        super().__init__(attempts)
         self.explains = explains
         self.errors: list[ErrorDetail] = []
         self.suggestions = SUGGESTIONS
@@ -95,9 +120,6 @@ class Collector(Report):
 
         self.suggestions -= 1
         return next(iter(get_close_matches(word, known, 1)), None)
-
-
-FAIL_FAST = Report()
 
 
 def _path(where: Place) -> tuple[str | int, ...]:
@@ -122,12 +144,18 @@ class Node:
         self.scope = scope
         self.place = place
         self.schema = schema
-        self.ref: str | None = _text(schema.get("$ref"))
+        self.ref: str | None = schema.get("$ref")
+        self.converters: dict[tuple[type, ...], Callable[[Any], Any]] = {}
         self._target: Node | None = None
         if self.ref is None:
             self._compile(schema)
+        elif not isinstance(self.ref, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+            self._refuse(f"$ref has to be a string, got {self.ref!r:.40}")
 
     def _compile(self, schema: Mapping[str, Any]) -> None:
+        for keyword, (holds, phrase) in _WELL_FORMED.items():
+            if keyword in schema and not holds(schema[keyword]):
+                self._refuse(f"{keyword} has to be {phrase}, got {schema[keyword]!r:.40}")
         self.type: str | None = schema.get("type")
         if self.type is not None and (
             self.type not in JSON_TYPES or ":" in self.type or self.type == "null"
@@ -161,6 +189,10 @@ class Node:
         self.negated = None if negated is None else self.child(negated, "not")
         self.discriminator: Mapping[str, Any] | None = schema.get("discriminator")
         self.by_kind = bool(self.properties or self.required or self.closed or self.additional)
+        self.members = _strings(schema.get("enum"))
+        bounded = self.any_checks or self.checks or self.by_kind or self.items
+        self.is_bare = not (self.type or bounded or self.negated)
+        self.is_free = self.is_bare and not (self.all_of or self.any_of or self.one_of)
 
     def _refuse(self, problem: str) -> NoReturn:
         raise ValueError(f"schema at {self.place or '#'}: {problem}")
@@ -197,6 +229,11 @@ class Node:
         return self._target
 
     @property
+    def resolved(self) -> Node:
+        """The first node on the way of `$ref`s that is none."""
+        return self if self.ref is None else self.target.resolved
+
+    @property
     def name(self) -> str:
         """The schema's name, or its type, as messages word it."""
         if self.ref is not None:
@@ -207,12 +244,15 @@ class Node:
 
     # -- matching ---------------------------------------------------------------------------------
 
-    def attempt(self, value: Any, where: Place = None) -> Match | None:
-        """The match, or None."""
-        try:
-            return self.match(value, where, FAIL_FAST)
-        except Mismatch:
-            return None
+    def attempt(self, value: Any, where: Place, report: Report) -> Match | None:
+        """The match, or None; `report` remembers it."""
+        key = (id(self), id(value))
+        if key not in report.attempts:
+            try:
+                report.attempts[key] = self.match(value, where, Report(report.attempts))
+            except Mismatch:
+                report.attempts[key] = None
+        return report.attempts[key]
 
     def match(self, value: Any, where: Place, report: Report) -> Match:
         """What `value`, a cast value at `where`, is by this schema.
@@ -295,14 +335,16 @@ class Node:
     def _match_composed(self, value: Any, where: Place, report: Report, match: Match) -> None:
         for node in self.all_of:
             match.merge(node.match(value, where, report))
-        if self.discriminator is not None and (self.one_of or self.any_of):
+        told = self.one_of or self.any_of if self.discriminator is not None else []
+        if self.any_of and told is not self.any_of:
+            self._match_branches("anyOf", self.any_of, value, where, report, match)
+        if self.one_of and told is not self.one_of:
+            self._match_branches("oneOf", self.one_of, value, where, report, match)
+        if told:
             self._discriminate(value, where, report, match)
-        else:
-            if self.any_of:
-                self._match_branches("anyOf", self.any_of, value, where, report, match)
-            if self.one_of:
-                self._match_branches("oneOf", self.one_of, value, where, report, match)
-        if self.negated is not None and self.negated.attempt(value, where) is not None:
+        elif self.discriminator is not None and is_object(value):
+            self._descend(value, where, report, match)
+        if self.negated is not None and self.negated.attempt(value, where, report) is not None:
             wanted = f"anything but {self.negated.name}"
             report.expected(where, "not", wanted, value)
 
@@ -315,7 +357,7 @@ class Node:
         report: Report,
         match: Match,
     ) -> None:
-        found = [(node, m) for node in branches if (m := node.attempt(value, where)) is not None]
+        found = [(node, m) for node in branches if (m := node.attempt(value, where, report))]
         if not found:
             self._explain(keyword, branches, value, where, report)
         elif keyword == "oneOf" and len(found) > 1:
@@ -335,7 +377,7 @@ class Node:
             return
         ranked: list[tuple[int, Node]] = []
         for node in branches:
-            trial = Collector(explains=False)
+            trial = Collector(False, report.attempts)
             node.match(value, where, trial)
             if not (len(trial.errors) == 1 and trial.errors[0].path == _path(where)):
                 weight = sum(5 if error.keyword == "enum" else 1 for error in trial.errors)
@@ -345,7 +387,7 @@ class Node:
             report.expected(where, keyword, wanted, value)
             return
         nearest = min(ranked, key=lambda pair: pair[0])[1]
-        inner = Collector()
+        inner = Collector(True, report.attempts)
         nearest.match(value, where, inner)
         suffix = f" ({nearest.name} is the nearest of {keyword})" if len(branches) > 1 else ""
         for error in inner.errors:
@@ -357,9 +399,7 @@ class Node:
     @property
     def wanted(self) -> str:
         """What this schema wants, in a few words."""
-        node = self
-        while node.ref is not None:
-            node = node.target
+        node = self.resolved
         if node.any_checks and node.any_checks[0].keyword == "enum":
             return node.any_checks[0].phrase
         phrase = JSON_TYPES[node.type].phrase if node.type else "a value"
@@ -384,6 +424,28 @@ class Node:
         else:
             match.merge(node.match(value, where, report))
 
+    def _descend(self, value: Any, where: Place, report: Report, match: Match) -> None:
+        """Follows the discriminator of a parent schema to the child that extends it by allOf.
+
+        OpenAPI 3.0.3, section Composition and Inheritance: the child is used in conjunction.
+        """
+        assert self.discriminator is not None
+        key: str = self.discriminator["propertyName"]
+        tag = value.get(key)
+        place = (id(self), id(value))
+        if not isinstance(tag, str) or place in report.active:
+            return
+        ref: str = self.discriminator.get("mapping", {}).get(tag, tag)
+        try:
+            child = self.scope.resolve(ref if ref.startswith("#") else COMPONENTS + ref)
+        except ValueError:
+            report.expected((where, key), "discriminator", "the name of a schema", tag)
+            return
+        if child is not self:
+            report.active.add(place)
+            match.merge(child.match(value, where, report))
+            report.active.discard(place)
+
     @property
     def choices(self) -> dict[str, Node]:
         """The branches by the discriminator's value: its mapping, and the schemas' own names."""
@@ -401,7 +463,8 @@ class Node:
         if self.ref is not None:
             return [self.target]
         maybe = (self.additional, self.items, self.negated)
-        chosen = list(self.choices.values()) if self.discriminator is not None else []
+        told = self.discriminator is not None and (self.one_of or self.any_of)
+        chosen = list(self.choices.values()) if told else []
         return [
             *self.properties.values(),
             *(node for node in maybe if node is not None),
@@ -418,5 +481,42 @@ class Node:
         return keys
 
 
-def _text(value: Any) -> str | None:
-    return value if isinstance(value, str) else None
+_Test = tuple[Callable[[Any], bool], str]
+_TEXT: _Test = (lambda value: isinstance(value, str), "a string")
+_FLAG: _Test = (lambda value: isinstance(value, bool), "true or false")
+_OBJECT: _Test = (is_mapping, "an object")
+_BRANCHES: _Test = (
+    lambda value: is_sequence(value) and len(value) > 0 and all(map(is_mapping, value)),
+    "a list of schema objects",
+)
+_WELL_FORMED: dict[str, _Test] = {
+    "type": _TEXT,
+    "format": _TEXT,
+    "pattern": _TEXT,
+    "nullable": _FLAG,
+    "uniqueItems": _FLAG,
+    "exclusiveMinimum": _FLAG,
+    "exclusiveMaximum": _FLAG,
+    "enum": (lambda value: is_sequence(value) and len(value) > 0, "a list of values"),
+    "required": (lambda value: _strings(value) is not None, "a list of keys"),
+    "properties": _OBJECT,
+    "items": _OBJECT,
+    "not": _OBJECT,
+    "additionalProperties": (
+        lambda value: isinstance(value, bool) or is_mapping(value),
+        "true, false or a schema object",
+    ),
+    "allOf": _BRANCHES,
+    "anyOf": _BRANCHES,
+    "oneOf": _BRANCHES,
+    "discriminator": (
+        lambda value: is_mapping(value) and isinstance(value.get("propertyName"), str),
+        "an object with a propertyName",
+    ),
+}
+"""What the value of a keyword has to be; those that bound values are looked at by `keywords`."""
+
+
+def _strings(values: Any) -> list[str] | tuple[str, ...] | None:
+    """The values of an enum, if all are strings."""
+    return values if is_sequence(values) and all(isinstance(v, str) for v in values) else None

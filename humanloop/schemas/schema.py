@@ -14,7 +14,8 @@ from __future__ import annotations
 
 import copyreg
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from datetime import date, datetime
 from decimal import Decimal
 from itertools import takewhile
@@ -26,22 +27,19 @@ from frozendict import frozendict
 from typing_extensions import Self
 
 from humanloop.exceptions_base import ApiAttributeError, ApiValueError
-from humanloop.schemas.casting import cast, is_array, is_object, kind_of
+from humanloop.schemas.building import BASES, EXTENDS_DICT, build, new_instance, plain_of
+from humanloop.schemas.casting import cast, is_array, is_object
 from humanloop.schemas.codec import decode, encode
-from humanloop.schemas.errors import ErrorDetail, SchemaValidationError
+from humanloop.schemas.compiler import Miss, converter
+from humanloop.schemas.errors import ErrorDetail, SchemaValidationError, is_secret
 from humanloop.schemas.formats import parse_date, parse_datetime
-from humanloop.schemas.nodes import FAIL_FAST, FORMAT_CLASSES, Collector, Match, Mismatch, Node
+from humanloop.schemas.nodes import FORMAT_CLASSES, Collector, Mismatch, Node, Report
 from humanloop.schemas.scope import Scope
 from humanloop.schemas.values import BoolClass, NoneClass, unset
 
 _T_co = TypeVar("_T_co", covariant=True)
 
 Numbers = Literal["float", "decimal"]
-
-_DICT: Any = dict
-_FROZENDICT: Any = frozendict
-_EXTENDS_DICT = issubclass(frozendict, dict)
-"""Whether frozendict is the pure-Python subclass of dict, or an extension type of its own."""
 
 
 class SchemaMeta(type):
@@ -57,11 +55,19 @@ class SchemaMeta(type):
     __recipe__: tuple[Any, ...] | None = None
     __mixed__: tuple[type, ...] = ()
 
+    def __new__(mcs, name: str, bases: tuple[type, ...], namespace: dict[str, Any]) -> SchemaMeta:
+        # Without slots an instance would have a __dict__, which anyone could write to.
+        namespace.setdefault("__slots__", ())
+        return super().__new__(mcs, name, bases, namespace)
+
     def __init__(cls, name: str, bases: tuple[type, ...], namespace: dict[str, Any]) -> None:
         super().__init__(name, bases, namespace)
         cls.__mixes: dict[tuple[type, ...], SchemaMeta] = {}
         cls.__node: Node | None = None
+        cls.__convert: Callable[[Any], Any] | None = None
         cls.__keys: dict[str, None] | None = None
+        for member, text in enum_members(cls.__openapi__.get("enum", ())).items():
+            setattr(cls, member, _Member(text))
 
     if not TYPE_CHECKING:  # a type checker would read this signature in place of __new__'s
 
@@ -99,13 +105,21 @@ class SchemaMeta(type):
         Raises:
             SchemaValidationError: it does not fit; the error holds all that is wrong.
         """
+        convert = cls.__convert
+        if convert is None:
+            convert = cls.__convert = converter(cls.node)
+        try:
+            return convert(value)
+        except (Miss, RecursionError):
+            return cls.validate_exactly(value)
+
+    def validate_exactly(cls, value: Any) -> Any:
+        """As `validate`, without the fast path."""
         try:
             plain, refused = cast(value)
             if not refused:
-                try:
-                    return _build(plain, cls.node.match(plain, None, FAIL_FAST))
-                except Mismatch:
-                    pass
+                with suppress(Mismatch):
+                    return build(plain, cls.node.match(plain, None, Report()))
             report = Collector()
             report.errors += [ErrorDetail(path, "type", message) for path, message in refused]
             cls.node.match(plain, None, report)
@@ -117,18 +131,21 @@ class SchemaMeta(type):
         """The class of instances of all of `parts`; this class, one of them, keeps it."""
         found = cls.__mixes.get(parts)
         if found is None:
-            named = cls if parts[0] in _BASES.values() else parts[0]
+            named = cls if parts[0] in BASES.values() else parts[0]
             names = {"__slots__": (), "__mixed__": parts, "__doc__": named.__doc__}
             found = SchemaMeta(named.__name__, parts, {**names, "__module__": named.__module__})
             found = cls.__mixes.setdefault(parts, found)
         return found
 
-    def __getattr__(cls, name: str) -> Any:
-        if not name.startswith("_"):
-            member = enum_members(cls.__openapi__.get("enum", ())).get(name)
-            if member is not None:
-                return cls.validate(member)
-        raise AttributeError(f"type object {cls.__name__!r} has no attribute {name!r}")
+
+class _Member:
+    """The class attribute for a value of an enum: an instance of the class it is read from."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def __get__(self, instance: object, owner: SchemaMeta) -> Any:
+        return owner.validate(self._text)
 
 
 _TOO_DEEP = ErrorDetail((), "depth", "nested more deeply than can be handled")
@@ -174,8 +191,6 @@ class Schema(metaclass=SchemaMeta):
         """
         try:
             value = decode(data)
-        except RecursionError:
-            raise SchemaValidationError([_TOO_DEEP], cls.__name__) from None
         except ValueError as error:
             detail = ErrorDetail((), "json", f"expected JSON text: {error}")
             raise SchemaValidationError([detail], cls.__name__) from error
@@ -216,7 +231,7 @@ class Schema(metaclass=SchemaMeta):
         return self
 
     def __reduce__(self) -> Any:
-        return _new_instance, (type(self), _plain_of(self))
+        return new_instance, (type(self), plain_of(self))
 
     def __reduce_ex__(self, protocol: object) -> Any:
         return self.__reduce__()
@@ -253,7 +268,19 @@ class DictSchema(Schema, frozendict[str, Any]):
             hint = f": did you mean {near[0]!r}?" if near else ""
             raise ApiAttributeError(f"{cls.__name__} declares no key {name!r}{hint}")
 
-        if _EXTENDS_DICT:
+        def __repr__(self):
+            secret = "x-secret" in type(self).node.schema
+            shown = ", ".join(
+                f"{key!r}: {'***' if secret or is_secret(key) else repr(value)}"
+                for key, value in self.items()
+            )
+            return (
+                f"{type(self).__name__}({{{shown}}})"
+                if type(self) is not DictSchema
+                else f"{{{shown}}}"
+            )
+
+        if EXTENDS_DICT:
 
             def __hash__(self):
                 return hash(frozenset(self.items()))
@@ -297,7 +324,7 @@ class ListSchema(Schema, tuple[_T_co, ...]):
 
     if TYPE_CHECKING:
 
-        def __new__(cls, items: Iterable[Any] = ..., /) -> Self: ...
+        def __new__(cls, items: Iterable[Any], /) -> Self: ...
 
 
 class StrSchema(Schema, str):
@@ -308,7 +335,7 @@ class StrSchema(Schema, str):
 
     if TYPE_CHECKING:
 
-        def __new__(cls, value: str | date | datetime | UUID = ..., /) -> Self: ...
+        def __new__(cls, value: str | date | datetime | UUID, /) -> Self: ...
 
 
 class DateTimeSchema(StrSchema):
@@ -375,7 +402,7 @@ class NumberSchema(Schema, Decimal):
 
     if TYPE_CHECKING:
 
-        def __new__(cls, value: Decimal | float = ..., /) -> Self: ...
+        def __new__(cls, value: Decimal | float, /) -> Self: ...
 
     @property
     def as_int(self) -> int:
@@ -423,7 +450,7 @@ class NoneSchema(Schema, NoneClass):
 
     if TYPE_CHECKING:
 
-        def __new__(cls, value: NoneClass | None = ..., /) -> Self: ...
+        def __new__(cls, value: NoneClass | None, /) -> Self: ...
 
 
 FORMAT_CLASSES.update(
@@ -435,75 +462,7 @@ FORMAT_CLASSES.update(
     }
 )
 
-_BASES: dict[str, type] = {
-    "object": DictSchema,
-    "array": tuple,
-    "string": str,
-    "number": NumberSchema,
-    "boolean": BoolClass,
-    "null": NoneClass,
-    "binary": bytes,
-}
-"""The class of an instance that no named schema describes, by JSON type."""
-
-_PLAIN: tuple[type[Any], ...] = (str, Decimal, tuple, bytes, BoolClass, NoneClass)
-
-
-# -- building -------------------------------------------------------------------------------------
-
-
-def _build(plain: Any, match: Match | None) -> Any:
-    """The instance of a cast value, by what it matched."""
-    kind = kind_of(plain)
-    if kind == "object":
-        parts = match.children if match is not None else {}
-        plain = {key: _build(item, parts.get(key)) for key, item in plain.items()}
-    elif kind == "array":
-        parts = match.children if match is not None else {}
-        plain = tuple([_build(item, parts.get(index)) for index, item in enumerate(plain)])
-    elif kind == "binary" and not isinstance(plain, bytes):
-        return plain
-    cls = _class_of(match.classes if match is not None else (), _BASES[kind])
-    return plain if type(plain) is cls else _new_instance(cls, plain)
-
-
-def _class_of(classes: tuple[type, ...], base: type) -> type:
-    """The class that is all of those `classes` that can hold a `base`, and a `base`."""
-    fitting = [c for c in classes if issubclass(c, (base, AnyTypeSchema))]
-    if not fitting:
-        return base
-    concrete = [c for c in fitting if issubclass(c, base)] or [base]
-    ordered = dict.fromkeys((*concrete, *fitting))
-    parts = tuple(p for p in ordered if not any(q is not p and issubclass(q, p) for q in ordered))
-    if len(parts) == 1:
-        return parts[0]
-    owner: Any = fitting[0]
-    return owner.mixed_with(parts)  # type: ignore[no-any-return]
-
-
-def _new_instance(cls: type[Any], plain: Any) -> Any:
-    """An instance of `cls` around a value of its base type, with nothing checked."""
-    if issubclass(cls, BoolClass):
-        return cls.of(plain)
-    if issubclass(cls, NoneClass):
-        return cls.of()
-    if not issubclass(cls, frozendict):
-        base = next(b for b in _PLAIN if issubclass(cls, b))
-        return base.__new__(cls, plain)
-    if not _EXTENDS_DICT:
-        return _FROZENDICT.__new__(cls, plain)
-    # frozendict's own constructor takes three times as long.
-    instance = _DICT.__new__(cls)
-    _DICT.update(instance, plain)
-    return instance
-
-
-def _plain_of(instance: Any) -> Any:
-    """The value that `_new_instance` makes `instance` of again."""
-    if isinstance(instance, frozendict):
-        return _DICT(instance)
-    base = next(b for b in _PLAIN if isinstance(instance, b))
-    return bool(instance) if base is BoolClass else base(instance)
+BASES.update(object=DictSchema, number=NumberSchema, any=AnyTypeSchema)
 
 
 # -- writing --------------------------------------------------------------------------------------
@@ -515,14 +474,12 @@ def to_json(value: Any) -> str:
     Raises:
         ApiValueError: JSON has no place for something in it.
     """
-    plain, refused = cast(value)
-    if refused:
-        path, message = refused[0]
-        raise ApiValueError(message, path)
     try:
-        return encode(plain)
+        return encode(_plain(value))
     except TypeError as error:
         raise ApiValueError(str(error)) from None
+    except RecursionError:
+        raise ApiValueError(_TOO_DEEP.message) from None
 
 
 def to_primitive(value: Any, *, numbers: Numbers = "float") -> Any:
@@ -531,11 +488,18 @@ def to_primitive(value: Any, *, numbers: Numbers = "float") -> Any:
     Raises:
         ApiValueError: JSON has no place for something in it.
     """
+    try:
+        return _primitive(_plain(value), numbers)
+    except RecursionError:
+        raise ApiValueError(_TOO_DEEP.message) from None
+
+
+def _plain(value: Any) -> Any:
     plain, refused = cast(value)
     if refused:
         path, message = refused[0]
         raise ApiValueError(message, path)
-    return _primitive(plain, numbers)
+    return plain
 
 
 def _primitive(plain: Any, numbers: Numbers) -> Any:

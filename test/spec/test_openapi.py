@@ -31,7 +31,7 @@ SCHEMA_PREFIX = "#/components/schemas/"
 METHODS = ("get", "post", "patch", "delete")
 COMPOSITIONS = {"allOf": "all", "anyOf": "any", "oneOf": "one"}
 # Keywords that no line of the notation shows: they are tested on their own.
-PROSE = {"description", "example"}
+PROSE = {"description", "example", "x-secret"}  # x-secret: how values are shown, not what they are
 # Keywords that have lines of their own, and that only a named schema may have.
 OWN_LINES = {"properties", "required", "discriminator"}
 

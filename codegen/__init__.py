@@ -1,0 +1,9 @@
+"""The generator: openapi.yaml -> an intermediate representation -> Jinja2 templates -> formatted
+files.
+
+`spec` reads the document, `names` and `hints` say how its things are called and typed in Python,
+`ir` puts what the templates need into frozen dataclasses, `render` makes the text of every
+generated file and `write` brings the working tree in line with it, or says how it differs. What
+stays true: the same document gives the same bytes, and the generator imports nothing of the package
+that it writes.
+"""

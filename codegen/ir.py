@@ -1,0 +1,370 @@
+"""The intermediate representation: all that the templates need, decided, as frozen dataclasses.
+
+`build` makes it from a `Spec`. What stays true: a template chooses no name, no type and no order;
+it only lays out what stands here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from codegen import hints, names
+from codegen.spec import Node, SchemaNode, Spec, SpecError, ref_name, without_prose
+from humanloop.schemas import base_of, enum_members
+
+__all__ = ["Api", "Argument", "Method", "Model", "Shortcut", "Tag", "build"]
+
+# The methods that the client carries beside its tags, by operationId.
+SHORTCUTS = {
+    "chat": "chats_create",
+    "chat_deployed": "chats_create_deployed",
+    "chat_experiment": "chats_create_experiment",
+    "chat_model_configuration": "chats_create_model_config",
+    "complete": "completions_create",
+    "complete_deployed": "completions_create_deployed",
+    "complete_experiment": "completions_create_experiment",
+    "complete_model_configuration": "completions_create_model_config",
+    "feedback": "feedback_feedback",
+    "log": "logs_log",
+}
+
+
+@dataclass(frozen=True)
+class Model:
+    """A named schema: its bare module and its stub."""
+
+    name: str
+    module: str
+    doc: str
+    base: str
+    declaration: Mapping[str, Any]
+    stub_bases: str
+    attributes: list[tuple[str, str]]  # (name, hint)
+    items: list[tuple[str, str]]  # (hint of the key, hint of the value), the most specific first
+    members: list[tuple[str, str]]  # (class attribute, value) of an enum
+    iterates: bool  # __iter__ and __len__ are to be declared: neither base has them
+
+
+@dataclass(frozen=True)
+class Argument:
+    """An argument of a method."""
+
+    name: str
+    hint: str
+    required: bool
+    doc: str = ""
+    in_body: bool = False
+
+    @property
+    def optional_hint(self) -> str:
+        """The hint for an argument that may be left out."""
+        return hints.union([self.hint, "None"])
+
+
+@dataclass(frozen=True)
+class Method:
+    """An operation: its constant and its method."""
+
+    constant: str
+    operation: Mapping[str, Any]  # the fields of humanloop.operation.Operation
+    name: str
+    summary: str
+    description: str
+    arguments: list[Argument]  # in 0.5's positional order
+    body: Argument | None  # the keyword-only `body`
+    result: str
+    result_doc: str
+
+    @property
+    def overloaded(self) -> bool:
+        """Either all required keys or `body` must be given, which takes two signatures to say."""
+        return self.body is not None and any(a.in_body and a.required for a in self.arguments)
+
+    @property
+    def explained(self) -> list[Argument]:
+        """The arguments that the docstring explains; the body's schema explains its keys."""
+        everything = [*self.arguments, *([self.body] if self.body else [])]
+        return [argument for argument in everything if argument.doc and not argument.in_body]
+
+
+@dataclass(frozen=True)
+class Tag:
+    """A tag: one module, one class, one attribute of the client."""
+
+    attribute: str
+    module: str
+    class_name: str
+    doc: str
+    methods: list[Method]
+
+    @property
+    def needs_stub(self) -> bool:
+        """The signatures alone can't say what the methods take."""
+        return any(method.overloaded for method in self.methods)
+
+
+@dataclass(frozen=True)
+class Shortcut:
+    """A method of a tag that the client carries under a name of its own."""
+
+    name: str
+    attribute: str
+    method: Method
+
+
+@dataclass(frozen=True)
+class Api:
+    """Everything that is generated."""
+
+    models: list[Model]
+    tags: list[Tag]
+    shortcuts: list[Shortcut]
+
+
+def build(spec: Spec) -> Api:
+    """The intermediate representation of `spec`."""
+    models = sorted((_model(spec, name) for name in spec.schemas), key=lambda model: model.module)
+    tags = sorted((_tag(spec, tag) for tag in spec.tags), key=lambda tag: tag.module)
+    by_constant = {m.constant: (tag.attribute, m) for tag in tags for m in tag.methods}
+    shortcuts = [
+        Shortcut(name, *by_constant[operation_id.upper()])
+        for name, operation_id in SHORTCUTS.items()
+        if operation_id.upper() in by_constant
+    ]
+    return Api(models, tags, shortcuts)
+
+
+def _model(spec: Spec, name: str) -> Model:
+    schema = spec.schemas[name]
+    base = base_of(schema).__name__
+    stub_bases, iterates = base, False
+    attributes: dict[str, str] = {}
+    items: list[tuple[str, str]] = []
+    members: list[tuple[str, str]] = []
+    objects, arrays = _shapes(spec, schema)
+    if base == "ListSchema":
+        stub_bases = f"ListSchema[{hints.accessed(spec, schema['items'])}]"
+    elif objects or arrays:
+        if base == "AnyTypeSchema" and not arrays:
+            stub_bases = "AnyTypeSchema, DictSchema"
+        iterates = bool(arrays)
+        attributes = _attributes(spec, objects) if objects else {}
+        items = _items(spec, objects, arrays)
+    elif base == "StrSchema" and "enum" in schema:
+        members = list(enum_members(schema["enum"]).items())
+    return Model(
+        name=name,
+        module=names.module_name(name),
+        doc=_sentence(schema.get("description", f"The schema {name}.")),
+        base=base,
+        declaration=without_prose(schema),
+        stub_bases=stub_bases,
+        attributes=list(attributes.items()),
+        items=items,
+        members=members,
+        iterates=iterates,
+    )
+
+
+def _shapes(spec: Spec, schema: SchemaNode) -> tuple[list[SchemaNode], list[SchemaNode]]:
+    """The object and the array schemas among the alternatives that `schema` offers."""
+    schema = spec.schema(schema)
+    if schema.get("type") in ("object", "array"):
+        return ([schema], []) if schema["type"] == "object" else ([], [schema])
+    objects: list[SchemaNode] = []
+    arrays: list[SchemaNode] = []
+    for branch in schema.get("anyOf") or schema.get("oneOf") or ():
+        more_objects, more_arrays = _shapes(spec, branch)
+        objects += more_objects
+        arrays += more_arrays
+    return objects, arrays
+
+
+def _attributes(spec: Spec, objects: Sequence[SchemaNode]) -> dict[str, str]:
+    """The attributes that all of `objects` have."""
+    first, *others = (schema.get("properties", {}) for schema in objects)
+    return {
+        attribute: hints.union(hints.accessed(spec, one[key]) for one in (first, *others))
+        for key in first
+        if (attribute := names.attribute_name(key)) and all(key in other for other in others)
+    }
+
+
+def _items(
+    spec: Spec, objects: Sequence[SchemaNode], arrays: Sequence[SchemaNode]
+) -> list[tuple[str, str]]:
+    """What `instance[key]` gives: one entry a distinct type, then what holds for any other key."""
+    hints_of: dict[str, list[str]] = {}
+    for schema in objects:
+        for key, value in schema.get("properties", {}).items():
+            hints_of.setdefault(key, []).append(hints.accessed(spec, value))
+    keys_of: dict[str, list[str]] = {}
+    for key, found in hints_of.items():
+        keys_of.setdefault(hints.union(found), []).append(hints.quoted(key))
+    others = [schema["additionalProperties"] for schema in objects if _only_additional(schema)]
+    rest = "Any"
+    if len(others) == len(objects) > 0:
+        rest = hints.union(hints.accessed(spec, other) for other in others)
+    keys_of.pop(rest, None)
+    entries = [(f"Literal[{', '.join(keys)}]", hint) for hint, keys in keys_of.items()]
+    if arrays:
+        item = hints.union(hints.accessed(spec, schema["items"]) for schema in arrays)
+        entries = [("SupportsIndex", item), ("slice", f"tuple[{item}, ...]"), *entries]
+    if not entries and rest == "Any":
+        return []
+    return [*entries, ("str", rest)]
+
+
+def _only_additional(schema: SchemaNode) -> bool:
+    return isinstance(schema.get("additionalProperties"), dict) and not schema.get("properties")
+
+
+def _tag(spec: Spec, tag: Node) -> Tag:
+    attribute = names.module_name(tag["name"])
+    module = f"{attribute}_api"
+    if attribute in SHORTCUTS:  # `client.feedback` is a method, so the tag is `client.feedback_api`
+        attribute = module
+    methods = [
+        _method(spec, attribute, method, path, operation)
+        for method, path, operation in spec.operations()
+        if tag["name"] in operation["tags"]
+    ]
+    return Tag(
+        attribute=attribute,
+        module=module,
+        class_name=names.class_name(tag["name"]),
+        doc=_sentence(tag.get("description", f"The operations of the tag {tag['name']}.")),
+        methods=sorted(methods, key=lambda m: m.name),
+    )
+
+
+def _method(spec: Spec, attribute: str, method: str, path: str, operation: Node) -> Method:
+    operation_id: str = operation["operationId"]
+    name = operation_id.removeprefix(names.module_name(operation["tags"][0]) + "_")
+    status, response = _success(spec, operation)
+    body = _body_schema(spec, operation)
+    in_body, keys = _body_arguments(spec, body)
+    parameters = [spec.resolve(parameter) for parameter in operation["parameters"]]
+    arguments = [*in_body, *(_parameter_argument(spec, parameter) for parameter in parameters)]
+    keyword_body = body is not None and all(argument.name != "body" for argument in arguments)
+    summary = operation.get("summary", f"{method.upper()} {path}")
+    return Method(
+        constant=operation_id.upper(),
+        operation={
+            "name": f"{attribute}.{name}",
+            "method": method.upper(),
+            "path": path,
+            "parameters": [_parameter_fields(parameter) for parameter in parameters],
+            "body": ref_name(body) if body is not None else None,
+            "body_keys": tuple(keys),
+            "response": _response_field(response),
+            "status": status,
+            "provider_keys": "provider_api_keys" in keys,
+        },
+        name=name,
+        summary=_sentence(summary),
+        description=operation.get("description", "").strip(),
+        arguments=sorted(arguments, key=lambda argument: not argument.required),
+        body=_body_argument(spec, body, keys) if keyword_body and body is not None else None,
+        result="None" if response is None else hints.accessed(spec, response),
+        result_doc=_result_doc(response),
+    )
+
+
+def _success(spec: Spec, operation: Node) -> tuple[int, SchemaNode | None]:
+    """The success status and the schema of its body."""
+    for status, node in operation["responses"].items():
+        if str(status).startswith("2"):
+            content = spec.resolve(node).get("content", {})
+            return int(status), content.get("application/json", {}).get("schema")
+    raise SpecError(f"{operation['operationId']} has no success response")
+
+
+def _body_schema(spec: Spec, operation: Node) -> SchemaNode | None:
+    if "requestBody" not in operation:
+        return None
+    content = spec.resolve(operation["requestBody"])["content"]
+    schema: SchemaNode = content["application/json"]["schema"]
+    if ref_name(schema) is None:
+        raise SpecError(f"the request body of {operation['operationId']} needs a named schema")
+    return schema
+
+
+def _body_arguments(spec: Spec, body: SchemaNode | None) -> tuple[list[Argument], list[str]]:
+    """The positional arguments that a body gives a method, and the keys among them.
+
+    An object gives its keys. An array gives `body`. A choice of both gives `body`, then the keys of
+    all its objects, none of them required.
+    """
+    if body is None:
+        return [], []
+    objects, arrays = _shapes(spec, body)
+    single = len(objects) == 1 and not arrays
+    properties: dict[str, SchemaNode] = {}
+    for schema in objects:
+        properties |= schema.get("properties", {})
+    required = objects[0].get("required", ()) if single else ()
+    arguments = [
+        Argument(names.argument_name(key), hints.given(spec, schema), key in required, in_body=True)
+        for key, schema in properties.items()
+    ]
+    if not single:
+        arguments.insert(0, _body_argument(spec, body, properties, required=not objects))
+    return arguments, list(properties)
+
+
+def _body_argument(
+    spec: Spec, body: SchemaNode, keys: Collection[str], required: bool = False
+) -> Argument:
+    doc = f"The whole {ref_name(body)}{', in place of its keys as arguments' if keys else ''}."
+    needed = [f"`{names.argument_name(key)}`" for key in spec.schema(body).get("required", ())]
+    if needed:
+        doc += f" Needed without it: {', '.join(needed)}."
+    return Argument("body", hints.given(spec, body), required, doc)
+
+
+def _parameter_argument(spec: Spec, parameter: Node) -> Argument:
+    doc = _sentence(parameter.get("description", ""))
+    if "default" in parameter["schema"]:
+        doc = f"{doc} By default `{parameter['schema']['default']}`.".lstrip()
+    return Argument(
+        names.argument_name(parameter["name"]),
+        hints.given(spec, parameter["schema"]),
+        parameter.get("required", False),
+        doc,
+    )
+
+
+def _parameter_fields(parameter: Node) -> dict[str, Any]:
+    if parameter["in"] not in ("path", "query"):
+        raise SpecError(
+            f"parameter {parameter['name']}: no form for parameters in {parameter['in']}"
+        )
+    return {
+        "name": parameter["name"],
+        "location": parameter["in"],
+        "schema": without_prose(parameter["schema"]),
+        "required": parameter.get("required", False),
+    }
+
+
+def _response_field(response: SchemaNode | None) -> object:
+    return None if response is None else ref_name(response) or without_prose(response)
+
+
+def _result_doc(response: SchemaNode | None) -> str:
+    if response is None:
+        return "an ApiResponse without a body."
+    return f"an ApiResponse whose body is {_article(ref_name(response) or 'JSON object')}."
+
+
+def _article(name: str) -> str:
+    return f"{'an' if name[0] in 'AEIOU' else 'a'} {name}"
+
+
+def _sentence(text: str) -> str:
+    """`text` without outer space, ending with a full stop."""
+    text = text.strip()
+    return f"{text}." if text and text[-1] not in ".!?:`" else text

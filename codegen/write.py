@@ -1,0 +1,80 @@
+"""Brings the working tree in line with the generated files, or says how it differs.
+
+What stays true: only files inside the generated folders are touched, and a file there that does not
+carry the generator's header is reported, never removed.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from codegen.render import FOLDERS, HEADER
+
+__all__ = ["Difference", "differences", "write"]
+
+DIFF_LINES = 12
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A file that is not as generated; `wanted` is its text, None if it should not be there."""
+
+    path: str
+    kind: Literal["changed", "missing", "stale", "unknown"]
+    found: str | None
+    wanted: str | None
+
+    def summary(self) -> str:
+        """The start of a unified diff for a changed file, nothing for the others."""
+        if self.kind != "changed" or self.found is None or self.wanted is None:
+            return ""
+        lines = list(
+            difflib.unified_diff(
+                self.found.splitlines(),
+                self.wanted.splitlines(),
+                f"{self.path} (in the tree)",
+                f"{self.path} (generated)",
+                lineterm="",
+                n=1,
+            )
+        )
+        more = len(lines) - DIFF_LINES
+        return "\n".join([*lines[:DIFF_LINES], *([f"... {more} more lines"] if more > 0 else [])])
+
+
+def differences(root: Path, files: Mapping[str, str]) -> list[Difference]:
+    """How the tree at `root` differs from `files`, by path."""
+    return sorted((*_unlike(root, files), *_surplus(root, files)), key=lambda found: found.path)
+
+
+def write(root: Path, found: list[Difference]) -> None:
+    """Undo `found`, but for unknown files."""
+    for difference in found:
+        path = root / difference.path
+        if difference.wanted is not None:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(difference.wanted, encoding="utf-8", newline="\n")
+        elif difference.kind == "stale":
+            path.unlink()
+
+
+def _unlike(root: Path, files: Mapping[str, str]) -> Iterator[Difference]:
+    for path, wanted in files.items():
+        if not (root / path).exists():
+            yield Difference(path, "missing", None, wanted)
+        elif (found := (root / path).read_bytes().decode("utf-8", "replace")) != wanted:
+            yield Difference(path, "changed", found, wanted)
+
+
+def _surplus(root: Path, files: Mapping[str, str]) -> Iterator[Difference]:
+    for folder in FOLDERS:
+        for file in (root / folder).rglob("*"):
+            path = file.relative_to(root).as_posix()
+            if file.is_dir() or "__pycache__" in file.parts or path in files:
+                continue
+            text = file.read_bytes().decode("utf-8", "replace")
+            yield Difference(path, "stale" if text.startswith(HEADER) else "unknown", text, None)

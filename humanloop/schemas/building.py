@@ -1,0 +1,126 @@
+"""Instances from cast values: which class, and how one is made without its constructor.
+
+`BASES` holds the class of an instance that no named schema describes, by JSON type; `schema` fills
+it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from decimal import Decimal
+from functools import partial
+from typing import Any
+
+from frozendict import frozendict
+
+from humanloop.schemas.casting import cast, kind_of
+from humanloop.schemas.nodes import Match, Mismatch, Node, Report
+from humanloop.schemas.values import BoolClass, NoneClass
+
+__all__ = [
+    "BASES",
+    "EXTENDS_DICT",
+    "build",
+    "class_of",
+    "exact",
+    "maker",
+    "new_instance",
+    "plain_of",
+]
+
+BASES: dict[str, type[Any]] = {
+    "array": tuple,
+    "string": str,
+    "boolean": BoolClass,
+    "null": NoneClass,
+    "binary": bytes,
+}
+
+_DICT: Any = dict
+_FROZENDICT: Any = frozendict
+EXTENDS_DICT = issubclass(frozendict, dict)
+"""Whether frozendict is the pure-Python subclass of dict, or an extension type of its own."""
+
+_PLAIN: tuple[type[Any], ...] = (str, Decimal, tuple, bytes)
+
+
+def build(plain: Any, match: Match | None) -> Any:
+    """The instance of a cast value, by what it matched."""
+    kind = kind_of(plain)
+    if kind == "object":
+        parts = match.children if match is not None else {}
+        plain = {key: build(item, parts.get(key)) for key, item in plain.items()}
+    elif kind == "array":
+        parts = match.children if match is not None else {}
+        plain = tuple([build(item, parts.get(index)) for index, item in enumerate(plain)])
+    elif kind == "binary" and not isinstance(plain, bytes):
+        return plain
+    cls = class_of(match.classes if match is not None else (), kind)
+    return plain if type(plain) is cls else new_instance(cls, plain)
+
+
+def exact(node: Node, value: Any, classes: tuple[type, ...] = ()) -> Any:
+    """The instance that a raw value makes by `node` and of `classes`, nothing taken for granted.
+
+    Raises:
+        Mismatch: it does not match.
+    """
+    plain, refused = cast(value)
+    if refused:
+        raise Mismatch
+    match = Match(classes)
+    match.merge(node.match(plain, None, Report()))
+    return build(plain, match)
+
+
+def class_of(classes: tuple[type, ...], kind: str) -> type[Any]:
+    """The class that is all of those `classes` that can hold a JSON type, and its base."""
+    base = BASES[kind]
+    fitting = [c for c in classes if issubclass(c, (base, BASES["any"]))]
+    if not fitting:
+        return base
+    concrete = [c for c in fitting if issubclass(c, base)] or [base]
+    ordered = dict.fromkeys((*concrete, *fitting))
+    parts = tuple(p for p in ordered if not any(q is not p and issubclass(q, p) for q in ordered))
+    if len(parts) == 1:
+        return parts[0]
+    owner: Any = fitting[0]
+    return owner.mixed_with(parts)  # type: ignore[no-any-return]
+
+
+def new_instance(cls: type[Any], plain: Any) -> Any:
+    """An instance of `cls` around a value of its base type, with nothing checked."""
+    return maker(cls)(plain)
+
+
+def maker(cls: type[Any]) -> Callable[[Any], Any]:
+    """The function that makes an instance of `cls` of a value of its base type."""
+    if issubclass(cls, BoolClass):
+        return cls.of
+    if issubclass(cls, NoneClass):
+        return lambda plain: cls.of()
+    if not issubclass(cls, frozendict):
+        base = next(b for b in _PLAIN if issubclass(cls, b))
+        return partial(base.__new__, cls)
+    if not EXTENDS_DICT:
+        return partial(_FROZENDICT.__new__, cls)
+    new, update = partial(_DICT.__new__, cls), _DICT.update
+
+    def make(plain: Any) -> Any:
+        # frozendict's own constructor takes three times as long.
+        instance = new()
+        update(instance, plain)
+        return instance
+
+    return make
+
+
+def plain_of(instance: Any) -> Any:
+    """The value that `new_instance` makes `instance` of again."""
+    if isinstance(instance, frozendict):
+        return _DICT(instance)
+    if isinstance(instance, BoolClass):
+        return bool(instance)
+    if isinstance(instance, NoneClass):
+        return None
+    return next(b for b in _PLAIN if isinstance(instance, b))(instance)
