@@ -84,7 +84,7 @@ def class_of(classes: tuple[type, ...], kind: str) -> type[Any]:
     parts = tuple(p for p in ordered if not any(q is not p and issubclass(q, p) for q in ordered))
     if len(parts) == 1:
         return parts[0]
-    owner: Any = fitting[0]
+    owner: Any = parts[-1]
     return owner.mixed_with(parts)  # type: ignore[no-any-return]
 
 

@@ -44,7 +44,7 @@ class Miss(Exception):
 
 
 def converter(node: Node, classes: Classes = ()) -> Converter:
-    """The function that turns a raw value into its instance, also of `classes`, or raises `Miss`."""
+    """The function that makes a raw value an instance, also of `classes`, or raises `Miss`."""
     found = node.converters.get(classes)
     if found is None:
         # A schema that refers to itself finds this meanwhile.

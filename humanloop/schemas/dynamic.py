@@ -34,7 +34,7 @@ _BY_TYPE: dict[str, type[Schema]] = {
 def base_of(schema: Mapping[str, Any]) -> type[Schema]:
     """What a named schema's class derives from: the class of its type, if it has just one."""
     several = schema.get("nullable") is True or schema.get("format") == "binary" or "$ref" in schema
-    return AnyTypeSchema if several else _BY_TYPE.get(schema.get("type", ""), AnyTypeSchema)
+    return AnyTypeSchema if several else _BY_TYPE.get(str(schema.get("type")), AnyTypeSchema)
 
 
 def schema_from_openapi(
@@ -111,10 +111,19 @@ def _from_library(
     return library.root if component is None else library.component(component)
 
 
-def _follow(node: Node, seen: set[int]) -> None:
-    """Resolves every reference, so that a dangling one is found now and not at first use."""
-    if id(node) in seen:
+def _follow(node: Node, done: set[int], open_: tuple[Node, ...] = ()) -> None:
+    """Resolves every reference below `node`, so that a bad one is found now and not at first use.
+
+    open_: the nodes above that speak of the same value.
+    """
+    if node in open_:
+        raise ValueError(
+            f"schema at {node.place}: it contains itself, at the same place of a value"
+        )
+    if id(node) in done:
         return
-    seen.add(id(node))
-    for part in node.parts():
-        _follow(part, seen)
+    for part in node.here():
+        _follow(part, done, (*open_, node))
+    done.add(id(node))
+    for part in node.below():
+        _follow(part, done)

@@ -68,19 +68,27 @@ class Match:
             self.children[key] = child
 
 
-class Report:
-    """Takes what is wrong with one value; this one stops at the first.
+class Memory:
+    """What is known already within one validation; parts of the value are told apart by identity.
 
-    attempts: how the branches of composed schemas turned out for each part of the value, so that no
-        pair of schema and value is tried twice.
-    active: the parents that a discriminator has led down from, by part of the value.
+    attempts: how branches of composed schemas turned out, so that no pair of schema and value is
+        tried twice. explained: the pairs whose errors are reported. active: the parents that a
+        discriminator is being followed down from.
     """
+
+    def __init__(self) -> None:
+        self.attempts: dict[tuple[int, int], Match | None] = {}
+        self.explained: set[tuple[int, int]] = set()
+        self.active: set[tuple[int, int]] = set()
+
+
+class Report:
+    """Takes what is wrong with one value; this one stops at the first."""
 
     explains = False
 
-    def __init__(self, attempts: dict[tuple[int, int], Match | None] | None = None) -> None:
-        self.attempts = {} if attempts is None else attempts
-        self.active: set[tuple[int, int]] = set()
+    def __init__(self, memory: Memory | None = None) -> None:
+        self.memory = memory or Memory()
 
     def add(self, where: Place, keyword: str, message: Callable[[], str]) -> None:
         """Takes one error; its message is made only if somebody will read it."""
@@ -99,18 +107,19 @@ class Collector(Report):
     depth.
     """
 
-    def __init__(
-        self,
-        explains: bool = True,
-        attempts: dict[tuple[int, int], Match | None] | None = None,
-    ) -> None:
-        super().__init__(attempts)
+    def __init__(self, explains: bool = True, memory: Memory | None = None) -> None:
+        super().__init__(memory)
         self.explains = explains
-        self.errors: list[ErrorDetail] = []
+        self._errors: dict[ErrorDetail, None] = {}
         self.suggestions = SUGGESTIONS
 
     def add(self, where: Place, keyword: str, message: Callable[[], str]) -> None:
-        self.errors.append(ErrorDetail(_path(where), keyword, message()))
+        self._errors[ErrorDetail(_path(where), keyword, message())] = None
+
+    @property
+    def errors(self) -> list[ErrorDetail]:
+        """All that was reported, each once, in order."""
+        return list(self._errors)
 
     def likely(self, word: str, known: Sequence[str]) -> str | None:
         """The one of `known` that `word` was probably meant to be."""
@@ -155,7 +164,10 @@ class Node:
     def _compile(self, schema: Mapping[str, Any]) -> None:
         for keyword, (holds, phrase) in _WELL_FORMED.items():
             if keyword in schema and not holds(schema[keyword]):
-                self._refuse(f"{keyword} has to be {phrase}, got {schema[keyword]!r:.40}")
+                place = f"{self.place}/{keyword}"
+                raise ValueError(
+                    f"schema at {place}: expected {phrase}, got {schema[keyword]!r:.40}"
+                )
         self.type: str | None = schema.get("type")
         if self.type is not None and (
             self.type not in JSON_TYPES or ":" in self.type or self.type == "null"
@@ -247,12 +259,13 @@ class Node:
     def attempt(self, value: Any, where: Place, report: Report) -> Match | None:
         """The match, or None; `report` remembers it."""
         key = (id(self), id(value))
-        if key not in report.attempts:
+        attempts = report.memory.attempts
+        if key not in attempts:
             try:
-                report.attempts[key] = self.match(value, where, Report(report.attempts))
+                attempts[key] = self.match(value, where, Report(report.memory))
             except Mismatch:
-                report.attempts[key] = None
-        return report.attempts[key]
+                attempts[key] = None
+        return attempts[key]
 
     def match(self, value: Any, where: Place, report: Report) -> Match:
         """What `value`, a cast value at `where`, is by this schema.
@@ -375,9 +388,12 @@ class Node:
         if not report.explains:
             report.add(where, keyword, lambda: "matches no branch")
             return
+        if (id(self), id(value)) in report.memory.explained:
+            return
+        report.memory.explained.add((id(self), id(value)))
         ranked: list[tuple[int, Node]] = []
         for node in branches:
-            trial = Collector(False, report.attempts)
+            trial = Collector(False, report.memory)
             node.match(value, where, trial)
             if not (len(trial.errors) == 1 and trial.errors[0].path == _path(where)):
                 weight = sum(5 if error.keyword == "enum" else 1 for error in trial.errors)
@@ -387,7 +403,7 @@ class Node:
             report.expected(where, keyword, wanted, value)
             return
         nearest = min(ranked, key=lambda pair: pair[0])[1]
-        inner = Collector(True, report.attempts)
+        inner = Collector(True, report.memory)
         nearest.match(value, where, inner)
         suffix = f" ({nearest.name} is the nearest of {keyword})" if len(branches) > 1 else ""
         for error in inner.errors:
@@ -433,7 +449,7 @@ class Node:
         key: str = self.discriminator["propertyName"]
         tag = value.get(key)
         place = (id(self), id(value))
-        if not isinstance(tag, str) or place in report.active:
+        if not isinstance(tag, str) or place in report.memory.active:
             return
         ref: str = self.discriminator.get("mapping", {}).get(tag, tag)
         try:
@@ -442,9 +458,9 @@ class Node:
             report.expected((where, key), "discriminator", "the name of a schema", tag)
             return
         if child is not self:
-            report.active.add(place)
+            report.memory.active.add(place)
             match.merge(child.match(value, where, report))
-            report.active.discard(place)
+            report.memory.active.discard(place)
 
     @property
     def choices(self) -> dict[str, Node]:
@@ -458,17 +474,23 @@ class Node:
             choices[value] = known or self.child({"$ref": pointer}, "discriminator", value)
         return choices
 
-    def parts(self) -> list[Node]:
-        """The nodes below this one: its subschemas, or what its `$ref` names."""
+    def here(self) -> list[Node]:
+        """The nodes that speak of the same value: branches, or what `$ref` names."""
         if self.ref is not None:
             return [self.target]
-        maybe = (self.additional, self.items, self.negated)
+        negated = [self.negated] if self.negated is not None else []
+        return [*self.all_of, *self.any_of, *self.one_of, *negated]
+
+    def below(self) -> list[Node]:
+        """The nodes that speak of parts of the value, and the choices of a discriminator."""
+        if self.ref is not None:
+            return []
+        maybe = (self.additional, self.items)
         told = self.discriminator is not None and (self.one_of or self.any_of)
-        chosen = list(self.choices.values()) if told else []
         return [
             *self.properties.values(),
             *(node for node in maybe if node is not None),
-            *(*self.all_of, *self.any_of, *self.one_of, *chosen),
+            *(self.choices.values() if told else ()),
         ]
 
     def keys(self) -> dict[str, None]:
@@ -486,7 +508,7 @@ _TEXT: _Test = (lambda value: isinstance(value, str), "a string")
 _FLAG: _Test = (lambda value: isinstance(value, bool), "true or false")
 _OBJECT: _Test = (is_mapping, "an object")
 _BRANCHES: _Test = (
-    lambda value: is_sequence(value) and len(value) > 0 and all(map(is_mapping, value)),
+    lambda value: is_sequence(value) and len(value) > 0,
     "a list of schema objects",
 )
 _WELL_FORMED: dict[str, _Test] = {

@@ -24,7 +24,6 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from uuid import UUID
 
 from frozendict import frozendict
-from typing_extensions import Self
 
 from humanloop.exceptions_base import ApiAttributeError, ApiValueError
 from humanloop.schemas.building import BASES, EXTENDS_DICT, build, new_instance, plain_of
@@ -36,6 +35,9 @@ from humanloop.schemas.formats import parse_date, parse_datetime
 from humanloop.schemas.nodes import FORMAT_CLASSES, Collector, Mismatch, Node, Report
 from humanloop.schemas.scope import Scope
 from humanloop.schemas.values import BoolClass, NoneClass, unset
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 _T_co = TypeVar("_T_co", covariant=True)
 
@@ -105,13 +107,14 @@ class SchemaMeta(type):
         Raises:
             SchemaValidationError: it does not fit; the error holds all that is wrong.
         """
-        convert = cls.__convert
-        if convert is None:
-            convert = cls.__convert = converter(cls.node)
         try:
+            convert = cls.__convert
+            if convert is None:
+                convert = cls.__convert = converter(cls.node)
             return convert(value)
         except (Miss, RecursionError):
-            return cls.validate_exactly(value)
+            pass  # what is raised below has nothing to do with this
+        return cls.validate_exactly(value)
 
     def validate_exactly(cls, value: Any) -> Any:
         """As `validate`, without the fast path."""
@@ -121,14 +124,14 @@ class SchemaMeta(type):
                 with suppress(Mismatch):
                     return build(plain, cls.node.match(plain, None, Report()))
             report = Collector()
-            report.errors += [ErrorDetail(path, "type", message) for path, message in refused]
             cls.node.match(plain, None, report)
         except RecursionError:
             raise SchemaValidationError([_TOO_DEEP], cls.__name__) from None
-        raise SchemaValidationError(report.errors, cls.__name__)
+        errors = [ErrorDetail(path, "type", message) for path, message in refused]
+        raise SchemaValidationError(errors + report.errors, cls.__name__)
 
     def mixed_with(cls, parts: tuple[type, ...]) -> SchemaMeta:
-        """The class of instances of all of `parts`; this class, one of them, keeps it."""
+        """The class of instances of all of `parts`; this class, the last of them, keeps it."""
         found = cls.__mixes.get(parts)
         if found is None:
             named = cls if parts[0] in BASES.values() else parts[0]
@@ -521,12 +524,10 @@ def _primitive(plain: Any, numbers: Numbers) -> Any:
 
 
 def _reduce_class(cls: SchemaMeta) -> Any:
-    if cls.__recipe__ is not None:
-        return cls.__recipe__
-    if cls.__mixed__:
-        owner = next(c for c in cls.__mixed__ if isinstance(c, SchemaMeta))
-        return owner.mixed_with, (cls.__mixed__,)
-    return cls.__qualname__
+    parts = cls.__dict__.get("__mixed__")
+    if parts:
+        return parts[-1].mixed_with, (parts,)
+    return cls.__dict__.get("__recipe__", cls.__qualname__)
 
 
 copyreg.pickle(SchemaMeta, _reduce_class)

@@ -68,6 +68,9 @@ class BoolClass:
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError(f"a {type(self).__name__} can't be changed")
 
+    def __delattr__(self, name: str) -> None:
+        raise AttributeError(f"a {type(self).__name__} can't be changed")
+
     def __repr__(self) -> str:
         return repr(self._value)
 

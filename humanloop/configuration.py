@@ -1,0 +1,325 @@
+"""Configuration: the host, the keys, and how to connect.
+
+What stays true: an instance can make a request (host and API key are checked when they are given,
+and the key once more when it is used, since a hook may change it), and no key shows in a repr, a
+report or an error. The constructor's positional arguments are those of version 0.5; connection
+settings are keyword arguments, and every setting is a plain attribute that may be changed until
+the client's first request.
+"""
+
+from __future__ import annotations
+
+import copy
+import logging
+import math
+import os
+import re
+import sys
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, TypedDict
+from urllib.parse import urlsplit
+
+from humanloop.exceptions import (
+    ClientConfigurationError,
+    InvalidHostConfigurationError,
+    unexpected_argument,
+)
+
+if TYPE_CHECKING:
+    from typing_extensions import Self, Unpack
+
+__all__ = ["Configuration", "ConnectionOptions"]
+
+DEFAULT_HOST = "https://api.humanloop.com/v4"
+SECURITY_SCHEME = "APIKeyHeader"
+API_KEY_HEADER = "X-API-KEY"
+TIMEOUT = "a positive number of seconds, or None for no limit"
+SHORTEST_SECRET = 8
+PROVIDERS = (
+    "openai",
+    "openai_azure",
+    "openai_azure_endpoint",
+    "ai21",
+    "mock",
+    "anthropic",
+    "cohere",
+)
+_NO_EFFECT = frozenset(
+    {
+        "client_side_validation",
+        "disabled_client_side_validations",
+        "discard_unknown_keys",
+        "logger_file",
+        "logger_format",
+        "password",
+        "retries",
+        "safe_chars_for_path_param",
+        "server_index",
+        "server_operation_index",
+        "server_operation_variables",
+        "server_variables",
+        "temp_folder_path",
+        "username",
+    }
+)
+
+
+class ConnectionOptions(TypedDict, total=False):
+    """The settings of a connection; `Configuration` says what each means."""
+
+    timeout: float | None
+    connect_timeout: float | None
+    proxy: str | None
+    proxy_headers: Mapping[str, str] | None
+    verify_ssl: bool
+    ssl_ca_cert: str | None
+    cert_file: str | None
+    key_file: str | None
+    assert_hostname: str | bool | None
+    connection_pool_maxsize: int
+    socket_options: Sequence[tuple[int, int, int | bytes]] | None
+
+
+class Configuration:
+    """What a client needs to know.
+
+    host: base URL; by default `HUMANLOOP_BASE_URL` from the environment, else the hosted service.
+    api_key: the key, or `{"APIKeyHeader": key}`; by default `HUMANLOOP_API_KEY`.
+    api_key_prefix: `{"APIKeyHeader": prefix}` sends `prefix key`.
+    x_api_key: the same as api_key, and stronger.
+    openai_api_key, ...: keys of model providers; sent only where an operation has a place for them.
+
+    What else came before the options in version 0.5 is accepted, warns, and has no effect. Raises
+    ClientConfigurationError without a usable key, InvalidHostConfigurationError for a bad host.
+    """
+
+    timeout: float | None = 60.0
+    """Seconds for a whole call; None: no limit."""
+    connect_timeout: float | None = 10.0
+    """Seconds for connecting, within `timeout`."""
+    proxy: str | None = None
+    """URL of an HTTP proxy; may hold `user:password@`."""
+    proxy_headers: Mapping[str, str] | None = None
+    """Headers for the proxy alone."""
+    verify_ssl: bool = True
+    """Check the server's certificate."""
+    ssl_ca_cert: str | None = None
+    """File of the authorities to trust, in place of certifi's."""
+    cert_file: str | None = None
+    """The client's own certificate."""
+    key_file: str | None = None
+    """The key of `cert_file`, unless that holds it."""
+    assert_hostname: str | bool | None = None
+    """The name to expect in the certificate, in place of the host's; False: any."""
+    connection_pool_maxsize: int = 5 * (os.cpu_count() or 1)
+    """Connections kept alive; more are opened when needed, and closed after use."""
+    socket_options: Sequence[tuple[int, int, int | bytes]] | None = None
+    """Arguments for `setsockopt`, in place of urllib3's."""
+    refresh_api_key_hook: Callable[[Configuration], None] | None = None
+    """Called with the configuration before each use of the API key."""
+
+    _default: ClassVar[Configuration | None] = None
+
+    def __init__(
+        self,
+        host: str | None = None,
+        api_key: str | Mapping[str, str] | None = None,
+        api_key_prefix: Mapping[str, str] | None = None,
+        username: str | None = None,
+        password: str | None = None,
+        discard_unknown_keys: bool = False,
+        x_api_key: str | None = None,
+        openai_api_key: str | None = None,
+        openai_azure_api_key: str | None = None,
+        openai_azure_endpoint_api_key: str | None = None,
+        ai21_api_key: str | None = None,
+        mock_api_key: str | None = None,
+        anthropic_api_key: str | None = None,
+        cohere_api_key: str | None = None,
+        disabled_client_side_validations: str = "",
+        server_index: int | None = None,
+        server_variables: Mapping[str, str] | None = None,
+        server_operation_index: Mapping[str, int] | None = None,
+        server_operation_variables: Mapping[str, Mapping[str, str]] | None = None,
+        **options: Unpack[ConnectionOptions],
+    ) -> None:
+        arguments = locals()
+        self.host = host or os.environ.get("HUMANLOOP_BASE_URL") or DEFAULT_HOST
+        key = x_api_key or api_key or os.environ.get("HUMANLOOP_API_KEY")
+        self.api_key = _keys(key)
+        self.api_key_prefix = dict(api_key_prefix or {})
+        self.openai_api_key = openai_api_key
+        self.openai_azure_api_key = openai_azure_api_key
+        self.openai_azure_endpoint_api_key = openai_azure_endpoint_api_key
+        self.ai21_api_key = ai21_api_key
+        self.mock_api_key = mock_api_key
+        self.anthropic_api_key = anthropic_api_key
+        self.cohere_api_key = cohere_api_key
+        for name, value in options.items():
+            if name not in ConnectionOptions.__annotations__:
+                known = [*(arguments.keys() - _NO_EFFECT), *ConnectionOptions.__annotations__]
+                raise unexpected_argument(type(self).__name__, name, known)
+            setattr(self, name, value)
+        for name in sorted(_NO_EFFECT & arguments.keys()):
+            if arguments[name]:
+                self._keep_without_effect(name, arguments[name])
+        _check_key(self.api_key[SECURITY_SCHEME])
+        _ = self.provider_api_keys  # ClientConfigurationError for what is none
+
+    if not TYPE_CHECKING:  # a type checker would take any name for granted
+
+        def __setattr__(self, name: str, value: Any) -> None:
+            if name in _NO_EFFECT:
+                self._keep_without_effect(name, value)
+                return
+            if name in ("timeout", "connect_timeout") and not is_timeout(value):
+                raise ClientConfigurationError(f"{name} must be {TIMEOUT}, not {value!r}")
+            object.__setattr__(self, name, value)
+
+    def _keep_without_effect(self, name: str, value: Any) -> None:
+        message = f"Configuration.{name} has no effect since humanloop 0.6"
+        warnings.warn(message, DeprecationWarning, stacklevel=3)
+        object.__setattr__(self, name, value)
+
+    @property
+    def host(self) -> str:
+        """The base URL, without a slash at its end."""
+        return self._host
+
+    @host.setter
+    def host(self, value: str) -> None:
+        self._host = _checked_host(value)
+
+    @property
+    def provider_api_keys(self) -> dict[str, str]:
+        """The configured provider keys, as the schema ProviderApiKeys names them."""
+        keys = {name: getattr(self, f"{name}_api_key") for name in PROVIDERS}
+        for name, key in keys.items():
+            if key is not None and not isinstance(key, str):
+                raise ClientConfigurationError(
+                    f"{name}_api_key must be a str, not {type(key).__name__}"
+                )
+        return {name: key for name, key in keys.items() if key}
+
+    def get_api_key_with_prefix(self, identifier: str, alias: str | None = None) -> str | None:
+        """The value that authenticates for a security scheme, `APIKeyHeader`; None for others."""
+        if self.refresh_api_key_hook is not None:
+            self.refresh_api_key_hook(self)
+        key = self.api_key.get(identifier) or self.api_key.get(alias or identifier)
+        if key is None:
+            return None
+        _check_key(key)
+        prefix = self.api_key_prefix.get(identifier)
+        return f"{prefix} {key}" if prefix else key
+
+    def auth_settings(self) -> dict[str, dict[str, str | None]]:
+        """How a request authenticates, by security scheme. Holds the key in clear."""
+        value = self.get_api_key_with_prefix(SECURITY_SCHEME)
+        setting = {"type": "api_key", "in": "header", "key": API_KEY_HEADER, "value": value}
+        return {SECURITY_SCHEME: setting}
+
+    def redact(self, text: str) -> str:
+        """`text` with every configured key replaced by stars, but for those as short as a word."""
+        for secret in (*self.api_key.values(), *self.provider_api_keys.values()):
+            if len(secret) >= SHORTEST_SECRET:
+                text = text.replace(secret, "***")
+        return text
+
+    @classmethod
+    def set_default(cls, default: Configuration | None) -> None:
+        """Keep a copy of `default` for clients that are made without a configuration."""
+        cls._default = copy.deepcopy(default)
+
+    @classmethod
+    def get_default_copy(cls) -> Configuration:
+        """A copy of the default configuration; without one, a new configuration."""
+        return cls() if cls._default is None else copy.deepcopy(cls._default)
+
+    @property
+    def debug(self) -> bool:
+        """Whether the logger `humanloop` lets one line per request and response through."""
+        return logging.getLogger("humanloop").isEnabledFor(logging.DEBUG)
+
+    @debug.setter
+    def debug(self, value: bool) -> None:
+        logging.getLogger("humanloop").setLevel(logging.DEBUG if value else logging.NOTSET)
+
+    def to_debug_report(self) -> str:
+        """Versions, for a bug report; no keys, no host."""
+        from humanloop import __version__
+
+        return (
+            f"Python SDK Debug Report:\nOS: {sys.platform}\nPython Version: {sys.version}\n"
+            f"Version of the API: 4.0.0\nSDK Package Version: {__version__}"
+        )
+
+    def __copy__(self) -> Self:
+        duplicate = object.__new__(type(self))
+        own = {"api_key": dict(self.api_key), "api_key_prefix": dict(self.api_key_prefix)}
+        duplicate.__dict__.update({**self.__dict__, **own})
+        return duplicate
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return copy.copy(self)  # a hook's own state, such as a lock, is not ours to copy
+
+    def __repr__(self) -> str:
+        keys = [name for name in PROVIDERS if getattr(self, f"{name}_api_key")]
+        shown = "".join(f", {name}_api_key='***'" for name in keys)
+        shown += f", timeout={self.timeout}"
+        return f"{type(self).__name__}(host={self.host!r}, api_key='***'{shown})"
+
+
+def is_timeout(value: object) -> bool:
+    """Whether `value` is what TIMEOUT says."""
+    if value is None:
+        return True
+    return isinstance(value, (int, float)) and value is not True and 0 < value < math.inf
+
+
+def _keys(given: str | Mapping[str, str] | None) -> dict[str, str]:
+    if not given:
+        raise ClientConfigurationError(
+            "no API key: pass api_key=..., or set HUMANLOOP_API_KEY in the environment"
+        )
+    keys = dict(given) if isinstance(given, Mapping) else {SECURITY_SCHEME: given}
+    if not keys.get(SECURITY_SCHEME):
+        raise ClientConfigurationError(
+            f"api_key must be a str, or a dict with the key {SECURITY_SCHEME!r}"
+        )
+    return keys
+
+
+def _check_key(key: object) -> None:
+    if not isinstance(key, str):
+        raise ClientConfigurationError(f"the API key must be a str, not {type(key).__name__}")
+    for position, character in enumerate(key):
+        if not "!" <= character <= "~":
+            raise ClientConfigurationError(
+                "the API key, which is not shown here, has a space, a line break or another"
+                f" character that no key has, at position {position}"
+            )
+
+
+def _checked_host(value: object) -> str:
+    if not isinstance(value, str):
+        raise InvalidHostConfigurationError(repr(value), "it must be a str")
+    reason = ""
+    try:
+        parts = urlsplit(value)
+        if any(c.isspace() or not c.isprintable() for c in value):
+            reason = "spaces and control characters are not allowed"
+        elif parts.scheme not in ("http", "https"):
+            reason = 'it must start with "http://" or "https://"'
+        elif not parts.hostname:
+            reason = "the host name is missing"
+        elif "@" in parts.netloc:
+            reason = "credentials are not allowed"
+        elif "?" in value or "#" in value:
+            reason = f"a {'query' if '?' in value else 'fragment'} is not allowed"
+        _ = parts.port  # ValueError for what is none
+    except ValueError:
+        reason = "it is not a valid URL"
+    if reason:
+        raise InvalidHostConfigurationError(re.sub("//.*@", "//***@", value), reason)
+    return value.rstrip("/")

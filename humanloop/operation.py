@@ -1,0 +1,266 @@
+"""An operation of the API as data, and its arguments as the path, query and body of a request.
+
+Everything here is pure: no I/O, no client, no configuration. What stays true: nothing leaves
+`serialize` that its schema has not accepted, the caller's objects are never changed, and a path
+parameter can neither add nor remove a segment of the path.
+"""
+
+from __future__ import annotations
+
+import keyword
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal, NamedTuple, cast
+from urllib.parse import quote
+
+from humanloop import schemas
+from humanloop.exceptions import (
+    ApiTypeError,
+    ApiValueError,
+    MissingRequiredParametersError,
+    unexpected_argument,
+)
+
+__all__ = [
+    "Operation",
+    "Parameter",
+    "SerializedCall",
+    "argument_name",
+    "serialize",
+]
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One path or query parameter: `schema` is its OpenAPI 3.0 schema object."""
+
+    name: str
+    location: Literal["path", "query"]
+    schema: Mapping[str, Any]
+    required: bool
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One operation of the API.
+
+    name: tag attribute and Python method, `logs.update_by_ref`.
+    method, path: `PATCH`, `/projects/{id}/export`.
+    body: the schema name of the JSON request body; None: the request has no body.
+    body_keys: the body's top-level keys that are also keyword arguments.
+    response: the schema name, or the schema object, of the success body; None: there is no body.
+    status: the documented success status.
+    provider_keys: the body's schema has a place for `provider_api_keys`.
+    """
+
+    name: str
+    method: str
+    path: str
+    parameters: tuple[Parameter, ...] = ()
+    body: str | None = None
+    body_keys: tuple[str, ...] = ()
+    response: str | Mapping[str, Any] | None = None
+    status: int = 200
+    provider_keys: bool = False
+
+    @cached_property
+    def parameters_schema(self) -> type[schemas.Schema]:
+        """Path and query parameters as one closed object, so that all their errors come at once."""
+        return schemas.schema_from_openapi(
+            {
+                "type": "object",
+                "properties": {p.name: p.schema for p in self.parameters},
+                "required": [p.name for p in self.parameters if p.required],
+                "additionalProperties": False,
+            },
+            components=_components([p.schema for p in self.parameters]),
+            name=f"parameters of {self.name}",
+        )
+
+    @cached_property
+    def body_schema(self) -> type[schemas.Schema] | None:
+        """The class of the request body."""
+        return self._schema(self.body)
+
+    @cached_property
+    def response_schema(self) -> type[schemas.Schema] | None:
+        """The class of the success body."""
+        return self._schema(self.response)
+
+    @cached_property
+    def arguments(self) -> tuple[str, ...]:
+        """The names of the keyword arguments that the operation's method takes."""
+        names = [*self.body_keys, *(p.name for p in self.parameters)]
+        return (*map(argument_name, names), *(("body",) if self.body else ()))
+
+    @cached_property
+    def required_body_arguments(self) -> tuple[str, ...]:
+        """The arguments without which there is no body: the required keys, or `body` itself."""
+        if self.body_schema is None:
+            return ()
+        if not self.body_keys:
+            return ("body",)
+        return tuple(map(argument_name, self.body_schema.__openapi__.get("required", ())))
+
+    def _schema(self, schema: str | Mapping[str, Any] | None) -> type[schemas.Schema] | None:
+        if schema is None:
+            return None
+        if isinstance(schema, str):
+            from humanloop import model  # loads the one model module that is asked for
+
+            named: type[schemas.Schema] = getattr(model, schema)
+            return named
+        return schemas.schema_from_openapi(
+            schema, components=_components(schema), name=f"response of {self.name}"
+        )
+
+
+def _components(schema: Any) -> dict[str, Any]:
+    """The schema objects of the models that `schema` refers to, and those that they refer to."""
+    from humanloop import model
+
+    found: dict[str, Any] = {}
+    pending: list[Any] = [schema]
+    while pending:
+        part: Any = pending.pop()
+        if isinstance(part, dict):
+            parts = cast("dict[str, Any]", part)
+            pending += parts.values()
+            name = str(parts.get("$ref", "")).rpartition("/")[2]
+            if name and name not in found:
+                found[name] = getattr(model, name).__openapi__
+                pending.append(found[name])
+        elif isinstance(part, list):
+            pending += part
+    return found
+
+
+class SerializedCall(NamedTuple):
+    """What a request is made of: an encoded path, an encoded query without `?`, and JSON bytes."""
+
+    path: str
+    query: str
+    body: bytes | None
+
+
+def argument_name(name: str) -> str:
+    """The Python argument for a parameter or a body key: a keyword gets a leading underscore."""
+    return f"_{name}" if keyword.iskeyword(name) else name
+
+
+def serialize(
+    operation: Operation,
+    arguments: Mapping[str, Any],
+    provider_api_keys: Mapping[str, str] | None = None,
+) -> SerializedCall:
+    """Validate `arguments` and write them as the parts of a request.
+
+    arguments: by argument name; None and `schemas.unset` mean that it was not given.
+    provider_api_keys: what the configuration holds; goes only into a body that has a place for it,
+        and never over a key that the caller gave.
+
+    Raises ApiTypeError for missing, unknown or contradicting arguments, SchemaValidationError
+    for values that do not fit their schema, ApiValueError for values that can't be sent.
+    """
+    given = {k: v for k, v in arguments.items() if v is not None and v is not schemas.unset}
+    _check_names(operation, given)
+    values = operation.parameters_schema.validate(
+        {
+            p.name: given[name]
+            for p in operation.parameters
+            if (name := argument_name(p.name)) in given
+        }
+    )
+    return SerializedCall(
+        _path(operation, values),
+        _query(operation, values),
+        _body(operation, given, provider_api_keys or {}),
+    )
+
+
+def _check_names(operation: Operation, given: Mapping[str, Any]) -> None:
+    for name in given:
+        if name not in operation.arguments:
+            raise unexpected_argument(f"{operation.name}()", name, operation.arguments)
+    body_arguments = {argument_name(key) for key in operation.body_keys}
+    beside = [name for name in given if name in body_arguments]
+    if "body" in given and beside:
+        raise ApiTypeError(
+            f"{operation.name}() takes either body= or the body's keys, not both;"
+            f" beside body= came {_listed(beside)}"
+        )
+    required = [argument_name(p.name) for p in operation.parameters if p.required]
+    if "body" not in given:
+        required = [*operation.required_body_arguments, *required]
+    if missing := [name for name in required if name not in given]:
+        raise MissingRequiredParametersError(
+            f"{operation.name}() is missing {len(missing)} required"
+            f" argument{'s' if len(missing) > 1 else ''}: {_listed(missing)}"
+        )
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(map(repr, names))
+
+
+def _path(operation: Operation, values: Any) -> str:
+    path = operation.path
+    for parameter in operation.parameters:
+        if parameter.location == "path":
+            text = _text(values[parameter.name])
+            if text in ("", ".", ".."):  # RFC 3986 section 5.2.4: these would change the segments
+                raise ApiValueError(
+                    f"{operation.name}(): path parameter {parameter.name!r} can't be {text!r}"
+                )
+            encoded = _encode(operation, parameter.name, text, safe="")
+            path = path.replace(f"{{{parameter.name}}}", encoded)
+    return path
+
+
+def _query(operation: Operation, values: Any) -> str:
+    """The query, style `form` with `explode`: an array gives a pair per item (OpenAPI 3.0.3)."""
+    pairs: list[str] = []
+    for name in (
+        p.name for p in operation.parameters if p.location == "query" and p.name in values
+    ):
+        items = values[name] if isinstance(values[name], tuple) else (values[name],)
+        encoded = (_encode(operation, name, _text(item), safe="/") for item in items)
+        pairs += (f"{quote(name)}={item}" for item in encoded)
+    return "&".join(pairs)
+
+
+def _text(value: Any) -> str:
+    return str(value) if isinstance(value, str) else schemas.to_json(value)
+
+
+def _encode(operation: Operation, name: str, text: str, safe: str) -> str:
+    try:
+        return quote(text, safe=safe)
+    except UnicodeEncodeError as error:
+        raise ApiValueError(
+            f"{operation.name}(): {name!r} is not valid Unicode: {error.reason}"
+        ) from error
+
+
+def _body(
+    operation: Operation, given: Mapping[str, Any], provider_api_keys: Mapping[str, str]
+) -> bytes | None:
+    if operation.body_schema is None:
+        return None
+    body = given.get("body")
+    if body is None:
+        names = {key: argument_name(key) for key in operation.body_keys}
+        body = {key: given[name] for key, name in names.items() if name in given}
+    if operation.provider_keys and provider_api_keys and isinstance(body, Mapping):
+        body = _with_provider_keys(cast("Mapping[str, Any]", body), provider_api_keys)
+    return schemas.to_json(operation.body_schema.validate(body)).encode()
+
+
+def _with_provider_keys(
+    body: Mapping[str, Any], provider_api_keys: Mapping[str, str]
+) -> Mapping[str, Any]:
+    own = body.get("provider_api_keys", {})
+    if not isinstance(own, Mapping):
+        return body  # for its schema to refuse
+    return {**body, "provider_api_keys": {**provider_api_keys, **own}}

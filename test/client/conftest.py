@@ -1,0 +1,189 @@
+"""A real HTTP server on the loopback interface that records requests and answers as it is told.
+
+No reply ever sleeps: one that must be slow waits on its socket, so it ends as soon as the client
+does.
+
+The certificates in `tls/` come from an authority made for these tests (its key is not kept) and
+are valid from 2020 to 2119: `loopback` for 127.0.0.1, `elsewhere` for another host, and `expired`,
+which was valid until 2021.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import socket
+import ssl
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from humanloop import Configuration, Humanloop
+
+TLS = Path(__file__).parent / "tls"
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """A request as it came in."""
+
+    method: str
+    target: str
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def path(self) -> str:
+        return self.target.partition("?")[0]
+
+    @property
+    def query(self) -> str:
+        return self.target.partition("?")[2]
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+Reply = Callable[[Recorded, socket.socket], None]
+
+
+class Loopback:
+    """The server: `reply` answers each request, `requests` holds what came."""
+
+    reply: Reply
+
+    def __init__(self, certificate: str | None = None) -> None:
+        self.requests: list[Recorded] = []
+        self.connections = 0
+        self.greeting = b""  # sent as soon as a connection is made
+        self.answer()
+        self._tls: ssl.SSLContext | None = None
+        if certificate:
+            self._tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            self._tls.load_cert_chain(TLS / f"{certificate}.pem")
+        self._socket = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._socket.getsockname()[1]
+        self._open: list[socket.socket] = []
+        self._threads = [threading.Thread(target=self._accept)]
+        self._threads[0].start()
+
+    @property
+    def host(self) -> str:
+        return f"{'https' if self._tls else 'http'}://127.0.0.1:{self.port}/v4"
+
+    def answer(self, body: Any = None, status: int = 200, **headers: str) -> None:
+        """Answer every request from now on with `body`: bytes as they are, all else as JSON."""
+        data = (
+            body if isinstance(body, bytes) else json.dumps({} if body is None else body).encode()
+        )
+        self.reply = lambda request, connection: connection.sendall(response(data, status, headers))
+
+    def send_raw(self, data: bytes, *, then_close: bool = True) -> None:
+        """Answer every request from now on with these bytes, and close the connection."""
+
+        def reply(request: Recorded, connection: socket.socket) -> None:
+            connection.sendall(data)
+            if then_close:
+                connection.shutdown(socket.SHUT_RDWR)
+
+        self.reply = reply
+
+    def close(self) -> None:
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
+        self._socket.close()
+        for connection in self._open:
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+        for thread in self._threads:
+            thread.join()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                connection, _ = self._socket.accept()
+            except OSError:
+                return
+            self.connections += 1
+            self._threads.append(threading.Thread(target=self._serve, args=(connection,)))
+            self._threads[-1].start()
+
+    def _serve(self, connection: socket.socket) -> None:
+        with contextlib.suppress(OSError), contextlib.ExitStack() as stack:
+            stack.enter_context(connection)
+            if self._tls:
+                connection = self._tls.wrap_socket(connection, server_side=True)
+                stack.enter_context(connection)
+            self._open.append(connection)
+            connection.sendall(self.greeting)
+            with connection.makefile("rb") as stream:
+                while request := _read(stream):
+                    self.requests.append(request)
+                    self.reply(request, connection)
+
+
+def _read(stream: Any) -> Recorded | None:
+    start = stream.readline().decode("latin-1").split()
+    if not start:
+        return None
+    headers: dict[str, str] = {}
+    while line := stream.readline().strip():
+        name, _, value = line.decode("latin-1").partition(":")
+        assert name not in headers, f"{name} came twice"
+        headers[name] = value.strip()
+    return Recorded(start[0], start[1], headers, stream.read(int(headers.get("Content-Length", 0))))
+
+
+def response(data: bytes, status: int = 200, headers: dict[str, str] | None = None) -> bytes:
+    """A whole HTTP response."""
+    fields = {"Content-Type": "application/json", "Content-Length": str(len(data))}
+    fields |= {name.replace("_", "-"): value for name, value in (headers or {}).items()}
+    if status == 204:
+        data = b""
+        del fields["Content-Length"], fields["Content-Type"]
+    head = [f"HTTP/1.1 {status} {HTTPStatus(status).phrase}"]
+    head += [f"{name}: {value}" for name, value in fields.items()]
+    return "\r\n".join([*head, "", ""]).encode("latin-1") + data
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test sees the keys of whoever runs it."""
+    monkeypatch.delenv("HUMANLOOP_API_KEY", raising=False)
+    monkeypatch.delenv("HUMANLOOP_BASE_URL", raising=False)
+
+
+@pytest.fixture
+def server() -> Iterator[Loopback]:
+    with contextlib.closing(Loopback()) as loopback:
+        yield loopback
+
+
+@pytest.fixture
+def tls_server(request: pytest.FixtureRequest) -> Iterator[Loopback]:
+    """A server with TLS; its parameter, by default `loopback`, names the certificate."""
+    with contextlib.closing(Loopback(getattr(request, "param", "loopback"))) as loopback:
+        yield loopback
+
+
+@pytest.fixture
+def client(server: Loopback) -> Iterator[Humanloop]:
+    with Humanloop(api_key="hl-key", host=server.host, timeout=10) as humanloop:
+        yield humanloop
+
+
+@pytest.fixture
+def trusting() -> dict[str, Any]:
+    """The options of a client that trusts the tests' authority."""
+    return {"api_key": "hl-key", "ssl_ca_cert": str(TLS / "authority.pem"), "timeout": 10}
+
+
+@pytest.fixture
+def configuration() -> Configuration:
+    return Configuration(host="http://127.0.0.1:9/v4", api_key="hl-key")

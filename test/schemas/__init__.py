@@ -1,0 +1,1 @@
+"""The schema runtime, tested through `humanloop.schemas` and `humanloop.model`."""
