@@ -49,6 +49,7 @@ HOMES = {
         "ListSchema",
         "NoneClass",
         "NumberSchema",
+        "Unset",
         "StrSchema",
         "UUIDSchema",
     ),

@@ -268,7 +268,7 @@ def _method(spec: Spec, attribute: str, method: str, path: str, operation: Node)
         description=operation.get("description", "").strip(),
         arguments=sorted(arguments, key=lambda argument: not argument.required),
         body=_body_argument(spec, body, keys) if keyword_body and body is not None else None,
-        result="None" if response is None else hints.accessed(spec, response),
+        result="Unset" if response is None else hints.accessed(spec, response),
         result_doc=_result_doc(response),
     )
 

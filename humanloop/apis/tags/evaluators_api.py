@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from humanloop.model.evaluator_return_type_enum import EvaluatorReturnTypeEnum
     from humanloop.model.evaluators_list_response import EvaluatorsListResponse
     from humanloop.model.update_evaluator_request import UpdateEvaluatorRequest
+    from humanloop.schemas import Unset
 
 
 class EvaluatorsApi(Api):
@@ -56,7 +57,7 @@ class EvaluatorsApi(Api):
         """
         return self._call(EVALUATORS_CREATE, locals())
 
-    def delete(self, id: str, **options: Unpack[RequestOptions]) -> ApiResponse[None]:
+    def delete(self, id: str, **options: Unpack[RequestOptions]) -> ApiResponse[Unset]:
         """Delete an evaluator.
 
         Delete an evaluator of the organization. It can no longer be used in new evaluations.

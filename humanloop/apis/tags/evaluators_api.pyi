@@ -12,6 +12,7 @@ from humanloop.model.evaluator_response import EvaluatorResponse
 from humanloop.model.evaluator_return_type_enum import EvaluatorReturnTypeEnum
 from humanloop.model.evaluators_list_response import EvaluatorsListResponse
 from humanloop.model.update_evaluator_request import UpdateEvaluatorRequest
+from humanloop.schemas import Unset
 
 class EvaluatorsApi(Api):
     @overload
@@ -28,7 +29,7 @@ class EvaluatorsApi(Api):
     def create(
         self, *, body: CreateEvaluatorRequest | Mapping[str, Any], **options: Unpack[RequestOptions]
     ) -> ApiResponse[EvaluatorResponse]: ...
-    def delete(self, id: str, **options: Unpack[RequestOptions]) -> ApiResponse[None]: ...
+    def delete(self, id: str, **options: Unpack[RequestOptions]) -> ApiResponse[Unset]: ...
     def list(self, **options: Unpack[RequestOptions]) -> ApiResponse[EvaluatorsListResponse]: ...
     def update(
         self,

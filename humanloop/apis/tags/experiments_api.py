@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from humanloop.model.get_model_config_response import GetModelConfigResponse
     from humanloop.model.positive_label import PositiveLabel
     from humanloop.model.update_experiment_request import UpdateExperimentRequest
+    from humanloop.schemas import Unset
 
 
 class ExperimentsApi(Api):
@@ -58,7 +59,7 @@ class ExperimentsApi(Api):
         """
         return self._call(EXPERIMENTS_CREATE, locals())
 
-    def delete(self, experiment_id: str, **options: Unpack[RequestOptions]) -> ApiResponse[None]:
+    def delete(self, experiment_id: str, **options: Unpack[RequestOptions]) -> ApiResponse[Unset]:
         """Delete an experiment.
 
         Delete the experiment. No config can be drawn from it any more.

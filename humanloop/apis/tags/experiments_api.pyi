@@ -12,6 +12,7 @@ from humanloop.model.experiments_list_response import ExperimentsListResponse
 from humanloop.model.get_model_config_response import GetModelConfigResponse
 from humanloop.model.positive_label import PositiveLabel
 from humanloop.model.update_experiment_request import UpdateExperimentRequest
+from humanloop.schemas import Unset
 
 class ExperimentsApi(Api):
     @overload
@@ -34,7 +35,7 @@ class ExperimentsApi(Api):
     ) -> ApiResponse[ExperimentResponse]: ...
     def delete(
         self, experiment_id: str, **options: Unpack[RequestOptions]
-    ) -> ApiResponse[None]: ...
+    ) -> ApiResponse[Unset]: ...
     def list(
         self, project_id: str, **options: Unpack[RequestOptions]
     ) -> ApiResponse[ExperimentsListResponse]: ...

@@ -18,12 +18,13 @@ if TYPE_CHECKING:
     from humanloop.model.chat_message import ChatMessage
     from humanloop.model.testcase_response import TestcaseResponse
     from humanloop.model.update_testcase_request import UpdateTestcaseRequest
+    from humanloop.schemas import Unset
 
 
 class TestcasesApi(Api):
     """Read, change and delete the single cases of testsets."""
 
-    def delete(self, body: Sequence[str], **options: Unpack[RequestOptions]) -> ApiResponse[None]:
+    def delete(self, body: Sequence[str], **options: Unpack[RequestOptions]) -> ApiResponse[Unset]:
         """Delete testcases.
 
         Delete every testcase whose ID the request names.
