@@ -45,6 +45,7 @@ class Model:
     items: list[tuple[str, str]]  # (hint of the key, hint of the value), the most specific first
     members: list[tuple[str, str]]  # (class attribute, value) of an enum
     iterates: bool  # __iter__ and __len__ are to be declared: neither base has them
+    narrows: bool  # a union of objects, which isinstance has to narrow to each of them
 
 
 @dataclass(frozen=True)
@@ -139,7 +140,7 @@ def build(spec: Spec) -> Api:
 def _model(spec: Spec, name: str) -> Model:
     schema = spec.schemas[name]
     base = base_of(schema).__name__
-    stub_bases, iterates = base, False
+    stub_bases, iterates, narrows = base, False, False
     attributes: dict[str, str] = {}
     items: list[tuple[str, str]] = []
     members: list[tuple[str, str]] = []
@@ -148,10 +149,12 @@ def _model(spec: Spec, name: str) -> Model:
         stub_bases = f"ListSchema[{hints.accessed(spec, schema['items'])}]"
     elif objects or arrays:
         if base == "AnyTypeSchema" and not arrays:
-            stub_bases = "AnyTypeSchema, DictSchema"
+            stub_bases, narrows = "AnyTypeSchema, DictSchema", True
         iterates = bool(arrays)
         attributes = _attributes(spec, objects) if objects else {}
-        items = _items(spec, objects, arrays)
+        # mypy takes a class for no possible subclass of one with other overloads, so that isinstance
+        # would not narrow: a union of objects gives Any by key, and is typed by its attributes.
+        items = [] if narrows else _items(spec, objects, arrays)
     elif base == "StrSchema" and "enum" in schema:
         members = list(enum_members(schema["enum"]).items())
     return Model(
@@ -165,6 +168,7 @@ def _model(spec: Spec, name: str) -> Model:
         items=items,
         members=members,
         iterates=iterates,
+        narrows=narrows,
     )
 
 

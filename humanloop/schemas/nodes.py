@@ -37,6 +37,9 @@ Place = tuple[Any, str | int] | None
 FORMAT_CLASSES: dict[str, type] = {}
 """The class of a string by its format, for those formats that have a class of their own."""
 
+LIKENESS = 0.7
+"""How much alike two spellings are, from 0 to 1, before one is taken for the other."""
+
 SUGGESTIONS = 20
 """How many errors of one value get a likely spelling: the search is slow."""
 
@@ -128,7 +131,7 @@ class Collector(Report):
         from difflib import get_close_matches
 
         self.suggestions -= 1
-        return next(iter(get_close_matches(word, known, 1)), None)
+        return next(iter(get_close_matches(word, known, 1, LIKENESS)), None)
 
 
 def _path(where: Place) -> tuple[str | int, ...]:
@@ -252,6 +255,8 @@ class Node:
             return self.ref.rpartition("/")[2]
         if self.cls is not None:
             return self.cls.__name__
+        if self.type == "array" and self.items is not None:
+            return f"an array of {self.items.name}"
         return JSON_TYPES[self.type].phrase if self.type else "an unnamed schema"
 
     # -- matching ---------------------------------------------------------------------------------
@@ -397,7 +402,7 @@ class Node:
             node.match(value, where, trial)
             if not (len(trial.errors) == 1 and trial.errors[0].path == _path(where)):
                 weight = sum(5 if error.keyword == "enum" else 1 for error in trial.errors)
-                ranked.append((weight, node))
+                ranked.append((weight - 2 * node.resolved.declared_in(value), node))
         if not ranked:
             wanted = " or ".join(dict.fromkeys(node.wanted for node in branches))
             report.expected(where, keyword, wanted, value)
@@ -405,7 +410,9 @@ class Node:
         nearest = min(ranked, key=lambda pair: pair[0])[1]
         inner = Collector(True, report.memory)
         nearest.match(value, where, inner)
-        suffix = f" ({nearest.name} is the nearest of {keyword})" if len(branches) > 1 else ""
+        suffix = (
+            f" (taken as {nearest.name}, the nearest of {keyword})" if len(branches) > 1 else ""
+        )
         for error in inner.errors:
             place = where
             for step in error.path[len(_path(where)) :]:
@@ -492,6 +499,10 @@ class Node:
             *(node for node in maybe if node is not None),
             *(self.choices.values() if told else ()),
         ]
+
+    def declared_in(self, value: Any) -> int:
+        """How many keys of a value are properties here."""
+        return sum(key in self.properties for key in value) if is_object(value) else 0
 
     def keys(self) -> dict[str, None]:
         """The keys that the schema, or an unnamed branch of it, declares."""

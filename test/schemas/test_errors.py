@@ -247,8 +247,9 @@ def test_what_looks_like_a_key_is_never_shown(secret: str) -> None:
         "password",
         "Authorization",
         "client_secret",
-    ]
-    + ["access_token", "provider_api_keys"],
+        "access_token",
+        "provider_api_keys",
+    ],
 )
 def test_values_under_secret_keys_are_never_shown(key: str) -> None:
     cls = make({"additionalProperties": {"type": "boolean"}})

@@ -179,7 +179,7 @@ def test_multiple_of_is_exact_at_any_exponent(step: Any, value: Any, valid: bool
     ],
 )
 def test_lengths(keyword: dict[str, Any], value: Any, valid: bool) -> None:
-    """W 5.6, 5.7, 5.10, 5.11, 5.13, 5.14; a string's length is counted in code points (RFC 7159)."""
+    """W 5.6, 5.7, 5.10, 5.11, 5.13, 5.14; strings are counted in code points (RFC 7159)."""
     assert accepts(keyword, value) is valid
 
 

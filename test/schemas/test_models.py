@@ -156,7 +156,9 @@ def test_enum_attributes_are_instances(cls: Any, attribute: str, text: str) -> N
 @pytest.mark.parametrize("kind", CONFIGS)
 def test_a_config_is_the_class_of_its_kind(kind: str) -> None:
     cls, value = CONFIGS[kind]
-    for made in (ConfigResponse(value), LogResponse(id="data_1", config=value)["config"]):
+    alone: Any = ConfigResponse(value)
+    inside: Any = LogResponse(id="data_1", config=value)["config"]
+    for made in (alone, inside):
         assert isinstance(made, cls)
         assert isinstance(made, ConfigResponse)
         others = {other for other, _ in CONFIGS.values()} - {cls}

@@ -142,7 +142,8 @@ def test_json_pointers_into_the_schema(pointer: str) -> None:
 
 
 def test_references_to_references_and_names_with_odd_characters() -> None:
-    cls = make(ref("A"), A=ref("B"), B=ref("C.d-e_f"), **{"C.d-e_f": STRING})
+    components: dict[str, Any] = {"A": ref("B"), "B": ref("C.d-e_f"), "C.d-e_f": STRING}
+    cls = make(ref("A"), **components)
     assert accepts(cls, "a")
     assert not accepts(cls, 1)
 
@@ -256,6 +257,26 @@ def test_parts_found_by_several_branches_have_the_classes_of_all() -> None:
     b = {"properties": {"k": {"allOf": [ref("B")]}}}
     cls = make({"allOf": [a, b]}, A={"type": "object"}, B={"minProperties": 1})
     assert classes(cls({"k": {"x": 1}})["k"]) >= {"A", "B"}
+
+
+def test_a_failed_branch_leaves_no_class_behind() -> None:
+    """What one branch found of a part does not reach another branch that shares its schema."""
+    lost = {
+        "allOf": [
+            ref("Shared"),
+            {"properties": {"k": ref("Lost")}},
+            {"required": ["absent"]},
+        ]
+    }
+    cls = make(
+        {"anyOf": [lost, ref("Shared")]},
+        Shared={"anyOf": [ref("Kept")]},
+        Kept={"type": "object", "properties": {"k": ref("Part")}},
+        Part={"type": "object"},
+        Lost={"type": "object"},
+    )
+    for _ in range(4):
+        assert classes(cls({"k": {}})["k"]) & {"Part", "Lost"} == {"Part"}
 
 
 def test_objects_without_a_name_are_frozendicts_with_accessors() -> None:
