@@ -1,0 +1,111 @@
+"""The command `humanloop`.
+
+    humanloop serve        run the embedded server
+    humanloop quickstart   see the whole product work, on a temporary server
+
+It needs the extra `server`. What goes wrong is said in one line on the standard error stream, with
+exit code 1; wrong arguments end with 2, as argparse has it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+
+from humanloop import __version__
+
+DEFAULT_DATABASE = "sqlite:///humanloop.db"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command with `arguments`, or with the process's own; returns the exit code."""
+    options, rest = _parser().parse_known_args(arguments)
+    try:
+        if options.command == "quickstart":
+            from humanloop import quickstart
+
+            return quickstart.main(rest)
+        if rest:
+            _parser().error(f"unrecognized arguments: {' '.join(rest)}")
+        return _serve(options)
+    except ImportError as error:
+        # The message of the extra that is missing says how to install it.
+        print(f"humanloop: {error}", file=sys.stderr)
+        return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="humanloop", description="The Humanloop API on your own machine."
+    )
+    parser.add_argument("--version", action="version", version=f"humanloop {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    serve = commands.add_parser(
+        "serve",
+        help="run the embedded server",
+        description="Serve the Humanloop API, version 4, under /v4.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    serve.add_argument("--host", default="127.0.0.1", help="the address to listen on")
+    serve.add_argument("--port", default=8000, type=_port, help="0 for any free port")
+    serve.add_argument(
+        "--database",
+        default=DEFAULT_DATABASE,
+        metavar="URL",
+        help="sqlite:///FILE or postgresql://...",
+    )
+    serve.add_argument(
+        "--api-key",
+        action="append",
+        dest="api_keys",
+        metavar="KEY",
+        default=argparse.SUPPRESS,
+        help="a key that clients may use, once for each user "
+        "(default: the environment's HUMANLOOP_API_KEY, else a new one that is printed)",
+    )
+    serve.add_argument(
+        "--sampling",
+        choices=("uniform", "thompson"),
+        default="uniform",
+        help="how experiments draw a config",
+    )
+    serve.add_argument("--verbose", action="store_true", help="log one line for each request")
+    commands.add_parser(
+        "quickstart", help="see the main job done, on a temporary server", add_help=False
+    )
+    return parser
+
+
+def _port(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and int(text) <= 65535):
+        raise argparse.ArgumentTypeError(f"a port is a number from 0 to 65535, {text!r} is none")
+    return int(text)
+
+
+def _serve(options: argparse.Namespace) -> int:
+    # Imported here, so that the client never needs the extra `server`.
+    from humanloop.server import StartError
+    from humanloop.server.command import serve
+
+    environment_key = os.environ.get("HUMANLOOP_API_KEY")
+    given: list[str] = getattr(options, "api_keys", [])
+    keys = given or ([environment_key] if environment_key else [])
+    try:
+        serve(
+            options.host,
+            options.port,
+            options.database,
+            keys,
+            sampling=options.sampling,
+            verbose=options.verbose,
+        )
+    except StartError as error:
+        print(f"humanloop: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

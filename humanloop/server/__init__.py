@@ -1,0 +1,28 @@
+"""The embedded server: the Humanloop API, version 4, in one process on SQLite.
+
+It needs the extra `server`; nothing in the client imports it. What it chose where the hosted
+service was not documented is listed in docs/embedded-server.md.
+"""
+
+from __future__ import annotations
+
+try:
+    from humanloop.server.app import create_app
+    from humanloop.server.calls import Settings
+    from humanloop.server.embedded import EmbeddedServer
+    from humanloop.server.errors import StartError
+except ModuleNotFoundError as error:
+    if error.name is None or error.name.partition(".")[0] not in {
+        "alembic",
+        "sqlalchemy",
+        "starlette",
+        "uvicorn",
+    }:
+        raise
+    raise ImportError(
+        f"The embedded server needs the package {error.name!r}, which is not installed. "
+        'Install the extra: pip install "humanloop[server]"',
+        name=error.name,
+    ) from error
+
+__all__ = ["EmbeddedServer", "Settings", "StartError", "create_app"]

@@ -1,0 +1,264 @@
+"""The ASGI application: HTTP around the handlers.
+
+The event loop reads requests and writes answers; everything that touches the database runs in a
+thread. What stays true: an answer of success fits the operation's schema, and is made before its
+transaction is committed; every error is JSON with a `detail`; no body and no key is ever logged.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, cast
+
+from sqlalchemy.exc import DataError, OperationalError
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.routing import Mount
+from starlette.types import Receive, Scope, Send
+
+from humanloop import schemas
+from humanloop.apis.operations import OPERATIONS
+from humanloop.operation import Operation
+from humanloop.schemas import SchemaValidationError
+from humanloop.server import guard
+from humanloop.server.accounts import Account, KeyRing
+from humanloop.server.calls import Call, Json, Settings
+from humanloop.server.database import Database
+from humanloop.server.errors import (
+    Invalid,
+    NotBuilt,
+    Problem,
+    RequestError,
+    TooLarge,
+    UnsupportedMediaType,
+    invalid,
+)
+from humanloop.server.handlers import HANDLERS, Handler
+from humanloop.server.routing import Router, read_query
+
+logger = logging.getLogger("humanloop.server")
+# What is kept must be readable again, inside of a response and by any client.
+_MAX_DEPTH = 100
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
+
+
+def create_app(
+    database_url: str, api_keys: Sequence[str], settings: Settings | None = None
+) -> Starlette:
+    """An application on an open database; its lifespan's end closes the database.
+
+    Raises StartError when the database or the keys can't be used.
+    """
+    database = Database.open(database_url)
+    try:
+        keys = KeyRing.enroll(database, api_keys)
+    except BaseException:
+        database.close()
+        raise
+
+    @asynccontextmanager
+    async def lifespan(_app: Starlette) -> AsyncGenerator[None]:
+        try:
+            yield
+        finally:
+            await run_in_threadpool(database.close)
+
+    api = Api(database, keys, settings or Settings())
+    return Starlette(routes=[Mount("/", app=api)], lifespan=lifespan)
+
+
+class Upload:
+    """The body that is being sent, read at most once."""
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
+        self._more = True
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """What is left of it; raises ClientDisconnect when the caller hangs up."""
+        while self._more:
+            message = await self._receive()
+            if message["type"] == "http.disconnect":
+                raise ClientDisconnect
+            self._more = message.get("more_body", False)
+            yield message.get("body", b"")
+
+    async def drain(self, limit: int) -> None:
+        """Read on without keeping it, so that a caller in mid-sending gets to read the answer."""
+        async for chunk in self.chunks():
+            limit -= len(chunk)
+            if limit < 0:
+                return
+
+
+class Api:
+    """Answers every HTTP request."""
+
+    def __init__(self, database: Database, keys: KeyRing, settings: Settings) -> None:
+        self._database = database
+        self._keys = keys
+        self._settings = settings
+        self._router = Router(OPERATIONS)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """The ASGI entry."""
+        request = Request(scope)
+        started = time.perf_counter()
+        try:
+            name, response = await self._respond(request, Upload(receive))
+        except ClientDisconnect:
+            return
+        milliseconds = (time.perf_counter() - started) * 1000
+        logger.info(
+            "%s %s: %d in %.1f ms", request.method, name, response.status_code, milliseconds
+        )
+        await response(scope, receive, send)
+
+    async def _respond(self, request: Request, upload: Upload) -> tuple[str, Response]:
+        """The name of the operation, as far as it is known, and the answer."""
+        name = "-"
+        try:
+            headers = request.headers
+            guard.check(headers.get("host"), headers.get("origin"), self._settings.allowed_hosts)
+            account = self._keys.account(headers.get("x-api-key"))
+            operation, path = self._router.find(request.method, _raw_path(request))
+            name = operation.name
+            handler = _handler(operation)
+            body = await self._read_body(request, upload)
+            query = request.scope["query_string"].decode("latin-1")
+            return name, await run_in_threadpool(
+                self._run, operation, handler, account, path, query, body
+            )
+        except RequestError as error:
+            await upload.drain(self._settings.max_body_bytes)
+            return name, _json(error.body(), error.status, dict(error.headers))
+        except DataError:
+            # PostgreSQL keeps no U+0000.
+            problem = invalid(("body",), "the body holds text that the database can't keep")
+            return name, _json(problem.body(), problem.status)
+        except OperationalError:
+            logger.exception("%s: the database failed", name)
+            return name, _json({"detail": "The database can't be used right now."}, 503)
+        except ClientDisconnect:
+            raise
+        except Exception:
+            logger.exception("%s: internal error", name)
+            return name, _json({"detail": "internal error: see the server's log"}, 500)
+
+    async def _read_body(self, request: Request, upload: Upload) -> bytes:
+        """The body, when it is JSON and not too large."""
+        limit = self._settings.max_body_bytes
+        body = bytearray()
+        async for chunk in upload.chunks():
+            body += chunk
+            if len(body) > limit:
+                raise TooLarge(f"The body is over {limit:,} bytes.")
+        content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if body and content_type != "application/json":
+            raise UnsupportedMediaType("The body must be of the type application/json.")
+        return bytes(body)
+
+    def _run(
+        self,
+        operation: Operation,
+        handler: Handler,
+        account: Account,
+        path: dict[str, str],
+        query: str,
+        body: bytes,
+    ) -> Response:
+        """Everything that happens in a thread: check, run in one transaction, make the answer."""
+        parameters = read_query(operation, path, query)
+        parsed = _parse(operation, body)
+        transaction = self._database.read if handler.only_reads else self._database.write
+        with transaction() as session:
+            call = Call(session, account, self._settings, path, parameters, parsed)
+            result = handler.run(call)
+            return _success(operation, result)
+
+
+def _raw_path(request: Request) -> str:
+    raw: bytes = request.scope.get("raw_path") or request.scope["path"].encode()
+    return raw.partition(b"?")[0].decode("latin-1")
+
+
+def _handler(operation: Operation) -> Handler:
+    handler = HANDLERS.get(operation.name)
+    if handler is None:
+        raise NotBuilt(f"{operation.name} is not built into the embedded server yet.")
+    return handler
+
+
+def _parse(operation: Operation, body: bytes) -> Any:
+    """The body as plain data that fits the operation's schema, without provider keys."""
+    if operation.body_schema is None:
+        return None
+    if not body:
+        raise invalid(("body",), "a JSON body is needed, none came", "required")
+    try:
+        value = schemas.loads(body)
+    except ValueError as error:
+        raise invalid(("body",), f"the body is not JSON: {error}", "json") from error
+    if _is_deep(value):
+        message = f"the body is nested over {_MAX_DEPTH} levels deep"
+        raise invalid(("body",), message, "depth")
+    if _SURROGATE.search(body) and not _is_unicode(value):
+        raise invalid(("body",), "the body holds half of a surrogate pair", "json")
+    if isinstance(value, dict) and not operation.provider_keys:
+        # Clients of the 0.5 line send it everywhere.
+        cast(dict[str, Any], value).pop("provider_api_keys", None)
+    try:
+        operation.body_schema(value)
+    except SchemaValidationError as error:
+        raise Invalid(
+            [
+                Problem(("body", *detail.path), detail.message, detail.keyword)
+                for detail in error.errors
+            ]
+        ) from error
+    return cast(Any, value)
+
+
+def _is_deep(value: Json) -> bool:
+    level = [value]
+    for _ in range(_MAX_DEPTH):
+        level = [child for each in level for child in _containers(each)]
+        if not level:
+            return False
+    return True
+
+
+def _containers(value: Json) -> list[Json]:
+    """The objects and arrays right inside of an object or an array."""
+    inside: Iterable[Json] = ()
+    if isinstance(value, dict):
+        inside = value.values()
+    elif isinstance(value, list):
+        inside = value
+    return [each for each in inside if isinstance(each, (dict, list))]
+
+
+def _is_unicode(value: Any) -> bool:
+    try:
+        json.dumps(value, ensure_ascii=False, default=str).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _success(operation: Operation, result: Any) -> Response:
+    schema = operation.response_schema
+    if schema is None:
+        return Response(status_code=operation.status)
+    return Response(schema(result).to_json(), operation.status, media_type="application/json")
+
+
+def _json(body: Any, status: int, headers: dict[str, str] | None = None) -> Response:
+    return Response(schemas.to_json(body), status, headers, media_type="application/json")

@@ -1,0 +1,118 @@
+"""What can go wrong, split by whose fault it is.
+
+RequestError
+├── BadRequest 400, Unauthorized 401, Forbidden 403
+├── NotFound 404          what the path or the query names does not exist
+├── MethodNotAllowed 405, TooLarge 413, UnsupportedMediaType 415
+├── Invalid 422           the body or a parameter does not fit, with every place
+└── NotBuilt 501
+StartError                the server can't start: said in one line to whoever starts it
+
+A RequestError's text goes to the caller as it is, so it never holds a key or a stack trace.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+Place = tuple[str | int, ...]
+"""Where in a request something is: ("body", "config", "temperature") or ("query", "page")."""
+
+
+class StartError(Exception):
+    """The server can't start; the text says why and what to do."""
+
+
+class RequestError(Exception):
+    """A request that gets an answer other than success."""
+
+    status = 500
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail)
+        self.detail = detail
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """Headers that belong to the answer."""
+        return {}
+
+    def body(self) -> dict[str, Any]:
+        """The answer's JSON body."""
+        return {"detail": self.detail}
+
+
+class BadRequest(RequestError):
+    status = 400
+
+
+class Unauthorized(RequestError):
+    status = 401
+
+
+class Forbidden(RequestError):
+    status = 403
+
+
+class NotFound(RequestError):
+    status = 404
+
+
+class MethodNotAllowed(RequestError):
+    status = 405
+
+    def __init__(self, method: str, allowed: Sequence[str]) -> None:
+        self.allowed = ", ".join(sorted(allowed))
+        super().__init__(f"This path does not take {method}, only {self.allowed}.")
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """RFC 9110, section 15.5.6: a 405 lists the methods that are allowed."""
+        return {"Allow": self.allowed}
+
+
+class TooLarge(RequestError):
+    status = 413
+
+
+class UnsupportedMediaType(RequestError):
+    status = 415
+
+
+class NotBuilt(RequestError):
+    status = 501
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that does not fit: where it is, what is wrong, and the keyword of the rule."""
+
+    place: Place
+    message: str
+    keyword: str = "value"
+
+
+class Invalid(RequestError):
+    """A body or parameters that don't fit; the answer is an HTTPValidationError."""
+
+    status = 422
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        super().__init__("; ".join(problem.message for problem in problems))
+        self.problems = tuple(problems)
+
+    def body(self) -> dict[str, Any]:
+        """`{"detail": [{"loc", "msg", "type"}]}`."""
+        return {
+            "detail": [
+                {"loc": list(problem.place), "msg": problem.message, "type": problem.keyword}
+                for problem in self.problems
+            ]
+        }
+
+
+def invalid(place: Place, message: str, keyword: str = "value") -> Invalid:
+    """An Invalid with a single problem."""
+    return Invalid([Problem(place, message, keyword)])

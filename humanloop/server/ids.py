@@ -1,0 +1,31 @@
+"""Ids of the API: a prefix that tells the kind, and 21 random characters.
+
+The characters are letters and digits from the system's source of randomness (125 bits), so ids
+can't be guessed and never need percent-encoding.
+"""
+
+from __future__ import annotations
+
+import random
+import string
+
+ANNOTATION = "ann_"
+CONFIG = "config_"
+ENVIRONMENT = "env_"
+EXPERIMENT = "exp_"
+LOG = "data_"
+METRIC = "metric_"
+ORGANIZATION = "org_"
+PROJECT = "pr_"
+SESSION = "sesh_"
+TRIAL = "trial_"
+USER = "usr_"
+
+_ALPHABET = string.ascii_letters + string.digits
+_LENGTH = 21
+_RANDOM = random.SystemRandom()
+
+
+def new_id(prefix: str) -> str:
+    """A fresh id with one of the prefixes of this module."""
+    return prefix + "".join(_RANDOM.choices(_ALPHABET, k=_LENGTH))

@@ -1,0 +1,1 @@
+"""The embedded server, tested through HTTP on the loopback interface."""

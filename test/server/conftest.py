@@ -1,0 +1,50 @@
+"""A real server on a real SQLite file, spoken to over the loopback interface."""
+
+from __future__ import annotations
+
+import itertools
+import random
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from humanloop.server import EmbeddedServer, Settings
+
+from .api import API_KEY, Api
+
+_NUMBERS = itertools.count()
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedServer]:
+    """The server of all tests that need nothing special of it."""
+    path = tmp_path_factory.mktemp("server") / "humanloop.db"
+    settings = Settings(randomness=random.Random(1), max_body_bytes=1_000_000)
+    with EmbeddedServer(f"sqlite:///{path}", api_key=API_KEY, settings=settings) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def api(server: EmbeddedServer) -> Api:
+    """Calls that server."""
+    return Api(server.url)
+
+
+@pytest.fixture
+def name() -> str:
+    """A project name that no other test uses."""
+    return f"project {next(_NUMBERS)}"
+
+
+@pytest.fixture
+def project(api: Api, name: str) -> Any:
+    """A new project."""
+    return api.ok("POST", "/projects", {"name": name})
+
+
+@pytest.fixture
+def database_url(tmp_path: Path) -> str:
+    """A database file of the test's own that does not exist yet."""
+    return f"sqlite:///{tmp_path / 'own.db'}"
