@@ -72,16 +72,16 @@ class Match:
 
 
 class Memory:
-    """What is known already within one validation; parts of the value are told apart by identity.
+    """What is known already within one validation.
 
-    attempts: how branches of composed schemas turned out, so that no pair of schema and value is
-        tried twice. explained: the pairs whose errors are reported. active: the parents that a
-        discriminator is being followed down from.
+    attempts: how branches of composed schemas turned out, by schema and value, so that no pair is
+        tried twice. explained: the schemas and places whose errors are reported. active: the
+        parents and values that a discriminator is being followed down from.
     """
 
     def __init__(self) -> None:
         self.attempts: dict[tuple[int, int], Match | None] = {}
-        self.explained: set[tuple[int, int]] = set()
+        self.explained: set[tuple[int, tuple[str | int, ...]]] = set()
         self.active: set[tuple[int, int]] = set()
 
 
@@ -393,9 +393,9 @@ class Node:
         if not report.explains:
             report.add(where, keyword, lambda: "matches no branch")
             return
-        if (id(self), id(value)) in report.memory.explained:
+        if (id(self), _path(where)) in report.memory.explained:
             return
-        report.memory.explained.add((id(self), id(value)))
+        report.memory.explained.add((id(self), _path(where)))
         ranked: list[tuple[int, Node]] = []
         for node in branches:
             trial = Collector(False, report.memory)

@@ -315,3 +315,10 @@ def test_errors_of_json_types_and_of_the_schema_come_together() -> None:
 
 def test_a_value_without_errors_has_none() -> None:
     assert errors_of(AnyTypeSchema, {"a": [1]}) == []
+
+
+def test_equal_values_at_different_places_are_each_explained() -> None:
+    branch = {"type": "object", "properties": {"a": {"type": "string"}}, "required": ["b"]}
+    cls = make({"type": "array", "items": {"anyOf": [{"type": "number"}, branch]}})
+    pointers = [pointer for pointer, _ in errors_of(cls, ["x", "x", {"a": 1}, {"a": 1}])]
+    assert pointers == ["/0", "/1", "/2/b", "/2/a", "/3/b", "/3/a"]
