@@ -152,7 +152,7 @@ def _model(spec: Spec, name: str) -> Model:
             stub_bases, narrows = "AnyTypeSchema, DictSchema", True
         iterates = bool(arrays)
         attributes = _attributes(spec, objects) if objects else {}
-        # mypy takes a class for no possible subclass of one with other overloads, so that isinstance
+        # mypy takes a class for no possible subclass of one with other overloads, so isinstance
         # would not narrow: a union of objects gives Any by key, and is typed by its attributes.
         items = [] if narrows else _items(spec, objects, arrays)
     elif base == "StrSchema" and "enum" in schema:

@@ -21,7 +21,7 @@ __all__ = [
 
 
 def render_path(path: Sequence[str | int]) -> str:
-    """`path` as an RFC 6901 JSON pointer: `("a", 0)` gives `/a/0`, the root gives the empty string."""
+    """`path` as an RFC 6901 JSON pointer: `("a", 0)` gives `/a/0`, the root the empty string."""
     return "".join(f"/{str(step).replace('~', '~0').replace('/', '~1')}" for step in path)
 
 

@@ -1,0 +1,63 @@
+"""A stranger's mistakes: a line is an error, to both checkers, exactly if it ends in `# wrong`."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import humanloop.model
+from humanloop import Configuration, Humanloop
+from humanloop.model import (
+    ExperimentResponse,
+    ExperimentStatus,
+    LogResponse,
+    ProjectResponse,
+)
+
+
+def misspelled(client: Humanloop, log: LogResponse, experiment: ExperimentResponse) -> None:
+    print(humanloop.model.LogRespons)  # wrong
+    print(log.outptu)  # wrong
+    print(experiment.metric.nmae)  # wrong
+    print(experiment["metric"].nmae)  # wrong
+    print(ExperimentStatus.IN_PROGRES)  # wrong
+    client.project.list()  # wrong
+    client.projects.lst()  # wrong
+    client.projects.create(nmae="support")  # wrong
+    client.projects.get(id="pr_1", timeuot=5)  # wrong
+    client.log(project="support", outptu="Hi")  # wrong
+    Humanloop(api_kye="key")  # wrong
+    Configuration(hots="http://127.0.0.1")  # wrong
+
+
+def of_another_type(client: Humanloop, log: LogResponse, project: ProjectResponse) -> None:
+    client.projects.get(id=7)  # wrong
+    client.projects.get(id=None)  # wrong
+    client.projects.export(id="pr_1", page="1")  # wrong
+    client.log(output=["Hi"])  # wrong
+    client.log(inputs="Hi")  # wrong
+    client.log(duration="0.4")  # wrong
+    client.experiments.sample(experiment_id=log)  # wrong
+    client.projects.get(id="pr_1", timeout="soon")  # wrong
+    ExperimentStatus("Finished")  # wrong
+    number: int = log["output"]  # wrong
+    day: Decimal = project["created_at"]  # wrong
+    name: str = project["data_count"]  # wrong
+    print(number, day, name)
+
+
+def incomplete(client: Humanloop) -> None:
+    client.projects.get()  # wrong
+    client.projects.create()  # wrong
+    client.experiments.sample()  # wrong
+    client.experiments.create(name="warm or cold", project_id="pr_1")  # wrong
+    client.logs.update(output="Hi")  # wrong
+
+
+def changing(log: LogResponse) -> None:
+    log["output"] = "Ho"  # wrong
+    log.output = "Ho"  # wrong
+    del log["output"]  # wrong
+
+
+def of_none(client: Humanloop) -> None:
+    print(client.experiments.delete(experiment_id="exp_1").body["id"])  # wrong

@@ -1,0 +1,150 @@
+"""A stranger's program: correct, and both checkers infer every type that a reader would expect.
+
+It is checked, never run: mypy --strict and pyright strict must find nothing.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+from frozendict import frozendict
+from typing_extensions import assert_type
+
+from humanloop import (
+    ApiException,
+    ApiResponse,
+    Configuration,
+    Humanloop,
+    NotFoundError,
+    OpenApiException,
+    SchemaValidationError,
+)
+from humanloop.apis.tags.logs_api import LogsApi
+from humanloop.model import ChatRole, PaginatedDataLogResponse
+from humanloop.model.base_metric_response import BaseMetricResponse
+from humanloop.model.chat_message import ChatMessage
+from humanloop.model.config_response import ConfigResponse
+from humanloop.model.create_log_response import CreateLogResponse
+from humanloop.model.experiment_config_response import ExperimentConfigResponse
+from humanloop.model.experiment_response import ExperimentResponse
+from humanloop.model.experiment_status import ExperimentStatus
+from humanloop.model.experiments_list_response import ExperimentsListResponse
+from humanloop.model.feedback import Feedback
+from humanloop.model.feedback_type import FeedbackType
+from humanloop.model.get_model_config_response import GetModelConfigResponse
+from humanloop.model.log_response import LogResponse
+from humanloop.model.positive_label import PositiveLabel
+from humanloop.model.project_response import ProjectResponse
+from humanloop.schemas import BoolClass, DateTimeSchema, ErrorDetail, NumberSchema, Unset
+
+
+def reads_an_experiment(data: dict[str, Any], text: str) -> None:
+    experiment = ExperimentResponse(data)
+    assert_type(experiment, ExperimentResponse)
+    assert_type(ExperimentResponse.from_json(text), ExperimentResponse)
+    assert_type(ExperimentResponse(id="exp_1", name="a"), ExperimentResponse)
+    assert_type(experiment["status"], ExperimentStatus)
+    assert_type(experiment.status, ExperimentStatus)
+    assert_type(experiment.metric, BaseMetricResponse)
+    assert_type(experiment.metric.name, str)
+    assert_type(experiment.metric["default"], BoolClass)
+    assert_type(experiment["positive_labels"], tuple[PositiveLabel, ...])
+    assert_type(experiment.positive_labels[0]["value"], str)
+    assert_type(experiment["configs"], tuple[ExperimentConfigResponse, ...])
+    assert_type(experiment.configs[0].config, ConfigResponse)
+    assert_type(experiment["created_at"], DateTimeSchema)
+    assert_type(experiment["created_at"].as_datetime.year, int)
+    assert_type(experiment["undeclared"], Any)
+    assert_type(experiment.to_json(), str)
+    assert_type(ExperimentStatus.IN_PROGRESS, ExperimentStatus)
+    assert_type(ExperimentStatus("In progress"), ExperimentStatus)
+
+
+def reads_a_log(data: dict[str, Any]) -> None:
+    log = LogResponse(data)
+    assert_type(log["output"], str)
+    assert_type(LogResponse({"output": "Hi"})["output"], str)
+    assert_type(log.inputs, frozendict[str, Any])
+    assert_type(log["messages"], tuple[ChatMessage, ...])
+    assert_type(log.messages[0].role, ChatRole)
+    assert_type(log["duration"], NumberSchema)
+    # Numbers are decimals, and date-times are text.
+    seconds: Decimal = log["duration"]
+    created: str = log["created_at"]
+    print(seconds * 2, created.upper())
+
+
+def narrows_a_union(log: LogResponse) -> None:
+    feedback = log["feedback"]
+    assert_type(feedback, Feedback | tuple[Feedback, ...])
+    if isinstance(feedback, Feedback):
+        assert_type(feedback["value"], NumberSchema | str)
+        assert_type(feedback.type, FeedbackType | str)
+    else:
+        assert_type(feedback, tuple[Feedback, ...])
+
+
+def calls_operations(client: Humanloop) -> None:
+    response = client.projects.create(name="support")
+    assert_type(response, ApiResponse[ProjectResponse])
+    assert_type(response.body["data_count"], NumberSchema)
+    assert_type(response.status, int)
+    project = response.body["id"]
+
+    page = client.projects.export(id=project, page=0, size=10, timeout=5).body
+    assert_type(page, PaginatedDataLogResponse)
+    assert_type(page["records"], tuple[LogResponse, ...])
+    assert_type(page["records"][0], LogResponse)
+    assert_type(client.projects.export(id=project).body["records"][0], LogResponse)
+
+    assert_type(client.experiments.list(project_id=project).body, ExperimentsListResponse)
+    for experiment in client.experiments.list(project_id=project).body:
+        assert_type(experiment, ExperimentResponse)
+    assert_type(client.experiments.list(project_id=project).body[0], ExperimentResponse)
+    created = client.experiments.create(
+        name="warm or cold",
+        positive_labels=[{"type": "rating", "value": "good"}],
+        project_id=project,
+        config_ids=["config_1", "config_2"],
+    )
+    assert_type(created.body.status, ExperimentStatus)
+    sampled = client.experiments.sample(experiment_id=created.body.id).body
+    assert_type(sampled, GetModelConfigResponse)
+    assert_type(sampled["trial_id"], str)
+    assert_type(client.experiments.delete(experiment_id="exp_1"), ApiResponse[Unset])
+
+
+def logs(client: Humanloop) -> None:
+    config = {"model": "gpt-4", "temperature": 0.2}
+    log = client.log(project="support", config=config, output="Hi", duration=Decimal("0.4")).body
+    assert_type(log["id"], str)
+    batch = client.logs.log([{"project": "support", "config": config, "output": "Hi"}]).body
+    assert_type(batch[0], CreateLogResponse)
+    client.log(body={"project": "support", "config": config, "output": "Hi"})
+    rating = client.feedback(type="rating", value="good", data_id=log["id"])
+    assert_type(rating.body["type"], FeedbackType | str)
+    client.feedback(type=FeedbackType.RATING, value="good", data_id=log["id"])
+    assert_type(client.logs, LogsApi)
+    assert_type(client.logs.update(id=log["id"], output="Ho").body, LogResponse)
+
+
+def handles_errors(client: Humanloop) -> None:
+    try:
+        client.projects.get(id="pr_1")
+    except SchemaValidationError as error:
+        assert_type(error.errors, tuple[ErrorDetail, ...])
+        assert_type(error.errors[0].pointer, str)
+    except NotFoundError as error:
+        assert_type(error.status, int | None)
+    except ApiException as error:
+        print(error.body)
+    except OpenApiException as error:
+        print(error)
+
+
+def configures() -> None:
+    with Humanloop(api_key="key", host="http://127.0.0.1:8000/v4", timeout=10.0) as client:
+        assert_type(client, Humanloop)
+        assert_type(client.configuration, Configuration)
+    Humanloop(configuration=Configuration(api_key="key"))
