@@ -1,6 +1,6 @@
 """The fast path gives what the exact one gives: verdict, classes, values and their order.
 
-Each class is asked several times with the same shape, since a shape is compiled when it comes again.
+Each class is asked several times: a shape is compiled when it comes again.
 """
 
 from __future__ import annotations
