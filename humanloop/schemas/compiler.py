@@ -35,6 +35,9 @@ SHAPES = 256
 
 _DICT: Any = dict
 
+KEYS = 256
+"""How many keys an object may have to be compiled for."""
+
 NUMBERS = 4096
 """How many numbers are kept ready, each of ints and of floats."""
 
@@ -332,6 +335,8 @@ class _Shapes:
         """The instance of a value that the last shape does not fit."""
         if value.__class__ is not dict:
             raise Miss
+        if len(value) > KEYS:
+            return _exact(self.node, self.classes, value)
         shape = tuple(value)
         if shape not in self.shapes:
             if len(self.shapes) >= SHAPES:
@@ -379,7 +384,7 @@ class _Shapes:
             f"    if not ({''.join(strings)}str): miss()" if strings else "",
             *_construction(self.cls, "{" + ", ".join(converted) + "}" if converted else "", names),
         ]
-        # The source is made of the schema alone: keys as literals, and names given here.
+        # A value's keys may be anybody's: in the source they stand as string literals alone.
         exec(compile("\n".join(lines), f"<schema {node.name}>", "exec"), names)
         return names["convert"]  # type: ignore[no-any-return]
 

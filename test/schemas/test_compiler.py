@@ -115,6 +115,11 @@ def test_the_same_keys_in_another_order_keep_their_order() -> None:
     agree(cls, {"n": 1, "at": "2024-02-29T00:00:00Z"})
 
 
+def test_an_object_of_very_many_keys() -> None:
+    agree(schema_from_openapi(METRIC), {f"key{index}": index for index in range(1000)})
+    agree(schema_from_openapi({**METRIC, "required": []}), {f"k{i}": i for i in range(1000)})
+
+
 def test_more_shapes_than_are_kept() -> None:
     cls: Any = schema_from_openapi({"type": "object", "properties": {"n": {"type": "integer"}}})
     for _ in range(2):
