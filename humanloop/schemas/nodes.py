@@ -410,9 +410,8 @@ class Node:
         nearest = min(ranked, key=lambda pair: pair[0])[1]
         inner = Collector(True, report.memory)
         nearest.match(value, where, inner)
-        suffix = (
-            f" (taken as {nearest.name}, the nearest of {keyword})" if len(branches) > 1 else ""
-        )
+        # Where the value's type leaves one branch only, there is nothing to tell about the choice.
+        suffix = f" (taken as {nearest.name}, the nearest of {keyword})" if len(ranked) > 1 else ""
         for error in inner.errors:
             place = where
             for step in error.path[len(_path(where)) :]:
