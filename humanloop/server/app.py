@@ -7,12 +7,13 @@ transaction is committed; every error is JSON with a `detail`; no body and no ke
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
-import re
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
+from decimal import Decimal
 from typing import Any, cast
 
 from sqlalchemy.exc import DataError, OperationalError
@@ -20,7 +21,6 @@ from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
-from starlette.routing import Mount
 from starlette.types import Receive, Scope, Send
 
 from humanloop import schemas
@@ -29,13 +29,14 @@ from humanloop.operation import Operation
 from humanloop.schemas import SchemaValidationError
 from humanloop.server import guard
 from humanloop.server.accounts import Account, KeyRing
-from humanloop.server.calls import Call, Json, Settings
+from humanloop.server.calls import MAX_DIGITS, Call, Json, Settings
 from humanloop.server.database import Database
 from humanloop.server.errors import (
     Invalid,
     NotBuilt,
     Problem,
     RequestError,
+    RequestTimeout,
     TooLarge,
     UnsupportedMediaType,
     invalid,
@@ -44,9 +45,8 @@ from humanloop.server.handlers import HANDLERS, Handler
 from humanloop.server.routing import Router, read_query
 
 logger = logging.getLogger("humanloop.server")
-# What is kept must be readable again, inside of a response and by any client.
 _MAX_DEPTH = 100
-_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
+_DRAIN_SECONDS = 1
 
 
 def create_app(
@@ -70,32 +70,44 @@ def create_app(
         finally:
             await run_in_threadpool(database.close)
 
-    api = Api(database, keys, settings or Settings())
-    return Starlette(routes=[Mount("/", app=api)], lifespan=lifespan)
+    app = Starlette(lifespan=lifespan)
+    # Not a route: what is no path, such as "*" or a whole URL, is answered by the API as well.
+    app.router.default = Api(database, keys, settings or Settings())
+    return app
 
 
 class Upload:
-    """The body that is being sent, read at most once."""
+    """The body that is being sent, read at most once; `more` tells whether any of it is left."""
 
     def __init__(self, receive: Receive) -> None:
         self._receive = receive
-        self._more = True
+        self.more = True
 
-    async def chunks(self) -> AsyncIterator[bytes]:
-        """What is left of it; raises ClientDisconnect when the caller hangs up."""
-        while self._more:
-            message = await self._receive()
+    async def chunks(self, seconds: float) -> AsyncIterator[bytes]:
+        """What is left of it.
+
+        Raises ClientDisconnect when the caller hangs up, and RequestTimeout when the next part
+        takes longer than `seconds`.
+        """
+        while self.more:
+            try:
+                message = await asyncio.wait_for(self._receive(), seconds)
+            except asyncio.TimeoutError:
+                raise RequestTimeout(f"No more of the body came for {seconds:g} seconds.") from None
             if message["type"] == "http.disconnect":
                 raise ClientDisconnect
-            self._more = message.get("more_body", False)
+            self.more = message.get("more_body", False)
             yield message.get("body", b"")
 
     async def drain(self, limit: int) -> None:
         """Read on without keeping it, so that a caller in mid-sending gets to read the answer."""
-        async for chunk in self.chunks():
-            limit -= len(chunk)
-            if limit < 0:
-                return
+        try:
+            async for chunk in self.chunks(_DRAIN_SECONDS):
+                limit -= len(chunk)
+                if limit < 0:
+                    return
+        except RequestTimeout:
+            return
 
 
 class Api:
@@ -138,7 +150,8 @@ class Api:
             )
         except RequestError as error:
             await upload.drain(self._settings.max_body_bytes)
-            return name, _json(error.body(), error.status, dict(error.headers))
+            ending = {"Connection": "close"} if upload.more else {}
+            return name, _json(error.body(), error.status, {**error.headers, **ending})
         except DataError:
             # PostgreSQL keeps no U+0000.
             problem = invalid(("body",), "the body holds text that the database can't keep")
@@ -156,7 +169,7 @@ class Api:
         """The body, when it is JSON and not too large."""
         limit = self._settings.max_body_bytes
         body = bytearray()
-        async for chunk in upload.chunks():
+        async for chunk in upload.chunks(self._settings.body_seconds):
             body += chunk
             if len(body) > limit:
                 raise TooLarge(f"The body is over {limit:,} bytes.")
@@ -202,15 +215,7 @@ def _parse(operation: Operation, body: bytes) -> Any:
         return None
     if not body:
         raise invalid(("body",), "a JSON body is needed, none came", "required")
-    try:
-        value = schemas.loads(body)
-    except ValueError as error:
-        raise invalid(("body",), f"the body is not JSON: {error}", "json") from error
-    if _is_deep(value):
-        message = f"the body is nested over {_MAX_DEPTH} levels deep"
-        raise invalid(("body",), message, "depth")
-    if _SURROGATE.search(body) and not _is_unicode(value):
-        raise invalid(("body",), "the body holds half of a surrogate pair", "json")
+    value = _decode(body)
     if isinstance(value, dict) and not operation.provider_keys:
         # Clients of the 0.5 line send it everywhere.
         cast(dict[str, Any], value).pop("provider_api_keys", None)
@@ -224,6 +229,28 @@ def _parse(operation: Operation, body: bytes) -> Any:
             ]
         ) from error
     return cast(Any, value)
+
+
+def _decode(body: bytes) -> Any:
+    """The body's JSON value; what is kept must be readable again by any client."""
+    try:
+        value = schemas.loads(body.decode("utf-8-sig"))  # RFC 8259, section 8.1
+    except ValueError as error:
+        raise invalid(("body",), f"the body is not JSON: {error}", "json") from error
+    if _is_deep(value):
+        message = f"the body is nested over {_MAX_DEPTH} levels deep"
+        raise invalid(("body",), message, "depth")
+    try:
+        json.dumps(value, ensure_ascii=False, default=_check_number).encode()
+    except UnicodeEncodeError:
+        raise invalid(("body",), "the body holds half of a surrogate pair", "json") from None
+    return value
+
+
+def _check_number(number: Decimal) -> None:
+    # Only an integer that int() refuses to parse is read as a Decimal without an exponent.
+    if not number.as_tuple().exponent:
+        raise invalid(("body",), f"the body holds an integer of over {MAX_DIGITS:,} digits", "json")
 
 
 def _is_deep(value: Json) -> bool:
@@ -243,14 +270,6 @@ def _containers(value: Json) -> list[Json]:
     elif isinstance(value, list):
         inside = value
     return [each for each in inside if isinstance(each, (dict, list))]
-
-
-def _is_unicode(value: Any) -> bool:
-    try:
-        json.dumps(value, ensure_ascii=False, default=str).encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _success(operation: Operation, result: Any) -> Response:

@@ -19,6 +19,8 @@ from humanloop.server.accounts import Account
 from humanloop.server.errors import Place, invalid
 
 MAX_PAGE_SIZE = 100
+MAX_DIGITS = 4300
+"""Of an integer: Python's own JSON module reads no longer one."""
 Json = dict[str, Any] | list[Any] | str | int | Decimal | None
 Sampling = Literal["uniform", "thompson"]
 
@@ -31,12 +33,14 @@ class Settings:
         Beta(1 + positives, 1 + negatives) of each.
     randomness: what experiments draw with; give a seeded one for repeatable draws.
     max_body_bytes: the largest request body.
+    body_seconds: how long to wait for the next part of a body.
     allowed_hosts: the names by which clients may address the server; None allows every name.
     """
 
     sampling: Sampling = "uniform"
     randomness: random.Random = field(default_factory=random.SystemRandom)
     max_body_bytes: int = 64 * 1024 * 1024
+    body_seconds: float = 30
     allowed_hosts: frozenset[str] | None = None
 
 

@@ -17,12 +17,24 @@ from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.orm import Session
 
 from humanloop import schemas
-from humanloop.model import ModelConfigRequest
+from humanloop.model import (
+    AgentConfigRequest,
+    GenericConfigRequest,
+    ModelConfigRequest,
+    ToolConfigRequest,
+)
 from humanloop.server import feedback_types, ids
 from humanloop.server.calls import Json
 from humanloop.server.errors import Place, invalid
 from humanloop.server.tables import Config, Feedback, FeedbackType, Log, Project
 from humanloop.server.times import to_text
+
+_REQUESTS = {
+    "agent": AgentConfigRequest,
+    "generic": GenericConfigRequest,
+    "model": ModelConfigRequest,
+    "tool": ToolConfigRequest,
+}
 
 
 def register(
@@ -81,10 +93,10 @@ def _canonical_number(number: Decimal) -> str:
 
 
 def _parameters(request: Mapping[str, Any]) -> dict[str, Any]:
-    given = {
-        key: value for key, value in request.items() if key not in {"type", "name", "description"}
-    }
+    """What makes the config what it is; keys that the API does not know are left out."""
     kind = request.get("type", "model")
+    known = _REQUESTS[kind].__openapi__["properties"].keys() - {"type", "name", "description"}
+    given = {key: value for key, value in request.items() if key in known}
     if kind == "model":
         return {**_model_defaults(), **given}
     if kind == "agent":
@@ -109,11 +121,11 @@ def _find_or_add(
     kind = request.get("type", "model")
     parameters = _parameters(request)
     if kind == "model" and "tools" in parameters:
-        tools: list[dict[str, Any]] = [
-            {**tool, "id": _find_or_add(session, project, {**tool, "type": "tool"}, moment).id}
+        tools: list[Config] = [
+            _find_or_add(session, project, {**tool, "type": "tool"}, moment)
             for tool in parameters["tools"]
         ]
-        parameters = {**parameters, "tools": tools}
+        parameters = {**parameters, "tools": [describe(tool) for tool in tools]}
     config = Config(
         id=ids.new_id(ids.CONFIG),
         project=project,
@@ -155,7 +167,7 @@ def describe(config: Config) -> dict[str, Any]:
     if config.description is not None:
         body["description"] = config.description
     if config.type == "model" and "tools" in body:
-        body["tool_configs"] = [{**tool, "type": "tool"} for tool in body.pop("tools")]
+        body["tool_configs"] = body.pop("tools")
     return body
 
 

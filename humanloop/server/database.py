@@ -26,6 +26,7 @@ from sqlalchemy.orm import Session
 from humanloop.server import migrate
 from humanloop.server.errors import StartError
 
+_DRIVERS = frozenset({"sqlite", "sqlite+pysqlite", "postgresql+psycopg"})
 _BUSY_SECONDS = "10"  # how long to wait for another program that writes to a SQLite file
 _READERS = 40  # the most threads that Starlette's pool runs sync work in
 
@@ -84,9 +85,9 @@ def _parse(url: str) -> URL:
         if parsed.drivername == "postgresql":
             # What this stands for depends on SQLAlchemy's version.
             return parsed.set(drivername="postgresql+psycopg")
-        if parsed.get_backend_name() in {"sqlite", "postgresql"}:
+        if parsed.drivername in _DRIVERS:
             return parsed
-    except ArgumentError:
+    except (ArgumentError, ValueError):
         pass
     # The text may hold a password, so it is not repeated.
     raise StartError(
@@ -96,9 +97,10 @@ def _parse(url: str) -> URL:
 
 def _prepare_file(url: URL) -> Path:
     """The path of the file that the URL names; a new one is created for its owner only."""
-    if url.database in {None, "", ":memory:"}:
+    name = url.database or ":memory:"
+    if name == ":memory:" or name.startswith("file:"):
         raise StartError("The database must be a file, such as sqlite:///humanloop.db.")
-    path = Path(str(url.database)).absolute()
+    path = Path(name).resolve()  # one lock for all the names of a file
     try:
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
     except OSError as error:
@@ -166,6 +168,8 @@ def _create_engine(url: URL, *, foreign_keys: bool = True) -> Engine:
             f"A database at {url.drivername}:// needs the package {error.name!r}, "
             f"which is not installed: pip install '{error.name}[binary]'"
         ) from error
+    except ValueError as error:
+        raise StartError(f"An option of the database's URL can't be used: {error}.") from error
     if sqlite:
         event.listen(engine, "connect", _configure_sqlite)
         event.listen(engine, "begin", _begin_sqlite)

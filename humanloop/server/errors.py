@@ -3,7 +3,7 @@
 RequestError
 ├── BadRequest 400, Unauthorized 401, Forbidden 403
 ├── NotFound 404          what the path or the query names does not exist
-├── MethodNotAllowed 405, TooLarge 413, UnsupportedMediaType 415
+├── MethodNotAllowed 405, RequestTimeout 408, TooLarge 413, UnsupportedMediaType 415
 ├── Invalid 422           the body or a parameter does not fit, with every place
 └── NotBuilt 501
 StartError                the server can't start: said in one line to whoever starts it
@@ -71,6 +71,10 @@ class MethodNotAllowed(RequestError):
     def headers(self) -> Mapping[str, str]:
         """RFC 9110, section 15.5.6: a 405 lists the methods that are allowed."""
         return {"Allow": self.allowed}
+
+
+class RequestTimeout(RequestError):
+    status = 408
 
 
 class TooLarge(RequestError):

@@ -17,12 +17,12 @@ from sqlalchemy.orm import Session
 
 from humanloop import schemas
 from humanloop.server import feedback_types, ids
-from humanloop.server.calls import Call
+from humanloop.server.calls import MAX_DIGITS, Call
 from humanloop.server.errors import Place, invalid
 from humanloop.server.tables import Feedback, FeedbackType, Log
 from humanloop.server.times import from_text, now, to_text
 
-_NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
+_NUMBER = re.compile(rf"-?(0|[1-9][0-9]{{0,{MAX_DIGITS - 1}}})(\.[0-9]+)?([eE][+-]?[0-9]+)?")
 
 
 def add(
@@ -50,7 +50,6 @@ def add(
         created_at=moment if created_at is None else from_text(created_at, (*place, "created_at")),
     )
     log.feedback.append(feedback)
-    session.flush()
     return feedback
 
 
@@ -61,7 +60,7 @@ def _value(feedback_type: FeedbackType, request: Mapping[str, Any], place: Place
         raise invalid((*place, "value"), message, "required")
     text = value if isinstance(value, str) else schemas.to_json(value)
     if feedback_type.feedback_class == "number" and not _is_number(text):
-        message = f"{feedback_type.type!r} feedback is a number, {text!r} is none"
+        message = f"{feedback_type.type!r} feedback is a number, {text[:40]!r} can't be one"
         raise invalid((*place, "value"), message, "type")
     return text
 
@@ -105,7 +104,7 @@ def describe(feedback: Feedback) -> dict[str, Any]:
     body = {
         "type": feedback.feedback_type.type,
         "value": Decimal(feedback.value) if numeric else feedback.value,
-        "data_id": feedback.log.id,
+        "data_id": feedback.log_id,
         "created_at": to_text(feedback.created_at),
     }
     return body if feedback.user is None else {**body, "user": feedback.user}
@@ -123,7 +122,9 @@ def submit(call: Call) -> Any:
         log = _find_log(call, request.get("data_id"), (*place, "data_id"))
         if request.get("unset", False):
             return unset(call.session, log, request, place)
-        return describe_with_id(add(call.session, log, request, place, now()))
+        added = add(call.session, log, request, place, now())
+        call.session.flush()
+        return describe_with_id(added)
 
     return call.each(run)
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, selectinload
 
 from humanloop.server.errors import Place, invalid
 from humanloop.server.tables import FeedbackLabel, FeedbackType, Project
@@ -39,18 +39,25 @@ def add_defaults(session: Session, project: Project) -> None:
 
 
 def of_project(session: Session, project_id: str) -> list[FeedbackType]:
-    """A project's types, oldest first."""
-    statement = select(FeedbackType).where(FeedbackType.project_id == project_id)
-    return list(session.scalars(statement.order_by(FeedbackType.id)))
+    """A project's types with their labels, oldest first."""
+    statement = (
+        select(FeedbackType)
+        .where(FeedbackType.project_id == project_id)
+        .order_by(FeedbackType.id)
+        .options(selectinload(FeedbackType.labels))
+    )
+    return list(session.scalars(statement))
 
 
 def find(session: Session, project_id: str, name: str, place: Place) -> FeedbackType:
     """The project's type of that name, which a body named at `place`."""
-    known = of_project(session, project_id)
-    for feedback_type in known:
-        if feedback_type.type == name:
-            return feedback_type
-    names = ", ".join(repr(feedback_type.type) for feedback_type in known)
+    statement = select(FeedbackType).where(
+        FeedbackType.project_id == project_id, FeedbackType.type == name
+    )
+    found = session.scalar(statement)
+    if found is not None:
+        return found
+    names = ", ".join(repr(each.type) for each in of_project(session, project_id))
     raise invalid(
         place, f"{name!r} is not a feedback type of this project, which has {names}", "enum"
     )

@@ -38,7 +38,8 @@ def log(call: Call) -> Any:
         parents[place] = _parent(call, request, place)
 
     call.each(find_parent)
-    return call.each(lambda request, place: _add(call, request, parents[place], place))
+    with call.session.no_autoflush:  # what is added goes to the database together
+        return call.each(lambda request, place: _add(call, request, parents[place], place))
 
 
 def _parent(call: Call, request: Mapping[str, Any], place: Place) -> Log | None:
@@ -80,6 +81,7 @@ def _add(
         parent=parent,
         trial_id=None if trial is None else trial.id,
         reference_id=_free_reference(call, request, place),
+        feedback=[],
         inputs=request.get("inputs", {}),
         messages=request.get("messages"),
         metadata_=request.get("metadata"),
@@ -90,7 +92,6 @@ def _add(
         created_at=moment if created_at is None else from_text(created_at, (*place, "created_at")),
     )
     call.session.add(added)
-    call.session.flush()
     _add_feedback(call, added, request.get("feedback", []), (*place, "feedback"), moment)
     body = {"id": added.id, "project_id": project.id}
     return body if conversation is None else {**body, "session_id": conversation.id}
@@ -151,7 +152,10 @@ def _conversation(
 
 def _free_reference(call: Call, request: Mapping[str, Any], place: Place) -> str | None:
     reference_id: str | None = request.get("reference_id")
-    if reference_id is not None and _find(call, Log.reference_id == reference_id) is not None:
+    if reference_id is None:
+        return None
+    call.session.flush()  # one may be in the same request
+    if _find(call, Log.reference_id == reference_id) is not None:
         message = f"there is already a datapoint with the reference id {reference_id!r}"
         raise invalid((*place, "reference_id"), message, "unique")
     return reference_id

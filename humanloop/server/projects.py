@@ -24,6 +24,8 @@ from humanloop.server.tables import (
 )
 from humanloop.server.times import now, to_text
 
+_MAX_FILTER = 1000  # databases limit what they match
+
 
 def describe(call: Call, project: Project) -> dict[str, Any]:
     """A ProjectResponse; what is active is that of the default environment."""
@@ -99,6 +101,11 @@ def list_(call: Call) -> dict[str, Any]:
         Project.organization_id == call.account.organization_id,
         Project.organization_id == organization_id,
     )
+    for key in ("filter", "user_filter"):
+        text = call.query.get(key, "")
+        if len(text) > _MAX_FILTER:
+            message = f"{len(text)} characters came, at most {_MAX_FILTER} can be searched for"
+            raise invalid(("query", key), message, "maxLength")
     if "filter" in call.query:
         statement = statement.where(Project.name.icontains(call.query["filter"], autoescape=True))
     if "user_filter" in call.query:

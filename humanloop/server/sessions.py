@@ -48,12 +48,16 @@ def find(call: Call, session_id: str) -> Conversation | None:
 
 def describe(call: Call, conversation: Conversation) -> dict[str, Any]:
     """A SessionResponse: its first datapoint's inputs and the last output that any has."""
-    logs = select(Log).where(Log.session_id == conversation.id)
-    oldest = logs.order_by(Log.created_at, Log.row)
-    newest = logs.order_by(Log.created_at.desc(), Log.row.desc())
-    first = call.session.scalar(oldest.limit(1))
-    last = call.session.scalar(newest.where(Log.output.is_not(None)).limit(1))
-    count = select(func.count()).select_from(logs.subquery())
+    within = Log.session_id == conversation.id
+    oldest = select(Log.inputs).where(within).order_by(Log.created_at, Log.row)
+    newest = (
+        select(Log.output)
+        .where(within, Log.output.is_not(None))
+        .order_by(Log.created_at.desc(), Log.row.desc())
+    )
+    first_inputs = call.session.scalar(oldest.limit(1))
+    last_output = call.session.scalar(newest.limit(1))
+    count = select(func.count()).select_from(Log).where(within)
     projects = (
         select(Project)
         .where(exists().where(Log.session_id == conversation.id, Log.project_id == Project.id))
@@ -69,10 +73,10 @@ def describe(call: Call, conversation: Conversation) -> dict[str, Any]:
     }
     if conversation.reference_id is not None:
         body["reference_id"] = conversation.reference_id
-    if first is not None:
-        body["first_inputs"] = first.inputs
-    if last is not None:
-        body["last_output"] = last.output
+    if first_inputs is not None:
+        body["first_inputs"] = first_inputs
+    if last_output is not None:
+        body["last_output"] = last_output
     return body
 
 

@@ -169,7 +169,7 @@ class FeedbackType(Base):
     feedback_class: Mapped[str] = mapped_column(String(16))
 
     labels: Mapped[list[FeedbackLabel]] = relationship(
-        order_by=lambda: FeedbackLabel.id, cascade="all, delete-orphan", lazy="selectin"
+        order_by=lambda: FeedbackLabel.id, cascade="all, delete-orphan"
     )
 
 
@@ -232,7 +232,7 @@ class ExperimentConfig(Base):
     created_at: Mapped[datetime]
     updated_at: Mapped[datetime]
 
-    config: Mapped[Config] = relationship()
+    config: Mapped[Config] = relationship(lazy="joined")
 
 
 class Trial(Base):

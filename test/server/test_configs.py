@@ -6,7 +6,12 @@ from typing import Any
 
 import pytest
 
-from humanloop.model import ConfigResponse, GetModelConfigResponse, ProjectConfigResponse
+from humanloop.model import (
+    ConfigResponse,
+    GetModelConfigResponse,
+    ProjectConfigResponse,
+    ToolConfigResponse,
+)
 
 from .api import Api
 
@@ -146,6 +151,16 @@ def test_tools_of_a_model_config_have_ids_of_their_own(api: Api, name: str) -> N
     assert len(api.ok("GET", f"/projects/{body['project_id']}/configs")) == 1
     assert config_of(api, api.log(name, config=TOOL))["id"] == search["id"]
     assert len(api.ok("GET", f"/projects/{body['project_id']}/configs")) == 2
+
+
+def test_what_the_api_does_not_know_of_a_tool_is_not_kept(api: Api, name: str) -> None:
+    strange = {"id": 7, "signature": 5, "is_preset": "x", "setup_schema": 1, "colour": "red"}
+    logged = api.log(name, config={**TOOL, **strange})
+    config = config_of(api, logged)
+    ToolConfigResponse(config)
+    assert config.keys() == {"id", *TOOL}
+    [tool] = register(api, name, tools=[{**TOOL, **strange}])["config"]["tool_configs"]
+    assert tool == config
 
 
 def test_tools_of_other_names_are_other_configs(api: Api, name: str) -> None:

@@ -171,17 +171,33 @@ def test_one_server_per_file(path: Path) -> None:
         assert Api(server.url).call("GET", "/projects").status == 200
 
 
+def test_another_name_of_a_file_that_is_in_use_is_refused(path: Path) -> None:
+    database = Database.open(f"sqlite:///{path}")
+    link = path.with_name("link.db")
+    link.symlink_to(path)
+    with pytest.raises(StartError, match="in use by another server"):
+        Database.open(f"sqlite:///{link}")
+    database.close()
+
+
 @pytest.mark.parametrize(
     ("url", "said"),
     [
         ("nonsense", "must be a URL such as sqlite:///humanloop.db"),
         ("sqlite://", "must be a file"),
         ("sqlite:///:memory:", "must be a file"),
+        ("sqlite:///file:x.db?mode=memory&uri=true", "must be a file"),
         ("sqlite:////nowhere/at/all.db", "No such file or directory"),
+        ("sqlite:///x.db?timeout=soon", "option .* can't be used: .*'soon'"),
+        ("sqlite+other:///x.db", "must be a URL such as"),
         ("mysql://user:secret@host/name", "must be a URL such as"),
+        ("postgresql://user:secret@host:port/name", "must be a URL such as"),
     ],
 )
-def test_a_bad_url_is_refused_without_repeating_it(url: str, said: str) -> None:
+def test_a_bad_url_is_refused_without_repeating_it(
+    url: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     with pytest.raises(StartError, match=said) as caught:
         create_app(url, [API_KEY])
     assert "secret" not in str(caught.value)

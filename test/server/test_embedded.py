@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import pytest
 import urllib3
 
-from humanloop.server import EmbeddedServer, StartError
+from humanloop.server import EmbeddedServer, Settings, StartError
 
 from .api import API_KEY, Api
 
@@ -73,13 +73,32 @@ def test_a_taken_port_is_said_clearly() -> None:
             EmbeddedServer(port=port).start()
 
 
+def start_upload(server: EmbeddedServer, key: str) -> socket.socket:
+    """A connection on which a body was begun, and no more of it comes."""
+    head = (
+        f"POST /v4/projects HTTP/1.1\r\nHost: localhost\r\nX-API-KEY: {key}\r\n"
+        "Content-Type: application/json\r\nContent-Length: 100\r\n\r\n{"
+    )
+    connection = socket.create_connection(("127.0.0.1", urlsplit(server.url).port or 0), 20)
+    connection.sendall(head.encode())
+    return connection
+
+
 def test_upload_cut_off_in_the_middle_leaves_the_server_well() -> None:
     with EmbeddedServer() as server:
-        parts = urlsplit(server.url)
-        head = (
-            f"POST /v4/projects HTTP/1.1\r\nHost: localhost\r\nX-API-KEY: {server.api_key}\r\n"
-            "Content-Type: application/json\r\nContent-Length: 100\r\n\r\n{"
-        )
-        with socket.create_connection(("127.0.0.1", parts.port or 0)) as connection:
-            connection.sendall(head.encode())
+        start_upload(server, server.api_key).close()
         assert Api(server.url, server.api_key).ok("GET", "/projects")["total"] == 0
+
+
+def test_upload_that_hangs_is_answered_and_its_connection_closed() -> None:
+    with EmbeddedServer(settings=Settings(body_seconds=0.1)) as server:
+        uploads = [start_upload(server, key) for key in (server.api_key, "wrong")]
+        answers = [upload.makefile("rb").read() for upload in uploads]
+        for upload in uploads:
+            upload.close()
+        assert Api(server.url, server.api_key).ok("GET", "/projects")["total"] == 0
+    assert [answer.split(b"\r\n")[0] for answer in answers] == [
+        b"HTTP/1.1 408 Request Timeout",
+        b"HTTP/1.1 401 Unauthorized",
+    ]
+    assert b"No more of the body came for 0.1 seconds." in answers[0]

@@ -79,7 +79,8 @@ def test_a_number_holds_one_value_and_comes_back_as_a_number(api: Api, log_id: s
     assert held(api, log_id) == [("score", 4.5)]
     body = {"data_id": log_id, "type": "score", "value": "many"}
     assert api.places("POST", "/feedback", body) == [["body", "value"]]
-    for bad in ("NaN", "Infinity", "1_000", " 5", "0x1", "\u0663", "1e99999999999999999999"):
+    no_numbers = ("NaN", "Infinity", "1_000", " 5", "0x1", "\u0663", "1e99999999999999999999")
+    for bad in (*no_numbers, "9" * 4301):
         assert api.places("POST", "/feedback", {**body, "value": bad}) == [["body", "value"]]
 
 
@@ -151,6 +152,12 @@ def test_an_array_gets_an_array(api: Api, log_id: str) -> None:
 )
 def test_feedback_can_come_with_the_log(api: Api, name: str, given: Any) -> None:
     assert held(api, api.log(name, feedback=given)["id"]) == [("rating", "good")]
+
+
+def test_feedback_of_one_log_follows_the_rules_of_its_types(api: Api, name: str) -> None:
+    given = [("rating", "good"), ("issue", "a"), ("rating", "odd"), ("issue", "a"), ("issue", "b")]
+    logged = api.log(name, feedback=[{"type": kind, "value": value} for kind, value in given])
+    assert held(api, logged["id"]) == [("issue", "a"), ("rating", "odd"), ("issue", "b")]
 
 
 def test_a_number_is_a_label_by_its_digits(api: Api, name: str) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import logging
 import sqlite3
 from contextlib import closing
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -68,6 +70,16 @@ def test_paths_outside_the_prefix_are_404(server: EmbeddedServer) -> None:
     assert Api(server.url.removesuffix("/v4")).call("GET", "/projects").status == 404
 
 
+@pytest.mark.parametrize("target", ["*", "http://localhost/v4/projects"])
+def test_a_target_that_is_no_path_is_404(server: EmbeddedServer, target: str) -> None:
+    connection = http.client.HTTPConnection(urlsplit(server.url).netloc, timeout=20)
+    connection.request("OPTIONS", target, headers={"X-API-KEY": API_KEY})
+    answer = connection.getresponse()
+    assert answer.status == 404
+    assert "Nothing is at this path" in json.load(answer)["detail"]
+    connection.close()
+
+
 def test_an_encoded_slash_is_part_of_an_id(api: Api) -> None:
     answer = api.call("GET", "/projects/a%2Fexport")
     assert answer.status == 404
@@ -113,6 +125,9 @@ def test_json_with_a_charset_is_taken(api: Api, name: str) -> None:
         b'{"name": "x"} x',
         b'{"name": "\xff"}',
         b'{"name": "\\ud800"}',
+        '{"name": "\\ud800"}'.encode("utf-16"),
+        '{"name": "x"}'.encode("utf-32-le"),
+        b'{"name": "x", "more": %s}' % (b"9" * 4301),
         b"[" * 100_000,
         b"null",
         b"7",
@@ -186,6 +201,8 @@ def test_places_in_an_array_have_its_index(api: Api, name: str) -> None:
         ("page=99999999999999999999", "page"),
         ("order=up", "order"),
         ("sort_by=size", "sort_by"),
+        (f"filter={'x' * 50_000}", "filter"),
+        (f"user_filter={'%25' * 1001}", "user_filter"),
     ],
 )
 def test_a_bad_query_parameter_is_422_at_its_name(api: Api, query: str, place: str) -> None:

@@ -8,6 +8,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 import pytest
+from sqlalchemy import Engine, event
 
 from humanloop.model import CreateLogResponse, LogResponse, SessionResponse
 
@@ -204,6 +205,29 @@ def test_export_pages_newest_first(api: Api, name: str) -> None:
     assert [each["created_at"] for each in second["records"]] == times[:2]
     pages = [api.export(project_id, f"?page={page}&size=5")["records"] for page in range(3)]
     assert len({each["id"] for page in pages for each in page}) == 12
+
+
+def test_exporting_takes_no_more_queries_for_more_logs(api: Api, project: Any) -> None:
+    feedback = [{"type": "rating", "value": "good"}, {"type": "comment", "value": "c"}]
+    statements: list[str] = []
+
+    def count_statement(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        statements.append(statement)
+
+    def export(number: int) -> int:
+        statements.clear()
+        assert len(api.export(project["id"], f"?size={number}")["records"]) == number
+        return len(statements)
+
+    datapoint = {"config": {"model": "m"}, "feedback": feedback, "session_reference_id": "s"}
+    first = api.log(project["name"], **datapoint)
+    batch = [{"project": project["name"], "parent_id": first["id"], **datapoint}] * 20
+    api.ok("POST", "/logs", batch)
+    event.listen(Engine, "before_cursor_execute", count_statement)
+    try:
+        assert export(20) == export(2)
+    finally:
+        event.remove(Engine, "before_cursor_execute", count_statement)
 
 
 def test_exporting_an_unknown_project_is_404(api: Api) -> None:
