@@ -13,6 +13,7 @@ first, and each schema keeps the `SHAPES` newest.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from datetime import datetime
 from decimal import Decimal
@@ -33,13 +34,13 @@ Classes = tuple[type, ...]
 SHAPES = 256
 """How many shapes of one schema are kept compiled."""
 
-_DICT: Any = dict
-
 KEYS = 256
 """How many keys an object may have to be compiled for."""
 
 NUMBERS = 4096
 """How many numbers are kept ready, each of ints and of floats."""
+
+_DICT: Any = dict
 
 
 class Miss(Exception):
@@ -92,6 +93,7 @@ def _exact(node: Node, classes: Classes, value: Any) -> Any:
 
 _TRUE, _FALSE, _NONE = BoolClass.TRUE, BoolClass.FALSE, NoneClass.NONE
 _is_date_time = FORMATS["date-time"].holds
+_fraction = re.compile(r"\.[0-9]+Z").fullmatch
 _ints: dict[int, Any] = {}
 _floats: dict[float, Any] = {}
 
@@ -179,9 +181,11 @@ def _checked_string(new: Converter | None, checks: tuple[Check, ...], value: Any
 def _date_time(new: Converter, value: Any) -> Any:
     if value.__class__ is not str:
         raise Miss
-    # The common form is checked by the calendar in C; its separators and hour exclude what
+    # The common forms, in UTC, are checked by the calendar in C; separators and hour exclude what
     # fromisoformat takes beyond RFC 3339 (week dates, 24:00).
-    if len(value) == 20 and value[4:20:3] == "--T::Z" and value[11:13] < "24":
+    end = value[19:]
+    common = value[4:17:3] == "--T::" and value[11:13] < "24"
+    if common and (end == "Z" or _fraction(end)):
         try:
             datetime.fromisoformat(value[:19])
         except ValueError:
