@@ -13,10 +13,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from codegen import ir, spec
-from codegen.render import render
+from codegen.markdown import with_sections
+from codegen.render import readme, render
 from codegen.write import differences, write
 
 ROOT = Path(__file__).resolve().parent.parent
+README = "README.md"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -30,7 +32,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     options = parser.parse_args(arguments)
 
-    files = render(ir.build(spec.load(options.root / "openapi.yaml")))
+    api = ir.build(spec.load(options.root / "openapi.yaml"))
+    files = render(api)
+    by_hand = (options.root / README).read_text(encoding="utf-8")
+    files[README] = with_sections(by_hand, readme(api))
     found = differences(options.root, files)
     for difference in found:
         print(f"{difference.kind}: {difference.path}")

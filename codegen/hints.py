@@ -15,7 +15,7 @@ from codegen.spec import SchemaNode, Spec, ref_name
 from humanloop.schemas import JSON_TYPES, JsonType
 from humanloop.schemas.nodes import FORMAT_CLASSES
 
-__all__ = ["accessed", "given", "imports", "quoted", "union"]
+__all__ = ["accessed", "given", "imports", "json_type", "quoted", "union"]
 
 LONGEST_LITERAL = 70  # characters; an enum with more values is given as a str
 
@@ -76,7 +76,7 @@ def accessed(spec: Spec, schema: SchemaNode) -> str:
     elif schema.get("type") == "string" and schema.get("format") in FORMAT_CLASSES:
         hint = FORMAT_CLASSES[schema["format"]].__name__
     else:
-        hint = union(ACCESSED.get(name, name) for name in _json_type(schema).accessed)
+        hint = union(ACCESSED.get(name, name) for name in json_type(schema).accessed)
     return union([hint, "NoneClass"]) if schema.get("nullable") else hint
 
 
@@ -95,7 +95,7 @@ def given(spec: Spec, schema: SchemaNode) -> str:
         hint = hint if len(hint) <= LONGEST_LITERAL else "str"
         hint = f"{name} | {hint}" if name else hint
     else:
-        hint = union(GIVEN.get(name, name) for name in _json_type(resolved).inputs)
+        hint = union(GIVEN.get(name, name) for name in json_type(resolved).inputs)
     return union([hint, "None"]) if resolved.get("nullable") else hint
 
 
@@ -148,7 +148,8 @@ def _values(spec: Spec, schema: SchemaNode, hint: _Hint) -> str:
     return hint(spec, schema["additionalProperties"])
 
 
-def _json_type(schema: SchemaNode) -> JsonType:
+def json_type(schema: SchemaNode) -> JsonType:
+    """The JSON type of a schema that neither refers to another one nor is composed."""
     kind = schema.get("type", "")
     found = JSON_TYPES.get(f"{kind}:{schema.get('format')}") or JSON_TYPES.get(kind)
     return found or JsonType("any value", ("Any",), ("Any",))

@@ -6,15 +6,37 @@ it only lays out what stands here.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+import inspect
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from codegen import hints, names
+from codegen.examples import Example, examples
+from codegen.pages import Section, page
 from codegen.spec import Node, SchemaNode, Spec, SpecError, ref_name, without_prose
+from humanloop import exceptions
 from humanloop.schemas import base_of, enum_members
 
-__all__ = ["Api", "Argument", "Method", "Model", "Shortcut", "Tag", "build"]
+__all__ = ["Answer", "Api", "Argument", "Method", "Model", "Shortcut", "Tag", "build"]
+
+# The errors that any call may raise, as the documentation lists them.
+ERRORS = (
+    exceptions.SchemaValidationError,
+    exceptions.ApiTypeError,
+    exceptions.BadRequestError,
+    exceptions.UnauthorizedError,
+    exceptions.ForbiddenError,
+    exceptions.NotFoundError,
+    exceptions.ConflictError,
+    exceptions.UnprocessableEntityError,
+    exceptions.RateLimitError,
+    exceptions.ServerError,
+    exceptions.ApiResponseError,
+    exceptions.ApiConnectionError,
+    exceptions.ApiTimeoutError,
+    exceptions.ApiTlsError,
+)
 
 # The methods that the client carries beside its tags, by operationId.
 SHORTCUTS = {
@@ -46,6 +68,7 @@ class Model:
     members: list[tuple[str, str]]  # (class attribute, value) of an enum
     iterates: bool  # __iter__ and __len__ are to be declared: neither base has them
     narrows: bool  # a union of objects, which isinstance has to narrow to each of them
+    page: list[Section]  # its documentation
 
 
 @dataclass(frozen=True)
@@ -55,13 +78,35 @@ class Argument:
     name: str
     hint: str
     required: bool
+    location: Literal["path", "query", "key", "body"]  # key: one of the keys of the body
     doc: str = ""
-    in_body: bool = False
+    default: str | None = None  # what the server takes if it is left out, as a literal
+
+    @property
+    def in_body(self) -> bool:
+        """One of the body's keys."""
+        return self.location == "key"
+
+    @property
+    def explanation(self) -> str:
+        """What the docstring says of it."""
+        default = "" if self.default is None else f" By default `{self.default}`."
+        return f"{self.doc}{default}".lstrip()
 
     @property
     def optional_hint(self) -> str:
         """The hint for an argument that may be left out."""
         return hints.union([self.hint, "None"])
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What an operation may answer by one status."""
+
+    status: int
+    hint: str | None  # the type of the body; None: there is none
+    doc: str
+    error: str | None  # the exception that is raised; None: it is a success
 
 
 @dataclass(frozen=True)
@@ -77,6 +122,9 @@ class Method:
     body: Argument | None  # the keyword-only `body`
     result: str
     result_doc: str
+    answers: list[Answer]
+    examples: list[Example]
+    security: list[tuple[str, str]]  # (scheme, header)
 
     @property
     def overloaded(self) -> bool:
@@ -86,8 +134,12 @@ class Method:
     @property
     def explained(self) -> list[Argument]:
         """The arguments that the docstring explains; the body's schema explains its keys."""
-        everything = [*self.arguments, *([self.body] if self.body else [])]
-        return [argument for argument in everything if argument.doc and not argument.in_body]
+        return [a for a in self.everything if a.explanation and not a.in_body]
+
+    @property
+    def everything(self) -> list[Argument]:
+        """All arguments, `body` last where it is keyword-only."""
+        return [*self.arguments, *([self.body] if self.body else [])]
 
 
 @dataclass(frozen=True)
@@ -122,6 +174,8 @@ class Api:
     models: list[Model]
     tags: list[Tag]
     shortcuts: list[Shortcut]
+    host: str  # the base URL
+    errors: list[tuple[str, str]]  # (exception, when it is raised)
 
 
 def build(spec: Spec) -> Api:
@@ -134,7 +188,8 @@ def build(spec: Spec) -> Api:
         for name, operation_id in SHORTCUTS.items()
         if operation_id.upper() in by_constant
     ]
-    return Api(models, tags, shortcuts)
+    errors = [(e.__name__, (inspect.getdoc(e) or "").partition("\n")[0]) for e in ERRORS]
+    return Api(models, tags, shortcuts, spec.host, errors)
 
 
 def _model(spec: Spec, name: str) -> Model:
@@ -169,6 +224,7 @@ def _model(spec: Spec, name: str) -> Model:
         members=members,
         iterates=iterates,
         narrows=narrows,
+        page=page(f"humanloop.model.{names.module_name(name)}.{name}", schema),
     )
 
 
@@ -274,7 +330,20 @@ def _method(spec: Spec, attribute: str, method: str, path: str, operation: Node)
         body=_body_argument(spec, body, keys) if keyword_body and body is not None else None,
         result="Unset" if response is None else hints.accessed(spec, response),
         result_doc=_result_doc(response),
+        answers=list(_answers(spec, operation)),
+        examples=examples(spec, parameters, _media_type(spec, operation)),
+        security=list(spec.security(operation)),
     )
+
+
+def _answers(spec: Spec, operation: Node) -> Iterator[Answer]:
+    for status, node in operation["responses"].items():
+        answer = spec.resolve(node)
+        schema = answer.get("content", {}).get("application/json", {}).get("schema")
+        hint = None if schema is None else hints.accessed(spec, schema)
+        success = str(status).startswith("2")
+        error = None if success else exceptions.exception_for_status(int(status)).__name__
+        yield Answer(int(status), hint, _sentence(answer["description"]), error)
 
 
 def _success(spec: Spec, operation: Node) -> tuple[int, SchemaNode | None]:
@@ -286,11 +355,19 @@ def _success(spec: Spec, operation: Node) -> tuple[int, SchemaNode | None]:
     raise SpecError(f"{operation['operationId']} has no success response")
 
 
-def _body_schema(spec: Spec, operation: Node) -> SchemaNode | None:
+def _media_type(spec: Spec, operation: Node) -> Node | None:
+    """The JSON body that an operation takes."""
     if "requestBody" not in operation:
         return None
-    content = spec.resolve(operation["requestBody"])["content"]
-    schema: SchemaNode = content["application/json"]["schema"]
+    found: Node = spec.resolve(operation["requestBody"])["content"]["application/json"]
+    return found
+
+
+def _body_schema(spec: Spec, operation: Node) -> SchemaNode | None:
+    media_type = _media_type(spec, operation)
+    if media_type is None:
+        return None
+    schema: SchemaNode = media_type["schema"]
     if ref_name(schema) is None:
         raise SpecError(f"the request body of {operation['operationId']} needs a named schema")
     return schema
@@ -311,7 +388,7 @@ def _body_arguments(spec: Spec, body: SchemaNode | None) -> tuple[list[Argument]
         properties |= schema.get("properties", {})
     required = objects[0].get("required", ()) if single else ()
     arguments = [
-        Argument(names.argument_name(key), hints.given(spec, schema), key in required, in_body=True)
+        _argument(spec, key, schema, key in required, "key", _description(spec, schema))
         for key, schema in properties.items()
     ]
     if not single:
@@ -326,19 +403,31 @@ def _body_argument(
     needed = [f"`{names.argument_name(key)}`" for key in spec.schema(body).get("required", ())]
     if needed:
         doc += f" Needed without it: {', '.join(needed)}."
-    return Argument("body", hints.given(spec, body), required, doc)
+    return Argument("body", hints.given(spec, body), required, "body", doc)
 
 
 def _parameter_argument(spec: Spec, parameter: Node) -> Argument:
-    doc = _sentence(parameter.get("description", ""))
-    if "default" in parameter["schema"]:
-        doc = f"{doc} By default `{parameter['schema']['default']}`.".lstrip()
-    return Argument(
-        names.argument_name(parameter["name"]),
-        hints.given(spec, parameter["schema"]),
-        parameter.get("required", False),
-        doc,
-    )
+    schema, required = parameter["schema"], parameter.get("required", False)
+    doc = parameter.get("description", "")
+    return _argument(spec, parameter["name"], schema, required, parameter["in"], doc)
+
+
+def _argument(
+    spec: Spec,
+    name: str,
+    schema: SchemaNode,
+    required: bool,
+    location: Literal["path", "query", "key"],
+    doc: str,
+) -> Argument:
+    default = str(schema["default"]) if "default" in schema else None
+    hint = hints.given(spec, schema)
+    return Argument(names.argument_name(name), hint, required, location, _sentence(doc), default)
+
+
+def _description(spec: Spec, schema: SchemaNode) -> str:
+    """The description of a key, or of the schema that it refers to."""
+    return str(schema.get("description") or spec.resolve(schema).get("description", ""))
 
 
 def _parameter_fields(parameter: Node) -> dict[str, Any]:

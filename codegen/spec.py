@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -41,11 +42,30 @@ class Spec:
         found: Mapping[str, SchemaNode] = self.document["components"]["schemas"]
         return found
 
+    @cached_property
+    def text(self) -> str:
+        """The document as one text, to look for examples in."""
+        return str(self.document)
+
     @property
     def tags(self) -> list[Node]:
         """The tags with their descriptions, in the document's order."""
         found: list[Node] = self.document["tags"]
         return found
+
+    @property
+    def host(self) -> str:
+        """The base URL."""
+        return str(self.document.get("servers", [{"url": "/"}])[0]["url"])
+
+    def security(self, operation: Node) -> Iterator[tuple[str, str]]:
+        """(scheme, header) of each way to authenticate an operation."""
+        needed: list[Node] = operation.get("security", self.document.get("security", []))
+        for name in (name for alternative in needed for name in alternative):
+            scheme = self.document["components"]["securitySchemes"][name]
+            if scheme.get("in") != "header":
+                raise SpecError(f"security scheme {name}: only keys in a header have a form")
+            yield name, scheme["name"]
 
     def operations(self) -> Iterator[tuple[str, str, Node]]:
         """(method, path, operation) of every operation, in the document's order."""

@@ -1,7 +1,7 @@
 """Brings the working tree in line with the generated files, or says how it differs.
 
-What stays true: only files inside the generated folders are touched, and a file there that does not
-carry the generator's header is reported, never removed.
+What stays true: nothing but the files that are wanted and the generated folders is touched, and a
+file there that does not say that it was generated is reported, never removed.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from codegen.render import FOLDERS, HEADER
+from codegen.render import FOLDERS, is_generated
 
 __all__ = ["Difference", "differences", "write"]
 
@@ -77,4 +77,4 @@ def _surplus(root: Path, files: Mapping[str, str]) -> Iterator[Difference]:
             if file.is_dir() or "__pycache__" in file.parts or path in files:
                 continue
             text = file.read_bytes().decode("utf-8", "replace")
-            yield Difference(path, "stale" if text.startswith(HEADER) else "unknown", text, None)
+            yield Difference(path, "stale" if is_generated(text) else "unknown", text, None)

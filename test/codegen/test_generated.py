@@ -14,7 +14,7 @@ import pytest
 import humanloop.model
 from codegen import ir, spec
 from codegen.__main__ import ROOT, main
-from codegen.render import FOLDERS, HEADER, render
+from codegen.render import FOLDERS, HEADER, NOTICE, render
 from codegen.write import differences, write
 from humanloop.api_client import ApiClient
 from humanloop.apis.facade import Facade
@@ -37,7 +37,8 @@ def files(api: ir.Api) -> dict[str, str]:
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
     """A copy of the repository's generated files."""
-    shutil.copy(ROOT / "openapi.yaml", tmp_path)
+    for file in ("openapi.yaml", "README.md"):
+        shutil.copy(ROOT / file, tmp_path)
     for folder in FOLDERS:
         ignore = shutil.ignore_patterns("__pycache__")
         shutil.copytree(ROOT / folder, tmp_path / folder, ignore=ignore)
@@ -66,6 +67,9 @@ def test_check_fails_on_each_kind_of_difference(
     (copy / "humanloop/apis/operations.py").unlink()
     (copy / "humanloop/model/gone.py").write_text(f"{HEADER}\n")
     (copy / "humanloop/apis/tags/by_hand.py").write_text("by_hand = True\n")
+    (copy / "docs/models/Gone.md").write_text(f"# Gone\n\n{NOTICE}\n")
+    readme = copy / "README.md"
+    readme.write_text(readme.read_text().replace("(docs/models/Usage.md)", "(Usage.md)"))
 
     assert main(["--check", "--root", str(copy)]) == 1
     out = capsys.readouterr().out
@@ -75,8 +79,11 @@ def test_check_fails_on_each_kind_of_difference(
     )
     assert "missing: humanloop/apis/operations.py" in out
     assert "stale: humanloop/model/gone.py" in out
+    assert "stale: docs/models/Gone.md" in out
+    assert "changed: README.md" in out
+    assert "+- [Usage](docs/models/Usage.md)" in out
     assert "unknown: humanloop/apis/tags/by_hand.py" in out
-    assert "3 differ, 1 unknown" in out
+    assert "5 differ, 1 unknown" in out
 
 
 def test_write_restores_and_removes_but_leaves_what_it_does_not_know(

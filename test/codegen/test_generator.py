@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from codegen import hints, ir, names, spec
-from codegen.render import HEADER, render
+from codegen.render import HEADER, NOTICE, readme, render
 
 HERE = Path(__file__).parent
 GOLDEN = HERE / "golden.txt"
@@ -24,7 +24,9 @@ def pets() -> spec.Spec:
 
 @pytest.fixture(scope="module")
 def files(pets: spec.Spec) -> dict[str, str]:
-    return render(ir.build(pets))
+    api = ir.build(pets)
+    sections = {f"README.md, {heading}": text for heading, text in readme(api).items()}
+    return {**render(api), **sections}
 
 
 def test_files_are_as_the_golden_text_has_them(files: dict[str, str]) -> None:
@@ -35,16 +37,22 @@ def test_files_are_as_the_golden_text_has_them(files: dict[str, str]) -> None:
 
 
 def test_the_same_document_gives_the_same_files(files: dict[str, str], pets: spec.Spec) -> None:
-    assert render(ir.build(pets)) == files
+    again = render(ir.build(pets))
+    assert again == {path: files[path] for path in again}
 
 
-def test_every_file_opens_with_the_header(files: dict[str, str]) -> None:
-    assert {text.splitlines()[0] for text in files.values()} == {HEADER}
+def test_every_file_says_that_it_is_generated(files: dict[str, str]) -> None:
+    for path, text in files.items():
+        if path.endswith((".py", ".pyi")):
+            assert text.startswith(f"{HEADER}\n")
+        else:
+            assert text.splitlines().count(NOTICE) == 1
 
 
 def test_every_python_file_compiles(files: dict[str, str]) -> None:
     for path, text in files.items():
-        compile(text, path, "exec")
+        if path.endswith((".py", ".pyi")):
+            compile(text, path, "exec")
 
 
 def test_prose_goes_but_properties_of_such_names_stay(pets: spec.Spec) -> None:
