@@ -9,12 +9,12 @@ nothing that the caller can still change.
 from __future__ import annotations
 
 import io
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta, timezone
 from decimal import Decimal
 from typing import Any, TypeGuard
-from uuid import UUID
 
 from frozendict import frozendict
 
@@ -136,6 +136,10 @@ class _Caster:
         for base, leaf in _LEAVES.items():
             if isinstance(value, base):
                 return leaf(value, self.refuse)
+        # uuid takes long to import, and only where somebody did can a value be a UUID.
+        uuid = sys.modules.get("uuid")
+        if uuid is not None and isinstance(value, uuid.UUID):
+            return str(value)
         return self.refuse(
             f"expected a JSON value, got {type(value).__name__}, which JSON has no place for"
         )
@@ -203,7 +207,6 @@ _LEAVES: dict[type, Callable[[Any, Refuse], Any]] = {
     Decimal: _number,
     datetime: _datetime,
     date: lambda value, refuse: value.isoformat(),
-    UUID: lambda value, refuse: str(value),
     bytes: lambda value, refuse: bytes(value),
     io.FileIO: _file,
     io.BufferedReader: _file,

@@ -21,7 +21,6 @@ from decimal import Decimal
 from itertools import takewhile
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
-from uuid import UUID
 
 from frozendict import frozendict
 
@@ -37,6 +36,8 @@ from humanloop.schemas.scope import Scope
 from humanloop.schemas.values import BoolClass, NoneClass, unset
 
 if TYPE_CHECKING:
+    from uuid import UUID
+
     from typing_extensions import Self
 
 _T_co = TypeVar("_T_co", covariant=True)
@@ -378,6 +379,8 @@ class UUIDSchema(StrSchema):
     @property
     def as_uuid(self) -> UUID:
         """The UUID."""
+        from uuid import UUID
+
         return UUID(self)
 
     as_uuid_oapg = as_uuid
