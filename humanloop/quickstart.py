@@ -25,7 +25,7 @@ from humanloop import Humanloop, OpenApiException, SchemaValidationError, __vers
 from humanloop.model import LogResponse
 
 if TYPE_CHECKING:
-    from humanloop.model import ExperimentResponse, ProjectResponse
+    from humanloop.model import ExperimentResponse, ProjectConfigResponse, ProjectResponse
     from humanloop.schemas import Schema
 
 P = ParamSpec("P")
@@ -62,17 +62,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _tour(client: Humanloop) -> None:
     """All sections, each with what the ones before it made."""
-    project, configs = _show("A project, with two model configs", _set_up, client)
+    project, brief, chatty = _show("A project, with two model configs", _set_up, client)
     _show("Log what a model said, and what people thought of it", _log, client)
     experiment = _show(
-        "An experiment: which config do people like?", _compare, client, project, configs
+        "An experiment: which config do people like?", _compare, client, project, brief, chatty
     )
     _show("Sixteen trials: sample a config, log the answer, rate it", _try, client, experiment)
     _show("Read the logs back, page by page", _read_back, client, project)
     _show("A bad payload gets all its errors at once, each with its place", _refuse)
 
 
-def _set_up(client: Humanloop) -> Section[tuple[ProjectResponse, list[str]]]:
+def _set_up(
+    client: Humanloop,
+) -> Section[tuple[ProjectResponse, ProjectConfigResponse, ProjectConfigResponse]]:
     project = client.projects.create(name="support").body
     yield _fields(project, "id", "name", "data_count", "created_at")
     register = client.model_configs.register
@@ -80,7 +82,7 @@ def _set_up(client: Humanloop) -> Section[tuple[ProjectResponse, list[str]]]:
     chatty = register(project="support", name="chatty", model="gpt-4", temperature=0.9).body
     configs = [brief["config"], chatty["config"]]
     yield [(config["id"], config["name"], config["temperature"]) for config in configs]
-    return project, [config["id"] for config in configs]
+    return project, brief, chatty
 
 
 def _log(client: Humanloop) -> Section[None]:
@@ -97,12 +99,15 @@ def _log(client: Humanloop) -> Section[None]:
 
 
 def _compare(
-    client: Humanloop, project: ProjectResponse, configs: list[str]
+    client: Humanloop,
+    project: ProjectResponse,
+    brief: ProjectConfigResponse,
+    chatty: ProjectConfigResponse,
 ) -> Section[ExperimentResponse]:
     experiment = client.experiments.create(
         project_id=project["id"],
         name="brief or chatty",
-        config_ids=configs,
+        config_ids=[brief["config"]["id"], chatty["config"]["id"]],
         positive_labels=[{"type": "rating", "value": "good"}],
     ).body
     yield _fields(experiment, "id", "status", "metric.name")

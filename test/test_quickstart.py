@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import re
 import subprocess
 import sys
@@ -10,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from humanloop import quickstart
+from humanloop import Humanloop, SchemaValidationError, quickstart
+from humanloop.model import LogResponse
+from humanloop.server import EmbeddedServer
 
 ID = r"[0-9A-Za-z]{21}"
 
@@ -48,6 +51,25 @@ def test_has_its_sections_in_order(output: str) -> None:
     topics = ("config", "Log", "experiment", "trials", "page", "bad payload")
     assert len(titles) == len(topics)
     assert all(topic in title for topic, title in zip(topics, titles, strict=True))
+
+
+def test_the_code_that_it_prints_runs_as_one_program(output: str) -> None:
+    code = "\n".join(line[4:] for line in output.splitlines() if line.startswith((">>> ", "... ")))
+    names: dict[str, object] = {
+        "random": random,
+        "LogResponse": LogResponse,
+        "SchemaValidationError": SchemaValidationError,
+    }
+    with (
+        EmbeddedServer() as server,
+        Humanloop(api_key=server.api_key, host=server.url) as names["client"],
+    ):
+        exec(code, names)
+    for name, value in (("pages", 3), ("logs", 21)):
+        assert re.search(rf"^ +{name} +{value}$", output, re.M)
+    logs = names["logs"]
+    assert isinstance(logs, list)
+    assert len(logs) == 21
 
 
 def test_shows_typed_values(output: str) -> None:
