@@ -35,6 +35,7 @@ from humanloop.exceptions import (
     unexpected_argument,
 )
 from humanloop.operation import Operation, serialize
+from humanloop.schemas.codec import refuse_constant
 from humanloop.transport import RawResponse, Request, Transport
 
 if TYPE_CHECKING:
@@ -260,11 +261,7 @@ def _is_json(content_type: str) -> bool:
 
 
 def _decoded(data: bytes) -> Any:
-    return json.loads(data, parse_constant=_refuse_constant)
-
-
-def _refuse_constant(name: str) -> Any:
-    raise ValueError(f"{name} is not a JSON number")
+    return json.loads(data, parse_constant=refuse_constant)
 
 
 def _decoded_if_possible(response: RawResponse) -> Any:

@@ -20,7 +20,6 @@ from humanloop.schemas.values import BoolClass, NoneClass
 __all__ = [
     "BASES",
     "EXTENDS_DICT",
-    "build",
     "class_of",
     "exact",
     "maker",
@@ -44,15 +43,15 @@ EXTENDS_DICT = issubclass(frozendict, dict)
 _PLAIN: tuple[type[Any], ...] = (str, Decimal, tuple, bytes)
 
 
-def build(plain: Any, match: Match | None) -> Any:
+def _build(plain: Any, match: Match | None) -> Any:
     """The instance of a cast value, by what it matched."""
     kind = kind_of(plain)
     if kind == "object":
         parts = match.children if match is not None else {}
-        plain = {key: build(item, parts.get(key)) for key, item in plain.items()}
+        plain = {key: _build(item, parts.get(key)) for key, item in plain.items()}
     elif kind == "array":
         parts = match.children if match is not None else {}
-        plain = tuple([build(item, parts.get(index)) for index, item in enumerate(plain)])
+        plain = tuple([_build(item, parts.get(index)) for index, item in enumerate(plain)])
     elif kind == "binary" and not isinstance(plain, bytes):
         return plain
     cls = class_of(match.classes if match is not None else (), kind)
@@ -70,7 +69,7 @@ def exact(node: Node, value: Any, classes: tuple[type, ...] = ()) -> Any:
         raise Mismatch
     match = Match(classes)
     match.merge(node.match(plain, None, Report()))
-    return build(plain, match)
+    return _build(plain, match)
 
 
 def class_of(classes: tuple[type, ...], kind: str) -> type[Any]:

@@ -15,7 +15,7 @@ from typing import Any
 
 from humanloop.schemas.casting import is_mapping, is_sequence
 
-__all__ = ["decode", "encode"]
+__all__ = ["decode", "encode", "refuse_constant"]
 
 
 def _exact(text: str) -> Decimal:
@@ -28,7 +28,8 @@ def _exact(text: str) -> Decimal:
     return number if exponent else Decimal((sign, (*digits, 0), -1))
 
 
-def _refuse_constant(name: str) -> Any:
+def refuse_constant(name: str) -> Any:
+    """What `json` is to do with NaN and the infinities, which it reads though JSON has none."""
     raise ValueError(f"{name} is not a JSON number")
 
 
@@ -41,14 +42,14 @@ def decode(data: str | bytes) -> Any:
     if isinstance(data, bytes):
         data = data.decode(json.detect_encoding(data))
     try:
-        return json.loads(data, parse_float=_exact, parse_constant=_refuse_constant)
+        return json.loads(data, parse_float=_exact, parse_constant=refuse_constant)
     except RecursionError:
         raise ValueError("it is nested more deeply than can be handled") from None
     except ValueError as error:
         # int() refuses numbers of more than 4,300 digits; Decimal reads them exactly.
         if not str(error).startswith("Exceeds the limit"):
             raise
-    return json.loads(data, parse_float=_exact, parse_int=Decimal, parse_constant=_refuse_constant)
+    return json.loads(data, parse_float=_exact, parse_int=Decimal, parse_constant=refuse_constant)
 
 
 def encode(value: Any) -> str:

@@ -17,10 +17,10 @@ import re
 from collections.abc import Callable
 from datetime import datetime
 from decimal import Decimal
-from functools import partial
+from functools import cache, partial
 from typing import Any, NoReturn
 
-from humanloop.schemas.building import BASES, EXTENDS_DICT, class_of, exact, maker, new_instance
+from humanloop.schemas.building import BASES, EXTENDS_DICT, class_of, exact, maker
 from humanloop.schemas.formats import FORMATS
 from humanloop.schemas.keywords import Check
 from humanloop.schemas.nodes import Mismatch, Node
@@ -106,6 +106,12 @@ def _boolean(value: Any) -> Any:
     return _TRUE if value is True else _FALSE if value is False else _miss()
 
 
+@cache
+def _base_maker(kind: str) -> Converter:
+    """What makes a value of a JSON type that no named schema describes."""
+    return maker(BASES[kind])
+
+
 def _any_number(value: Any) -> Any:
     kind = value.__class__
     if kind is int:
@@ -114,14 +120,14 @@ def _any_number(value: Any) -> Any:
         # 0.0 and -0.0 are one key and two numbers, so neither is kept.
         return _floats.get(value) or _keep(_floats, value, Decimal(repr(value)))
     if kind is Decimal and value.is_finite():
-        return new_instance(BASES["number"], value)
+        return _base_maker("number")(value)
     raise Miss
 
 
 def _keep(kept: dict[Any, Any], value: float, number: Decimal) -> Any:
     if not number.is_finite():
         raise Miss
-    made = new_instance(BASES["number"], number)
+    made = _base_maker("number")(number)
     if value and len(kept) < NUMBERS:
         kept[value] = made
     return made
@@ -202,11 +208,8 @@ def _free(value: Any) -> Any:
 
 
 def _free_object(value: Any) -> Any:
-    return _new_object({k: _free(v) if k.__class__ is str else _miss() for k, v in value.items()})
-
-
-def _new_object(data: dict[str, Any]) -> Any:
-    return new_instance(BASES["object"], data)
+    plain = {k: _free(v) if k.__class__ is str else _miss() for k, v in value.items()}
+    return _base_maker("object")(plain)
 
 
 def _free_array(value: Any) -> Any:

@@ -46,11 +46,9 @@ def schema_from_openapi(
     """A schema class from an OpenAPI 3.0 schema object, which behaves as the generated ones do.
 
     schema: the schema object; it may refer to `#/components/schemas/<name>`, to itself by `#`, and
-    to
-        its own parts by JSON pointer.
+        to its own parts by JSON pointer.
     components: what `#/components/schemas/` holds: schema objects by name. A whole Components
-    Object
-        (with the key `schemas`) is taken, too.
+        Object (with the key `schemas`) is taken, too.
     name: the class's name.
 
     Raises:

@@ -97,6 +97,10 @@ class Report:
         """Takes one error; its message is made only if somebody will read it."""
         raise Mismatch
 
+    def likely(self, word: str, known: Sequence[str]) -> str | None:
+        """The one of `known` that `word` was probably meant to be, where somebody will read it."""
+        return None
+
     def expected(self, where: Place, keyword: str, wanted: str, value: Any) -> None:
         """Takes one error of the common form: `wanted` was expected, `value` came."""
         self.add(where, keyword, lambda: f"expected {wanted}, got {show(value, _path(where))}")
@@ -125,7 +129,6 @@ class Collector(Report):
         return list(self._errors)
 
     def likely(self, word: str, known: Sequence[str]) -> str | None:
-        """The one of `known` that `word` was probably meant to be."""
         if self.suggestions <= 0 or len(word) > 64 or not self.explains:
             return None
         from difflib import get_close_matches
@@ -341,12 +344,12 @@ class Node:
 
     def _missing(self, key: str, value: Mapping[str, Any], report: Report) -> str:
         unknown = [k for k in value if k not in self.properties]
-        likely = report.likely(key, unknown) if isinstance(report, Collector) else None
+        likely = report.likely(key, unknown)
         return "missing, but required" + (f" (is it the unknown key {likely!r}?)" if likely else "")
 
     def _unknown(self, key: str, value: Mapping[str, Any], report: Report) -> str:
         free = [k for k in self.properties if k not in value]
-        likely = report.likely(key, free) if isinstance(report, Collector) else None
+        likely = report.likely(key, free)
         owner = self.cls.__name__ if self.cls is not None else "the object"
         return f"unknown key, {owner} is closed" + (f": did you mean {likely!r}?" if likely else "")
 

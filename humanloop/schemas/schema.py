@@ -25,13 +25,13 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from frozendict import frozendict
 
 from humanloop.exceptions_base import ApiAttributeError, ApiValueError
-from humanloop.schemas.building import BASES, EXTENDS_DICT, build, new_instance, plain_of
+from humanloop.schemas.building import BASES, EXTENDS_DICT, exact, new_instance, plain_of
 from humanloop.schemas.casting import cast, is_array, is_object
 from humanloop.schemas.codec import decode, encode
 from humanloop.schemas.compiler import Miss, converter
 from humanloop.schemas.errors import ErrorDetail, SchemaValidationError, is_secret
 from humanloop.schemas.formats import parse_date, parse_datetime
-from humanloop.schemas.nodes import FORMAT_CLASSES, Collector, Mismatch, Node, Report
+from humanloop.schemas.nodes import FORMAT_CLASSES, Collector, Mismatch, Node
 from humanloop.schemas.scope import Scope
 from humanloop.schemas.values import BoolClass, NoneClass, unset
 
@@ -120,10 +120,9 @@ class SchemaMeta(type):
     def validate_exactly(cls, value: Any) -> Any:
         """As `validate`, without the fast path."""
         try:
+            with suppress(Mismatch):
+                return exact(cls.node, value)
             plain, refused = cast(value)
-            if not refused:
-                with suppress(Mismatch):
-                    return build(plain, cls.node.match(plain, None, Report()))
             report = Collector()
             cls.node.match(plain, None, report)
         except RecursionError:
@@ -217,8 +216,7 @@ class Schema(metaclass=SchemaMeta):
         """This value in new dict, list, str, int, float (or Decimal), bool and None objects.
 
         numbers: what numbers with a fraction or an exponent become. As floats they are rounded to
-        17
-            digits; those beyond the range of floats stay Decimal.
+            17 digits; those beyond the range of floats stay Decimal.
         """
         return to_primitive(self, numbers=numbers)
 
@@ -278,11 +276,9 @@ class DictSchema(Schema, frozendict[str, Any]):
                 f"{key!r}: {'***' if secret or is_secret(key) else repr(value)}"
                 for key, value in self.items()
             )
-            return (
-                f"{type(self).__name__}({{{shown}}})"
-                if type(self) is not DictSchema
-                else f"{{{shown}}}"
-            )
+            if type(self) is DictSchema:
+                return f"{{{shown}}}"
+            return f"{type(self).__name__}({{{shown}}})"
 
         if EXTENDS_DICT:
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import func, select
@@ -180,18 +180,18 @@ def get_active_config(call: Call) -> dict[str, Any]:
 
 def deactivate_config(call: Call) -> dict[str, Any]:
     """Deactivate the active config, if there is one."""
-    project, environment = _project_and_environment(call)
-    active = deployments.current(call.session, project, environment)
-    if active is not None and active.config is not None:
-        deployments.remove(call.session, active)
-    return describe(call, project)
+    return _deactivate(call, lambda active: active.config is not None)
 
 
 def deactivate_experiment(call: Call) -> dict[str, Any]:
     """Deactivate the active experiment, if there is one."""
+    return _deactivate(call, lambda active: active.experiment is not None)
+
+
+def _deactivate(call: Call, is_meant: Callable[[Deployment], bool]) -> dict[str, Any]:
     project, environment = _project_and_environment(call)
     active = deployments.current(call.session, project, environment)
-    if active is not None and active.experiment is not None:
+    if active is not None and is_meant(active):
         deployments.remove(call.session, active)
     return describe(call, project)
 
