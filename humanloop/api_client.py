@@ -169,7 +169,7 @@ class ApiClient:
         try:
             body = _result(operation, response, plain)
         except SchemaValidationError as error:
-            unreadable = error.errors[0].keyword in ("json", "depth")
+            unreadable = error.errors[0].keyword == "json"
             kind = ApiResponseDecodingError if unreadable else ApiResponseValidationError
             unfit = self._error(kind, request, response, response.text, _summary(error))
             unfit.errors = error.errors
@@ -245,13 +245,13 @@ def _result(operation: Operation, response: RawResponse, plain: bool) -> Any:
     content_type = response.headers.get("Content-Type", "")
     if not _is_json(content_type):
         raise ValueError(f"its Content-Type is {content_type!r}")
-    return _decoded(response.data) if plain else operation.response_schema.from_json(response.data)
+    if plain:
+        return _decoded(response.data)
+    return operation.response_schema.from_json(response.data, direction="response")
 
 
 def _summary(error: SchemaValidationError) -> str:
-    others = len(error.errors) - 1
-    more = f" (and {others} more, in .errors)" if others else ""
-    return f"the body does not fit {error.schema_name}: {error.errors[0]}{more}"
+    return f"the body does not fit {error.summary}"
 
 
 def _is_json(content_type: str) -> bool:

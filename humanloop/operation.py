@@ -254,7 +254,7 @@ def _body(
         body = {key: given[name] for key, name in names.items() if name in given}
     if operation.provider_keys and provider_api_keys and isinstance(body, Mapping):
         body = _with_provider_keys(cast("Mapping[str, Any]", body), provider_api_keys)
-    return schemas.to_json(operation.body_schema.validate(body)).encode()
+    return schemas.to_json(operation.body_schema.validate(body, "request")).encode()
 
 
 def _with_provider_keys(

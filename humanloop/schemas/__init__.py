@@ -6,7 +6,7 @@ with `keywords`, `formats` and `patterns` (does it match, and what is it), `sche
 writes JSON text. Nothing here knows of HTTP.
 """
 
-from humanloop.schemas.casting import JSON_TYPES, JsonType
+from humanloop.schemas.casting import JSON_TYPES, JsonType, to_input
 from humanloop.schemas.codec import decode as loads
 from humanloop.schemas.dynamic import base_of, schema_from_openapi
 from humanloop.schemas.errors import ErrorDetail, SchemaValidationError
@@ -59,6 +59,7 @@ __all__ = [
     "enum_members",
     "loads",
     "schema_from_openapi",
+    "to_input",
     "to_json",
     "to_primitive",
     "unset",

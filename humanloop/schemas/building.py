@@ -14,7 +14,8 @@ from typing import Any
 from frozendict import frozendict
 
 from humanloop.schemas.casting import cast, kind_of
-from humanloop.schemas.nodes import Match, Mismatch, Node, Report
+from humanloop.schemas.nodes import Direction, Match, Memory, Mismatch, Node, Report
+from humanloop.schemas.trampoline import Steps, run
 from humanloop.schemas.values import BoolClass, NoneClass
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "EXTENDS_DICT",
     "class_of",
     "exact",
+    "free",
     "maker",
     "new_instance",
     "plain_of",
@@ -43,22 +45,31 @@ EXTENDS_DICT = issubclass(frozendict, dict)
 _PLAIN: tuple[type[Any], ...] = (str, Decimal, tuple, bytes)
 
 
-def _build(plain: Any, match: Match | None) -> Any:
+_NOTHING = Match()
+
+
+def _build(plain: Any, match: Match) -> Steps[Any]:
     """The instance of a cast value, by what it matched."""
-    kind = kind_of(plain)
+    kind, parts = kind_of(plain), match.children
     if kind == "object":
-        parts = match.children if match is not None else {}
-        plain = {key: _build(item, parts.get(key)) for key, item in plain.items()}
+        for key, item in plain.items():
+            plain[key] = yield _build(item, parts.get(key, _NOTHING))
     elif kind == "array":
-        parts = match.children if match is not None else {}
-        plain = tuple([_build(item, parts.get(index)) for index, item in enumerate(plain)])
+        for index, item in enumerate(plain):
+            plain[index] = yield _build(item, parts.get(index, _NOTHING))
+        plain = tuple(plain)
     elif kind == "binary" and not isinstance(plain, bytes):
         return plain
-    cls = class_of(match.classes if match is not None else (), kind)
+    cls = class_of(match.classes, kind)
     return plain if type(plain) is cls else new_instance(cls, plain)
 
 
-def exact(node: Node, value: Any, classes: tuple[type, ...] = ()) -> Any:
+def exact(
+    node: Node,
+    value: Any,
+    classes: tuple[type, ...] = (),
+    direction: Direction | None = None,
+) -> Any:
     """The instance that a raw value makes by `node` and of `classes`, nothing taken for granted.
 
     Raises:
@@ -68,8 +79,20 @@ def exact(node: Node, value: Any, classes: tuple[type, ...] = ()) -> Any:
     if refused:
         raise Mismatch
     match = Match(classes)
-    match.merge(node.match(plain, None, Report()))
-    return _build(plain, match)
+    match.merge(run(node.match(plain, None, Report(Memory(direction)))))
+    return run(_build(plain, match))
+
+
+def free(value: Any) -> Any:
+    """The instance of a raw value that no schema speaks of.
+
+    Raises:
+        Mismatch: JSON has no place for something in it.
+    """
+    plain, refused = cast(value)
+    if refused:
+        raise Mismatch
+    return run(_build(plain, _NOTHING))
 
 
 def class_of(classes: tuple[type, ...], kind: str) -> type[Any]:

@@ -3,21 +3,23 @@
 `JSON_TYPES` is the one table of input and accessed types; messages, documentation and type hints
 read it. `cast` turns any accepted Python value into a new tree of exact dict, list, str, Decimal,
 bool, None and bytes (files stay as they are), so that what validates later meets nothing else, and
-nothing that the caller can still change.
+nothing that the caller can still change. `to_input` is where users teach it types of their own.
 """
 
 from __future__ import annotations
 
 import io
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta, timezone
 from decimal import Decimal
+from functools import singledispatch
 from typing import Any, TypeGuard
 
 from frozendict import frozendict
 
+from humanloop.schemas.trampoline import Steps, run
 from humanloop.schemas.values import BoolClass, NoneClass
 
 __all__ = [
@@ -31,6 +33,7 @@ __all__ = [
     "is_object",
     "is_sequence",
     "kind_of",
+    "to_input",
 ]
 
 
@@ -71,6 +74,9 @@ class _Invalid:
 INVALID: Any = _Invalid()
 """Stands in a cast tree for a value that was refused, so that it is reported only once."""
 
+TOLD_STEPS = 10_000_000
+"""How long the paths of one value's errors may be in sum: deep values could fill the memory."""
+
 Refuse = Callable[[str], Any]
 """Reports a value that can't be cast, by a message, and gives INVALID."""
 
@@ -109,30 +115,59 @@ def is_array(value: Any) -> TypeGuard[list[Any]]:
     return type(value) is list
 
 
+_ONE = Decimal(1)
+
+
 def is_integer(number: Decimal) -> bool:
     """Whether a number is an integer as OpenAPI 3.0 has it: no fraction, no exponent part."""
-    return number.as_tuple().exponent == 0
+    return number.same_quantum(_ONE)
+
+
+@singledispatch
+def to_input(value: object) -> Any:
+    """What is taken in place of a value that is of no JSON type.
+
+    A `functools.singledispatch` function: `to_input.register(Point, dataclasses.asdict)` lets
+    objects of `Point`, and of classes that derive from it, be used wherever objects are taken. What
+    the registered function returns is cast in its turn; what it raises goes to the caller.
+
+    Raises:
+        TypeError: nothing is registered for the type.
+    """
+    raise TypeError(f"{type(value).__name__} is not registered with to_input")
 
 
 class _Caster:
-    """One walk over a value; `errors` holds (path, message) of all that JSON has no place for."""
+    """One walk over a value; `errors` holds (path, message) of all that JSON has no place for.
+
+    open: the containers on the way to the current place, to tell one that contains itself.
+    """
 
     def __init__(self) -> None:
         self.errors: list[tuple[tuple[str | int, ...], str]] = []
         self.path: list[str | int] = []
+        self.steps = 0
+        self.open: set[int] = set()
 
     def refuse(self, message: str) -> Any:
-        self.errors.append((tuple(self.path), message))
+        self.steps += len(self.path)
+        if self.steps <= TOLD_STEPS or not self.errors:
+            self.errors.append((tuple(self.path), message))
         return INVALID
 
-    def cast(self, value: Any) -> Any:
-        leaf = _LEAVES.get(value.__class__)
-        if leaf is not None:
-            return leaf(value, self.refuse)
-        if is_mapping(value):
-            return self.cast_object(value)
-        if is_sequence(value):
-            return self.cast_array(value)
+    def cast(self, value: Any) -> Steps[Any]:
+        if is_mapping(value) or is_sequence(value):
+            if id(value) in self.open:
+                kind = JSON_TYPES["object" if is_mapping(value) else "array"].phrase
+                return self.refuse(f"expected a JSON value, got {kind} that contains itself")
+            self.open.add(id(value))
+            result: Any
+            if is_mapping(value):
+                result = yield from self.cast_object(value)
+            else:
+                result = yield from self.cast_array(value)
+            self.open.discard(id(value))
+            return result
         for base, leaf in _LEAVES.items():
             if isinstance(value, base):
                 return leaf(value, self.refuse)
@@ -140,11 +175,16 @@ class _Caster:
         uuid = sys.modules.get("uuid")
         if uuid is not None and isinstance(value, uuid.UUID):
             return str(value)
+        convert = to_input.dispatch(type(value))
+        if convert is not to_input.dispatch(object):
+            taken = convert(value)
+            if type(taken) is not type(value):
+                return (yield self.cast(taken))
         return self.refuse(
             f"expected a JSON value, got {type(value).__name__}, which JSON has no place for"
         )
 
-    def cast_object(self, value: Mapping[Any, Any]) -> dict[str, Any]:
+    def cast_object(self, value: Mapping[Any, Any]) -> Steps[dict[str, Any]]:
         result: dict[str, Any] = {}
         for key, item in value.items():
             if type(key) is not str:
@@ -153,15 +193,17 @@ class _Caster:
                     continue
                 key = str.__str__(key)
             self.path.append(key)
-            result[key] = self.cast(item)
+            leaf = _LEAVES.get(item.__class__)
+            result[key] = (yield self.cast(item)) if leaf is None else leaf(item, self.refuse)
             self.path.pop()
         return result
 
-    def cast_array(self, value: list[Any] | tuple[Any, ...]) -> list[Any]:
+    def cast_array(self, value: Iterable[Any]) -> Steps[list[Any]]:
         result: list[Any] = []
         for index, item in enumerate(value):
             self.path.append(index)
-            result.append(self.cast(item))
+            leaf = _LEAVES.get(item.__class__)
+            result.append((yield self.cast(item)) if leaf is None else leaf(item, self.refuse))
             self.path.pop()
         return result
 
@@ -169,7 +211,9 @@ class _Caster:
 def cast(value: Any) -> tuple[Any, list[tuple[tuple[str | int, ...], str]]]:
     """`value` as a new tree of exact JSON types, and the errors (path, message) met on the way."""
     caster = _Caster()
-    return caster.cast(value), caster.errors
+    leaf = _LEAVES.get(value.__class__)
+    plain = run(caster.cast(value)) if leaf is None else leaf(value, caster.refuse)
+    return plain, caster.errors
 
 
 def _number(value: Decimal | float, refuse: Refuse) -> Any:

@@ -14,6 +14,7 @@ from json.encoder import encode_basestring
 from typing import Any
 
 from humanloop.schemas.casting import is_mapping, is_sequence
+from humanloop.schemas.trampoline import Steps, run
 
 __all__ = ["decode", "encode", "refuse_constant"]
 
@@ -59,12 +60,12 @@ def encode(value: Any) -> str:
         TypeError: there are bytes or a file in it.
     """
     parts: list[str] = []
-    _write(value, parts.append)
+    run(_write(value, parts.append))
     text = "".join(parts)
     return text if text.isascii() else _without_surrogates(text)
 
 
-def _write(value: Any, out: Callable[[str], None]) -> None:
+def _write(value: Any, out: Callable[[str], None]) -> Steps[None]:
     if isinstance(value, str):
         out(encode_basestring(value))
     elif isinstance(value, Decimal):
@@ -73,14 +74,14 @@ def _write(value: Any, out: Callable[[str], None]) -> None:
         separator = "["
         for item in value:
             out(separator)
-            _write(item, out)
+            yield _write(item, out)
             separator = ","
         out("[]" if separator == "[" else "]")
     elif is_mapping(value):
         separator = "{"
         for key, item in value.items():
             out(f"{separator}{encode_basestring(key)}:")
-            _write(item, out)
+            yield _write(item, out)
             separator = ","
         out("{}" if separator == "{" else "}")
     elif value == None:  # noqa: E711 - NoneClass equals None, and is not it

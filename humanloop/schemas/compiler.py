@@ -1,32 +1,34 @@
 """The fast path: for schemas of common form, functions that check and build in one pass.
 
-`converter(node, classes)` gives a function that takes a raw Python value to the very instance that
-cast, match and build give, or raises `Miss`: then the exact way decides, and explains. So a
-converter has to be sound, never complete, and may be left out for any node: `exact` stands in for
-what has no faster form.
+`form(node, classes)` gives what turns a raw Python value into the very instance that cast, match
+and build give, or raises `Miss`: then the exact way decides, and explains. A form has to be sound,
+never complete, and may be left out for any node: `exact` stands in for what has no faster form.
 
 Objects are compiled per shape, that is, per ordered tuple of keys: a straight line of look-ups and
-checks without a loop over the schema. Whether required keys are there and unknown ones allowed is
-settled once per shape. A shape is compiled when it comes a second time; the last one used is tried
-first, and each schema keeps the `SHAPES` newest.
+checks, with the objects inside written out for the shapes that they had in the value at hand.
+Required and unknown keys are settled once per shape. Where a value does not fit, `general` walks
+over its keys, and of the parts only those that are unusual go the exact way. A shape is compiled
+when it comes again, the last one used is tried first, and only shapes of declared keys are kept:
+no string that is a user's own.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from datetime import datetime
 from decimal import Decimal
 from functools import cache, partial
 from typing import Any, NoReturn
 
-from humanloop.schemas.building import BASES, EXTENDS_DICT, class_of, exact, maker
+from humanloop.schemas.building import BASES, EXTENDS_DICT, class_of, exact, free, maker
 from humanloop.schemas.formats import FORMATS
 from humanloop.schemas.keywords import Check
 from humanloop.schemas.nodes import Mismatch, Node
 from humanloop.schemas.values import BoolClass, NoneClass
 
-__all__ = ["Miss", "converter"]
+__all__ = ["Form", "Miss", "form"]
 
 Converter = Callable[[Any], Any]
 Classes = tuple[type, ...]
@@ -34,52 +36,62 @@ Classes = tuple[type, ...]
 SHAPES = 256
 """How many shapes of one schema are kept compiled."""
 
+REPEATS = 2
+"""How often a shape comes before it is compiled, while there is room."""
+
+HOT = 1000
+"""How often it comes before it takes the place of another, where there is no room."""
+
+SEEN = 1024
+"""How many shapes are counted; then counting starts anew."""
+
 KEYS = 256
 """How many keys an object may have to be compiled for."""
+
+LEVELS = 3
+"""How many levels of objects are written out into one function."""
 
 NUMBERS = 4096
 """How many numbers are kept ready, each of ints and of floats."""
 
 _DICT: Any = dict
+_MISFITS = "except (KeyError, ValueError, TypeError): pass"
 
 
 class Miss(Exception):
     """The fast path has no answer: the exact one decides."""
 
 
-def converter(node: Node, classes: Classes = ()) -> Converter:
-    """The function that makes a raw value an instance, also of `classes`, or raises `Miss`."""
-    found = node.converters.get(classes)
+def form(node: Node, classes: Classes = ()) -> Form:
+    """How a schema's values are converted, to be instances of `classes`, too."""
+    found: Form | None = node.forms.get(classes)
     if found is None:
         # A schema that refers to itself finds this meanwhile.
-        node.converters[classes] = lambda value: node.converters[classes](value)
-        found = node.converters[classes] = _make(node, classes)
+        node.forms[classes] = Form(lambda value: node.forms[classes].convert(value))
+        try:
+            found = node.forms[classes] = _make(node, classes)
+        except BaseException:
+            del node.forms[classes]
+            raise
     return found
 
 
-def _make(node: Node, classes: Classes) -> Converter:
+def _make(node: Node, classes: Classes) -> Form:
     if node.cls is not None:
         classes = (*classes, node.cls)
     if node.ref is not None:
-        return converter(node.target, classes)
-    composed = node.all_of or node.any_of or node.one_of
-    fast: Converter | None = None
-    if node.negated is None and not node.nullable and not node.binary:
-        if composed:
+        return form(node.target, classes)
+    fast: Form | None = None
+    if node.negated is None and not node.binary:
+        if node.all_of or node.any_of or node.one_of:
             fast = _composed(node, classes)
-        elif node.type == "object" and node.discriminator is None:
-            fast = _object(node, classes)
-        elif node.type == "array":
-            fast = _array(node, classes)
-        elif node.type == "string":
-            fast = _string(node, classes)
-        elif node.type in ("number", "integer"):
-            fast = _number(node, classes)
-        elif node.type == "boolean" and not node.any_checks and not classes:
-            fast = _boolean
-        elif node.is_free and not classes:
-            fast = _free
-    return fast or partial(_exact, node, classes)
+        elif node.is_free:
+            fast = None if classes else FREE
+        elif node.type in _BY_TYPE and not node.descends:
+            fast = _BY_TYPE[node.type](node, classes)
+    if fast is None:
+        return Form(partial(_exact, node, classes))
+    return _Nullable(fast, _exact(node, classes, None)) if node.nullable else fast
 
 
 def _exact(node: Node, classes: Classes, value: Any) -> Any:
@@ -87,6 +99,89 @@ def _exact(node: Node, classes: Classes, value: Any) -> Any:
         return exact(node, value, classes)
     except Mismatch:
         raise Miss from None
+
+
+def _miss(*_: Any) -> NoReturn:
+    raise Miss
+
+
+# -- the source of a function ---------------------------------------------------------------------
+
+
+class _Code:
+    """The source of one function, while it is written, and what its names stand for."""
+
+    def __init__(self, shape: str) -> None:
+        self.title = shape
+        self.lines: list[str] = []
+        self.names: dict[str, Any] = {"update": _DICT.update, "true": _TRUE, "false": _FALSE}
+        self.indent = ""
+        self.count = 0
+
+    def line(self, text: str) -> None:
+        self.lines.append(self.indent + text)
+
+    @contextmanager
+    def block(self, head: str) -> Generator[None, None, None]:
+        self.line(head)
+        before, self.indent = self.indent, self.indent + " "
+        yield
+        self.indent = before
+
+    def variable(self) -> str:
+        self.count += 1
+        return f"a{self.count}"
+
+    def name(self, value: Any) -> str:
+        """A name for `value` in the source."""
+        self.count += 1
+        self.names[f"c{self.count}"] = value
+        return f"c{self.count}"
+
+    def function(self) -> Converter:
+        # A value's keys may be anybody's: in the source they stand as string literals alone.
+        exec(compile("\n".join(self.lines), f"<schema {self.title}>", "exec"), self.names)
+        return self.names["convert"]  # type: ignore[no-any-return]
+
+
+# -- forms ----------------------------------------------------------------------------------------
+
+
+class Form:
+    """How the values of a schema are converted.
+
+    convert: the function that does it. It may be replaced at any time by a faster one, so it is
+    looked up for each call. Subclasses know how to write it out in the source of another function.
+    """
+
+    def __init__(self, convert: Converter) -> None:
+        self.convert = convert
+
+    def write(self, code: _Code, value: str, sample: Any, level: int, other: str = "") -> str:
+        """Writes what converts the variable `value`, of which `sample` is an example.
+
+        other: the source of the function for values that don't fit what is written; this form's
+            own by default.
+
+        Returns:
+            The expression of the result, to be evaluated once.
+        """
+        return f"{other or code.name(self) + '.convert'}({value})"
+
+
+class _Nullable(Form):
+    """What an inner form takes, or null."""
+
+    def __init__(self, inner: Form, null: Any) -> None:
+        super().__init__(lambda value: null if value is None else inner.convert(value))
+        self.inner = inner
+        self.null = null
+
+    def write(self, code: _Code, value: str, sample: Any, level: int, other: str = "") -> str:
+        other = other or f"{code.name(self)}.convert"
+        if sample is None:
+            return f"{code.name(self.null)} if {value} is None else {other}({value})"
+        return self.inner.write(code, value, sample, level, other)
 
 
 # -- single values --------------------------------------------------------------------------------
@@ -98,122 +193,237 @@ _ints: dict[int, Any] = {}
 _floats: dict[float, Any] = {}
 
 
-def _miss() -> NoReturn:
-    raise Miss
+def _takes(text: str) -> bool:
+    try:
+        return bool(datetime.fromisoformat(text))
+    except ValueError:
+        return False
 
 
-def _boolean(value: Any) -> Any:
-    return _TRUE if value is True else _FALSE if value is False else _miss()
+_HOUR_24 = _takes("2024-01-01T24:00:00")
 
 
 @cache
-def _base_maker(kind: str) -> Converter:
-    """What makes a value of a JSON type that no named schema describes."""
-    return maker(BASES[kind])
+def _number_class() -> tuple[type[Any], Converter]:
+    return BASES["number"], maker(BASES["number"])
 
 
 def _any_number(value: Any) -> Any:
     kind = value.__class__
     if kind is int:
-        return _ints.get(value) or _keep(_ints, value, Decimal(value))
+        return _ints[value] if value in _ints else _keep(_ints, value, Decimal(value))
     if kind is float:
-        # 0.0 and -0.0 are one key and two numbers, so neither is kept.
-        return _floats.get(value) or _keep(_floats, value, Decimal(repr(value)))
+        return _floats[value] if value in _floats else _keep(_floats, value, Decimal(repr(value)))
+    cls, new = _number_class()
+    if kind is cls:
+        return value
     if kind is Decimal and value.is_finite():
-        return _base_maker("number")(value)
+        return new(value)
     raise Miss
 
 
 def _keep(kept: dict[Any, Any], value: float, number: Decimal) -> Any:
     if not number.is_finite():
         raise Miss
-    made = _base_maker("number")(number)
-    if value and len(kept) < NUMBERS:
+    made = _number_class()[1](number)
+    # 0.0 and -0.0 are one key and two numbers, so neither is kept.
+    if value or kept is _ints:
+        if len(kept) >= NUMBERS:
+            kept.clear()
         kept[value] = made
     return made
 
 
-def _number(node: Node, classes: Classes) -> Converter | None:
+class _Number(Form):
+    """A number without bounds."""
+
+    def write(self, code: _Code, value: str, sample: Any, level: int, other: str = "") -> str:
+        other = super().write(code, value, sample, level, other)
+        kind = sample.__class__
+        if kind is int or kind is float:
+            kept = code.name(_ints if kind is int else _floats)
+            fits = f"{value}.__class__ is {kind.__name__} and {value} in {kept}"
+            return f"{kept}[{value}] if {fits} else {other}"
+        return f"{value} if {value}.__class__ is {code.name(_number_class()[0])} else {other}"
+
+
+NUMBER = _Number(_any_number)
+
+
+def _number(node: Node, classes: Classes) -> Form | None:
     checks = (*node.any_checks, *node.checks.get("number", ()))
     if classes:
         return None
     integer = node.type == "integer"
     if not integer and not checks:
-        return _any_number
+        return NUMBER
 
     def convert(value: Any) -> Any:
-        if integer and value.__class__ is not int:
-            raise Miss
         number = _any_number(value)
+        if integer and value.__class__ is not int and number.as_tuple().exponent != 0:
+            raise Miss
         for check in checks:
             if not check.holds(number):
                 raise Miss
         return number
 
-    return convert
+    return Form(convert)
 
 
-def _string(node: Node, classes: Classes) -> Converter:
+def _boolean_of(value: Any) -> Any:
+    if value is True:
+        return _TRUE
+    return _FALSE if value is False else value if value in (_TRUE, _FALSE) else _miss()
+
+
+class _Boolean(Form):
+    def write(self, code: _Code, value: str, sample: Any, level: int, other: str = "") -> str:
+        other = super().write(code, value, sample, level, other)
+        return f"true if {value} is True else false if {value} is False else {other}"
+
+
+BOOLEAN = _Boolean(_boolean_of)
+
+
+def _boolean(node: Node, classes: Classes) -> Form | None:
+    return None if node.any_checks or classes else BOOLEAN
+
+
+class _Text(Form):
+    """A string as it is."""
+
+    def write(self, code: _Code, value: str, sample: Any, level: int, other: str = "") -> str:
+        other = super().write(code, value, sample, level, other)
+        return f"{value} if {value}.__class__ is str else {other}"
+
+
+def _text_of(value: Any) -> Any:
+    return (
+        value
+        if value.__class__ is str
+        else str.__str__(value)
+        if isinstance(value, str)
+        else _miss()
+    )
+
+
+TEXT = _Text(_text_of)
+
+
+class _Choice(Form):
+    """One of some strings, whose instances are made ahead."""
+
+    def __init__(self, members: dict[str, Any], other: Converter) -> None:
+        super().__init__(
+            lambda value: (
+                members[value] if value.__class__ is str and value in members else other(value)
+            )
+        )
+        self.members = members
+
+    def write(self, code: _Code, value: str, sample: Any, level: int, other: str = "") -> str:
+        other = super().write(code, value, sample, level, other)
+        kept = code.name(self.members)
+        return f"{kept}[{value}] if {value}.__class__ is str and {value} in {kept} else {other}"
+
+
+class _DateTime(Form):
+    """A date-time: the common form, in UTC and whole seconds, is checked by the calendar in C."""
+
+    def __init__(self, new: Converter, other: Converter) -> None:
+        self.new = new
+
+        def convert(value: Any) -> Any:
+            if value.__class__ is not str:
+                return other(value)
+            # Separators and hour exclude what fromisoformat takes beyond RFC 3339.
+            end = value[19:]
+            common = value[4:17:3] == "--T::" and value[11:13] < "24"
+            if not (common and (end == "Z" or _fraction(end)) and _takes(value[:19])):
+                return new(value) if _is_date_time(value) else _miss()
+            return new(value)
+
+        super().__init__(convert)
+
+    def write(self, code: _Code, value: str, sample: Any, level: int, other: str = "") -> str:
+        other = super().write(code, value, sample, level, other)
+        new, moment = code.name(self.new), code.name(datetime.fromisoformat)
+        fits = f'{value}.__class__ is str and {value}[4::3] == "--T::Z" and {moment}({value}[:19])'
+        if _HOUR_24:
+            fits += f' and {value}[11:13] < "24"'
+        return f"{new}({value}) if {fits} else {other}"
+
+
+def _string(node: Node, classes: Classes) -> Form:
     cls = class_of((*classes, node.format_class) if node.format_class else classes, "string")
-    new = maker(cls) if cls is not str else None
+    new = maker(cls) if cls is not str else str
     checks = (*node.any_checks, *node.checks.get("string", ()))
+    other = partial(_exact, node, classes)
     if node.members is not None and len(checks) == 1:
-        members = {value: value if new is None else new(value) for value in node.members}
-
-        def choose(value: Any) -> Any:
-            return members[value] if value.__class__ is str and value in members else _miss()
-
-        return choose
+        return _Choice({text: new(text) for text in node.members}, other)
     if [check.holds for check in checks] == [_is_date_time]:
-        return partial(_date_time, new or str)
-    if new is None and not checks:
-        return _plain_string
-    return partial(_checked_string, new, checks)
+        return _DateTime(new, other)
+    if cls is str and not checks:
+        return TEXT
+    return Form(partial(_checked, new, checks, other))
 
 
-def _plain_string(value: Any) -> Any:
-    return value if value.__class__ is str else _miss()
-
-
-def _checked_string(new: Converter | None, checks: tuple[Check, ...], value: Any) -> Any:
+def _checked(new: Converter, checks: tuple[Check, ...], other: Converter, value: Any) -> Any:
     if value.__class__ is not str:
-        raise Miss
+        return other(value)
     for check in checks:
         if not check.holds(value):
             raise Miss
-    return value if new is None else new(value)
-
-
-def _date_time(new: Converter, value: Any) -> Any:
-    if value.__class__ is not str:
-        raise Miss
-    # The common forms, in UTC, are checked by the calendar in C; separators and hour exclude what
-    # fromisoformat takes beyond RFC 3339 (week dates, 24:00).
-    end = value[19:]
-    common = value[4:17:3] == "--T::" and value[11:13] < "24"
-    if common and (end == "Z" or _fraction(end)):
-        try:
-            datetime.fromisoformat(value[:19])
-        except ValueError:
-            raise Miss from None
-    elif not _is_date_time(value):
-        raise Miss
     return new(value)
 
 
-def _free(value: Any) -> Any:
-    """The instance of a value that no schema speaks of."""
-    convert = _FREE.get(value.__class__)
-    return convert(value) if convert is not None else _miss()
+# -- what no schema speaks of ---------------------------------------------------------------------
+
+
+def _assembler(cls: type[Any]) -> Callable[[Any, dict[str, Any]], Any]:
+    """What makes an object of the dict that it was and the parts that changed."""
+    if not EXTENDS_DICT:
+        new_of: Any = maker(cls)
+        return lambda value, changes: new_of({**value, **changes})
+    new, update = partial(_DICT.__new__, cls), _DICT.update
+
+    def assemble(value: Any, changes: dict[str, Any]) -> Any:
+        instance = new()
+        update(instance, value)
+        if changes:
+            update(instance, changes)
+        return instance
+
+    return assemble
+
+
+@cache
+def _free_assembler() -> Callable[[Any, dict[str, Any]], Any]:
+    return _assembler(BASES["object"])
 
 
 def _free_object(value: Any) -> Any:
-    plain = {k: _free(v) if k.__class__ is str else _miss() for k, v in value.items()}
-    return _base_maker("object")(plain)
+    changes: dict[str, Any] = {}
+    for key, item in value.items():
+        if key.__class__ is not str:
+            raise Miss
+        if item.__class__ is not str:
+            changes[key] = _free(item)
+    return _free_assembler()(value, changes)
 
 
 def _free_array(value: Any) -> Any:
-    return tuple([_free(item) for item in value])
+    return tuple([item if item.__class__ is str else _free(item) for item in value])
+
+
+def _free(value: Any) -> Any:
+    convert = _FREE.get(value.__class__)
+    if convert is not None:
+        return convert(value)
+    try:
+        return free(value)
+    except Mismatch:
+        raise Miss from None
 
 
 _FREE: dict[type, Converter] = {
@@ -221,12 +431,29 @@ _FREE: dict[type, Converter] = {
     int: _any_number,
     float: _any_number,
     Decimal: _any_number,
-    bool: _boolean,
+    bool: _boolean_of,
     type(None): lambda value: _NONE,
     dict: _free_object,
     list: _free_array,
     tuple: _free_array,
 }
+
+
+class _Free(Form):
+    """A value of any kind."""
+
+    def write(self, code: _Code, value: str, sample: Any, level: int, other: str = "") -> str:
+        other = super().write(code, value, sample, level, other)
+        kind = sample.__class__
+        if kind is str:
+            return f"{value} if {value}.__class__ is str else {other}"
+        if kind not in _FREE:
+            return other
+        convert = code.name(_FREE[kind])
+        return f"{convert}({value}) if {value}.__class__ is {code.name(kind)} else {other}"
+
+
+FREE = _Free(_free)
 
 # -- composed values, arrays ----------------------------------------------------------------------
 
@@ -240,26 +467,65 @@ _PYTHON: dict[str, tuple[type, ...]] = {
 }
 
 
-def _composed(node: Node, classes: Classes) -> Converter | None:
+class _Union(Form):
+    """A value whose Python class tells the branch."""
+
+    def __init__(self, by_class: dict[type, Form], other: Converter) -> None:
+        unknown = Form(other)
+        super().__init__(lambda value: by_class.get(value.__class__, unknown).convert(value))
+        self.by_class = by_class
+
+    def write(self, code: _Code, value: str, sample: Any, level: int, other: str = "") -> str:
+        branch = self.by_class.get(sample.__class__)
+        if branch is None:
+            return super().write(code, value, sample, level, other)
+        return branch.write(code, value, sample, level, other or f"{code.name(self)}.convert")
+
+
+class _Tagged(Form):
+    """An object whose discriminator tells the branch."""
+
+    def __init__(self, key: str, choices: dict[str, Form], other: Converter) -> None:
+        self.key = key
+        self.choices = choices
+        self.other = other
+        super().__init__(self.choose)
+
+    def choose(self, value: Any) -> Any:
+        if value.__class__ is not dict:
+            return self.other(value)
+        tag = value.get(self.key)
+        branch = self.choices.get(tag) if tag.__class__ is str else None
+        return branch.convert(value) if branch is not None else _miss()
+
+    def write(self, code: _Code, value: str, sample: Any, level: int, other: str = "") -> str:
+        tag = sample.get(self.key) if sample.__class__ is dict else None
+        branch = self.choices.get(tag) if isinstance(tag, str) else None
+        if not isinstance(branch, _Object) or not branch.is_told_by(self.key, tag):
+            return super().write(code, value, sample, level, other)
+        return branch.write(code, value, sample, level, other or f"{code.name(self)}.convert")
+
+
+def _composed(node: Node, classes: Classes) -> Form | None:
     """For a schema that is one composition and nothing else, where the value tells the branch."""
     branches = node.all_of or node.any_of or node.one_of
     if not node.is_bare or len(node.all_of) + len(node.any_of) + len(node.one_of) != len(branches):
         return None
     if len(branches) == 1 and node.discriminator is None:
-        return converter(branches[0], classes)
+        return form(branches[0], classes)
     if node.all_of:
         return None
+    other = partial(_exact, node, classes)
     if node.discriminator is not None:
-        key = node.discriminator["propertyName"]
-        choices = {name: converter(branch, classes) for name, branch in node.choices.items()}
-        return partial(_discriminated, key, choices)
-    by_class: dict[type, Converter] = {}
+        choices = {name: form(branch, classes) for name, branch in node.choices.items()}
+        return _Tagged(node.discriminator["propertyName"], choices, other)
+    by_class: dict[type, Form] = {}
     texts = [branch for branch in branches if branch.resolved.type == "string"]
     if len(texts) > 1:
-        choose = _any_string(node, classes, texts) if node.any_of else None
-        if choose is None:
+        choice = _any_string(node, classes, texts) if node.any_of else None
+        if choice is None:
             return None
-        by_class[str] = choose
+        by_class[str] = choice
         branches = [branch for branch in branches if branch not in texts]
     for branch in branches:
         target = branch.resolved
@@ -268,153 +534,204 @@ def _composed(node: Node, classes: Classes) -> Converter | None:
         for cls in _PYTHON[target.type]:
             if cls in by_class:
                 return None
-            by_class[cls] = converter(branch, classes)
-    return partial(_by_class, by_class)
+            by_class[cls] = form(branch, classes)
+    return _Union(by_class, other)
 
 
-def _any_string(node: Node, classes: Classes, branches: list[Node]) -> Converter | None:
+def _any_string(node: Node, classes: Classes, branches: list[Node]) -> Form | None:
     """For an anyOf of enums and of plain strings: each member's instance is made ahead."""
     enums = [branch.resolved for branch in branches if branch.resolved.members is not None]
     plain = [branch for branch in branches if branch.resolved.members is None]
-    if any(converter(branch, classes) is not _plain_string for branch in plain):
+    if any(form(branch, classes) is not TEXT for branch in plain):
         return None
     members = {text: _exact(node, classes, text) for enum in enums for text in enum.members or ()}
-    if plain:
-        return lambda value: members.get(value, value)
-    return lambda value: members[value] if value in members else _miss()
+    return _Choice(members, TEXT.convert if plain else _miss)
 
 
-def _discriminated(key: str, choices: dict[str, Converter], value: Any) -> Any:
-    if value.__class__ is not dict:
-        raise Miss
-    tag = value.get(key)
-    convert = choices.get(tag) if tag.__class__ is str else None
-    return convert(value) if convert is not None else _miss()
-
-
-def _by_class(by_class: dict[type, Converter], value: Any) -> Any:
-    convert = by_class.get(value.__class__)
-    return convert(value) if convert is not None else _miss()
-
-
-def _array(node: Node, classes: Classes) -> Converter | None:
-    if node.any_checks or node.checks.get("array"):
+def _array(node: Node, classes: Classes) -> Form | None:
+    checks = node.checks.get("array", ())
+    if node.any_checks or any(check.keyword == "uniqueItems" for check in checks):
         return None
     cls = class_of(classes, "array")
-    new: Converter = maker(cls)
-    convert = _free if node.items is None else converter(node.items)
+    new: Any = tuple if cls is tuple else maker(cls)
+    item = FREE if node.items is None else form(node.items)
+    other = partial(_exact, node, classes)
 
-    def convert_array(value: Any) -> Any:
-        if value.__class__ is not list and value.__class__ is not tuple:
-            raise Miss
-        return new([convert(item) for item in value])
+    def convert(value: Any) -> Any:
+        if not (value.__class__ is list or value.__class__ is tuple):
+            return other(value)
+        for check in checks:
+            if not check.holds(value):
+                raise Miss
+        parts: list[Any] = [item.convert(part) for part in value]
+        return new(parts)
 
-    return convert_array
+    return Form(convert)
 
 
 # -- objects --------------------------------------------------------------------------------------
 
 
-def _object(node: Node, classes: Classes) -> Converter | None:
-    if node.any_checks or node.checks.get("object"):
-        return None
-    cls = class_of(classes, "object")
-    if not node.by_kind and cls is BASES["object"]:
-        return lambda value: _free_object(value) if value.__class__ is dict else _miss()
-    return _Shapes(node, classes, cls).convert
-
-
-class _Shapes:
-    """The compiled shapes of one object schema, and the raw values' way to them."""
+class _Object(Form):
+    """An object, and the shapes that its values were seen to have."""
 
     def __init__(self, node: Node, classes: Classes, cls: type[Any]) -> None:
-        self.node = node
-        self.classes = classes
+        super().__init__(self.dispatch)
+        self.name = node.name
         self.cls = cls
-        self.shapes: dict[tuple[Any, ...], Converter | None] = {}
-        self.last: Converter = self.dispatch
-
-    def convert(self, value: Any) -> Any:
-        """The instance of a raw value."""
-        return self.last(value)
+        self.is_whole = node.cls is cls
+        self.assemble = _assembler(cls)
+        self.required = [key for key in node.required if key not in node.directions]
+        self.checks = node.checks.get("object", ())
+        self.parts = {key: form(part) for key, part in node.properties.items()}
+        self.extra = Form(_miss) if node.closed else FREE
+        if node.additional is not None:
+            self.extra = form(node.additional)
+        self.exactly = partial(_exact, node, classes)
+        self.shapes: dict[tuple[Any, ...], Converter] = {}
+        self.counts: dict[tuple[Any, ...], int] = {}
 
     def dispatch(self, value: Any) -> Any:
         """The instance of a value that the last shape does not fit."""
         if value.__class__ is not dict:
-            raise Miss
-        if len(value) > KEYS:
-            return _exact(self.node, self.classes, value)
+            return value if self.is_whole and value.__class__ is self.cls else self.exactly(value)
         shape = tuple(value)
-        if shape not in self.shapes:
-            if len(self.shapes) >= SHAPES:
-                self.shapes.pop(next(iter(self.shapes)), None)
-            self.shapes[shape] = None
-            return _exact(self.node, self.classes, value)
-        convert = self.shapes[shape]
+        convert = self.shapes.get(shape) or self.learn(shape, value)
         if convert is None:
-            convert = self.shapes[shape] = self.compile(shape)
-        self.last = convert
+            return self.general(value)
+        self.convert = convert
         return convert(value)
 
-    def compile(self, shape: tuple[Any, ...]) -> Converter:
-        """The function for values with exactly these keys; for others it asks `dispatch`."""
-        node, count = self.node, len(shape)
-        unknown = [key for key in shape if key not in node.properties]
-        if (
-            any(key.__class__ is not str for key in shape)
-            or any(key not in shape for key in node.required)
-            or (node.closed and unknown)
-        ):
-            return lambda value: _miss()
-        names: dict[str, Any] = {
-            "dispatch": self.dispatch,
-            "miss": _miss,
-            "true": _TRUE,
-            "false": _FALSE,
-        }
-        strings: list[str] = []
-        converted: list[str] = []
-        for index, key in enumerate(shape):
-            part = node.properties.get(key, node.additional)
-            convert = _free if part is None else converter(part)
-            if convert is _plain_string:
-                strings.append(f"a{index}.__class__ is ")
-            else:
-                converted.append(f"{key!r}: {_expression(convert, index, names)}")
-        lines = [
-            "def convert(v):",
-            f"    if v.__class__ is not dict or len(v) != {count}: return dispatch(v)",
-            "    try:",
-            *(f"        a{index} = v[{key!r}]" for index, key in enumerate(shape)),
-            "        pass",
-            "    except KeyError: return dispatch(v)",
-            f"    if not ({''.join(strings)}str): miss()" if strings else "",
-            *_construction(self.cls, "{" + ", ".join(converted) + "}" if converted else "", names),
-        ]
-        # A value's keys may be anybody's: in the source they stand as string literals alone.
-        exec(compile("\n".join(lines), f"<schema {node.name}>", "exec"), names)
-        return names["convert"]  # type: ignore[no-any-return]
+    def learn(self, shape: tuple[Any, ...], value: Any) -> Converter | None:
+        """The function for a shape that is new here, if it is worth one."""
+        if len(shape) > KEYS or not self.takes(value):
+            return None
+        count = self.counts.get(shape, 0) + 1
+        is_full = len(self.shapes) >= SHAPES
+        if count < (HOT if is_full else REPEATS):
+            if len(self.counts) >= SEEN:
+                self.counts.clear()
+            self.counts[shape] = count
+            return None
+        self.counts.pop(shape, None)
+        if is_full:
+            oldest, *_ = self.shapes  # in one step, as other threads may change them
+            self.shapes.pop(oldest, None)
+        convert = self.shapes[shape] = self.compile(value)
+        return convert
+
+    def takes(self, value: dict[Any, Any]) -> bool:
+        """Whether a value has all the keys that it must have, and declared ones only."""
+        return (
+            not self.checks
+            and all(key in value for key in self.required)
+            and all(key.__class__ is str and key in self.parts for key in value)
+        )
+
+    def is_told_by(self, key: str, tag: Any) -> bool:
+        """Whether values are of this branch only with `tag` at `key`."""
+        part = self.parts.get(key)
+        return isinstance(part, _Choice) and part.members.keys() == {tag} and key in self.required
+
+    def general(self, value: Any) -> Any:
+        """The instance of a value of any shape."""
+        for key in self.required:
+            if key not in value:
+                raise Miss
+        for check in self.checks:
+            if not check.holds(value):
+                raise Miss
+        parts, extra = self.parts, self.extra
+        changes: dict[str, Any] = {}
+        for key, item in value.items():
+            if key.__class__ is not str:
+                raise Miss
+            part = parts.get(key, extra)
+            if item.__class__ is not str or (part is not TEXT and part is not FREE):
+                changes[key] = part.convert(item)
+        return self.assemble(value, changes)
+
+    def compile(self, sample: dict[str, Any]) -> Converter:
+        """The function for values that have the keys of `sample`."""
+        code = _Code(self.name)
+        code.names.update(dispatch=self.dispatch, general=self.general)
+        with code.block("def convert(v):"):
+            code.line(f"if v.__class__ is not dict or len(v) != {len(sample)}: return dispatch(v)")
+            with code.block("try:"):
+                parts = self.write_parts(code, "v", sample)
+                code.line("pass")
+            code.line("except KeyError: return dispatch(v)")
+            with code.block("try:"):
+                made = self.write_instance(code, "v", sample, parts, 0)
+                code.line(f"return {made}")
+            code.line(_MISFITS)
+            code.line("return general(v)")
+        return code.function()
+
+    def write(self, code: _Code, value: str, sample: Any, level: int, other: str = "") -> str:
+        other = super().write(code, value, sample, level, other)
+        if level >= LEVELS or sample.__class__ is not dict or not self.takes(sample):
+            return other
+        target = code.variable()
+        code.line(f"{target} = None")
+        with code.block(f"if {value}.__class__ is dict and len({value}) == {len(sample)}:"):
+            with code.block("try:"):
+                parts = self.write_parts(code, value, sample)
+                code.line(f"{target} = {self.write_instance(code, value, sample, parts, level)}")
+            code.line(_MISFITS)
+        code.line(f"if {target} is None: {target} = {other}")
+        return target
+
+    def write_parts(self, code: _Code, value: str, sample: dict[str, Any]) -> dict[str, str]:
+        """Writes the look-ups of the parts of `value`; their variables by key."""
+        parts = {key: code.variable() for key in sample}
+        for key, part in parts.items():
+            code.line(f"{part} = {value}[{key!r}]")
+        return parts
+
+    def write_instance(
+        self, code: _Code, value: str, sample: dict[str, Any], parts: dict[str, str], level: int
+    ) -> str:
+        """Writes what checks and converts the parts; the variable of the instance."""
+        texts = [part for key, part in parts.items() if self.parts[key] is TEXT]
+        if texts:
+            classes = " is ".join(f"{part}.__class__" for part in texts)
+            code.line(f"if not {classes} is str: raise KeyError")
+        changes = ", ".join(
+            f"{key!r}: {self.parts[key].write(code, part, sample[key], level + 1)}"
+            for key, part in parts.items()
+            if self.parts[key] is not TEXT
+        )
+        target = code.variable()
+        if not EXTENDS_DICT:
+            new = code.name(maker(self.cls))
+            code.line(f"{target} = {new}({{**{value}, {changes}}})")
+            return target
+        code.line(f"{target} = {code.name(partial(_DICT.__new__, self.cls))}()")
+        code.line(f"update({target}, {value})")
+        if changes:
+            code.line(f"update({target}, {{{changes}}})")
+        return target
 
 
-def _expression(convert: Converter, index: int, names: dict[str, Any]) -> str:
-    """The source that converts the value `a<index>`."""
-    value = f"a{index}"
-    if convert is _boolean:
-        return f"true if {value} is True else false if {value} is False else miss()"
-    owner = getattr(convert, "__self__", None)
-    if isinstance(owner, _Shapes):
-        names[f"s{index}"] = owner
-        return f"s{index}.last({value})"
-    names[f"c{index}"] = convert
-    return f"c{index}({value})"
+def _object(node: Node, classes: Classes) -> Form | None:
+    if node.any_checks:
+        return None
+    cls = class_of(classes, "object")
+    if not node.by_kind and cls is BASES["object"] and not node.checks.get("object"):
+        return Form(
+            lambda value: (
+                _free_object(value) if value.__class__ is dict else _exact(node, classes, value)
+            )
+        )
+    return _Object(node, classes, cls)
 
 
-def _construction(cls: type[Any], converted: str, names: dict[str, Any]) -> list[str]:
-    """The source that makes the instance: of the value `v`, in its order, with parts converted."""
-    if not EXTENDS_DICT:
-        names["new"] = maker(cls)
-        update = [f"    d.update({converted})"] if converted else []
-        return ["    d = v.copy()", *update, "    return new(d)"]
-    names["new"], names["update"] = partial(_DICT.__new__, cls), _DICT.update
-    update = [f"    update(i, {converted})"] if converted else []
-    return ["    i = new()", "    update(i, v)", *update, "    return i"]
+_BY_TYPE: dict[str | None, Callable[[Node, Classes], Form | None]] = {
+    "object": _object,
+    "array": _array,
+    "string": _string,
+    "number": _number,
+    "integer": _number,
+    "boolean": _boolean,
+}

@@ -56,7 +56,10 @@ def schema_from_openapi(
     """
     if not isinstance(schema, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise ValueError(f"expected a schema object, got {schema!r:.40}")
-    return _Library(_copied(schema), _copied(components or {}), name).root
+    try:
+        return _Library(_copied(schema), _copied(components or {}), name).root
+    except RecursionError:
+        raise ValueError(f"schema {name}: it is nested more deeply than can be handled") from None
 
 
 def _copied(value: Any) -> Any:

@@ -15,10 +15,11 @@ from typing import Any
 from humanloop.exceptions_base import OpenApiException, render_path
 from humanloop.schemas.casting import is_array, is_object
 
-__all__ = ["ErrorDetail", "SchemaValidationError", "is_secret", "show"]
+__all__ = ["HIDDEN", "ErrorDetail", "SchemaValidationError", "is_secret", "show"]
 
 SHOWN_CHARACTERS = 60
 SHOWN_ERRORS = 50
+SUMMARY_CHARACTERS = 300
 _SECRET_KEY = re.compile(r"(^|[_-])(api_?keys?|keys?|secret|password|authorization|token)$", re.I)
 _SECRET_TEXT = re.compile(r"\b(sk|pk|hl|key)[-_][A-Za-z0-9_-]{6,}", re.I)
 
@@ -59,6 +60,15 @@ class SchemaValidationError(OpenApiException, ValueError):
         self.schema_name = schema_name
         super().__init__(self.errors, schema_name)
 
+    @property
+    def summary(self) -> str:
+        """The first error, and how many more there are, in one line that fits a log."""
+        first, more = str(self.errors[0]), len(self.errors) - 1
+        if len(first) > SUMMARY_CHARACTERS:
+            half = SUMMARY_CHARACTERS // 2
+            first = f"{first[:half]}...{first[-half:]}"
+        return f"{self.schema_name}: {first}" + (f" (and {more:,} more)" if more else "")
+
     def __str__(self) -> str:
         count = len(self.errors)
         lines = [f"{self.schema_name}: {count} error{'s' if count != 1 else ''}"]
@@ -66,6 +76,14 @@ class SchemaValidationError(OpenApiException, ValueError):
         if count > SHOWN_ERRORS:
             lines.append(f"  ... and {count - SHOWN_ERRORS} more, in .errors")
         return "\n".join(lines)
+
+
+class _Hidden:
+    __slots__ = ()
+
+
+HIDDEN = _Hidden()
+"""Stands for a value that is not to be shown."""
 
 
 def show(value: Any, path: Sequence[str | int] = ()) -> str:
@@ -81,6 +99,8 @@ def show(value: Any, path: Sequence[str | int] = ()) -> str:
             return f"the boolean {value}"
         case bytes():
             return f"{_count(len(value), 'byte')}"
+        case _Hidden():
+            return "a value that is not shown"
         case str() | Decimal() if any(is_secret(key) for key in path):
             return "a value that is not shown"
         case Decimal():

@@ -2,7 +2,12 @@
 
 A format speaks of values of its own JSON type only. `FORMATS` holds for each how it is tested, how
 a message words it and how the documentation does; a format that is not listed is documentation
-alone, as OpenAPI 3.0.3 (section Data Types) leaves formats open.
+alone, as OpenAPI 3.0.3 (section Data Types) leaves formats open. Those of strings that OpenAPI does
+not define itself are those of JSON Schema Validation (draft-wright-json-schema-validation-00),
+section 7.3.
+
+Every test takes time in proportion to the text, whatever the text is: a repeated part of a regular
+expression is always one set of characters that its follower is not in. Digits are ASCII digits.
 """
 
 from __future__ import annotations
@@ -29,6 +34,8 @@ class Format:
     note: str = ""
 
 
+# -- dates and times: RFC 3339 --------------------------------------------------------------------
+
 _DATE = r"(?P<year>[0-9]{4})-(?P<month>0[1-9]|1[0-2])-(?P<day>0[1-9]|[12][0-9]|3[01])"
 _TIME = (
     r"(?P<hour>[01][0-9]|2[0-3]):(?P<minute>[0-5][0-9]):(?P<second>[0-5][0-9]|60)"
@@ -37,16 +44,18 @@ _TIME = (
 _OFFSET = r"(?P<offset>[Zz]|(?P<sign>[+-])(?P<hours>[01][0-9]|2[0-3]):(?P<minutes>[0-5][0-9]))"
 _full_date = re.compile(_DATE).fullmatch
 _date_time = re.compile(f"{_DATE}[Tt]{_TIME}{_OFFSET}").fullmatch
-_uuid = re.compile(r"[0-9A-Fa-f]{8}-(?:[0-9A-Fa-f]{4}-){3}[0-9A-Fa-f]{12}").fullmatch
-_base64 = re.compile(r"(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?").fullmatch
 
 _DAYS = (31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 
 
-def _day_exists(found: re.Match[str]) -> bool:
-    year, month, day = int(found["year"]), int(found["month"]), int(found["day"])
+def _days_of_month(found: re.Match[str]) -> int:
+    year, month = int(found["year"]), int(found["month"])
     leap = year % 4 == 0 and (year % 100 != 0 or year % 400 == 0)
-    return day <= _DAYS[month - 1] + (leap and month == 2)
+    return _DAYS[month - 1] + (leap and month == 2)
+
+
+def _day_exists(found: re.Match[str]) -> bool:
+    return int(found["day"]) <= _days_of_month(found)
 
 
 def _is_date(text: str) -> bool:
@@ -63,31 +72,161 @@ def _offset_minutes(found: re.Match[str]) -> int:
 
 
 def _is_date_time(text: str) -> bool:
-    """RFC 3339 date-time; a 60th second only at 23:59 UTC, where leap seconds are put."""
+    """RFC 3339 date-time; a 60th second only where leap seconds are put (section 5.7)."""
     found = _date_time(text)
     if found is None or not _day_exists(found):
         return False
-    if found["second"] != "60":
-        return True
-    minute_of_day = int(found["hour"]) * 60 + int(found["minute"]) - _offset_minutes(found)
-    return minute_of_day % 1440 == 1439
+    return found["second"] != "60" or _ends_a_month(found)
+
+
+def _ends_a_month(found: re.Match[str]) -> bool:
+    """Whether a minute is the last one of a month in UTC."""
+    minute = int(found["hour"]) * 60 + int(found["minute"]) - _offset_minutes(found)
+    days_on, minute_of_day = divmod(minute, 1440)  # in UTC it may be the day before
+    last_days = (0, _days_of_month(found))  # day 0 is the last one of the month before
+    return minute_of_day == 1439 and int(found["day"]) + days_on in last_days
+
+
+# -- encodings and numbers ------------------------------------------------------------------------
+
+_UUID = "[0-9A-Fa-f]{8}-(?:[0-9A-Fa-f]{4}-){3}[0-9A-Fa-f]{12}"
+_NUMBER = r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[Ee][+-]?[0-9]+)?"
+
+
+def _only(characters: str, text: str) -> bool:
+    """Whether all of a text is of `characters`, a regular expression's class without brackets."""
+    return re.search(f"[^{characters}]", text) is None
+
+
+def _is_uuid(text: str) -> bool:
+    """RFC 4122 section 3, without the prefix `urn:uuid:`."""
+    return re.fullmatch(_UUID, text) is not None
+
+
+def _is_base64(text: str) -> bool:
+    """RFC 4648 section 4: padded, in one line. Pad bits may be set: section 3.5 lets them pass."""
+    return len(text) % 4 == 0 and _only("A-Za-z0-9+/", text.removesuffix("=").removesuffix("="))
 
 
 def _is_decimal(text: str) -> bool:
+    """A JSON number (RFC 8259 section 6) whose exponent a `Decimal` can hold."""
     try:
-        return Decimal(text).is_finite()
+        return re.fullmatch(_NUMBER, text) is not None and Decimal(text).is_finite()
     except InvalidOperation:
         return False
 
 
-def _within(limit: Decimal) -> Callable[[Decimal], bool]:
-    return lambda number: -limit <= number <= limit
+def _below(limit: int) -> Callable[[Decimal], bool]:
+    """A test of absolute values; of a small number nothing is asked, it rounds to 0."""
+    exact = Decimal(limit)
+    return lambda number: number.copy_abs() < exact
 
 
 def _integer_of(bits: int) -> Callable[[Decimal], bool]:
-    low, high = -(2 ** (bits - 1)), 2 ** (bits - 1) - 1
+    low, high = Decimal(-(2 ** (bits - 1))), Decimal(2 ** (bits - 1) - 1)
     return lambda number: low <= number <= high and is_integer(number)
 
+
+# -- names in a network ---------------------------------------------------------------------------
+# Compiled when first needed: few schemas use them.
+
+_LABEL = "[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+_OCTET = "(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
+_ATOM = r"A-Za-z0-9!#$%&'*+/=?^_`{|}~.-"
+_NAME = r"-A-Za-z0-9._~!$&'()*+,;=%"  # unreserved, sub-delims and "%"
+_SCHEME = "[A-Za-z][A-Za-z0-9+.-]*"
+_PARTS = "(?:([^:/?#]+):)?(?://([^/?#]*))?(.*)"  # RFC 3986, appendix B: every text has them
+_REST = f"{_NAME}:@/?"  # of path, query and fragment
+_AUTHORITY = rf"(?:[{_NAME}:]*@)?(?:\[([^\]]*)\]|[{_NAME}]*)(?::[0-9]*)?"
+_FUTURE = rf"[Vv][0-9A-Fa-f]+\.[{_NAME.replace('%', '')}:]+"
+
+
+def _is_hostname(text: str) -> bool:
+    """RFC 1034 section 3.5, with labels that may begin with a digit (RFC 1123 section 2.1)."""
+    return len(text) <= 253 and all(re.fullmatch(_LABEL, label) for label in text.split("."))
+
+
+def _is_ipv4(text: str) -> bool:
+    """RFC 3986 section 3.2.2, IPv4address: four octets without leading zeros."""
+    return re.fullmatch(rf"{_OCTET}(?:\.{_OCTET}){{3}}", text) is not None
+
+
+def _is_ipv6(text: str) -> bool:
+    """RFC 4291 section 2.2, all three forms."""
+    if len(text) > len("ffff:ffff:ffff:ffff:ffff:ffff:255.255.255.255"):
+        return False
+    head, _, last = text.rpartition(":")
+    if "." in last:
+        if not _is_ipv4(last):
+            return False
+        text = f"{head}:0:0"
+    left, gap, right = text.partition("::")
+    groups = [group for side in (left, right) if side for group in side.split(":")]
+    return (len(groups) < 8 if gap else len(groups) == 8) and all(
+        re.fullmatch("[0-9A-Fa-f]{1,4}", group) for group in groups
+    )
+
+
+def _is_email(text: str) -> bool:
+    """RFC 5322 section 3.4.1, without comments, folding and obsolete forms.
+
+    What is right of the `@` is a host name or an address (RFC 5321 section 4.1.3).
+    """
+    local, at, domain = text.rpartition("@")
+    if not at or not (_is_dot_atom(local) or _is_quoted(local)):
+        return False
+    if domain[:1] == "[" and domain[-1] == "]":
+        address = domain[1:-1]
+        return _is_ipv6(address[5:]) if address[:5].lower() == "ipv6:" else _is_ipv4(address)
+    return _is_hostname(domain)
+
+
+def _is_dot_atom(text: str) -> bool:
+    if text.startswith(".") or text.endswith(".") or ".." in text:
+        return False
+    return text != "" and _only(_ATOM, text)
+
+
+def _is_quoted(text: str) -> bool:
+    if len(text) < 2 or text[0] != '"' or text[-1] != '"':
+        return False
+    return _only(r"\t !#-\[\]-~", re.sub(r"\\[\t -~]", "", text[1:-1]))
+
+
+def _is_uri(text: str) -> bool:
+    """RFC 3986 section 3: a reference with a scheme."""
+    return re.match(f"{_SCHEME}:", text) is not None and _is_uri_reference(text)
+
+
+def _is_uri_reference(text: str) -> bool:
+    """RFC 3986 section 4.1; without a scheme the first segment has no colon (section 4.2)."""
+    found = re.fullmatch(_PARTS, text, re.DOTALL)
+    assert found is not None
+    scheme, authority, rest = found.groups()
+    if scheme is not None and re.fullmatch(_SCHEME, scheme) is None:
+        return False
+    if scheme is None and authority is None and rest.startswith(":"):
+        return False
+    if not _only(_REST, rest.replace("#", "", 1)) or re.search("%(?![0-9A-Fa-f]{2})", text):
+        return False
+    return authority is None or _is_authority(authority)
+
+
+def _is_authority(text: str) -> bool:
+    """RFC 3986 section 3.2."""
+    found = re.fullmatch(_AUTHORITY, text)
+    if found is None:
+        return False
+    literal = found[1]
+    return literal is None or _is_ipv6(literal) or re.fullmatch(_FUTURE, literal) is not None
+
+
+_URI_REFERENCE = Format(
+    "string",
+    _is_uri_reference,
+    "a URI reference such as /a?b=c#d",
+    "value must conform to RFC-3986 URI-reference",
+)
 
 FORMATS: dict[str, Format] = {
     "date-time": Format(
@@ -104,11 +243,43 @@ FORMATS: dict[str, Format] = {
     ),
     "uuid": Format(
         "string",
-        lambda text: _uuid(text) is not None,
+        _is_uuid,
         "a UUID such as 123e4567-e89b-12d3-a456-426614174000",
         "value must be a uuid",
     ),
-    "byte": Format("string", lambda text: _base64(text) is not None, "base64 (RFC 4648)"),
+    "byte": Format("string", _is_base64, "base64 (RFC 4648)"),
+    "email": Format(
+        "string",
+        _is_email,
+        "an e-mail address such as ada@example.com",
+        "value must conform to RFC-5322 addr-spec",
+    ),
+    "hostname": Format(
+        "string",
+        _is_hostname,
+        "a host name such as www.example.com",
+        "value must conform to RFC-1034 host name",
+    ),
+    "ipv4": Format(
+        "string",
+        _is_ipv4,
+        "an IPv4 address such as 192.0.2.1",
+        "value must conform to RFC-3986 IPv4address",
+    ),
+    "ipv6": Format(
+        "string",
+        _is_ipv6,
+        "an IPv6 address such as 2001:db8::1",
+        "value must conform to RFC-4291 IPv6 address",
+    ),
+    "uri": Format(
+        "string",
+        _is_uri,
+        "a URI such as https://example.com/a?b=c",
+        "value must conform to RFC-3986 URI",
+    ),
+    "uriref": _URI_REFERENCE,
+    "uri-reference": _URI_REFERENCE,
     "number": Format(
         "string", _is_decimal, "a decimal number written as a string", "value must be numeric"
     ),
@@ -120,13 +291,14 @@ FORMATS: dict[str, Format] = {
     ),
     "float": Format(
         "number",
-        _within(Decimal("3.4028234663852886e38")),
+        # Half a unit beyond the largest float is where rounding (IEEE 754) gives infinity.
+        _below(2**128 - 2**103),
         "a number within the range of a 32-bit float",
         "value must be a 32 bit float",
     ),
     "double": Format(
         "number",
-        _within(Decimal("1.7976931348623157e308")),
+        _below(2**1024 - 2**970),
         "a number within the range of a 64-bit float",
         "value must be a 64 bit float",
     ),
@@ -139,7 +311,7 @@ def parse_datetime(text: str) -> datetime:
     A leap second is the first moment of the next minute, digits beyond microseconds are dropped.
 
     Raises:
-        ValueError: `text` is no RFC 3339 date-time, or its year is 0000.
+        ValueError: `text` is no RFC 3339 date-time, or one of a year that is not 1 to 9999.
     """
     from dateutil.parser import isoparse
 
@@ -148,7 +320,12 @@ def parse_datetime(text: str) -> datetime:
     text = text.upper()
     leap = text[17:19] == "60"
     moment = isoparse(f"{text[:17]}59{text[19:]}" if leap else text)
-    return moment.replace(microsecond=0) + timedelta(seconds=1) if leap else moment
+    if not leap:
+        return moment
+    try:
+        return moment.replace(microsecond=0) + timedelta(seconds=1)
+    except OverflowError:
+        raise ValueError(f"{text} ends after the year 9999") from None
 
 
 def parse_date(text: str) -> date:

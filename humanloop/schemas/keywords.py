@@ -3,20 +3,28 @@
 Source of the rules: OpenAPI 3.0.3, Schema Object, and the draft that it extends (JSON Schema
 Validation, draft-wright-json-schema-validation-00, section 5). A keyword says nothing of values of
 other types.
+
+Numbers are compared and divided exactly at any exponent, whatever decimal context the caller has
+set. Values are compared part by part, without recursion and only as far as they are equal, so that
+a schema that refers to itself does not compare the same parts again at every depth.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import sys
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
-from decimal import Decimal
+from decimal import MAX_EMAX, MAX_PREC, MIN_EMIN, Context, Decimal
 from typing import Any
 
-from humanloop.schemas.casting import cast, is_array, is_object
+from humanloop.schemas.casting import INVALID, cast, is_array, is_object, kind_of
+from humanloop.schemas.codec import encode
 from humanloop.schemas.formats import FORMATS
-from humanloop.schemas.patterns import compile_pattern
 
-__all__ = ["Check", "canonical", "checks_of"]
+__all__ = ["Check", "checks_of"]
+
+_EXACT = Context(MAX_PREC, Emin=MIN_EMIN, Emax=MAX_EMAX, capitals=1, clamp=0, flags=[], traps=[])
+_LONGEST = Decimal(sys.maxsize)
 
 
 @dataclass(frozen=True)
@@ -36,9 +44,8 @@ def checks_of(schema: Mapping[str, Any]) -> dict[str, list[Check]]:
     """
     checks: dict[str, list[Check]] = {}
     for keyword, (kind, make) in _KEYWORDS.items():
-        limit = schema.get(keyword)
-        if limit is not None and limit is not False:
-            holds, phrase = make(limit, schema)
+        if keyword in schema and not (keyword == "uniqueItems" and schema[keyword] is False):
+            holds, phrase = make(schema[keyword], schema)
             checks.setdefault(kind, []).append(Check(keyword, holds, phrase))
     known = FORMATS.get(schema.get("format", ""))
     if known:
@@ -46,28 +53,78 @@ def checks_of(schema: Mapping[str, Any]) -> dict[str, list[Check]]:
     return checks
 
 
-def canonical(value: Any) -> Any:
-    """A hashable form of a cast value that is equal exactly when the JSON values are equal.
+# -- comparing values -----------------------------------------------------------------------------
 
-    1 and 1.0 are equal, 1 and true are not, and the order of an object's keys does not count.
+
+def _take(rest: list[Any]) -> Hashable:
+    """Takes the last value off `rest`, puts its parts there, and gives what else there is to it.
+
+    Two values are equal as JSON values exactly when this, repeated until nothing rests, gives the
+    same for both: 1 and 1.0 are equal, 1 and true are not, the order of keys does not count.
     """
-    if isinstance(value, bool):
-        return ("boolean", value)
-    if is_object(value):
-        return ("object", frozenset((key, canonical(item)) for key, item in value.items()))
+    value = rest.pop()
+    if isinstance(value, str):
+        return value
     if is_array(value):
-        return ("array", tuple(map(canonical, value)))
+        rest.extend(value)
+        return ("array", len(value))
+    if is_object(value):
+        for key in sorted(value):
+            rest += (value[key], key)
+        return ("object", len(value))
     if isinstance(value, Decimal):
-        return ("number", *_reduced(value))
-    return value
+        # A text, since hashes of numbers can be made to collide.
+        return ("number", _EXACT.to_sci_string(_reduced(value)))
+    # What was refused already gets no second error: it is like nothing else.
+    return (kind_of(value), object() if value is INVALID else value)
 
 
-def _reduced(number: Decimal) -> tuple[int, str, int]:
-    """Sign, digits and exponent without trailing zeros: cheap at any exponent."""
-    sign, digits, exponent = number.as_tuple()
-    text = "".join(map(str, digits)).lstrip("0")
-    short = text.rstrip("0")
-    return (sign, short, int(exponent) + len(text) - len(short)) if short else (0, "", 0)
+def _all_differ(values: list[Any]) -> bool:
+    """Whether no two values are equal. Of each, no more is looked at than it shares with others."""
+    groups = [[[value] for value in values]]
+    while groups:
+        alike: dict[Hashable, list[list[Any]]] = {}
+        for rest in groups.pop():
+            alike.setdefault(_take(rest), []).append(rest)
+        for group in alike.values():
+            if len(group) > 1:
+                if not group[0]:
+                    return False
+                groups.append(group)
+    return True
+
+
+def _one_of(values: list[Any]) -> Callable[[Any], bool]:
+    """A test whether a value equals one of `values`, by a tree of their parts."""
+    tree: dict[tuple[int, Hashable], int] = {}
+    for value in values:
+        place, rest = 0, [value]
+        while rest:
+            place = tree.setdefault((place, _take(rest)), len(tree) + 1)
+
+    def holds(value: Any) -> bool:
+        place: int | None = 0
+        rest = [value]
+        while rest and place is not None:
+            place = tree.get((place, _take(rest)))
+        return place is not None
+
+    return holds
+
+
+# -- numbers --------------------------------------------------------------------------------------
+
+
+def _reduced(number: Decimal) -> Decimal:
+    """The same number without trailing zeros, 0 without sign."""
+    return number.normalize(_EXACT) if number else Decimal(0)
+
+
+def _split(number: Decimal) -> tuple[Decimal, int]:
+    """The digits of a number without trailing zeros, as an integer, and its exponent."""
+    reduced = _reduced(number)
+    exponent = int(reduced.as_tuple().exponent)
+    return reduced.scaleb(-exponent, _EXACT), exponent
 
 
 def _number(keyword: str, limit: Any) -> Decimal:
@@ -79,9 +136,9 @@ def _number(keyword: str, limit: Any) -> Decimal:
 
 def _count(keyword: str, limit: Any) -> int:
     value = _number(keyword, limit)
-    if value < 0 or value != value.to_integral_value():
+    if value < 0 or _split(value)[1] < 0:
         raise ValueError(f"{keyword} has to be a whole number from 0 up, got {limit!r:.40}")
-    return int(value)
+    return int(min(value, _LONGEST))
 
 
 Made = tuple[Callable[[Any], bool], str]
@@ -105,19 +162,20 @@ def _multiple_of(limit: Any, schema: Mapping[str, Any]) -> Made:
     step = _number("multipleOf", limit)
     if step <= 0:
         raise ValueError(f"multipleOf has to be above 0, got {limit!r:.40}")
-    return lambda number: _divides(step, number), f"a multiple of {step}"
+    digits, scale = _split(step)
+    divisor = int(digits)
 
+    def holds(number: Decimal) -> bool:
+        dividend, exponent = _split(number)
+        shift = exponent - scale
+        if shift < 0:
+            # Without trailing zeros, an integer is no multiple of 10; only 0 is.
+            return not number
+        # int() takes a long time for many digits, so what it gets has no more than the divisor.
+        rest = int(_EXACT.remainder(dividend, digits))
+        return rest * pow(10, shift, divisor) % divisor == 0
 
-def _divides(step: Decimal, number: Decimal) -> bool:
-    """Whether `number` is a whole multiple of `step`, exactly, at any exponent."""
-    (_, digits, exponent), (_, step_digits, step_exponent) = number.as_tuple(), step.as_tuple()
-    if not any(digits):
-        return True
-    dividend, divisor = (int(Decimal((0, d, 0))) for d in (digits, step_digits))
-    shift = int(exponent) - int(step_exponent)
-    if shift >= 0:
-        return dividend % divisor * pow(10, shift, divisor) % divisor == 0
-    return -shift <= len(digits) and dividend % (divisor * 10**-shift) == 0
+    return holds, f"a multiple of {step}"
 
 
 def _length(keyword: str, bound: str, noun: str) -> Callable[[Any, Mapping[str, Any]], Made]:
@@ -134,22 +192,23 @@ def _length(keyword: str, bound: str, noun: str) -> Callable[[Any, Mapping[str, 
 
 
 def _pattern(limit: Any, schema: Mapping[str, Any]) -> Made:
-    search = compile_pattern(limit).search
-    return lambda text: search(text) is not None, f"a string that matches {limit!r:.80}"
+    from humanloop.schemas.patterns import compile_pattern  # most schemas have none
+
+    pattern = compile_pattern(limit)
+    return pattern.search, f"a string that matches {limit!r:.80}{pattern.note}"
 
 
 def _unique_items(limit: Any, schema: Mapping[str, Any]) -> Made:
-    return lambda items: len(set(map(canonical, items))) == len(items), "items that all differ"
+    return _all_differ, "items that all differ"
 
 
 def _enum(limit: Any, schema: Mapping[str, Any]) -> Made:
     values, errors = cast(limit)
     if not is_array(values) or errors:
         raise ValueError(f"enum has to be a list of JSON values, got {limit!r:.40}")
-    allowed = frozenset(map(canonical, values))
-    options = [repr(v) if isinstance(v, str) else str(v) for v in values]
-    phrase = options[0] if len(options) == 1 else f"one of {', '.join(options)}"
-    return lambda value: canonical(value) in allowed, phrase
+    options = [repr(v) if isinstance(v, str) else f"{encode(v):.60}" for v in values]
+    phrase = options[0] if len(options) == 1 else f"one of {', '.join(options) or 'no values'}"
+    return _one_of(values), phrase
 
 
 _KEYWORDS: dict[str, tuple[str, Callable[[Any, Mapping[str, Any]], Made]]] = {

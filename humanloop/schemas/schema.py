@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import copyreg
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from datetime import date, datetime
 from decimal import Decimal
@@ -25,14 +25,24 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from frozendict import frozendict
 
 from humanloop.exceptions_base import ApiAttributeError, ApiValueError
-from humanloop.schemas.building import BASES, EXTENDS_DICT, exact, new_instance, plain_of
-from humanloop.schemas.casting import cast, is_array, is_object
+from humanloop.schemas.building import BASES, exact, new_instance, plain_of
+from humanloop.schemas.casting import cast, is_array, is_object, is_sequence
 from humanloop.schemas.codec import decode, encode
-from humanloop.schemas.compiler import Miss, converter
-from humanloop.schemas.errors import ErrorDetail, SchemaValidationError, is_secret
+from humanloop.schemas.compiler import Form, Miss, form
+from humanloop.schemas.containers import Container
+from humanloop.schemas.errors import ErrorDetail, SchemaValidationError
 from humanloop.schemas.formats import parse_date, parse_datetime
-from humanloop.schemas.nodes import FORMAT_CLASSES, Collector, Mismatch, Node
+from humanloop.schemas.nodes import (
+    FORMAT_CLASSES,
+    Collector,
+    Direction,
+    Enough,
+    Memory,
+    Mismatch,
+    Node,
+)
 from humanloop.schemas.scope import Scope
+from humanloop.schemas.trampoline import Steps, run
 from humanloop.schemas.values import BoolClass, NoneClass, unset
 
 if TYPE_CHECKING:
@@ -67,14 +77,21 @@ class SchemaMeta(type):
         super().__init__(name, bases, namespace)
         cls.__mixes: dict[tuple[type, ...], SchemaMeta] = {}
         cls.__node: Node | None = None
-        cls.__convert: Callable[[Any], Any] | None = None
+        cls.__form: Form | None = None
         cls.__keys: dict[str, None] | None = None
-        for member, text in enum_members(cls.__openapi__.get("enum", ())).items():
+        cls.__directed: bool | None = None
+        values = cls.__openapi__.get("enum")
+        for member, text in enum_members(values if is_sequence(values) else ()).items():
             setattr(cls, member, _Member(text))
 
     if not TYPE_CHECKING:  # a type checker would read this signature in place of __new__'s
 
         def __call__(cls, value=unset, /, **keys):
+            if not keys and cls.__form is not None:
+                try:
+                    return cls.__form.convert(value)
+                except (Miss, RecursionError):
+                    pass
             if keys or value is unset:
                 given = {} if value is unset else value
                 value = {**given, **{k: v for k, v in keys.items() if v is not unset}}
@@ -87,10 +104,21 @@ class SchemaMeta(type):
             if cls.__mixed__:
                 node = Node({}, _scope_of(cls), cls.__name__)
                 node.all_of = [c.node for c in cls.__mixed__ if isinstance(c, SchemaMeta)]
+                node.is_composed = True
             else:
                 node = Node(cls.__openapi__, _scope_of(cls), cls.__name__, cls)
             cls.__node = node
         return cls.__node
+
+    @property
+    def has_directions(cls) -> bool:
+        """Whether any property of it, however deep, is `readOnly` or `writeOnly`."""
+        if cls.__directed is None:
+            # What a parent's discriminator leads to can't be foreseen.
+            cls.__directed = any(
+                node.ref is None and (node.directions or node.descends) for node in cls.node.walk()
+            )
+        return cls.__directed
 
     @property
     def declared(cls) -> dict[str, None]:
@@ -102,33 +130,42 @@ class SchemaMeta(type):
             cls.__keys = keys
         return cls.__keys
 
-    def validate(cls, value: Any) -> Any:
+    def validate(cls, value: Any, direction: Direction | None = None) -> Any:
         """The instance that `value` makes.
+
+        direction: which way the value goes. A `readOnly` property is required in responses only and
+            refused in requests, a `writeOnly` one the other way round; where the direction is not
+            known, both are taken and neither is required.
 
         Raises:
             SchemaValidationError: it does not fit; the error holds all that is wrong.
         """
+        if direction is not None and cls.has_directions:
+            return cls.validate_exactly(value, direction)
         try:
-            convert = cls.__convert
-            if convert is None:
-                convert = cls.__convert = converter(cls.node)
-            return convert(value)
+            return (cls.__form or cls.compile()).convert(value)
         except (Miss, RecursionError):
             pass  # what is raised below has nothing to do with this
         return cls.validate_exactly(value)
 
-    def validate_exactly(cls, value: Any) -> Any:
+    def compile(cls) -> Form:
+        """The fast path, made ready."""
+        cls.__form = form(cls.node)
+        return cls.__form
+
+    def validate_exactly(cls, value: Any, direction: Direction | None = None) -> Any:
         """As `validate`, without the fast path."""
+        with suppress(Mismatch):
+            return exact(cls.node, value, (), direction)
+        plain, refused = cast(value)
+        report = Collector(memory=Memory(direction))
+        more: list[ErrorDetail] = []
         try:
-            with suppress(Mismatch):
-                return exact(cls.node, value)
-            plain, refused = cast(value)
-            report = Collector()
-            cls.node.match(plain, None, report)
-        except RecursionError:
-            raise SchemaValidationError([_TOO_DEEP], cls.__name__) from None
+            run(cls.node.match(plain, None, report))
+        except Enough:
+            more = [ErrorDetail((), "limit", "there are more errors than can be told")]
         errors = [ErrorDetail(path, "type", message) for path, message in refused]
-        raise SchemaValidationError(errors + report.errors, cls.__name__)
+        raise SchemaValidationError([*errors, *report.errors, *more], cls.__name__)
 
     def mixed_with(cls, parts: tuple[type, ...]) -> SchemaMeta:
         """The class of instances of all of `parts`; this class, the last of them, keeps it."""
@@ -136,7 +173,8 @@ class SchemaMeta(type):
         if found is None:
             named = cls if parts[0] in BASES.values() else parts[0]
             names = {"__slots__": (), "__mixed__": parts, "__doc__": named.__doc__}
-            found = SchemaMeta(named.__name__, parts, {**names, "__module__": named.__module__})
+            bases = tuple(ListSchema if part is tuple else part for part in parts)
+            found = SchemaMeta(named.__name__, bases, {**names, "__module__": named.__module__})
             found = cls.__mixes.setdefault(parts, found)
         return found
 
@@ -149,9 +187,6 @@ class _Member:
 
     def __get__(self, instance: object, owner: SchemaMeta) -> Any:
         return owner.validate(self._text)
-
-
-_TOO_DEEP = ErrorDetail((), "depth", "nested more deeply than can be handled")
 
 
 def enum_members(values: Iterable[Any]) -> dict[str, str]:
@@ -186,8 +221,10 @@ class Schema(metaclass=SchemaMeta):
         def __new__(cls, value: Any = ..., /, **keys: Any) -> Self: ...
 
     @classmethod
-    def from_json(cls, data: str | bytes) -> Self:
+    def from_json(cls, data: str | bytes, *, direction: Direction | None = None) -> Self:
         """The instance that JSON text makes.
+
+        direction: `request` or `response`, where `readOnly` and `writeOnly` are to be respected.
 
         Raises:
             SchemaValidationError: it is not JSON, or does not fit the schema.
@@ -197,7 +234,7 @@ class Schema(metaclass=SchemaMeta):
         except ValueError as error:
             detail = ErrorDetail((), "json", f"expected JSON text: {error}")
             raise SchemaValidationError([detail], cls.__name__) from error
-        return cls.validate(value)  # type: ignore[no-any-return]
+        return cls.validate(value, direction)  # type: ignore[no-any-return]
 
     @classmethod
     def from_openapi_data_oapg(cls, arg: Any, _configuration: object = None) -> Self:
@@ -219,6 +256,22 @@ class Schema(metaclass=SchemaMeta):
             17 digits; those beyond the range of floats stay Decimal.
         """
         return to_primitive(self, numbers=numbers)
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: object, handler: object) -> Any:
+        from humanloop.schemas.interop import core_schema
+
+        return core_schema(cls, to_primitive)
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: object, handler: Any) -> Any:
+        from humanloop.schemas.interop import json_schema
+
+        return json_schema(cls, handler)
+
+    if not TYPE_CHECKING:
+        # object.__setattr__ could set another; what has no setter it can't set.
+        __class__ = property(type)
 
     def __setattr__(self, name: str, value: object) -> None:
         raise ApiAttributeError(f"a {type(self).__name__} can't be changed: can't set {name!r}")
@@ -245,7 +298,7 @@ class AnyTypeSchema(Schema):
     __slots__ = ()
 
 
-class DictSchema(Schema, frozendict[str, Any]):
+class DictSchema(Container, Schema, frozendict[str, Any]):
     """An object: an immutable dict whose declared keys can be read as attributes, too."""
 
     __slots__ = ()
@@ -270,20 +323,8 @@ class DictSchema(Schema, frozendict[str, Any]):
             hint = f": did you mean {near[0]!r}?" if near else ""
             raise ApiAttributeError(f"{cls.__name__} declares no key {name!r}{hint}")
 
-        def __repr__(self):
-            secret = "x-secret" in type(self).node.schema
-            shown = ", ".join(
-                f"{key!r}: {'***' if secret or is_secret(key) else repr(value)}"
-                for key, value in self.items()
-            )
-            if type(self) is DictSchema:
-                return f"{{{shown}}}"
-            return f"{type(self).__name__}({{{shown}}})"
-
-        if EXTENDS_DICT:
-
-            def __hash__(self):
-                return hash(frozenset(self.items()))
+        # The pure-Python frozendict keeps its hash in a slot, which anyone could write to.
+        _hash = property()
 
         def __or__(self, other):
             if not isinstance(other, Mapping):
@@ -294,6 +335,8 @@ class DictSchema(Schema, frozendict[str, Any]):
             if not isinstance(other, Mapping):
                 return NotImplemented
             return frozendict({**other, **self})
+
+        __ior__ = __or__
 
         def copy(self):
             return self
@@ -316,7 +359,7 @@ class DictSchema(Schema, frozendict[str, Any]):
     get_item_oapg = get_item
 
 
-class ListSchema(Schema, tuple[_T_co, ...]):
+class ListSchema(Container, Schema, tuple[_T_co, ...]):
     """An array: a tuple."""
 
     __slots__ = ()
@@ -480,8 +523,6 @@ def to_json(value: Any) -> str:
         return encode(_plain(value))
     except TypeError as error:
         raise ApiValueError(str(error)) from None
-    except RecursionError:
-        raise ApiValueError(_TOO_DEEP.message) from None
 
 
 def to_primitive(value: Any, *, numbers: Numbers = "float") -> Any:
@@ -490,10 +531,7 @@ def to_primitive(value: Any, *, numbers: Numbers = "float") -> Any:
     Raises:
         ApiValueError: JSON has no place for something in it.
     """
-    try:
-        return _primitive(_plain(value), numbers)
-    except RecursionError:
-        raise ApiValueError(_TOO_DEEP.message) from None
+    return run(_primitive(_plain(value), numbers))
 
 
 def _plain(value: Any) -> Any:
@@ -504,11 +542,13 @@ def _plain(value: Any) -> Any:
     return plain
 
 
-def _primitive(plain: Any, numbers: Numbers) -> Any:
+def _primitive(plain: Any, numbers: Numbers) -> Steps[Any]:
     if is_object(plain):
-        return {key: _primitive(item, numbers) for key, item in plain.items()}
+        for key, item in plain.items():
+            plain[key] = yield _primitive(item, numbers)
     if is_array(plain):
-        return [_primitive(item, numbers) for item in plain]
+        for index, item in enumerate(plain):
+            plain[index] = yield _primitive(item, numbers)
     if not isinstance(plain, Decimal):
         return plain
     if plain.as_tuple().exponent == 0:

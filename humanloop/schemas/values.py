@@ -2,13 +2,16 @@
 
 A schema instance must be able to belong to several classes at once, which `bool` and `NoneType` do
 not allow. `BoolClass` and `NoneClass` take their places: they compare, hash and test like True,
-False and None, and each class of them has one instance per value.
+False and None, and each class of them has one instance per value. A `BoolClass` also orders, counts
+and combines as a bool does, but is no number: it has no further arithmetic.
 """
 
 from __future__ import annotations
 
 import io
-from typing import Any, ClassVar, Final, final
+import operator
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, ClassVar, Final, final
 
 __all__ = ["BoolClass", "FileIO", "NoneClass", "Unset", "unset"]
 
@@ -38,10 +41,25 @@ class BoolClass:
     """JSON's true or false: equal to, and as truthy as, the bool that it was made of."""
 
     __slots__ = ("_value",)
-    _value: bool
     TRUE: ClassVar[BoolClass]
     FALSE: ClassVar[BoolClass]
     _instances: ClassVar[dict[tuple[type, bool], BoolClass]] = {}
+
+    if TYPE_CHECKING:
+
+        def __lt__(self, other: object) -> bool: ...
+        def __le__(self, other: object) -> bool: ...
+        def __gt__(self, other: object) -> bool: ...
+        def __ge__(self, other: object) -> bool: ...
+        def __and__(self, other: BoolClass | bool) -> bool: ...
+        def __or__(self, other: BoolClass | bool) -> bool: ...
+        def __xor__(self, other: BoolClass | bool) -> bool: ...
+        def __add__(self, other: BoolClass | int) -> int: ...
+
+        __rand__, __ror__, __rxor__, __radd__ = __and__, __or__, __xor__, __add__
+    else:
+        # object.__setattr__ could set another; what has no setter it can't set.
+        __class__ = property(type)
 
     def __new__(cls, value: object = False) -> Any:
         return cls.of(bool(value))
@@ -52,18 +70,21 @@ class BoolClass:
         found = BoolClass._instances.get((cls, value))
         if found is None:
             found = object.__new__(cls)
-            object.__setattr__(found, "_value", value)
+            _set_value(found, value)
             found = BoolClass._instances.setdefault((cls, value), found)
         return found
 
     def __bool__(self) -> bool:
-        return self._value
+        return _value_of(self)
 
     def __eq__(self, other: object) -> bool:
-        return self._value == (other._value if isinstance(other, BoolClass) else other)
+        return bool(self) == (bool(other) if isinstance(other, BoolClass) else other)
 
     def __hash__(self) -> int:
-        return hash(self._value)
+        return hash(bool(self))
+
+    def __index__(self) -> int:
+        return int(bool(self))
 
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError(f"a {type(self).__name__} can't be changed")
@@ -72,25 +93,45 @@ class BoolClass:
         raise AttributeError(f"a {type(self).__name__} can't be changed")
 
     def __repr__(self) -> str:
-        return repr(self._value)
+        return repr(bool(self))
 
     def is_true(self) -> bool:
         """True if this is true."""
-        return self._value
+        return bool(self)
 
     def is_false(self) -> bool:
         """True if this is false."""
-        return not self._value
+        return not self
 
     is_true_oapg = is_true
     is_false_oapg = is_false
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self).of, (self._value,)
+        return type(self).of, (bool(self),)
 
+
+# The one way to the slot: were it an attribute, object.__setattr__ could make true false for all.
+_value_of: Callable[[BoolClass], bool] = vars(BoolClass)["_value"].__get__
+_set_value: Callable[[BoolClass, bool], None] = vars(BoolClass)["_value"].__set__
+type.__delattr__(BoolClass, "_value")
 
 BoolClass.TRUE = BoolClass.of(True)
 BoolClass.FALSE = BoolClass.of(False)
+
+
+def _as_bool(operation: Callable[[Any, Any], Any], swapped: bool) -> Callable[..., Any]:
+    def method(self: BoolClass, other: object) -> Any:
+        plain = bool(other) if isinstance(other, BoolClass) else other
+        return operation(plain, bool(self)) if swapped else operation(bool(self), plain)
+
+    return method
+
+
+for _name in ("lt", "le", "gt", "ge", "and", "or", "xor", "add"):
+    _operation = getattr(operator, f"__{_name}__")
+    setattr(BoolClass, f"__{_name}__", _as_bool(_operation, False))
+    # The reflections of comparisons are comparisons: nothing asks for `__rlt__`.
+    setattr(BoolClass, f"__r{_name}__", _as_bool(_operation, True))
 
 
 class NoneClass:
@@ -99,6 +140,9 @@ class NoneClass:
     __slots__ = ()
     NONE: ClassVar[NoneClass]
     _instances: ClassVar[dict[type, NoneClass]] = {}
+
+    if not TYPE_CHECKING:
+        __class__ = property(type)
 
     def __new__(cls, value: None = None) -> Any:
         return cls.of()

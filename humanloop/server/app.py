@@ -220,7 +220,7 @@ def _parse(operation: Operation, body: bytes) -> Any:
         # Clients of the 0.5 line send it everywhere.
         cast(dict[str, Any], value).pop("provider_api_keys", None)
     try:
-        operation.body_schema(value)
+        operation.body_schema.validate(value, "request")
     except SchemaValidationError as error:
         raise Invalid(
             [

@@ -11,9 +11,11 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+from frozendict import frozendict
+
 from humanloop.schemas import Schema, SchemaValidationError, schema_from_openapi
 
-__all__ = ["accepts", "deadline", "errors_of", "make", "message_of", "nested"]
+__all__ = ["accepts", "anatomy", "deadline", "errors_of", "make", "message_of", "nested", "outcome"]
 
 ROUNDS = 4
 
@@ -64,6 +66,23 @@ def nested(depth: int, *, objects: bool = False) -> Any:
     for _ in range(depth - 1):
         value = {"a": value} if objects else [value]
     return value
+
+
+def anatomy(value: Any) -> Any:
+    """A value with the classes of all its parts, and its keys in order."""
+    if isinstance(value, frozendict):
+        return type(value), [(key, anatomy(part)) for key, part in value.items()]
+    if isinstance(value, tuple):
+        return type(value), [anatomy(part) for part in value]
+    return type(value), str(value)
+
+
+def outcome(validate: Any, value: Any) -> Any:
+    """What comes of a value: the anatomy of the instance, or the errors."""
+    try:
+        return anatomy(validate(value))
+    except SchemaValidationError as error:
+        return error.errors
 
 
 class _Late(BaseException):

@@ -14,27 +14,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from humanloop import model
-from humanloop.schemas import SchemaValidationError, schema_from_openapi
+from humanloop.schemas import schema_from_openapi
 
+from .generated import COMPONENTS, SCHEMAS, SETTINGS, VALUES, nearly
 from .payloads import SCHEMAS as MODELS
 from .payloads import full, minimal
-from .test_properties import COMPONENTS, SCHEMAS, SETTINGS, VALUES, fitting
-
-
-def anatomy(value: Any) -> Any:
-    """A value with the classes of all its parts, and its keys in order."""
-    if isinstance(value, frozendict):
-        return type(value), [(key, anatomy(part)) for key, part in value.items()]
-    if isinstance(value, tuple):
-        return type(value), [anatomy(part) for part in value]
-    return type(value), str(value)
-
-
-def outcome(validate: Any, value: Any) -> Any:
-    try:
-        return anatomy(validate(value))
-    except SchemaValidationError as error:
-        return error.errors
+from .support import outcome
 
 
 def agree(cls: Any, value: Any) -> None:
@@ -52,7 +37,7 @@ def test_any_schema_and_any_value(
         cls = schema_from_openapi(schema, components=components)
     except ValueError:
         return  # it contains itself
-    for value in [*values, data.draw(fitting(schema, components))]:
+    for value in [*values, data.draw(nearly(schema, components))]:
         agree(cls, value)
 
 

@@ -1,0 +1,140 @@
+"""Schema classes as fields of pydantic models, and so as bodies and responses of FastAPI.
+
+pydantic finds the two methods on `Schema` and calls them; nothing of it is imported before. It
+gets our validation, plain values when it serializes, and a description in its own dialect: JSON
+Schema 2020-12, as OpenAPI 3.1 has it, with a definition for each schema that has a name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from decimal import Decimal
+from functools import partial
+from importlib import import_module
+from typing import Any
+
+from humanloop.schemas.casting import is_mapping
+from humanloop.schemas.errors import SchemaValidationError, is_secret, mask
+from humanloop.schemas.nodes import Node
+from humanloop.schemas.scope import COMPONENTS
+
+__all__ = ["core_schema", "json_schema"]
+
+_NUMBERS = (int, float, Decimal)
+
+Refer = Callable[[str], dict[str, Any]]
+"""Gives the reference that stands for a `$ref` of ours."""
+
+
+def core_schema(cls: Any, primitive: Callable[..., Any]) -> dict[str, Any]:
+    """The schema by which pydantic validates and serializes (`pydantic_core.core_schema`).
+
+    primitive: `to_primitive`. In Python mode numbers keep every digit, in JSON mode they are
+        floats, which is all that pydantic can write.
+    """
+
+    def serialize(value: Any, info: Any) -> Any:
+        return primitive(value, numbers="decimal" if info.mode == "python" else "float")
+
+    return {
+        "type": "function-plain",
+        "ref": _name(cls.node),
+        "function": {"type": "no-info", "function": partial(_validate, cls)},
+        "serialization": {"type": "function-plain", "function": serialize, "info_arg": True},
+    }
+
+
+def _validate(cls: Any, value: Any) -> Any:
+    if isinstance(value, cls):
+        return value
+    try:
+        return cls.validate(value)
+    except SchemaValidationError as error:
+        core: Any = import_module("pydantic_core")
+        details = [
+            {
+                "type": core.PydanticCustomError(detail.keyword, detail.message),
+                "loc": detail.path,
+                "input": _at(value, detail.path),
+            }
+            for detail in error.errors
+        ]
+        # Raised inside of a validation, its errors become errors of that one.
+        raise core.ValidationError.from_exception_data(cls.__name__, details) from None
+
+
+def _at(value: Any, path: tuple[str | int, ...]) -> Any:
+    """The number or text that an error speaks of; None for all else, and for secrets."""
+    for step in path:
+        try:
+            value = None if is_secret(step) else value[step]
+        except (LookupError, TypeError):
+            return None
+    return mask(value) if isinstance(value, str) else value if isinstance(value, _NUMBERS) else None
+
+
+def json_schema(cls: Any, handler: Any) -> Any:
+    """A reference to the JSON schema of a class; definitions of all that it uses are handed over.
+
+    handler: pydantic's `GetJsonSchemaHandler`.
+    """
+    generator = handler.generate_json_schema
+    nodes = [cls.node]
+
+    def refer(node: Node, ref: str) -> Any:
+        target = node.scope.resolve(ref)
+        if target not in nodes:
+            nodes.append(target)
+        return generator.get_cache_defs_ref_schema(_name(target))[1]
+
+    for node in nodes:
+        described = _translated(node.schema, partial(refer, node))
+        if node.cls is not None:
+            named = {"title": node.cls.__name__, "description": node.cls.__doc__}
+            described = {**{key: text for key, text in named.items() if text}, **described}
+        generator.definitions[generator.get_cache_defs_ref_schema(_name(node))[0]] = described
+    return generator.get_cache_defs_ref_schema(_name(cls.node))[1]
+
+
+def _name(node: Node) -> str:
+    """The name of a definition: the last part of a dotted name, unless two are alike."""
+    if node.cls is None:
+        return f"{node.place.rpartition('/')[2] or 'Schema'}:{id(node)}"
+    return f"{node.cls.__module__}.{node.cls.__qualname__}:{id(node.cls)}"
+
+
+def _translated(schema: Mapping[str, Any], refer: Refer) -> dict[str, Any]:
+    """A schema object of OpenAPI 3.0 as one of 3.1, that is, as JSON Schema 2020-12.
+
+    Source: OpenAPI 3.1.0, Schema Object; JSON Schema Validation 2020-12, 6.2 and 9.5.
+    """
+    if "$ref" in schema:
+        return refer(schema["$ref"])
+    result: dict[str, Any] = {}
+    for keyword, value in schema.items():
+        if keyword == "properties":
+            value = {key: _translated(part, refer) for key, part in value.items()}
+        elif keyword in ("allOf", "anyOf", "oneOf"):
+            value = [_translated(part, refer) for part in value]
+        elif keyword in ("items", "not", "additionalProperties") and is_mapping(value):
+            value = _translated(value, refer)
+        elif keyword == "discriminator" and "mapping" in value:
+            refs = {
+                tag: refer(name if name.startswith("#") else COMPONENTS + name)
+                for tag, name in value["mapping"].items()
+            }
+            value = {**value, "mapping": {tag: ref["$ref"] for tag, ref in refs.items()}}
+        elif keyword == "type" and schema.get("nullable") is True:
+            # Lists of types mean the same, but older releases of FastAPI do not know them.
+            if "anyOf" in schema:
+                value = [value, "null"]
+            else:
+                keyword, value = "anyOf", [{"type": value}, {"type": "null"}]
+        elif keyword == "example":
+            keyword, value = "examples", [value]
+        elif schema.get(f"exclusive{keyword.capitalize()}") is True:
+            keyword = f"exclusive{keyword.capitalize()}"
+        elif keyword in ("nullable", "exclusiveMinimum", "exclusiveMaximum"):
+            continue
+        result[keyword] = value
+    return result
