@@ -21,6 +21,7 @@ from humanloop.schemas.values import BoolClass, NoneClass
 __all__ = [
     "BASES",
     "EXTENDS_DICT",
+    "Miss",
     "class_of",
     "exact",
     "free",
@@ -36,6 +37,11 @@ BASES: dict[str, type[Any]] = {
     "null": NoneClass,
     "binary": bytes,
 }
+
+
+class Miss(Exception):
+    """The fast path has no answer: the exact one decides."""
+
 
 _DICT: Any = dict
 _FROZENDICT: Any = frozendict

@@ -10,6 +10,8 @@ Required and unknown keys are settled once per shape. Where a value does not fit
 over its keys, and of the parts only those that are unusual go the exact way. A shape is compiled
 when it comes again, the last one used is tried first, and only shapes of declared keys are kept:
 no string that is a user's own.
+
+This module is imported when the first class is used, after those that it makes instances of.
 """
 
 from __future__ import annotations
@@ -19,16 +21,17 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from datetime import datetime
 from decimal import Decimal
-from functools import cache, partial
+from functools import partial
 from typing import Any, NoReturn
 
-from humanloop.schemas.building import BASES, EXTENDS_DICT, class_of, exact, free, maker
+from humanloop.schemas.building import BASES, EXTENDS_DICT, Miss, class_of, exact, free, maker
+from humanloop.schemas.casting import is_integer, is_mapping
 from humanloop.schemas.formats import FORMATS
 from humanloop.schemas.keywords import Check
 from humanloop.schemas.nodes import Mismatch, Node
 from humanloop.schemas.values import BoolClass, NoneClass
 
-__all__ = ["Form", "Miss", "form"]
+__all__ = ["Form", "form"]
 
 Converter = Callable[[Any], Any]
 Classes = tuple[type, ...]
@@ -43,7 +46,7 @@ HOT = 1000
 """How often it comes before it takes the place of another, where there is no room."""
 
 SEEN = 1024
-"""How many shapes are counted; then counting starts anew."""
+"""How many shapes are counted, by their hashes; then counting starts anew."""
 
 KEYS = 256
 """How many keys an object may have to be compiled for."""
@@ -51,15 +54,17 @@ KEYS = 256
 LEVELS = 3
 """How many levels of objects are written out into one function."""
 
+INTEGERS = 4096
+"""Integers whose absolute value is at most this are kept ready, as they come."""
+
+DIGITS = 5
+"""Floats that are written in so many characters are kept ready, as they come."""
+
 NUMBERS = 4096
-"""How many numbers are kept ready, each of ints and of floats."""
+"""How many of these floats are kept."""
 
 _DICT: Any = dict
 _MISFITS = "except (KeyError, ValueError, TypeError): pass"
-
-
-class Miss(Exception):
-    """The fast path has no answer: the exact one decides."""
 
 
 def form(node: Node, classes: Classes = ()) -> Form:
@@ -114,7 +119,12 @@ class _Code:
     def __init__(self, shape: str) -> None:
         self.title = shape
         self.lines: list[str] = []
-        self.names: dict[str, Any] = {"update": _DICT.update, "true": _TRUE, "false": _FALSE}
+        self.names: dict[str, Any] = {
+            "update": _DICT.update,
+            "put": _DICT.__setitem__,
+            "true": _TRUE,
+            "false": _FALSE,
+        }
         self.indent = ""
         self.count = 0
 
@@ -188,14 +198,16 @@ class _Nullable(Form):
 
 _TRUE, _FALSE, _NONE = BoolClass.TRUE, BoolClass.FALSE, NoneClass.NONE
 _is_date_time = FORMATS["date-time"].holds
-_fraction = re.compile(r"\.[0-9]+Z").fullmatch
+_offset = re.compile(r"(?:\.[0-9]+)?(?:Z|[+-](?:[01][0-9]|2[0-3]):[0-5][0-9])").fullmatch
+_moment = datetime.fromisoformat
 _ints: dict[int, Any] = {}
 _floats: dict[float, Any] = {}
+_INFINITY = float("inf")
 
 
 def _takes(text: str) -> bool:
     try:
-        return bool(datetime.fromisoformat(text))
+        return bool(_moment(text))
     except ValueError:
         return False
 
@@ -203,35 +215,51 @@ def _takes(text: str) -> bool:
 _HOUR_24 = _takes("2024-01-01T24:00:00")
 
 
-@cache
-def _number_class() -> tuple[type[Any], Converter]:
-    return BASES["number"], maker(BASES["number"])
+_NUMBER_CLASS = BASES["number"]
+_new_number = maker(_NUMBER_CLASS)
+
+
+def _int(value: int) -> Any:
+    if value in _ints:
+        return _ints[value]
+    number = _new_number(value)
+    if -INTEGERS <= value <= INTEGERS:
+        _ints[value] = number
+    return number
+
+
+def _float(value: float) -> Any:
+    if value in _floats:
+        return _floats[value]
+    if not -_INFINITY < value < _INFINITY:
+        raise Miss
+    text = repr(value)
+    number = _new_number(text)
+    # 0.0 and -0.0 are one key and two numbers, so neither is kept.
+    if value and len(text) <= DIGITS and len(_floats) < NUMBERS:
+        _floats[value] = number
+    return number
+
+
+def _decimal(value: Decimal) -> Any:
+    return _new_number(value) if value.is_finite() else _miss()
 
 
 def _any_number(value: Any) -> Any:
     kind = value.__class__
     if kind is int:
-        return _ints[value] if value in _ints else _keep(_ints, value, Decimal(value))
+        return _int(value)
     if kind is float:
-        return _floats[value] if value in _floats else _keep(_floats, value, Decimal(repr(value)))
-    cls, new = _number_class()
-    if kind is cls:
+        return _float(value)
+    if kind is _NUMBER_CLASS:
         return value
-    if kind is Decimal and value.is_finite():
-        return new(value)
-    raise Miss
+    return _decimal(value) if kind is Decimal else _miss()
 
 
-def _keep(kept: dict[Any, Any], value: float, number: Decimal) -> Any:
-    if not number.is_finite():
-        raise Miss
-    made = _number_class()[1](number)
-    # 0.0 and -0.0 are one key and two numbers, so neither is kept.
-    if value or kept is _ints:
-        if len(kept) >= NUMBERS:
-            kept.clear()
-        kept[value] = made
-    return made
+def _any_integer(value: Any) -> Any:
+    if value.__class__ is int:
+        return _int(value)
+    return _any_number(value) if isinstance(value, Decimal) and is_integer(value) else _miss()
 
 
 class _Number(Form):
@@ -240,28 +268,31 @@ class _Number(Form):
     def write(self, code: _Code, value: str, sample: Any, level: int, other: str = "") -> str:
         other = super().write(code, value, sample, level, other)
         kind = sample.__class__
-        if kind is int or kind is float:
-            kept = code.name(_ints if kind is int else _floats)
-            fits = f"{value}.__class__ is {kind.__name__} and {value} in {kept}"
-            return f"{kept}[{value}] if {fits} else {other}"
-        return f"{value} if {value}.__class__ is {code.name(_number_class()[0])} else {other}"
+        if kind is int:
+            kept = code.name(_ints)
+            return f"{kept}[{value}] if {value}.__class__ is int and {value} in {kept} else {other}"
+        if kind is float and self is NUMBER:
+            convert = code.name(_float)
+            return f"{convert}({value}) if {value}.__class__ is float else {other}"
+        if self is NUMBER:
+            return f"{value} if {value}.__class__ is {code.name(_NUMBER_CLASS)} else {other}"
+        return other
 
 
 NUMBER = _Number(_any_number)
+INTEGER = _Number(_any_integer)
 
 
 def _number(node: Node, classes: Classes) -> Form | None:
-    checks = (*node.any_checks, *node.checks.get("number", ()))
     if classes:
         return None
-    integer = node.type == "integer"
-    if not integer and not checks:
-        return NUMBER
+    checks = (*node.any_checks, *node.checks.get("number", ()))
+    plain = INTEGER if node.type == "integer" else NUMBER
+    if not checks:
+        return plain
 
     def convert(value: Any) -> Any:
-        number = _any_number(value)
-        if integer and value.__class__ is not int and number.as_tuple().exponent != 0:
-            raise Miss
+        number = plain.convert(value)
         for check in checks:
             if not check.holds(number):
                 raise Miss
@@ -271,9 +302,9 @@ def _number(node: Node, classes: Classes) -> Form | None:
 
 
 def _boolean_of(value: Any) -> Any:
-    if value is True:
+    if value is True or value is _TRUE:
         return _TRUE
-    return _FALSE if value is False else value if value in (_TRUE, _FALSE) else _miss()
+    return _FALSE if value is False or value is _FALSE else _miss()
 
 
 class _Boolean(Form):
@@ -320,10 +351,13 @@ class _Choice(Form):
             )
         )
         self.members = members
+        self.is_open = other is TEXT.convert
 
     def write(self, code: _Code, value: str, sample: Any, level: int, other: str = "") -> str:
         other = super().write(code, value, sample, level, other)
         kept = code.name(self.members)
+        if self.is_open:
+            return f"{kept}.get({value}, {value}) if {value}.__class__ is str else {other}"
         return f"{kept}[{value}] if {value}.__class__ is str and {value} in {kept} else {other}"
 
 
@@ -337,18 +371,18 @@ class _DateTime(Form):
             if value.__class__ is not str:
                 return other(value)
             # Separators and hour exclude what fromisoformat takes beyond RFC 3339.
-            end = value[19:]
-            common = value[4:17:3] == "--T::" and value[11:13] < "24"
-            if not (common and (end == "Z" or _fraction(end)) and _takes(value[:19])):
-                return new(value) if _is_date_time(value) else _miss()
-            return new(value)
+            common = value[4:17:3] == "--T::" and value[11:13] < "24" and _offset(value, 19)
+            if common and _takes(value[:19]):
+                return new(value)
+            return new(value) if _is_date_time(value) else _miss()
 
         super().__init__(convert)
 
     def write(self, code: _Code, value: str, sample: Any, level: int, other: str = "") -> str:
         other = super().write(code, value, sample, level, other)
-        new, moment = code.name(self.new), code.name(datetime.fromisoformat)
-        fits = f'{value}.__class__ is str and {value}[4::3] == "--T::Z" and {moment}({value}[:19])'
+        new, moment, offset = code.name(self.new), code.name(_moment), code.name(_offset)
+        fits = f'{value}.__class__ is str and {value}[4:17:3] == "--T::"'
+        fits += f' and ({value}[19:] == "Z" or {offset}({value}, 19)) and {moment}({value}[:19])'
         if _HOUR_24:
             fits += f' and {value}[11:13] < "24"'
         return f"{new}({value}) if {fits} else {other}"
@@ -397,29 +431,35 @@ def _assembler(cls: type[Any]) -> Callable[[Any, dict[str, Any]], Any]:
     return assemble
 
 
-@cache
-def _free_assembler() -> Callable[[Any, dict[str, Any]], Any]:
-    return _assembler(BASES["object"])
+_assemble_free = _assembler(BASES["object"])
 
 
 def _free_object(value: Any) -> Any:
-    changes: dict[str, Any] = {}
-    for key, item in value.items():
-        if key.__class__ is not str:
-            raise Miss
-        if item.__class__ is not str:
-            changes[key] = _free(item)
-    return _free_assembler()(value, changes)
+    try:
+        changes: dict[str, Any] = {
+            key: _FREE[item.__class__](item) if key.__class__ is str else _miss()
+            for key, item in value.items()
+            if item.__class__ is not str or key.__class__ is not str
+        }
+    except KeyError:
+        return _unusual(value)
+    return _assemble_free(value, changes)
 
 
 def _free_array(value: Any) -> Any:
-    return tuple([item if item.__class__ is str else _free(item) for item in value])
+    try:
+        return tuple(
+            [item if item.__class__ is str else _FREE[item.__class__](item) for item in value]
+        )
+    except KeyError:
+        return _unusual(value)
 
 
 def _free(value: Any) -> Any:
-    convert = _FREE.get(value.__class__)
-    if convert is not None:
-        return convert(value)
+    return _FREE.get(value.__class__, _unusual)(value)
+
+
+def _unusual(value: Any) -> Any:
     try:
         return free(value)
     except Mismatch:
@@ -428,10 +468,11 @@ def _free(value: Any) -> Any:
 
 _FREE: dict[type, Converter] = {
     str: lambda value: value,
-    int: _any_number,
-    float: _any_number,
-    Decimal: _any_number,
-    bool: _boolean_of,
+    int: _int,
+    float: _float,
+    Decimal: _decimal,
+    _NUMBER_CLASS: lambda value: value,
+    bool: lambda value: _TRUE if value else _FALSE,
     type(None): lambda value: _NONE,
     dict: _free_object,
     list: _free_array,
@@ -453,7 +494,18 @@ class _Free(Form):
         return f"{convert}({value}) if {value}.__class__ is {code.name(kind)} else {other}"
 
 
+class _FreeObject(Form):
+    """An object of which nothing is said."""
+
+    def write(self, code: _Code, value: str, sample: Any, level: int, other: str = "") -> str:
+        other = super().write(code, value, sample, level, other)
+        return f"{code.name(_free_object)}({value}) if {value}.__class__ is dict else {other}"
+
+
 FREE = _Free(_free)
+FREE_OBJECT = _FreeObject(
+    lambda value: _free(value) if value.__class__ is dict or is_mapping(value) else _miss()
+)
 
 # -- composed values, arrays ----------------------------------------------------------------------
 
@@ -566,7 +618,16 @@ def _array(node: Node, classes: Classes) -> Form | None:
         parts: list[Any] = [item.convert(part) for part in value]
         return new(parts)
 
-    return Form(convert)
+    def convert_texts(value: Any) -> Any:
+        if value.__class__ is list or value.__class__ is tuple:
+            for part in value:
+                if part.__class__ is not str:
+                    break
+            else:
+                return new(value)
+        return convert(value)
+
+    return Form(convert if checks or item is not TEXT else convert_texts)
 
 
 # -- objects --------------------------------------------------------------------------------------
@@ -589,7 +650,8 @@ class _Object(Form):
             self.extra = form(node.additional)
         self.exactly = partial(_exact, node, classes)
         self.shapes: dict[tuple[Any, ...], Converter] = {}
-        self.counts: dict[tuple[Any, ...], int] = {}
+        self.counts: dict[int, int] = {}
+        self.texts = frozenset(key for key, part in self.parts.items() if part in (TEXT, FREE))
 
     def dispatch(self, value: Any) -> Any:
         """The instance of a value that the last shape does not fit."""
@@ -604,16 +666,17 @@ class _Object(Form):
 
     def learn(self, shape: tuple[Any, ...], value: Any) -> Converter | None:
         """The function for a shape that is new here, if it is worth one."""
-        if len(shape) > KEYS or not self.takes(value):
-            return None
-        count = self.counts.get(shape, 0) + 1
+        mark = hash(shape)
+        count = self.counts.get(mark, 0) + 1
         is_full = len(self.shapes) >= SHAPES
         if count < (HOT if is_full else REPEATS):
             if len(self.counts) >= SEEN:
                 self.counts.clear()
-            self.counts[shape] = count
+            self.counts[mark] = count
             return None
-        self.counts.pop(shape, None)
+        self.counts.pop(mark, None)
+        if len(shape) > KEYS or not self.takes(value):
+            return None
         if is_full:
             oldest, *_ = self.shapes  # in one step, as other threads may change them
             self.shapes.pop(oldest, None)
@@ -641,14 +704,13 @@ class _Object(Form):
         for check in self.checks:
             if not check.holds(value):
                 raise Miss
-        parts, extra = self.parts, self.extra
+        part_of, extra, texts = self.parts.get, self.extra, self.texts
         changes: dict[str, Any] = {}
         for key, item in value.items():
             if key.__class__ is not str:
                 raise Miss
-            part = parts.get(key, extra)
-            if item.__class__ is not str or (part is not TEXT and part is not FREE):
-                changes[key] = part.convert(item)
+            if item.__class__ is not str or key not in texts:
+                changes[key] = part_of(key, extra).convert(item)
         return self.assemble(value, changes)
 
     def compile(self, sample: dict[str, Any]) -> Converter:
@@ -697,20 +759,23 @@ class _Object(Form):
         if texts:
             classes = " is ".join(f"{part}.__class__" for part in texts)
             code.line(f"if not {classes} is str: raise KeyError")
-        changes = ", ".join(
-            f"{key!r}: {self.parts[key].write(code, part, sample[key], level + 1)}"
+        changes = {
+            key: self.parts[key].write(code, part, sample[key], level + 1)
             for key, part in parts.items()
             if self.parts[key] is not TEXT
-        )
+        }
+        display = ", ".join(f"{key!r}: {change}" for key, change in changes.items())
         target = code.variable()
         if not EXTENDS_DICT:
-            new = code.name(maker(self.cls))
-            code.line(f"{target} = {new}({{**{value}, {changes}}})")
+            code.line(f"{target} = {code.name(maker(self.cls))}({{**{value}, {display}}})")
             return target
         code.line(f"{target} = {code.name(partial(_DICT.__new__, self.cls))}()")
         code.line(f"update({target}, {value})")
-        if changes:
-            code.line(f"update({target}, {{{changes}}})")
+        if len(changes) > 2:
+            code.line(f"update({target}, {{{display}}})")
+        else:
+            for key, change in changes.items():
+                code.line(f"put({target}, {key!r}, {change})")
         return target
 
 
@@ -719,11 +784,7 @@ def _object(node: Node, classes: Classes) -> Form | None:
         return None
     cls = class_of(classes, "object")
     if not node.by_kind and cls is BASES["object"] and not node.checks.get("object"):
-        return Form(
-            lambda value: (
-                _free_object(value) if value.__class__ is dict else _exact(node, classes, value)
-            )
-        )
+        return FREE_OBJECT
     return _Object(node, classes, cls)
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from functools import cache
 from typing import Any
 
@@ -23,7 +22,7 @@ from humanloop.schemas.trampoline import Steps, run
 __all__ = ["Container"]
 
 LEVELS = 50
-"""How deep pretty printers, which recurse, may go; what is deeper stands in one line."""
+"""How deep an instance may be for pretty printers, which recurse; a deeper one is one line."""
 
 _OBJECT: Any = frozendict
 _ARRAY: Any = tuple
@@ -48,12 +47,14 @@ class Container:
 
     def __rich_repr__(self) -> Iterator[Any]:
         """The arguments of the constructor, for rich."""
-        yield run(_unnamed(self))
+        if _is_deep(self):
+            raise RecursionError("rich takes the repr then")
+        return iter([run(_unnamed(self))])
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
         """Prints this in IPython and notebooks."""
         name = _name(self)
-        if len(printer.stack) > LEVELS:
+        if _is_deep(self):
             printer.text(repr(self))
         elif name:
             with printer.group(len(name) + 1, f"{name}(", ")"):
@@ -73,12 +74,14 @@ class Container:
 
     def __hash__(self: Any) -> int:
         is_array = isinstance(self, _ARRAY)
-        parts = self if is_array else self.values()
-        # What tuple does with a tuple in it is the one recursion that nobody counts: it crashes.
-        if not any(type(part) is tuple and tuple in map(type, part) for part in parts):
-            with suppress(RecursionError):
-                return _ARRAY.__hash__(self) if is_array else hash(frozenset(self.items()))
-        return hash(_fold(_flat(self), _Hashed))
+        try:
+            for part in self if is_array else self.values():
+                # The hash of tuples in tuples is a recursion that nobody counts: it would crash.
+                if type(part) is _ARRAY and _ARRAY in map(type, part):
+                    raise RecursionError
+            return _ARRAY.__hash__(self) if is_array else hash(frozenset(self.items()))
+        except RecursionError:
+            return hash(_fold(_flat(self), _Hashed))
 
     def __reduce__(self) -> Any:
         return _restore, (_flat(self),)
@@ -111,6 +114,14 @@ def _name(instance: Any) -> str:
 
 def _plain(instance: Any) -> Any:
     return dict(_shown(instance)) if isinstance(instance, _OBJECT) else tuple(instance)
+
+
+def _is_deep(instance: Any) -> bool:
+    layer = [instance]
+    for _ in range(LEVELS):
+        parts = (part if isinstance(part, _ARRAY) else part.values() for part in layer)
+        layer = [item for items in parts for item in items if isinstance(item, _CONTAINERS)]
+    return bool(layer)
 
 
 def _write(value: Any, out: Callable[[str], None]) -> Steps[None]:
@@ -156,7 +167,7 @@ def _pprint(
     printer: Any, value: Any, stream: Any, indent: int, allowance: int, context: Any, level: int
 ) -> None:
     """Prints an instance as `pprint` prints its own types."""
-    if level > LEVELS:
+    if _is_deep(value):
         stream.write(repr(value))
         return
     before, after = (f"{_name(value)}(", ")") if _name(value) else ("", "")

@@ -45,8 +45,6 @@ def core_schema(cls: Any, primitive: Callable[..., Any]) -> dict[str, Any]:
 
 
 def _validate(cls: Any, value: Any) -> Any:
-    if isinstance(value, cls):
-        return value
     try:
         return cls.validate(value)
     except SchemaValidationError as error:

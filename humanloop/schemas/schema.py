@@ -18,6 +18,7 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from datetime import date, datetime
 from decimal import Decimal
+from functools import partial
 from itertools import takewhile
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
@@ -25,10 +26,9 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from frozendict import frozendict
 
 from humanloop.exceptions_base import ApiAttributeError, ApiValueError
-from humanloop.schemas.building import BASES, exact, new_instance, plain_of
+from humanloop.schemas.building import BASES, Miss, exact, new_instance, plain_of
 from humanloop.schemas.casting import cast, is_array, is_object, is_sequence
-from humanloop.schemas.codec import decode, encode
-from humanloop.schemas.compiler import Form, Miss, form
+from humanloop.schemas.codec import decoder, encode, encode_instance
 from humanloop.schemas.containers import Container
 from humanloop.schemas.errors import ErrorDetail, SchemaValidationError
 from humanloop.schemas.formats import parse_date, parse_datetime
@@ -49,6 +49,8 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from typing_extensions import Self
+
+    from humanloop.schemas.compiler import Form
 
 _T_co = TypeVar("_T_co", covariant=True)
 
@@ -150,6 +152,8 @@ class SchemaMeta(type):
 
     def compile(cls) -> Form:
         """The fast path, made ready."""
+        from humanloop.schemas.compiler import form
+
         cls.__form = form(cls.node)
         return cls.__form
 
@@ -230,7 +234,7 @@ class Schema(metaclass=SchemaMeta):
             SchemaValidationError: it is not JSON, or does not fit the schema.
         """
         try:
-            value = decode(data)
+            value = _decode(data)
         except ValueError as error:
             detail = ErrorDetail((), "json", f"expected JSON text: {error}")
             raise SchemaValidationError([detail], cls.__name__) from error
@@ -498,6 +502,17 @@ class NoneSchema(Schema, NoneClass):
         def __new__(cls, value: NoneClass | None, /) -> Self: ...
 
 
+class BytesSchema(Schema, bytes):
+    """Binary data."""
+
+    __slots__ = ()
+    __openapi__ = {"type": "string", "format": "binary"}
+
+    if TYPE_CHECKING:
+
+        def __new__(cls, value: bytes, /) -> Self: ...
+
+
 FORMAT_CLASSES.update(
     {
         "date-time": DateTimeSchema,
@@ -507,7 +522,8 @@ FORMAT_CLASSES.update(
     }
 )
 
-BASES.update(object=DictSchema, number=NumberSchema, any=AnyTypeSchema)
+BASES.update(object=DictSchema, number=NumberSchema, binary=BytesSchema, any=AnyTypeSchema)
+_decode = decoder(partial(Decimal.__new__, NumberSchema))
 
 
 # -- writing --------------------------------------------------------------------------------------
@@ -520,7 +536,7 @@ def to_json(value: Any) -> str:
         ApiValueError: JSON has no place for something in it.
     """
     try:
-        return encode(_plain(value))
+        return encode_instance(value) if isinstance(value, Schema) else encode(_plain(value))
     except TypeError as error:
         raise ApiValueError(str(error)) from None
 

@@ -5,7 +5,11 @@ Each class is asked several times: a shape is compiled when it comes again.
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from datetime import datetime, timezone
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,7 +18,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from humanloop import model
-from humanloop.schemas import schema_from_openapi
+from humanloop.schemas import (
+    BoolClass,
+    DateTimeSchema,
+    NumberSchema,
+    SchemaValidationError,
+    StrSchema,
+    schema_from_openapi,
+)
 
 from .generated import COMPONENTS, SCHEMAS, SETTINGS, VALUES, nearly
 from .payloads import SCHEMAS as MODELS
@@ -117,3 +128,98 @@ def test_more_shapes_than_are_kept() -> None:
     for _ in range(2):
         for index in range(600):
             assert cls({"n": index, f"key{index}": True}) == {"n": index, f"key{index}": True}
+
+
+def test_a_compiled_object_takes_unusual_parts_and_other_shapes() -> None:
+    """Each part that is unusual, or wrong, beside others as they were when it was compiled."""
+    cls: Any = schema_from_openapi({"type": "object", "properties": {"m": METRIC, "s": {}}})
+    at = "2024-02-29T00:00:00Z"
+    usual = {"m": {"at": at, "n": 1, "x": 0.5, "on": True, "kind": "a"}, "s": "t"}
+    for _ in range(4):
+        cls(usual)
+    others: dict[str, list[Any]] = {
+        "at": [datetime(2024, 2, 29, tzinfo=timezone.utc), DateTimeSchema(at), "x", 1, None, b"x"],
+        "n": [10**30, Decimal(2), Decimal("2.0"), 2.0, True, NumberSchema(2), "1", None],
+        "x": [1, Decimal("0.10"), NumberSchema(2), float("inf"), Decimal("NaN"), False, "1"],
+        "on": [False, BoolClass.TRUE, 1, 0, 1.0, None, "true"],
+        "kind": ["b", "c", StrSchema("a"), StrSchema("c"), type("Text", (str,), {})("a"), 1],
+    }
+    for key, items in others.items():
+        for item in items:
+            agree(cls, {"m": {**usual["m"], key: item}, "s": [item, {"a": item}]})
+    agree(cls, {"m": cls(usual)["m"], "s": cls(usual)})
+    agree(cls, {"m": dict(reversed(usual["m"].items())), "s": 1})
+    agree(cls, {"m": {"at": at, "n": 1, "x": 0.5, "on": True, "other": "a"}, "s": {}})
+    agree(cls, {"m": {}, "s": None})
+    agree(cls, {"m": [], "s": []})
+
+
+@pytest.mark.parametrize("nullable", [False, True])
+def test_parts_that_may_be_null(nullable: bool) -> None:
+    parts = {
+        "text": {"type": "string", "nullable": nullable},
+        "object": {"type": "object", "properties": {"a": {}}, "nullable": nullable},
+        "items": {"type": "array", "minItems": 1, "items": {"type": "string"}, "nullable": True},
+    }
+    cls: Any = schema_from_openapi({"type": "object", "properties": parts})
+    for value in ({"text": "a", "object": {"a": 1}, "items": ["a"]}, dict.fromkeys(parts)):
+        for _ in range(4):
+            agree(cls, value)
+            agree(cls, {**value, "object": {"a": "b"}})
+            agree(cls, {**value, "text": None, "items": ["a", 1]})
+            agree(cls, {**value, "object": None, "items": []})
+
+
+def test_a_branch_is_told_by_its_tag_alone() -> None:
+    """An object of another branch has the shape that was compiled, and is no instance of it."""
+    cls: Any = schema_from_openapi(
+        {
+            "type": "object",
+            "properties": {
+                "of": {
+                    "oneOf": [
+                        {"$ref": "#/components/schemas/A"},
+                        {"$ref": "#/components/schemas/B"},
+                    ],
+                    "discriminator": {"propertyName": "type"},
+                }
+            },
+        },
+        components={
+            name: {
+                "type": "object",
+                "required": ["type"],
+                "properties": {"type": {"type": "string", "enum": [name]}, "n": {"type": kind}},
+            }
+            for name, kind in (("A", "integer"), ("B", "string"))
+        },
+    )
+    for _ in range(4):
+        for part in ({"type": "A", "n": 1}, {"type": "B", "n": "x"}):
+            agree(cls, {"of": part})
+            assert type(cls({"of": part})["of"]).__name__ == part["type"]
+            agree(cls, {"of": {**part, "n": None}})
+            agree(cls, {"of": {**part, "type": "C"}})
+
+
+def test_bad_values_do_not_make_good_ones_slow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However often a shape was refused, what is valid keeps the fast path."""
+    cls: Any = schema_from_openapi(METRIC)
+    good = {"at": "2024-02-29T00:00:00Z", "n": 1}
+    for _ in range(5):
+        cls(good)
+        for bad in ({"n": 1}, {**good, "n": "x"}, {**good, "parts": 1}, {}):
+            with pytest.raises(SchemaValidationError):
+                cls(bad)
+    monkeypatch.setattr(type(cls), "validate_exactly", None)
+    monkeypatch.setattr("humanloop.schemas.compiler.exact", None)
+    assert cls(good) == good
+
+
+def test_what_is_kept_is_bounded_and_holds_no_users_strings() -> None:
+    """Neither values, nor keys that no schema declares, after many different objects."""
+    text = Path(__file__).with_name("kept.py").read_text()
+    done = subprocess.run(
+        [sys.executable, "-c", text], capture_output=True, text=True, check=False, timeout=120
+    )
+    assert done.returncode == 0, done.stdout + done.stderr

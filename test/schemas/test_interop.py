@@ -166,7 +166,7 @@ def test_a_field_holds_an_instance(record: Any) -> None:
     assert made.log["config"].temperature == Decimal("0.1")
     assert type(made.status) is ExperimentStatus
     assert isinstance(made.configs[0], ConfigResponse)
-    assert record(log=made.log).log is made.log
+    assert record(log=made.log).log == made.log
     assert record.model_validate_json(json.dumps({"log": LOG})).log == made.log
 
 

@@ -34,7 +34,7 @@ from .reference import DIFFERENCES, Difference, Reference
 from .support import make, outcome
 
 FEWER = settings(SETTINGS, max_examples=SETTINGS.max_examples // 4)
-"""For what is tried for many things, each of them simple."""
+"""For what is tried on many things, or needs few examples to be found wrong."""
 
 
 def errors_of(cls: Any, value: Any) -> tuple[Any, ...]:
@@ -147,7 +147,7 @@ def test_json_text_means_what_the_value_means(
     assert outcome(cls.from_json, text) == outcome(cls, value)
 
 
-@SETTINGS
+@FEWER
 @given(any_value)
 def test_instances_equal_hash_and_copy_as_plain_objects_do(value: Any) -> None:
     made: Any = AnyTypeSchema(value)
@@ -166,7 +166,7 @@ def _containers(value: Any) -> set[int]:
     return set()
 
 
-@SETTINGS
+@FEWER
 @given(st.data(), SCHEMAS, COMPONENTS)
 def test_no_input_is_aliased(data: st.DataObject, schema: Any, components: Any) -> None:
     cls = make(schema, **components)
@@ -202,7 +202,7 @@ def test_errors_are_the_same_each_time_and_point_into_the_value(
 
 
 @pytest.mark.parametrize("name", ["LogResponse", "ExperimentResponse", "ChatRequest", "Feedback"])
-@FEWER
+@settings(SETTINGS, max_examples=50)
 @given(value=any_value)
 def test_models_give_an_instance_or_a_clear_error(name: str, value: Any) -> None:
     from humanloop import model

@@ -6,10 +6,10 @@ It is checked, never run: mypy --strict and pyright strict must find nothing.
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Any
+from typing import Any, TypedDict
 
 from frozendict import frozendict
-from typing_extensions import assert_type
+from typing_extensions import NotRequired, assert_type
 
 from humanloop import (
     ApiException,
@@ -36,7 +36,14 @@ from humanloop.model.get_model_config_response import GetModelConfigResponse
 from humanloop.model.log_response import LogResponse
 from humanloop.model.positive_label import PositiveLabel
 from humanloop.model.project_response import ProjectResponse
-from humanloop.schemas import BoolClass, DateTimeSchema, ErrorDetail, NumberSchema, Unset
+from humanloop.schemas import (
+    BoolClass,
+    DateTimeSchema,
+    DictSchema,
+    ErrorDetail,
+    NumberSchema,
+    Unset,
+)
 
 
 def reads_an_experiment(data: dict[str, Any], text: str) -> None:
@@ -127,6 +134,46 @@ def logs(client: Humanloop) -> None:
     client.feedback(type=FeedbackType.RATING, value="good", data_id=log["id"])
     assert_type(client.logs, LogsApi)
     assert_type(client.logs.update(id=log["id"], output="Ho").body, LogResponse)
+
+
+class Inputs(TypedDict):
+    question: str
+    tries: NotRequired[int]
+
+
+class Message(TypedDict, total=False):
+    role: str
+    content: str
+
+
+class Config(TypedDict):
+    model: str
+    temperature: float
+
+
+class Log(TypedDict):
+    project: str
+    config: Config
+    inputs: Inputs
+    messages: list[Message]
+
+
+def hands_over_typed_dicts(client: Humanloop, inputs: Inputs, message: Message, log: Log) -> None:
+    config: Config = {"model": "gpt-4", "temperature": 0.2}
+    assert_type(ChatMessage(message), ChatMessage)
+    assert_type(LogResponse(log), LogResponse)
+    assert_type(DictSchema(inputs), DictSchema)
+    assert_type(client.log(body=log).body["id"], str)
+    client.log(project="support", config=config, inputs=inputs, messages=[message])
+    assert_type(client.logs.log([log, log]).body[0], CreateLogResponse)
+
+
+def uses_values_as_pythons_own(flags: list[BoolClass], numbers: list[NumberSchema]) -> None:
+    flag = flags[0]
+    assert_type(flag < True, bool)
+    assert_type(flag & False, bool)
+    print(sum(flags), int(flag), sorted(flags), sorted(numbers), max(numbers))
+    print(hash(flag), {flag, True}, ["no", "yes"][flag])
 
 
 def handles_errors(client: Humanloop) -> None:
