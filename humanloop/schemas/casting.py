@@ -115,7 +115,7 @@ def is_array(value: Any) -> TypeGuard[list[Any]]:
     return type(value) is list
 
 
-_ONE = Decimal(1)
+_ZERO, _ONE = Decimal(0), Decimal(1)
 
 
 def is_integer(number: Decimal) -> bool:
@@ -221,7 +221,8 @@ def _number(value: Decimal | float, refuse: Refuse) -> Any:
     number = Decimal(float.__repr__(value)) if isinstance(value, float) else Decimal(value)
     if not number.is_finite():
         return refuse(f"expected a finite number, got {value}, which JSON can't write")
-    return number
+    # The integer -0 is 0: no int, and so no JSON that was read, has it.
+    return number if number or not is_integer(number) else _ZERO
 
 
 def _datetime(value: datetime, refuse: Refuse) -> str:

@@ -242,6 +242,8 @@ def _float(value: float) -> Any:
 
 
 def _decimal(value: Decimal) -> Any:
+    if not value:
+        return _unusual(value)
     return _new_number(value) if value.is_finite() else _miss()
 
 

@@ -19,7 +19,8 @@ __all__ = ["HIDDEN", "ErrorDetail", "SchemaValidationError", "is_secret", "show"
 
 SHOWN_CHARACTERS = 60
 SHOWN_ERRORS = 50
-SUMMARY_CHARACTERS = 300
+SHOWN_PLACE = 200
+SUMMARY = 300
 _SECRET_KEY = re.compile(r"(^|[_-])(api_?keys?|keys?|secret|password|authorization|token)$", re.I)
 _SECRET_TEXT = re.compile(r"\b(sk|pk|hl|key)[-_][A-Za-z0-9_-]{6,}", re.I)
 
@@ -45,6 +46,8 @@ class ErrorDetail:
     def __str__(self) -> str:
         # A key may hold anything; what is printed stays one line that can be encoded.
         place = "".join(c if c.isprintable() else repr(c)[1:-1] for c in self.pointer)
+        if len(place) > SHOWN_PLACE:
+            place = f"{place[: SHOWN_PLACE // 2]}...{place[-SHOWN_PLACE // 2 :]}"
         return f"{place or '(top level)'}: {self.message}"
 
 
@@ -64,9 +67,8 @@ class SchemaValidationError(OpenApiException, ValueError):
     def summary(self) -> str:
         """The first error, and how many more there are, in one line that fits a log."""
         first, more = str(self.errors[0]), len(self.errors) - 1
-        if len(first) > SUMMARY_CHARACTERS:
-            half = SUMMARY_CHARACTERS // 2
-            first = f"{first[:half]}...{first[-half:]}"
+        if len(first) > SUMMARY:
+            first = f"{first[: SUMMARY // 2]}...{first[-SUMMARY // 2 :]}"
         return f"{self.schema_name}: {first}" + (f" (and {more:,} more)" if more else "")
 
     def __str__(self) -> str:

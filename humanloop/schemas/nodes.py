@@ -591,9 +591,11 @@ class Node:
         here = (id(self), id(value))
         if not isinstance(tag, str) or here in memory.active:
             return
-        ref: str = self.discriminator.get("mapping", {}).get(tag, tag)
+        # What is mapped is a name or a pointer; what is not is a name, whatever it looks like.
+        ref: str = self.discriminator.get("mapping", {}).get(tag, "")
+        resolve = self.scope.resolve if ref.startswith("#") else self.scope.named
         try:
-            child = self.scope.resolve(ref if ref.startswith("#") else COMPONENTS + ref)
+            child = resolve(ref or tag)
         except ValueError:
             place = report.below(where, key)
             report.expected(place, "discriminator", "the name of a schema", tag)

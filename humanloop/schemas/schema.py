@@ -27,7 +27,7 @@ from frozendict import frozendict
 
 from humanloop.exceptions_base import ApiAttributeError, ApiValueError
 from humanloop.schemas.building import BASES, Miss, exact, new_instance, plain_of
-from humanloop.schemas.casting import cast, is_array, is_object, is_sequence
+from humanloop.schemas.casting import cast, is_array, is_integer, is_object, is_sequence
 from humanloop.schemas.codec import decoder, encode, encode_instance
 from humanloop.schemas.containers import Container
 from humanloop.schemas.errors import ErrorDetail, SchemaValidationError
@@ -257,7 +257,8 @@ class Schema(metaclass=SchemaMeta):
         """This value in new dict, list, str, int, float (or Decimal), bool and None objects.
 
         numbers: what numbers with a fraction or an exponent become. As floats they are rounded to
-            17 digits; those beyond the range of floats stay Decimal.
+            17 digits; those beyond the range of floats stay Decimal, as do integers of more than
+            4,300 digits.
         """
         return to_primitive(self, numbers=numbers)
 
@@ -567,7 +568,8 @@ def _primitive(plain: Any, numbers: Numbers) -> Steps[Any]:
             plain[index] = yield _primitive(item, numbers)
     if not isinstance(plain, Decimal):
         return plain
-    if plain.as_tuple().exponent == 0:
+    # Python itself parses no longer ints: they take quadratic time.
+    if is_integer(plain) and plain.adjusted() < 4300:
         return int(plain)
     if numbers == "decimal":
         return plain

@@ -43,17 +43,24 @@ class Scope:
             node = self._nodes.setdefault(ref, self._find(ref))
         return node
 
+    def named(self, name: str) -> Node:
+        """The node of a component.
+
+        Raises:
+            ValueError: there is none of that name.
+        """
+        try:
+            node: Node = self._component(name).node
+        except (KeyError, AttributeError):
+            raise ValueError(f"there is no schema {name!r}") from None
+        return node
+
     def _find(self, ref: str) -> Node:
         from humanloop.schemas.nodes import Node
 
         name = ref.removeprefix(COMPONENTS)
         if name != ref and "/" not in name:
-            try:
-                cls = self._component(_unescape(name))
-            except (KeyError, AttributeError):
-                raise ValueError(f"$ref {ref!r}: there is no such schema") from None
-            node: Node = cls.node
-            return node
+            return self.named(_unescape(name))
         if ref == "#" and self._root is not None:
             root: Node = self._root().node
             return root

@@ -35,7 +35,7 @@ __all__ = [
 WANTED = os.environ.get("HUMANLOOP_TEST_EXAMPLES")
 """How many examples of a property to search at random; without it the same ones come each run."""
 
-USUAL = os.environ.get("HUMANLOOP_TEST_USUAL_EXAMPLES", "160")
+USUAL = os.environ.get("HUMANLOOP_TEST_USUAL_EXAMPLES", "100")
 
 SETTINGS = settings(
     max_examples=int(WANTED or USUAL),

@@ -38,7 +38,7 @@ from humanloop.schemas import (
 
 from .support import deadline, make, nested
 
-DEPTH = 12_000
+DEPTH = 3000
 """Deeper than Python's stack, and than C's recursion limit in 3.12 and later."""
 
 

@@ -18,7 +18,7 @@ from humanloop.schemas import AnyTypeSchema, DictSchema, ListSchema
 
 from .support import deadline, make, nested
 
-DEPTH = 12_000
+DEPTH = 3000
 
 LOG: Any = LogResponse(
     id="data_1",

@@ -1,0 +1,1 @@
+"""What the client costs, beside the original, pydantic, msgspec and bare Python: see README.md."""

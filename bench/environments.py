@@ -1,0 +1,91 @@
+"""The virtual environments of the contestants, made under build/bench when they are first needed.
+
+One for ours, one for ours with the extra `fast`, one for the rivals, one for the original. They are
+made anew when what they need changes. With `uv` where it is found, else with venv and pip.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+from bench.contestants import ROOT
+
+__all__ = ["BUILD", "command", "make", "pythons"]
+
+BUILD = ROOT / "build" / "bench"
+
+RIVALS = ["pydantic==2.14.3", "msgspec==0.22.0", "httpx==0.28.1", "pyyaml==6.0.3"]
+NEEDS = {
+    "ours": ["-e", str(ROOT)],
+    "fast": ["-e", f"{ROOT}[fast]"],
+    "rivals": RIVALS,
+    "original": ["humanloop==0.5.13", "frozendict==2.5.1", "urllib3==1.26.20"],
+}
+ORIGINAL_ON = ("3.10", "3.11")
+"""The Pythons that the original works on."""
+
+
+def _works(command: list[str]) -> str | None:
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def _version(python: str) -> str | None:
+    return _works([python, "-c", "import sys; print(f'3.{sys.version_info[1]}')"])
+
+
+def pythons(asked: Iterable[str]) -> dict[str, str]:
+    """The interpreters of the asked versions, from PATH and pyenv; by default the running one."""
+    pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
+    found = {}
+    for version in asked or [f"3.{sys.version_info.minor}"]:
+        places = [sys.executable, shutil.which(f"python{version}")]
+        places += map(str, sorted(pyenv.glob(f"{version}.*/bin/python")))
+        working = [place for place in places if place and _version(place) == version]
+        if not working:
+            raise SystemExit(f"Python {version} is not found, neither on PATH nor by pyenv")
+        found[version] = working[0]
+    return found
+
+
+def make(version: str, python: str) -> dict[str, str]:
+    """The interpreter of each environment for a version of Python."""
+    made = {}
+    uv = shutil.which("uv")
+    uv = uv if uv and _works([uv, "--version"]) else None
+    for name, needs in NEEDS.items():
+        if name == "original" and version not in ORIGINAL_ON:
+            continue
+        place = BUILD / "envs" / version / name
+        made[name] = str(place / ("Scripts" if os.name == "nt" else "bin") / "python")
+        stamp, wanted = place / "needs.txt", "\n".join(needs)
+        if name in ("ours", "fast"):
+            wanted += (ROOT / "pyproject.toml").read_text("utf-8")
+        if stamp.exists() and stamp.read_text("utf-8") == wanted:
+            continue
+        print(f"making the environment {version}/{name}", file=sys.stderr)
+        shutil.rmtree(place, ignore_errors=True)
+        if uv:
+            subprocess.run([uv, "venv", "-q", "-p", python, str(place)], check=True)
+            subprocess.run([uv, "pip", "install", "-q", "-p", made[name], *needs], check=True)
+        else:
+            subprocess.run([python, "-m", "venv", str(place)], check=True)
+            subprocess.run([made[name], "-m", "pip", "install", "-q", *needs], check=True)
+        stamp.write_text(wanted, "utf-8")
+    return made
+
+
+def command(python: str, module: str, *arguments: str) -> list[str]:
+    """How to run `main` of a module of bench with an environment's interpreter.
+
+    The checkout comes last on its path: where the original is installed, `humanloop` is that.
+    """
+    code = f"import sys; sys.path.append({str(ROOT)!r}); from bench.{module} import main; main()"
+    return [python, "-I", "-c", code, *arguments]
