@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from functools import cached_property
+from typing import TYPE_CHECKING, cast
 
-from humanloop.api_client import ApiClient
 from humanloop.apis.facade import Facade
 from humanloop.configuration import Configuration, ConnectionOptions
 from humanloop.exceptions import ApiTypeError
@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from typing_extensions import Self, Unpack
+
+    from humanloop.api_client import ApiClient
+
 __all__ = ["Humanloop"]
 
 
@@ -61,16 +64,27 @@ class Humanloop(Facade):
             raise ApiTypeError(
                 f"Humanloop() takes a configuration, or {', '.join(names)}, not both"
             )
-        self.api_client = ApiClient(configuration)
+        self._configuration = configuration
+
+    @cached_property
+    def api_client(self) -> ApiClient:  # type: ignore[override]
+        """What makes the calls; imported and made when it is first needed."""
+        from humanloop.api_client import ApiClient
+
+        return cast(
+            ApiClient, self.__dict__.setdefault("api_client", ApiClient(self._configuration))
+        )
 
     @property
     def configuration(self) -> Configuration:
         """The configuration in use."""
-        return self.api_client.configuration
+        made = self.__dict__.get("api_client")
+        return self._configuration if made is None else cast(Configuration, made.configuration)
 
     def close(self) -> None:
         """Close the connections that are kept alive. A later call opens new ones."""
-        self.api_client.close()
+        if "api_client" in self.__dict__:
+            self.api_client.close()
 
     def __enter__(self) -> Self:
         return self

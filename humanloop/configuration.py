@@ -10,7 +10,6 @@ the client's first request.
 from __future__ import annotations
 
 import copy
-import logging
 import math
 import os
 import re
@@ -239,10 +238,14 @@ class Configuration:
     @property
     def debug(self) -> bool:
         """Whether the logger `humanloop` lets one line per request and response through."""
+        import logging
+
         return logging.getLogger("humanloop").isEnabledFor(logging.DEBUG)
 
     @debug.setter
     def debug(self, value: bool) -> None:
+        import logging
+
         logging.getLogger("humanloop").setLevel(logging.DEBUG if value else logging.NOTSET)
 
     def to_debug_report(self) -> str:

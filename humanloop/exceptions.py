@@ -34,10 +34,20 @@ from humanloop.exceptions_base import (
     ApiValueError,
     OpenApiException,
 )
-from humanloop.schemas import ErrorDetail, SchemaValidationError
 
 if TYPE_CHECKING:
     from humanloop.api_response import ApiResponse
+    from humanloop.schemas import ErrorDetail, SchemaValidationError
+
+
+def __getattr__(name: str) -> Any:
+    # A client is made without the schemas: they take longer to import than all else.
+    if name == "SchemaValidationError":
+        from humanloop.schemas import SchemaValidationError
+
+        return SchemaValidationError
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
 
 __all__ = [
     "ApiAttributeError",

@@ -322,3 +322,50 @@ def test_equal_values_at_different_places_are_each_explained() -> None:
     cls = make({"type": "array", "items": {"anyOf": [{"type": "number"}, branch]}})
     pointers = [pointer for pointer, _ in errors_of(cls, ["x", "x", {"a": 1}, {"a": 1}])]
     assert pointers == ["/0", "/1", "/2/b", "/2/a", "/3/b", "/3/a"]
+
+
+def test_a_summary_is_one_line_that_fits_a_log() -> None:
+    error = error_of(make({"type": "string", "maxLength": 3}, name="Code"), "abcdef")
+    assert error.summary == "Code: (top level): " + error.errors[0].message
+    many = error_of(make({"items": {"type": "string"}}), list(range(2000)))
+    assert many.summary.endswith("(and 1,999 more)")
+    deep = error_of(make({"items": {"$ref": "#"}, "type": "array"}), _deep())
+    for found in (deep, error_of(make({"additionalProperties": False}), {"k\n" * 500: 1})):
+        assert "\n" not in found.summary
+        assert len(found.summary) < 450
+
+
+def _deep() -> Any:
+    value: Any = "x"
+    for _ in range(3000):
+        value = [value]
+    return value
+
+
+def test_a_deep_place_is_shortened_where_it_is_printed() -> None:
+    error = error_of(make({"items": {"$ref": "#"}, "type": "array"}), _deep())
+    assert error.errors[0].pointer == "/0" * 3000
+    assert len(str(error)) < 500
+    assert "/0.../0" in str(error)
+
+
+@pytest.mark.parametrize("rule", [{"maxLength": 3}, {"pattern": "^x"}, {"enum": ["a"]}])
+def test_a_password_is_not_shown(rule: dict[str, Any]) -> None:
+    """OpenAPI 3.0.3, Data Types: "A hint to UIs to obscure input"."""
+    schema = {"properties": {"p": {"type": "string", "format": "password", **rule}}}
+    for cls in (make(schema), make({"anyOf": [schema, {"type": "string"}]})):
+        error = error_of(cls, {"p": "hunter2"})
+        assert "hunter2" not in f"{error} {error!r} {error.errors}"
+        assert "not shown" in str(error)
+
+
+def test_the_choice_of_a_branch_is_told_with_those_that_come_next() -> None:
+    schema = {"anyOf": [{"$ref": f"#/components/schemas/{name}"} for name in "ABC"]}
+    keys = {"A": ["a", "b", "c"], "B": ["a", "b"], "C": ["z"]}
+    parts = {
+        name: {"type": "object", "required": some, "properties": {key: {} for key in some}}
+        for name, some in keys.items()
+    }
+    error = error_of(make(schema, **parts), {"a": 1})
+    assert [(e.pointer, e.keyword) for e in error.errors] == [("/b", "required")]
+    assert "(taken as B, the nearest of anyOf; then A, C)" in str(error)
