@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import TextIO
 
 from sqlalchemy import make_url
@@ -42,11 +43,11 @@ def serve(
         text = welcome(url_of(listener), database_url, None if api_keys else keys[0])
         _log_to_stderr(verbose=verbose)
         server = Server(app, lambda: print(text, file=out, flush=True))
-        try:
+        # uvicorn finishes what is being answered, and then passes the interrupt on, unless Python
+        # was started with interrupts ignored, as shells start what runs in the background.
+        with suppress(KeyboardInterrupt):
             server.run([listener])
-        except KeyboardInterrupt:
-            # uvicorn finishes what is being answered, and then passes the interrupt on.
-            print("\nStopped.", file=out, flush=True)
+        print("\nStopped.", file=out, flush=True)
 
 
 def welcome(url: str, database_url: str, new_key: str | None) -> str:
