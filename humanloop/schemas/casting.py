@@ -34,6 +34,7 @@ __all__ = [
     "is_sequence",
     "kind_of",
     "to_input",
+    "type_of",
 ]
 
 
@@ -90,29 +91,34 @@ _KINDS: dict[type, str] = {
 }
 
 
+type_of: Callable[[Any], Any] = type
+"""The class that a value is of, whatever it claims: for type checkers, it tells nothing of it."""
+
+
 def kind_of(value: Any) -> str:
     """The JSON type of a cast value; `binary` for bytes and files."""
-    return _KINDS.get(value.__class__, "binary")
+    return _KINDS.get(type_of(value), "binary")
 
 
 def is_mapping(value: Any) -> TypeGuard[Mapping[Any, Any]]:
     """Whether a Python value is taken as an object."""
-    return isinstance(value, (dict, frozendict, Mapping))
+    # Not isinstance: a proxy may claim any class, and is none.
+    return issubclass(type_of(value), (dict, frozendict, Mapping))
 
 
 def is_sequence(value: Any) -> TypeGuard[list[Any] | tuple[Any, ...]]:
     """Whether a Python value is taken as an array."""
-    return isinstance(value, (list, tuple))
+    return issubclass(type_of(value), (list, tuple))
 
 
 def is_object(value: Any) -> TypeGuard[dict[str, Any]]:
     """Whether a cast value is an object."""
-    return type(value) is dict
+    return type_of(value) is dict
 
 
 def is_array(value: Any) -> TypeGuard[list[Any]]:
     """Whether a cast value is an array."""
-    return type(value) is list
+    return type_of(value) is list
 
 
 _ZERO, _ONE = Decimal(0), Decimal(1)
@@ -134,7 +140,7 @@ def to_input(value: object) -> Any:
     Raises:
         TypeError: nothing is registered for the type.
     """
-    raise TypeError(f"{type(value).__name__} is not registered with to_input")
+    raise TypeError(f"{type_of(value).__name__} is not registered with to_input")
 
 
 class _Caster:
@@ -169,31 +175,31 @@ class _Caster:
             self.open.discard(id(value))
             return result
         for base, leaf in _LEAVES.items():
-            if isinstance(value, base):
+            if issubclass(type_of(value), base):
                 return leaf(value, self.refuse)
         # uuid takes long to import, and only where somebody did can a value be a UUID.
         uuid = sys.modules.get("uuid")
         if uuid is not None and isinstance(value, uuid.UUID):
             return str(value)
-        convert = to_input.dispatch(type(value))
+        convert = to_input.dispatch(type_of(value))
         if convert is not to_input.dispatch(object):
             taken = convert(value)
-            if type(taken) is not type(value):
+            if type(taken) is not type_of(value):
                 return (yield self.cast(taken))
         return self.refuse(
-            f"expected a JSON value, got {type(value).__name__}, which JSON has no place for"
+            f"expected a JSON value, got {type_of(value).__name__}, which JSON has no place for"
         )
 
     def cast_object(self, value: Mapping[Any, Any]) -> Steps[dict[str, Any]]:
         result: dict[str, Any] = {}
         for key, item in value.items():
-            if type(key) is not str:
+            if type_of(key) is not str:
                 if not isinstance(key, str):
                     self.refuse(f"expected keys that are strings, got the key {key!r:.40}")
                     continue
                 key = str.__str__(key)
             self.path.append(key)
-            leaf = _LEAVES.get(item.__class__)
+            leaf = _LEAVES.get(type_of(item))
             result[key] = (yield self.cast(item)) if leaf is None else leaf(item, self.refuse)
             self.path.pop()
         return result
@@ -202,7 +208,7 @@ class _Caster:
         result: list[Any] = []
         for index, item in enumerate(value):
             self.path.append(index)
-            leaf = _LEAVES.get(item.__class__)
+            leaf = _LEAVES.get(type_of(item))
             result.append((yield self.cast(item)) if leaf is None else leaf(item, self.refuse))
             self.path.pop()
         return result
@@ -211,7 +217,7 @@ class _Caster:
 def cast(value: Any) -> tuple[Any, list[tuple[tuple[str | int, ...], str]]]:
     """`value` as a new tree of exact JSON types, and the errors (path, message) met on the way."""
     caster = _Caster()
-    leaf = _LEAVES.get(value.__class__)
+    leaf = _LEAVES.get(type_of(value))
     plain = run(caster.cast(value)) if leaf is None else leaf(value, caster.refuse)
     return plain, caster.errors
 
@@ -225,15 +231,19 @@ def _number(value: Decimal | float, refuse: Refuse) -> Any:
     return number if number or not is_integer(number) else _ZERO
 
 
-def _datetime(value: datetime, refuse: Refuse) -> str:
+def _datetime(value: datetime, refuse: Refuse) -> Any:
     # RFC 3339 needs an offset, of whole minutes. A datetime without one is taken as UTC, as the API
     # takes it; one from before time zones had whole minutes is moved there.
-    offset = value.utcoffset()
-    if offset is None:
-        value = value.replace(tzinfo=timezone.utc)
-    elif offset % timedelta(minutes=1):
-        value = value.astimezone(timezone.utc)
-    return value.isoformat()
+    try:
+        offset = value.utcoffset()
+        if offset is None:
+            value = value.replace(tzinfo=timezone.utc)
+        elif offset % timedelta(minutes=1):
+            value = value.astimezone(timezone.utc)
+        return value.isoformat()
+    except (OverflowError, ValueError, TypeError):
+        # At the ends of the calendar; or no moment at all, as the NaT of pandas.
+        return refuse("expected a moment that RFC 3339 can write, got one that it can't")
 
 
 def _file(value: io.FileIO | io.BufferedReader, refuse: Refuse) -> Any:

@@ -55,12 +55,17 @@ def decoder(
         try:
             made = new(text)
         except InvalidOperation:
-            raise ValueError(f"the exponent of {text:.40} is beyond what can be held") from None
+            made = None
+        if made is None or not made.is_finite():  # the caller's context decides which
+            raise ValueError(f"the exponent of {text:.40} is beyond what can be held")
         if "e" in text or "E" in text:
             # "1e0" has an exponent part, so it is no integer (OpenAPI 3.0): Decimal would forget.
             sign, digits, exponent = made.as_tuple()
             return made if exponent else new((sign, (*digits, 0), -1))
         return made
+
+    def integer(text: str) -> Any:
+        return new("0" if text == "-0" else text)
 
     read = json.JSONDecoder(parse_float=number, parse_constant=refuse_constant).decode
     read_fast = _msgspec.json.Decoder(float_hook=number).decode if _msgspec and fast else None
@@ -72,12 +77,12 @@ def decoder(
             ValueError: it is not JSON, is nested too deeply, or is not in UTF-8, UTF-16 or UTF-32.
             TypeError: it is no text.
         """
-        if read_fast is not None:
-            # The standard library says what is wrong, or takes it.
-            with suppress(_msgspec.MsgspecError, ValueError, TypeError, RecursionError):
-                return read_fast(data)
         if not isinstance(data, (str, bytes, bytearray)):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise TypeError(f"expected JSON text in str or bytes, got {type(data).__name__}")
+        if read_fast is not None:
+            # The standard library says what is wrong, or takes it.
+            with suppress(_msgspec.MsgspecError, ValueError, RecursionError):
+                return read_fast(data)
         text = data if isinstance(data, str) else data.decode(json.detect_encoding(data))
         if text.startswith("\ufeff"):
             raise ValueError("it starts with a byte order mark")
@@ -89,7 +94,9 @@ def decoder(
             # int() refuses numbers of more than 4,300 digits; Decimal reads them exactly.
             if not str(error).startswith("Exceeds the limit"):
                 raise
-        return json.loads(text, parse_float=number, parse_int=new, parse_constant=refuse_constant)
+        return json.loads(
+            text, parse_float=number, parse_int=integer, parse_constant=refuse_constant
+        )
 
     return decode
 

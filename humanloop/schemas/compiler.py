@@ -18,14 +18,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from decimal import Decimal
 from functools import partial
 from typing import Any, NoReturn
 
 from humanloop.schemas.building import BASES, EXTENDS_DICT, Miss, class_of, exact, free, maker
-from humanloop.schemas.casting import is_integer, is_mapping
+from humanloop.schemas.casting import is_integer, is_mapping, type_of
 from humanloop.schemas.formats import FORMATS
 from humanloop.schemas.keywords import Check
 from humanloop.schemas.nodes import Mismatch, Node
@@ -72,11 +72,11 @@ def form(node: Node, classes: Classes = ()) -> Form:
     found: Form | None = node.forms.get(classes)
     if found is None:
         # A schema that refers to itself finds this meanwhile.
-        node.forms[classes] = Form(lambda value: node.forms[classes].convert(value))
+        node.forms[classes] = Form(lambda value: form(node, classes).convert(value))
         try:
             found = node.forms[classes] = _make(node, classes)
         except BaseException:
-            del node.forms[classes]
+            node.forms.pop(classes, None)
             raise
     return found
 
@@ -87,16 +87,19 @@ def _make(node: Node, classes: Classes) -> Form:
     if node.ref is not None:
         return form(node.target, classes)
     fast: Form | None = None
-    if node.negated is None and not node.binary:
+    if node.negated is None and not node.binary and not node.descends:
         if node.all_of or node.any_of or node.one_of:
             fast = _composed(node, classes)
         elif node.is_free:
             fast = None if classes else FREE
-        elif node.type in _BY_TYPE and not node.descends:
+        elif node.type in _BY_TYPE:
             fast = _BY_TYPE[node.type](node, classes)
     if fast is None:
         return Form(partial(_exact, node, classes))
-    return _Nullable(fast, _exact(node, classes, None)) if node.nullable else fast
+    if node.nullable:
+        with suppress(Miss):  # an enum need not have null, and then nothing takes it
+            fast = _Nullable(fast, _exact(node, classes, None))
+    return fast
 
 
 def _exact(node: Node, classes: Classes, value: Any) -> Any:
@@ -248,7 +251,7 @@ def _decimal(value: Decimal) -> Any:
 
 
 def _any_number(value: Any) -> Any:
-    kind = value.__class__
+    kind = type_of(value)
     if kind is int:
         return _int(value)
     if kind is float:
@@ -259,7 +262,7 @@ def _any_number(value: Any) -> Any:
 
 
 def _any_integer(value: Any) -> Any:
-    if value.__class__ is int:
+    if type_of(value) is int:
         return _int(value)
     return _any_number(value) if isinstance(value, Decimal) and is_integer(value) else _miss()
 
@@ -269,15 +272,15 @@ class _Number(Form):
 
     def write(self, code: _Code, value: str, sample: Any, level: int, other: str = "") -> str:
         other = super().write(code, value, sample, level, other)
-        kind = sample.__class__
+        kind = type_of(sample)
         if kind is int:
             kept = code.name(_ints)
-            return f"{kept}[{value}] if {value}.__class__ is int and {value} in {kept} else {other}"
+            return f"{kept}[{value}] if type({value}) is int and {value} in {kept} else {other}"
         if kind is float and self is NUMBER:
             convert = code.name(_float)
-            return f"{convert}({value}) if {value}.__class__ is float else {other}"
+            return f"{convert}({value}) if type({value}) is float else {other}"
         if self is NUMBER:
-            return f"{value} if {value}.__class__ is {code.name(_NUMBER_CLASS)} else {other}"
+            return f"{value} if type({value}) is {code.name(_NUMBER_CLASS)} else {other}"
         return other
 
 
@@ -327,17 +330,15 @@ class _Text(Form):
 
     def write(self, code: _Code, value: str, sample: Any, level: int, other: str = "") -> str:
         other = super().write(code, value, sample, level, other)
-        return f"{value} if {value}.__class__ is str else {other}"
+        return f"{value} if type({value}) is str else {other}"
 
 
 def _text_of(value: Any) -> Any:
-    return (
-        value
-        if value.__class__ is str
-        else str.__str__(value)
-        if isinstance(value, str)
-        else _miss()
-    )
+    if type_of(value) is str:
+        return value
+    if not issubclass(type_of(value), str) or is_mapping(value):
+        raise Miss
+    return str.__str__(value)
 
 
 TEXT = _Text(_text_of)
@@ -349,7 +350,7 @@ class _Choice(Form):
     def __init__(self, members: dict[str, Any], other: Converter) -> None:
         super().__init__(
             lambda value: (
-                members[value] if value.__class__ is str and value in members else other(value)
+                members[value] if type_of(value) is str and value in members else other(value)
             )
         )
         self.members = members
@@ -359,8 +360,8 @@ class _Choice(Form):
         other = super().write(code, value, sample, level, other)
         kept = code.name(self.members)
         if self.is_open:
-            return f"{kept}.get({value}, {value}) if {value}.__class__ is str else {other}"
-        return f"{kept}[{value}] if {value}.__class__ is str and {value} in {kept} else {other}"
+            return f"{kept}.get({value}, {value}) if type({value}) is str else {other}"
+        return f"{kept}[{value}] if type({value}) is str and {value} in {kept} else {other}"
 
 
 class _DateTime(Form):
@@ -370,7 +371,7 @@ class _DateTime(Form):
         self.new = new
 
         def convert(value: Any) -> Any:
-            if value.__class__ is not str:
+            if type_of(value) is not str:
                 return other(value)
             # Separators and hour exclude what fromisoformat takes beyond RFC 3339.
             common = value[4:17:3] == "--T::" and value[11:13] < "24" and _offset(value, 19)
@@ -383,7 +384,7 @@ class _DateTime(Form):
     def write(self, code: _Code, value: str, sample: Any, level: int, other: str = "") -> str:
         other = super().write(code, value, sample, level, other)
         new, moment, offset = code.name(self.new), code.name(_moment), code.name(_offset)
-        fits = f'{value}.__class__ is str and {value}[4:17:3] == "--T::"'
+        fits = f'type({value}) is str and {value}[4:17:3] == "--T::"'
         fits += f' and ({value}[19:] == "Z" or {offset}({value}, 19)) and {moment}({value}[:19])'
         if _HOUR_24:
             fits += f' and {value}[11:13] < "24"'
@@ -405,7 +406,7 @@ def _string(node: Node, classes: Classes) -> Form:
 
 
 def _checked(new: Converter, checks: tuple[Check, ...], other: Converter, value: Any) -> Any:
-    if value.__class__ is not str:
+    if type_of(value) is not str:
         return other(value)
     for check in checks:
         if not check.holds(value):
@@ -439,9 +440,9 @@ _assemble_free = _assembler(BASES["object"])
 def _free_object(value: Any) -> Any:
     try:
         changes: dict[str, Any] = {
-            key: _FREE[item.__class__](item) if key.__class__ is str else _miss()
+            key: _FREE[type_of(item)](item) if type_of(key) is str else _miss()
             for key, item in value.items()
-            if item.__class__ is not str or key.__class__ is not str
+            if type_of(item) is not str or type_of(key) is not str
         }
     except KeyError:
         return _unusual(value)
@@ -451,14 +452,14 @@ def _free_object(value: Any) -> Any:
 def _free_array(value: Any) -> Any:
     try:
         return tuple(
-            [item if item.__class__ is str else _FREE[item.__class__](item) for item in value]
+            [item if type_of(item) is str else _FREE[type_of(item)](item) for item in value]
         )
     except KeyError:
         return _unusual(value)
 
 
 def _free(value: Any) -> Any:
-    return _FREE.get(value.__class__, _unusual)(value)
+    return _FREE.get(type_of(value), _unusual)(value)
 
 
 def _unusual(value: Any) -> Any:
@@ -487,13 +488,13 @@ class _Free(Form):
 
     def write(self, code: _Code, value: str, sample: Any, level: int, other: str = "") -> str:
         other = super().write(code, value, sample, level, other)
-        kind = sample.__class__
+        kind = type_of(sample)
         if kind is str:
-            return f"{value} if {value}.__class__ is str else {other}"
+            return f"{value} if type({value}) is str else {other}"
         if kind not in _FREE:
             return other
         convert = code.name(_FREE[kind])
-        return f"{convert}({value}) if {value}.__class__ is {code.name(kind)} else {other}"
+        return f"{convert}({value}) if type({value}) is {code.name(kind)} else {other}"
 
 
 class _FreeObject(Form):
@@ -501,12 +502,12 @@ class _FreeObject(Form):
 
     def write(self, code: _Code, value: str, sample: Any, level: int, other: str = "") -> str:
         other = super().write(code, value, sample, level, other)
-        return f"{code.name(_free_object)}({value}) if {value}.__class__ is dict else {other}"
+        return f"{code.name(_free_object)}({value}) if type({value}) is dict else {other}"
 
 
 FREE = _Free(_free)
 FREE_OBJECT = _FreeObject(
-    lambda value: _free(value) if value.__class__ is dict or is_mapping(value) else _miss()
+    lambda value: _free(value) if type_of(value) is dict or is_mapping(value) else _miss()
 )
 
 # -- composed values, arrays ----------------------------------------------------------------------
@@ -526,11 +527,11 @@ class _Union(Form):
 
     def __init__(self, by_class: dict[type, Form], other: Converter) -> None:
         unknown = Form(other)
-        super().__init__(lambda value: by_class.get(value.__class__, unknown).convert(value))
+        super().__init__(lambda value: by_class.get(type_of(value), unknown).convert(value))
         self.by_class = by_class
 
     def write(self, code: _Code, value: str, sample: Any, level: int, other: str = "") -> str:
-        branch = self.by_class.get(sample.__class__)
+        branch = self.by_class.get(type_of(sample))
         if branch is None:
             return super().write(code, value, sample, level, other)
         return branch.write(code, value, sample, level, other or f"{code.name(self)}.convert")
@@ -546,18 +547,25 @@ class _Tagged(Form):
         super().__init__(self.choose)
 
     def choose(self, value: Any) -> Any:
-        if value.__class__ is not dict:
+        if type_of(value) is not dict:
             return self.other(value)
         tag = value.get(self.key)
-        branch = self.choices.get(tag) if tag.__class__ is str else None
+        branch = self.choices.get(tag) if type_of(tag) is str else None
         return branch.convert(value) if branch is not None else _miss()
 
     def write(self, code: _Code, value: str, sample: Any, level: int, other: str = "") -> str:
-        tag = sample.get(self.key) if sample.__class__ is dict else None
+        tag = sample.get(self.key) if type_of(sample) is dict else None
         branch = self.choices.get(tag) if isinstance(tag, str) else None
         if not isinstance(branch, _Object) or not branch.is_told_by(self.key, tag):
             return super().write(code, value, sample, level, other)
-        return branch.write(code, value, sample, level, other or f"{code.name(self)}.convert")
+        other = other or f"{code.name(self)}.convert"
+        told = f"type({value}) is dict and {value}.get({self.key!r}) == {tag!r}"
+        target = code.variable()
+        with code.block(f"if {told}:"):
+            code.line(f"{target} = {branch.write(code, value, sample, level, other)}")
+        with code.block("else:"):
+            code.line(f"{target} = {other}({value})")
+        return target
 
 
 def _composed(node: Node, classes: Classes) -> Form | None:
@@ -598,7 +606,10 @@ def _any_string(node: Node, classes: Classes, branches: list[Node]) -> Form | No
     plain = [branch for branch in branches if branch.resolved.members is None]
     if any(form(branch, classes) is not TEXT for branch in plain):
         return None
-    members = {text: _exact(node, classes, text) for enum in enums for text in enum.members or ()}
+    members: dict[str, Any] = {}
+    for text in (text for enum in enums for text in enum.members or ()):
+        with suppress(Miss):  # another keyword may exclude it
+            members[text] = _exact(node, classes, text)
     return _Choice(members, TEXT.convert if plain else _miss)
 
 
@@ -612,7 +623,7 @@ def _array(node: Node, classes: Classes) -> Form | None:
     other = partial(_exact, node, classes)
 
     def convert(value: Any) -> Any:
-        if not (value.__class__ is list or value.__class__ is tuple):
+        if not (type_of(value) is list or type_of(value) is tuple):
             return other(value)
         for check in checks:
             if not check.holds(value):
@@ -621,9 +632,9 @@ def _array(node: Node, classes: Classes) -> Form | None:
         return new(parts)
 
     def convert_texts(value: Any) -> Any:
-        if value.__class__ is list or value.__class__ is tuple:
+        if type_of(value) is list or type_of(value) is tuple:
             for part in value:
-                if part.__class__ is not str:
+                if type_of(part) is not str:
                     break
             else:
                 return new(value)
@@ -642,7 +653,6 @@ class _Object(Form):
         super().__init__(self.dispatch)
         self.name = node.name
         self.cls = cls
-        self.is_whole = node.cls is cls
         self.assemble = _assembler(cls)
         self.required = [key for key in node.required if key not in node.directions]
         self.checks = node.checks.get("object", ())
@@ -657,8 +667,8 @@ class _Object(Form):
 
     def dispatch(self, value: Any) -> Any:
         """The instance of a value that the last shape does not fit."""
-        if value.__class__ is not dict:
-            return value if self.is_whole and value.__class__ is self.cls else self.exactly(value)
+        if type_of(value) is not dict:
+            return self.general(value) if type_of(value) is self.cls else self.exactly(value)
         shape = tuple(value)
         convert = self.shapes.get(shape) or self.learn(shape, value)
         if convert is None:
@@ -690,7 +700,7 @@ class _Object(Form):
         return (
             not self.checks
             and all(key in value for key in self.required)
-            and all(key.__class__ is str and key in self.parts for key in value)
+            and all(type_of(key) is str and key in self.parts for key in value)
         )
 
     def is_told_by(self, key: str, tag: Any) -> bool:
@@ -709,9 +719,9 @@ class _Object(Form):
         part_of, extra, texts = self.parts.get, self.extra, self.texts
         changes: dict[str, Any] = {}
         for key, item in value.items():
-            if key.__class__ is not str:
+            if type_of(key) is not str:
                 raise Miss
-            if item.__class__ is not str or key not in texts:
+            if type_of(item) is not str or key not in texts:
                 changes[key] = part_of(key, extra).convert(item)
         return self.assemble(value, changes)
 
@@ -720,7 +730,7 @@ class _Object(Form):
         code = _Code(self.name)
         code.names.update(dispatch=self.dispatch, general=self.general)
         with code.block("def convert(v):"):
-            code.line(f"if v.__class__ is not dict or len(v) != {len(sample)}: return dispatch(v)")
+            code.line(f"if type(v) is not dict or len(v) != {len(sample)}: return dispatch(v)")
             with code.block("try:"):
                 parts = self.write_parts(code, "v", sample)
                 code.line("pass")
@@ -734,11 +744,11 @@ class _Object(Form):
 
     def write(self, code: _Code, value: str, sample: Any, level: int, other: str = "") -> str:
         other = super().write(code, value, sample, level, other)
-        if level >= LEVELS or sample.__class__ is not dict or not self.takes(sample):
+        if level >= LEVELS or type_of(sample) is not dict or not self.takes(sample):
             return other
         target = code.variable()
         code.line(f"{target} = None")
-        with code.block(f"if {value}.__class__ is dict and len({value}) == {len(sample)}:"):
+        with code.block(f"if type({value}) is dict and len({value}) == {len(sample)}:"):
             with code.block("try:"):
                 parts = self.write_parts(code, value, sample)
                 code.line(f"{target} = {self.write_instance(code, value, sample, parts, level)}")
@@ -757,9 +767,12 @@ class _Object(Form):
         self, code: _Code, value: str, sample: dict[str, Any], parts: dict[str, str], level: int
     ) -> str:
         """Writes what checks and converts the parts; the variable of the instance."""
+        # What equals a declared key need not be a string itself, and is not kept.
+        keys = [code.variable() for _ in parts]
         texts = [part for key, part in parts.items() if self.parts[key] is TEXT]
-        if texts:
-            classes = " is ".join(f"{part}.__class__" for part in texts)
+        if keys:
+            code.line(f"{', '.join(keys)}, = {value}")
+            classes = " is ".join(f"type({part})" for part in (*keys, *texts))
             code.line(f"if not {classes} is str: raise KeyError")
         changes = {
             key: self.parts[key].write(code, part, sample[key], level + 1)

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from datetime import datetime, timezone
-from decimal import Decimal
+from datetime import datetime, timedelta, timezone
+from decimal import Context, Decimal, InvalidOperation, localcontext
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -223,3 +224,126 @@ def test_what_is_kept_is_bounded_and_holds_no_users_strings() -> None:
         [sys.executable, "-c", text], capture_output=True, text=True, check=False, timeout=120
     )
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def reference(name: str) -> dict[str, str]:
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def test_an_enum_without_null_in_a_schema_that_recurs() -> None:
+    """The parts of a class may be asked before, while and after the whole is made ready."""
+    parts = {
+        "A": {
+            "properties": {
+                "b": reference("B"),
+                "e": {"type": "string", "nullable": True, "enum": ["a"]},
+            }
+        },
+        "B": {"properties": {"a": reference("A")}},
+    }
+    parts = {name: {"type": "object", **part} for name, part in parts.items()}
+    whole: Any = schema_from_openapi(
+        {"type": "object", "properties": {"a": reference("A"), "b": reference("B")}},
+        components=parts,
+    )
+    part = type(whole({"b": {"a": {}}})["b"])
+    for value in ({"a": {}}, {"a": {"e": "a"}}, {"a": {"e": None}}, {"a": {"b": {"a": {"e": 1}}}}):
+        agree(part, value)
+        agree(whole, {"b": value, "a": value["a"]})
+
+
+def test_a_discriminator_that_stands_alone() -> None:
+    cls: Any = schema_from_openapi(
+        {
+            "type": "object",
+            "properties": {"p": {"discriminator": {"propertyName": "t"}}, "c": reference("Cat")},
+        },
+        components={"Cat": {"type": "object", "properties": {"n": {"type": "integer"}}}},
+    )
+    for part in ({"t": "Dog"}, {"t": "Cat", "n": "x"}, {"t": "Cat"}, {}, "Cat"):
+        agree(cls, {"p": part})
+
+
+def test_an_instance_is_looked_at_anew() -> None:
+    """What another schema found of its parts is not taken over."""
+    foo = {"type": "object", "properties": {"a": {}}}
+    also = {"type": "object", "properties": {"a": reference("Bar")}}
+    cls: Any = schema_from_openapi(
+        {
+            "type": "object",
+            "properties": {"foo": reference("Foo"), "x": {"allOf": [reference("Foo"), also]}},
+        },
+        components={"Foo": foo, "Bar": {"type": "object", "properties": {"z": {}}}},
+    )
+    made = cls({"x": {"a": {"z": 1}}})["x"]
+    agree(type(made), made)
+    agree(cls, {"foo": made})
+
+
+class Name(str, Enum):
+    A = "a"
+
+
+class Like:
+    """Equal to the string `a`, and none."""
+
+    def __hash__(self) -> int:
+        return hash("a")
+
+    def __eq__(self, other: object) -> bool:
+        return other == "a"
+
+
+class Claiming:
+    """A proxy: it claims the class of what it stands for."""
+
+    def __init__(self, of: Any) -> None:
+        self.of = of
+
+    @property
+    def __class__(self) -> Any:
+        return type(self.of)
+
+
+@pytest.mark.parametrize("key", [Name.A, Like(), type("Text", (str,), {})("a")])
+def test_keys_that_only_equal_strings(key: Any) -> None:
+    inner = {"type": "object", "required": ["a"], "properties": {"a": {"type": "string"}}}
+    cls: Any = schema_from_openapi({**inner, "properties": {"a": {"type": "string"}, "o": inner}})
+    for _ in range(4):
+        cls({"a": "t", "o": {"a": "t"}})
+    agree(cls, {key: "t", "o": {"a": "t"}})
+    agree(cls, {"a": "t", "o": {key: "t"}})
+    for value in ({key: "t", "o": {"a": "t"}}, {"a": "t", "o": {key: "t"}}):
+        if isinstance(key, str):
+            made = cls(value)
+            assert {type(k) for k in (*made, *made["o"])} == {str}
+
+
+@pytest.mark.parametrize("of", ["t", 1, 0.5, True, None, {}, [], Decimal(1), b"x", datetime.now()])
+def test_a_proxy_is_not_what_it_claims_to_be(of: Any) -> None:
+    cls: Any = schema_from_openapi(
+        {"type": "object", "properties": {"a": {}, "t": {"type": "string"}}}
+    )
+    for key in ("a", "t"):
+        for _ in range(3):
+            cls({"a": "t", "t": "t"})
+        agree(cls, {"a": "t", "t": "t", key: Claiming(of)})
+        with pytest.raises(SchemaValidationError, match="Claiming"):
+            cls({"a": "t", "t": "t", key: Claiming(of)})
+
+
+def test_moments_that_can_not_be_written() -> None:
+    early = datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=1, seconds=1)))
+    cls: Any = schema_from_openapi({"type": "string", "format": "date-time"})
+    agree(cls, early)
+    with pytest.raises(SchemaValidationError, match="RFC 3339 can write"):
+        cls(early)
+
+
+def test_numbers_of_json_do_not_depend_on_the_decimal_context() -> None:
+    cls: Any = schema_from_openapi({"type": "object", "properties": {"n": {"type": "number"}}})
+    for traps in ([], [InvalidOperation]):
+        with localcontext(Context(traps=traps)):
+            with pytest.raises(SchemaValidationError, match="exponent"):
+                cls.from_json('{"n":1e9999999999999999999}')
+            assert str(cls.from_json('{"n":-0,"z":%s}' % ("1" * 5000))["n"]) == "0"
