@@ -14,7 +14,8 @@ from typing import Any
 from frozendict import frozendict
 
 from humanloop.schemas.casting import cast, kind_of
-from humanloop.schemas.nodes import Direction, Match, Memory, Mismatch, Node, Report
+from humanloop.schemas.nodes import Node
+from humanloop.schemas.reports import Direction, Match, Memory, Mismatch, Report
 from humanloop.schemas.trampoline import Steps, run
 from humanloop.schemas.values import BoolClass, NoneClass
 
@@ -144,9 +145,7 @@ def maker(cls: type[Any]) -> Callable[[Any], Any]:
 
 
 def plain_of(instance: Any) -> Any:
-    """The value that `new_instance` makes `instance` of again."""
-    if isinstance(instance, frozendict):
-        return _DICT(instance)
+    """The value that `new_instance` makes `instance`, which is no container, of again."""
     if isinstance(instance, BoolClass):
         return bool(instance)
     if isinstance(instance, NoneClass):

@@ -16,6 +16,7 @@ from typing import Any
 from frozendict import frozendict
 
 from humanloop.schemas.building import BASES, maker
+from humanloop.schemas.casting import type_of
 from humanloop.schemas.errors import is_secret
 from humanloop.schemas.trampoline import Steps, run
 
@@ -28,7 +29,6 @@ _OBJECT: Any = frozendict
 _ARRAY: Any = tuple
 _OBJECTS = (dict, _OBJECT)
 _CONTAINERS = (_OBJECT, _ARRAY)
-_class_of: Callable[[object], Any] = type
 _EQUAL: Any = (_OBJECT.__eq__, _ARRAY.__eq__)
 
 
@@ -100,7 +100,7 @@ _HIDDEN = _Hidden()
 
 def _shown(instance: Any) -> Iterator[tuple[str, Any]]:
     """The items of an object, with what is secret hidden."""
-    cls = _class_of(instance)
+    cls = type_of(instance)
     secret = any("x-secret" in part.__openapi__ for part in cls.__mixed__ or (cls,))
     for key, item in instance.items():
         yield key, _HIDDEN if secret or is_secret(key) else item
@@ -108,7 +108,7 @@ def _shown(instance: Any) -> Iterator[tuple[str, Any]]:
 
 def _name(instance: Any) -> str:
     """What stands before the parenthesis: nothing for arrays, and objects without a name."""
-    cls = _class_of(instance)
+    cls = type_of(instance)
     return cls.__name__ if cls is not BASES["object"] and not isinstance(instance, _ARRAY) else ""
 
 

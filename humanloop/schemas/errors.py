@@ -46,9 +46,7 @@ class ErrorDetail:
     def __str__(self) -> str:
         # A key may hold anything; what is printed stays one line that can be encoded.
         place = "".join(c if c.isprintable() else repr(c)[1:-1] for c in self.pointer)
-        if len(place) > SHOWN_PLACE:
-            place = f"{place[: SHOWN_PLACE // 2]}...{place[-SHOWN_PLACE // 2 :]}"
-        return f"{place or '(top level)'}: {self.message}"
+        return f"{_ends(place, SHOWN_PLACE) or '(top level)'}: {self.message}"
 
 
 class SchemaValidationError(OpenApiException, ValueError):
@@ -66,9 +64,7 @@ class SchemaValidationError(OpenApiException, ValueError):
     @property
     def summary(self) -> str:
         """The first error, and how many more there are, in one line that fits a log."""
-        first, more = str(self.errors[0]), len(self.errors) - 1
-        if len(first) > SUMMARY:
-            first = f"{first[: SUMMARY // 2]}...{first[-SUMMARY // 2 :]}"
+        first, more = _ends(str(self.errors[0]), SUMMARY), len(self.errors) - 1
         return f"{self.schema_name}: {first}" + (f" (and {more:,} more)" if more else "")
 
     def __str__(self) -> str:
@@ -121,6 +117,11 @@ def is_secret(key: object) -> bool:
 def mask(text: str) -> str:
     """`text` with whatever looks like a key replaced by stars."""
     return _SECRET_TEXT.sub("***", text)
+
+
+def _ends(text: str, limit: int) -> str:
+    """A long text by its two ends."""
+    return text if len(text) <= limit else f"{text[: limit // 2]}...{text[-limit // 2 :]}"
 
 
 def _shorten(text: str) -> str:

@@ -3,10 +3,9 @@
 A `Node` is a schema object made ready: bounds as checks, subschemas as nodes, `$ref` resolved when
 first needed, so that schemas may refer to each other and to themselves. `Node.match` takes a cast
 value and either raises or reports what is wrong, or gives a `Match`: which classes the value and
-each of its parts is an instance of. It builds nothing. The same code decides and explains: a
-`Report` that fails at once serves the first, one that collects the second. No pair of schema and
-value is looked at twice, and the calls are steps of a trampoline: time and memory are linear in the
-value, at any depth.
+each of its parts is an instance of. It builds nothing. The same code decides and explains, by the
+kind of report that it is given (`reports`). No pair of schema and value is looked at twice, and the
+calls are steps of a trampoline: time and memory are linear in the value, at any depth.
 
 Source of the rules: OpenAPI 3.0.3, Schema Object, Reference Object (siblings of `$ref` are ignored)
 and Discriminator Object.
@@ -14,16 +13,14 @@ and Discriminator Object.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property, partial
-from itertools import islice
 from operator import itemgetter
-from typing import Any, Literal, NoReturn
+from typing import Any, NoReturn
 
 from humanloop.schemas.casting import (
     INVALID,
     JSON_TYPES,
-    TOLD_STEPS,
     is_array,
     is_integer,
     is_mapping,
@@ -31,212 +28,24 @@ from humanloop.schemas.casting import (
     is_sequence,
     kind_of,
 )
-from humanloop.schemas.errors import HIDDEN, ErrorDetail, show
+from humanloop.schemas.errors import HIDDEN
 from humanloop.schemas.keywords import Check, checks_of
+from humanloop.schemas.reports import (
+    Collector,
+    Direction,
+    Match,
+    Mismatch,
+    Place,
+    Report,
+    Tally,
+)
 from humanloop.schemas.scope import COMPONENTS, Scope
 from humanloop.schemas.trampoline import Steps
 
-__all__ = [
-    "FORMAT_CLASSES",
-    "Collector",
-    "Direction",
-    "Enough",
-    "Match",
-    "Memory",
-    "Mismatch",
-    "Node",
-    "Report",
-]
-
-Direction = Literal["request", "response"]
-"""Which way a value goes: `readOnly` and `writeOnly` depend on it."""
-
-Place = tuple[Any, str | int] | None
-"""Where a value is: (place of its container, key or index); None for the outermost value."""
+__all__ = ["FORMAT_CLASSES", "Node"]
 
 FORMAT_CLASSES: dict[str, type] = {}
 """The class of a string by its format, for those formats that have a class of their own."""
-
-LIKENESS = 0.7
-"""How much alike two spellings are, from 0 to 1, before one is taken for the other."""
-
-SUGGESTIONS = 20
-"""How many errors of one value get a likely spelling: the search is slow."""
-
-CANDIDATES = 1000
-"""How many keys are looked through for it."""
-
-TOLD_CHOICES = 2
-"""How many of the choices of branches that led to an error are told with it: the innermost."""
-
-
-class Mismatch(Exception):
-    """A value does not match: raised by a report that does not collect."""
-
-
-class Enough(Exception):
-    """More is wrong with a value than can be told."""
-
-
-class Match:
-    """What a value turned out to be: its classes, outermost first, and its parts' matches."""
-
-    __slots__ = ("children", "classes")
-
-    def __init__(self, classes: tuple[type, ...] = ()) -> None:
-        self.classes = classes
-        self.children: dict[str | int, Match] = {}
-
-    def hold(self, key: str | int, child: Match) -> None:
-        """Takes the match of the part at `key`, where it says anything."""
-        if child.classes or child.children:
-            self.children[key] = child
-
-    def merge(self, other: Match) -> None:
-        """Adds what another schema found of the same value."""
-        pairs: list[tuple[Match, Match]] = [(self, other)]
-        while pairs:
-            mine, theirs = pairs.pop()
-            mine.classes += tuple(c for c in theirs.classes if c not in mine.classes)
-            for key, child in theirs.children.items():
-                known = mine.children.setdefault(key, child)
-                if known is not child:
-                    # Both may be kept elsewhere, so neither is changed.
-                    mine.children[key] = both = Match(known.classes)
-                    both.children = dict(known.children)
-                    pairs.append((both, child))
-
-
-class Memory:
-    """What is known already within one validation.
-
-    direction: which way the value goes, where that is known. attempts: how values turned out to be
-        by schemas, None for what does not match. active: the parents and values that a
-        discriminator is being followed down from. places: each place once.
-    """
-
-    def __init__(self, direction: Direction | None = None) -> None:
-        self.direction: Direction | None = direction
-        self.attempts: dict[tuple[Any, ...], Match | None] = {}
-        self.active: frozenset[tuple[int, int]] = frozenset()
-        self.places: dict[tuple[int, str | int], Place] = {}
-
-    def place(self, where: Place, key: str | int) -> Place:
-        """The one place of `key` within `where`, to be told from others by its identity."""
-        return self.places.setdefault((id(where), key), (where, key))
-
-
-class Report:
-    """Takes what is wrong with one value; this one stops at the first."""
-
-    collects = False
-
-    def __init__(self, memory: Memory | None = None) -> None:
-        self.memory = memory or Memory()
-
-    def below(self, where: Place, key: str | int) -> Place:
-        """The place of `key` within `where`, where somebody will ask for it."""
-        return None
-
-    def first_time(self, node: Node, where: Place) -> bool:
-        """Whether `node` did not report on `where` before."""
-        return True
-
-    def add(self, where: Place, keyword: str, message: Callable[[], str]) -> None:
-        """Takes one error; its message is made only if somebody will read it."""
-        raise Mismatch
-
-    def likely(self, word: str, known: Iterable[str]) -> str | None:
-        """The one of `known` that `word` was probably meant to be, where somebody will read it."""
-        return None
-
-    def expected(self, where: Place, keyword: str, wanted: str, value: Any) -> None:
-        """Takes one error of the common form: `wanted` was expected, `value` came."""
-        self.add(where, keyword, lambda: f"expected {wanted}, got {show(value, _path(where))}")
-
-
-class _Everything(Report):
-    """A report that does not stop: each schema looks at each place once."""
-
-    collects = True
-
-    def __init__(self, memory: Memory | None = None) -> None:
-        super().__init__(memory)
-        self._seen: set[tuple[int, int]] = set()
-
-    def below(self, where: Place, key: str | int) -> Place:
-        return self.memory.place(where, key)
-
-    def first_time(self, node: Node, where: Place) -> bool:
-        known = len(self._seen)
-        self._seen.add((id(node), id(where)))
-        return len(self._seen) > known
-
-
-class Tally(_Everything):
-    """A report that only counts, to tell how near a value comes to a branch.
-
-    Of a composition inside the branch it hears no more than that nothing matches there, so that
-    nested compositions cost no more than their depth.
-    """
-
-    def __init__(self, memory: Memory) -> None:
-        super().__init__(memory)
-        self.errors: set[tuple[int, str]] = set()
-
-    def add(self, where: Place, keyword: str, message: Callable[[], str]) -> None:
-        self.errors.add((id(where), keyword))
-
-    def is_shallow(self, where: Place, value: Any) -> bool:
-        """Whether all that is wrong is one thing with the value itself, not with a part of it."""
-        ((place, keyword), *more) = self.errors
-        if more or place != id(where):
-            return False
-        return keyword not in ("anyOf", "oneOf") or not (is_object(value) or is_array(value))
-
-
-class Collector(_Everything):
-    """A report that keeps everything.
-
-    choices: the remarks on the branches that are being looked into, outermost first.
-    """
-
-    def __init__(self, memory: Memory | None = None) -> None:
-        super().__init__(memory)
-        self._errors: dict[ErrorDetail, None] = {}
-        self._steps = 0
-        self._suggestions = SUGGESTIONS
-        self.choices: list[str] = []
-
-    def add(self, where: Place, keyword: str, message: Callable[[], str]) -> None:
-        path = _path(where)
-        self._steps += len(path)
-        if self._steps > TOLD_STEPS and self._errors:
-            raise Enough
-        text = message() + "".join(self.choices[-TOLD_CHOICES:])
-        self._errors[ErrorDetail(path, keyword, text)] = None
-
-    @property
-    def errors(self) -> list[ErrorDetail]:
-        """All that was reported, each once, in order."""
-        return list(self._errors)
-
-    def likely(self, word: str, known: Iterable[str]) -> str | None:
-        if self._suggestions <= 0 or len(word) > 64:
-            return None
-        from difflib import get_close_matches
-
-        self._suggestions -= 1
-        candidates = [text for text in islice(known, CANDIDATES) if len(text) <= 64]
-        return next(iter(get_close_matches(word, candidates, 1, LIKENESS)), None)
-
-
-def _path(where: Place) -> tuple[str | int, ...]:
-    path: list[str | int] = []
-    while where is not None:
-        where, key = where
-        path.append(key)
-    return tuple(reversed(path))
 
 
 class Node:
@@ -544,9 +353,10 @@ class Node:
             return
         nearest, *others = (node for _, _, node in sorted(ranked, key=itemgetter(0, 1)))
         # Where the value's type leaves one branch only, there is nothing to tell about the choice.
-        choice = f" (taken as {nearest.name}, the nearest of {keyword}" if others else ""
+        choice = ""
         if others:
-            choice += f"; then {', '.join(node.name for node in others[:3])})"
+            next_ones = ", ".join(node.name for node in others[:3])
+            choice = f" (taken as {nearest.name}, the nearest of {keyword}; then {next_ones})"
         report.choices.append(choice)
         yield nearest.match(value, where, report)
         report.choices.pop()

@@ -32,15 +32,8 @@ from humanloop.schemas.codec import decoder, encode, encode_instance
 from humanloop.schemas.containers import Container
 from humanloop.schemas.errors import ErrorDetail, SchemaValidationError
 from humanloop.schemas.formats import parse_date, parse_datetime
-from humanloop.schemas.nodes import (
-    FORMAT_CLASSES,
-    Collector,
-    Direction,
-    Enough,
-    Memory,
-    Mismatch,
-    Node,
-)
+from humanloop.schemas.nodes import FORMAT_CLASSES, Node
+from humanloop.schemas.reports import Collector, Direction, Enough, Memory, Mismatch
 from humanloop.schemas.scope import Scope
 from humanloop.schemas.trampoline import Steps, run
 from humanloop.schemas.values import BoolClass, NoneClass, unset
@@ -50,7 +43,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
-    from humanloop.schemas.compiler import Form
+    from humanloop.schemas.forms import Form
 
 _T_co = TypeVar("_T_co", covariant=True)
 
@@ -89,11 +82,6 @@ class SchemaMeta(type):
     if not TYPE_CHECKING:  # a type checker would read this signature in place of __new__'s
 
         def __call__(cls, value=unset, /, **keys):
-            if not keys and cls.__form is not None:
-                try:
-                    return cls.__form.convert(value)
-                except (Miss, RecursionError):
-                    pass
             if keys or value is unset:
                 given = {} if value is unset else value
                 value = {**given, **{k: v for k, v in keys.items() if v is not unset}}

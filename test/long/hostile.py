@@ -251,9 +251,7 @@ def the_same_key_again_and_again(size: int) -> Ask:
     return lambda: FREE.from_json(text)
 
 
-@case
-def shapes_that_never_come_again(size: int) -> Ask:
-    values = [{f"key{index}": index, "name": "text"} for index in range(size)]
+def asking_each(values: list[Any]) -> Ask:
     cls = made({"type": "object", "properties": {"name": {"type": "string"}}})
 
     def ask() -> Any:
@@ -262,19 +260,18 @@ def shapes_that_never_come_again(size: int) -> Ask:
         return cls(values[0])
 
     return ask
+
+
+@case
+def shapes_that_never_come_again(size: int) -> Ask:
+    values = [{f"key{index}": index, "name": "text"} for index in range(size)]
+    return asking_each(values)
 
 
 @case
 def shapes_that_come_twice(size: int) -> Ask:
     values = [{f"key{index // 2}": index, "name": "text"} for index in range(size)]
-    cls = made({"type": "object", "properties": {"name": {"type": "string"}}})
-
-    def ask() -> Any:
-        for value in values:
-            cls(value)
-        return cls(values[0])
-
-    return ask
+    return asking_each(values)
 
 
 # -- form -----------------------------------------------------------------------------------------
