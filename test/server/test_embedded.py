@@ -16,12 +16,16 @@ from .api import API_KEY, Api
 
 
 def test_it_serves_on_loopback_and_is_gone_afterwards() -> None:
-    before = threading.active_count()
+    before = threading.enumerate()
     with EmbeddedServer() as server:
         parts = urlsplit(server.url)
         assert (parts.hostname, parts.path) == ("127.0.0.1", "/v4")
         assert Api(server.url, server.api_key).ok("GET", "/projects")["records"] == []
-    assert threading.active_count() == before
+    for thread in set(threading.enumerate()) - set(before):
+        # The server's own thread has ended; its pool's were told to and are doing so.
+        assert thread.name != "humanloop-server"
+        thread.join(timeout=30)
+        assert not thread.is_alive()
     with pytest.raises(urllib3.exceptions.NewConnectionError):
         Api(server.url, server.api_key).call("GET", "/projects")
 
