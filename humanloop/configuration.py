@@ -44,6 +44,7 @@ PROVIDERS = (
     "anthropic",
     "cohere",
 )
+_NO_KEY_CHARACTER = re.compile(r"[^!-~]")
 _NO_EFFECT = frozenset(
     {
         "client_side_validation",
@@ -193,13 +194,16 @@ class Configuration:
     @property
     def provider_api_keys(self) -> dict[str, str]:
         """The configured provider keys, as the schema ProviderApiKeys names them."""
-        keys = {name: getattr(self, f"{name}_api_key") for name in PROVIDERS}
-        for name, key in keys.items():
+        keys: dict[str, str] = {}
+        for name in PROVIDERS:
+            key = getattr(self, f"{name}_api_key")
             if key is not None and not isinstance(key, str):
                 raise ClientConfigurationError(
                     f"{name}_api_key must be a str, not {type(key).__name__}"
                 )
-        return {name: key for name, key in keys.items() if key}
+            if key:
+                keys[name] = key
+        return keys
 
     def get_api_key_with_prefix(self, identifier: str, alias: str | None = None) -> str | None:
         """The value that authenticates for a security scheme, `APIKeyHeader`; None for others."""
@@ -296,12 +300,11 @@ def _keys(given: str | Mapping[str, str] | None) -> dict[str, str]:
 def _check_key(key: object) -> None:
     if not isinstance(key, str):
         raise ClientConfigurationError(f"the API key must be a str, not {type(key).__name__}")
-    for position, character in enumerate(key):
-        if not "!" <= character <= "~":
-            raise ClientConfigurationError(
-                "the API key, which is not shown here, has a space, a line break or another"
-                f" character that no key has, at position {position}"
-            )
+    if unfit := _NO_KEY_CHARACTER.search(key):
+        raise ClientConfigurationError(
+            "the API key, which is not shown here, has a space, a line break or another"
+            f" character that no key has, at position {unfit.start()}"
+        )
 
 
 def _checked_host(value: object) -> str:

@@ -40,6 +40,11 @@ class Parameter:
     schema: Mapping[str, Any]
     required: bool
 
+    @cached_property
+    def argument(self) -> str:
+        """The keyword argument that it is given by."""
+        return argument_name(self.name)
+
 
 @dataclass(frozen=True)
 class Operation:
@@ -91,8 +96,13 @@ class Operation:
     @cached_property
     def arguments(self) -> tuple[str, ...]:
         """The names of the keyword arguments that the operation's method takes."""
-        names = [*self.body_keys, *(p.name for p in self.parameters)]
-        return (*map(argument_name, names), *(("body",) if self.body else ()))
+        parameters = (p.argument for p in self.parameters)
+        return (*self.body_arguments.values(), *parameters, *(("body",) if self.body else ()))
+
+    @cached_property
+    def body_arguments(self) -> Mapping[str, str]:
+        """The keyword argument that each of the body's keys is given by."""
+        return {key: argument_name(key) for key in self.body_keys}
 
     @cached_property
     def required_body_arguments(self) -> tuple[str, ...]:
@@ -166,11 +176,7 @@ def serialize(
     given = {k: v for k, v in arguments.items() if v is not None and v is not schemas.unset}
     _check_names(operation, given)
     values = operation.parameters_schema.validate(
-        {
-            p.name: given[name]
-            for p in operation.parameters
-            if (name := argument_name(p.name)) in given
-        }
+        {p.name: given[p.argument] for p in operation.parameters if p.argument in given}
     )
     return SerializedCall(
         _path(operation, values),
@@ -183,16 +189,14 @@ def _check_names(operation: Operation, given: Mapping[str, Any]) -> None:
     for name in given:
         if name not in operation.arguments:
             raise unexpected_argument(f"{operation.name}()", name, operation.arguments)
-    body_arguments = {argument_name(key) for key in operation.body_keys}
-    beside = [name for name in given if name in body_arguments]
-    if "body" in given and beside:
+    required = [p.argument for p in operation.parameters if p.required]
+    if "body" not in given:
+        required = [*operation.required_body_arguments, *required]
+    elif beside := [name for name in given if name in operation.body_arguments.values()]:
         raise ApiTypeError(
             f"{operation.name}() takes either body= or the body's keys, not both;"
             f" beside body= came {_listed(beside)}"
         )
-    required = [argument_name(p.name) for p in operation.parameters if p.required]
-    if "body" not in given:
-        required = [*operation.required_body_arguments, *required]
     if missing := [name for name in required if name not in given]:
         raise MissingRequiredParametersError(
             f"{operation.name}() is missing {len(missing)} required"
@@ -250,8 +254,8 @@ def _body(
         return None
     body = given.get("body")
     if body is None:
-        names = {key: argument_name(key) for key in operation.body_keys}
-        body = {key: given[name] for key, name in names.items() if name in given}
+        names = operation.body_arguments.items()
+        body = {key: given[name] for key, name in names if name in given}
     if operation.provider_keys and provider_api_keys and isinstance(body, Mapping):
         body = _with_provider_keys(cast("Mapping[str, Any]", body), provider_api_keys)
     return schemas.to_json(operation.body_schema.validate(body, "request")).encode()

@@ -29,6 +29,12 @@ except ImportError:
 
 __all__ = ["decode", "decoder", "encode", "encode_instance", "refuse_constant"]
 
+NUMBERS = 4096
+"""How many numbers are kept ready for reading; then they are forgotten, and kept as they come."""
+
+DIGITS = 8
+"""Numbers that are written in so many characters are kept."""
+
 CLASSES = 4096
 """For how many classes it is kept how their instances are written."""
 
@@ -43,6 +49,34 @@ def refuse_constant(name: str) -> Any:
     raise ValueError(f"{name} is not a JSON number")
 
 
+class _Numbers(dict[str, Any]):
+    """The numbers of texts with a fraction or an exponent, the short ones kept."""
+
+    def __init__(self, new: Callable[[Any], Any]) -> None:
+        self.new = new
+
+    def __missing__(self, text: str) -> Any:
+        if "e" in text or "E" in text:
+            return self.with_exponent(text)
+        number = self.new(text)
+        if len(text) <= DIGITS:
+            if len(self) >= NUMBERS:
+                self.clear()
+            self[text] = number
+        return number
+
+    def with_exponent(self, text: str) -> Any:
+        try:
+            number = self.new(text)
+        except InvalidOperation:
+            number = None
+        if number is None or not number.is_finite():  # the caller's context decides which
+            raise ValueError(f"the exponent of {text:.40} is beyond what can be held")
+        # "1e0" has an exponent part, so it is no integer (OpenAPI 3.0): Decimal would forget.
+        sign, digits, exponent = number.as_tuple()
+        return number if exponent else self.new((sign, (*digits, 0), -1))
+
+
 def decoder(
     new: Callable[[Any], Any], *, fast: bool = _msgspec is not None
 ) -> Callable[[str | bytes | bytearray], Any]:
@@ -52,22 +86,10 @@ def decoder(
         exponent, as `Decimal` does. fast: whether msgspec is to be asked first.
     """
 
-    def number(text: str) -> Any:
-        try:
-            made = new(text)
-        except InvalidOperation:
-            made = None
-        if made is None or not made.is_finite():  # the caller's context decides which
-            raise ValueError(f"the exponent of {text:.40} is beyond what can be held")
-        if "e" in text or "E" in text:
-            # "1e0" has an exponent part, so it is no integer (OpenAPI 3.0): Decimal would forget.
-            sign, digits, exponent = made.as_tuple()
-            return made if exponent else new((sign, (*digits, 0), -1))
-        return made
-
     def integer(text: str) -> Any:
         return new("0" if text == "-0" else text)
 
+    number = _Numbers(new).__getitem__
     read = json.JSONDecoder(parse_float=number, parse_constant=refuse_constant).decode
     read_fast = _msgspec.json.Decoder(float_hook=number).decode if _msgspec and fast else None
 
@@ -82,8 +104,10 @@ def decoder(
             raise TypeError(f"expected JSON text in str or bytes, got {type(data).__name__}")
         if read_fast is not None:
             # The standard library says what is wrong, or takes it.
-            with suppress(_msgspec.MsgspecError, ValueError, RecursionError):
+            try:
                 return read_fast(data)
+            except (_msgspec.MsgspecError, ValueError, RecursionError):
+                pass
         text = data if isinstance(data, str) else data.decode(json.detect_encoding(data))
         if text.startswith("\ufeff"):
             raise ValueError("it starts with a byte order mark")

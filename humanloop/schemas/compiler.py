@@ -34,9 +34,9 @@ from humanloop.schemas.forms import (
     Converter,
     Form,
     Nullable,
-    assembler,
     boolean_form,
     exactly,
+    has_names,
     hold,
     miss,
     number_form,
@@ -72,7 +72,7 @@ def form(node: Node, classes: Classes = ()) -> Form:
     found: Form | None = node.forms.get(classes)
     if found is None:
         # A schema that refers to itself finds this meanwhile.
-        node.forms[classes] = Form(lambda value: form(node, classes).convert(value))
+        node.forms[classes] = Form(lambda value, own: form(node, classes).convert(value, own))
         try:
             found = node.forms[classes] = _make(node, classes)
         except BaseException:
@@ -119,7 +119,9 @@ class _Union(Form):
 
     def __init__(self, by_class: dict[type, Form], other: Converter) -> None:
         unknown = Form(other)
-        super().__init__(lambda value: by_class.get(type_of(value), unknown).convert(value))
+        super().__init__(
+            lambda value, own: by_class.get(type_of(value), unknown).convert(value, own)
+        )
         self.by_class = by_class
 
     def write(self, code: Code, value: str, sample: Any, level: int, other: str = "") -> str:
@@ -138,26 +140,20 @@ class _Tagged(Form):
         self.other = other
         super().__init__(self.choose)
 
-    def choose(self, value: Any) -> Any:
+    def choose(self, value: Any, own: bool) -> Any:
         if type_of(value) is not dict:
-            return self.other(value)
+            return self.other(value, own)
         tag = value.get(self.key)
         branch = self.choices.get(tag) if type_of(tag) is str else None
-        return branch.convert(value) if branch is not None else miss()
+        return branch.convert(value, own) if branch is not None else miss()
 
     def write(self, code: Code, value: str, sample: Any, level: int, other: str = "") -> str:
         tag = sample.get(self.key) if type_of(sample) is dict else None
         branch = self.choices.get(tag) if isinstance(tag, str) else None
         if not isinstance(branch, _Object) or not branch.is_told_by(self.key, tag):
             return super().write(code, value, sample, level, other)
-        other = other or f"{code.name(self)}.convert"
-        told = f"type({value}) is dict and {value}.get({self.key!r}) == {tag!r}"
-        target = code.variable()
-        with code.block(f"if {told}:"):
-            code.line(f"{target} = {branch.write(code, value, sample, level, other)}")
-        with code.block("else:"):
-            code.line(f"{target} = {other}({value})")
-        return target
+        # What the branch is written to take has its tag: the tag is among the branch's checks.
+        return branch.write(code, value, sample, level, other or f"{code.name(self)}.convert")
 
 
 def _composed(node: Node, classes: Classes) -> Form | None:
@@ -205,6 +201,21 @@ def _any_string(node: Node, classes: Classes, branches: list[Node]) -> Form | No
     return Choice(members, TEXT.convert if plain else miss)
 
 
+class _Array(Form):
+    """An array of values that are all of one form."""
+
+    def __init__(self, item: Form, new: Callable[[Any], Any], convert: Converter) -> None:
+        super().__init__(convert)
+        self.item = item
+        self.new = new
+
+    def write(self, code: Code, value: str, sample: Any, level: int, other: str = "") -> str:
+        other = super().write(code, value, sample, level, other)
+        item = code.name(self.item)
+        parts = f"[{item}.convert(part, own) for part in {value}]"
+        return f"{code.name(self.new)}({parts}) if type({value}) is list else {other}"
+
+
 def _array(node: Node, classes: Classes) -> Form | None:
     checks = node.checks.get("array", ())
     if node.any_checks or any(check.keyword == "uniqueItems" for check in checks):
@@ -214,24 +225,25 @@ def _array(node: Node, classes: Classes) -> Form | None:
     item = FREE if node.items is None else form(node.items)
     other = partial(exactly, node, classes)
 
-    def convert(value: Any) -> Any:
+    def convert(value: Any, own: bool) -> Any:
         if not (type_of(value) is list or type_of(value) is tuple):
-            return other(value)
+            return other(value, own)
         if checks:
             hold(checks, value)
-        parts: list[Any] = [item.convert(part) for part in value]
-        return new(parts)
+        return new([item.convert(part, own) for part in value])
 
-    def convert_texts(value: Any) -> Any:
+    def convert_texts(value: Any, own: bool) -> Any:
         if type_of(value) is list or type_of(value) is tuple:
             for part in value:
                 if type_of(part) is not str:
                     break
             else:
                 return new(value)
-        return convert(value)
+        return convert(value, own)
 
-    return Form(convert if checks or item is not TEXT else convert_texts)
+    if checks:
+        return Form(convert)
+    return Form(convert_texts) if item is TEXT else _Array(item, new, convert)
 
 
 # -- objects --------------------------------------------------------------------------------------
@@ -244,7 +256,7 @@ class _Object(Form):
         super().__init__(self.dispatch)
         self.name = node.name
         self.cls = cls
-        self.assemble = assembler(cls)
+        self.new = maker(cls)
         self.required = [key for key in node.required if key not in node.directions]
         self.checks = node.checks.get("object", ())
         self.parts = {key: form(part) for key, part in node.properties.items()}
@@ -256,16 +268,17 @@ class _Object(Form):
         self.counts: dict[int, int] = {}
         self.texts = frozenset(key for key, part in self.parts.items() if part in (TEXT, FREE))
 
-    def dispatch(self, value: Any) -> Any:
+    def dispatch(self, value: Any, own: bool) -> Any:
         """The instance of a value that the last shape does not fit."""
         if type_of(value) is not dict:
-            return self.general(value) if type_of(value) is self.cls else self.exactly(value)
+            is_ours = type_of(value) is self.cls
+            return self.general({**value}, True) if is_ours else self.exactly(value, own)
         shape = tuple(value)
         convert = self.shapes.get(shape) or self.learn(shape, value)
-        if convert is None:
-            return self.general(value)
+        if convert is None or not (own or has_names(value)):
+            return self.general(value, own)
         self.convert = convert
-        return convert(value)
+        return convert(value, own)
 
     def learn(self, shape: tuple[Any, ...], value: Any) -> Converter | None:
         """The function for a shape that is new here, if it is worth one."""
@@ -299,37 +312,36 @@ class _Object(Form):
         part = self.parts.get(key)
         return isinstance(part, Choice) and part.members.keys() == {tag} and key in self.required
 
-    def general(self, value: Any) -> Any:
+    def general(self, value: dict[Any, Any], own: bool) -> Any:
         """The instance of a value of any shape."""
         for key in self.required:
             if key not in value:
                 raise Miss
+        if not own and not has_names(value):
+            raise Miss
         if self.checks:
             hold(self.checks, value)
         part_of, extra, texts = self.parts.get, self.extra, self.texts
-        changes: dict[str, Any] = {}
+        parts: dict[str, Any] = value if own else {**value}
         for key, item in value.items():
-            if type_of(key) is not str:
-                raise Miss
             if type_of(item) is not str or key not in texts:
-                changes[key] = part_of(key, extra).convert(item)
-        return self.assemble(value, changes)
+                parts[key] = part_of(key, extra).convert(item, own)
+        return self.new(parts)
 
     def compile(self, sample: dict[str, Any]) -> Converter:
         """The function for values that have the keys of `sample`."""
         code = Code(self.name)
         code.names.update(dispatch=self.dispatch, general=self.general)
-        with code.block("def convert(v):"):
-            code.line(f"if type(v) is not dict or len(v) != {len(sample)}: return dispatch(v)")
+        with code.block("def convert(v, own):"):
+            code.line(f"if not ({self.fits('v', sample)}): return dispatch(v, own)")
             with code.block("try:"):
                 parts = self.write_parts(code, "v", sample)
                 code.line("pass")
-            code.line("except KeyError: return dispatch(v)")
+            code.line("except KeyError: return dispatch(v, own)")
             with code.block("try:"):
-                made = self.write_instance(code, "v", sample, parts, 0)
-                code.line(f"return {made}")
+                code.line(f"return {self.write_instance(code, 'v', sample, parts, 0)}")
             code.line(_MISFITS)
-            code.line("return general(v)")
+            code.line("return general(v, own)")
         return code.function()
 
     def write(self, code: Code, value: str, sample: Any, level: int, other: str = "") -> str:
@@ -338,13 +350,18 @@ class _Object(Form):
             return other
         target = code.variable()
         code.line(f"{target} = None")
-        with code.block(f"if type({value}) is dict and len({value}) == {len(sample)}:"):
+        with code.block(f"if {self.fits(value, sample)}:"):
             with code.block("try:"):
                 parts = self.write_parts(code, value, sample)
                 code.line(f"{target} = {self.write_instance(code, value, sample, parts, level)}")
             code.line(_MISFITS)
         code.line(f"if {target} is None: {target} = {other}")
         return target
+
+    def fits(self, value: str, sample: dict[str, Any]) -> str:
+        """Whether `value` may have the keys of `sample`, and has strings for keys."""
+        head = f"type({value}) is dict and len({value}) == {len(sample)}"
+        return f"{head} and (own or {value}.__sizeof__() in sizes or has_names({value}))"
 
     def write_parts(self, code: Code, value: str, sample: dict[str, Any]) -> dict[str, str]:
         """Writes the look-ups of the parts of `value`; their variables by key."""
@@ -356,14 +373,10 @@ class _Object(Form):
     def write_instance(
         self, code: Code, value: str, sample: dict[str, Any], parts: dict[str, str], level: int
     ) -> str:
-        """Writes what checks and converts the parts; the variable of the instance."""
-        # What equals a declared key need not be a string itself, and is not kept.
-        keys = [code.variable() for _ in parts]
-        texts = [part for key, part in parts.items() if self.parts[key] is TEXT]
-        if keys:
-            code.line(f"{', '.join(keys)}, = {value}")
-            classes = " is ".join(f"type({part})" for part in (*keys, *texts))
-            code.line(f"if not {classes} is str: raise KeyError")
+        """Writes what checks and converts the parts; the instance's expression."""
+        texts = [f"type({part})" for key, part in parts.items() if self.parts[key] is TEXT]
+        if texts:
+            code.line(f"if not {' is '.join(texts)} is str: raise KeyError")
         changes = {
             key: self.parts[key].write(code, part, sample[key], level + 1)
             for key, part in parts.items()

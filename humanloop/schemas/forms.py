@@ -4,7 +4,10 @@ A `Form` turns a raw Python value into the very instance that cast, match and bu
 `Miss`; and it writes the source that does so into another function, for values like a sample. A
 form has to be sound, never complete: what it does not take goes the exact way (`exactly`).
 
-Small numbers are kept ready in bounded tables. No string of a user is kept.
+Each takes a value and whether it is its own: a tree that was just decoded from JSON, which nobody
+else holds. There an object's dict is written into, elsewhere into a copy.
+
+Numbers are kept ready in bounded tables. No string of a user is kept.
 """
 
 from __future__ import annotations
@@ -17,7 +20,7 @@ from decimal import Decimal
 from functools import partial
 from typing import Any, NoReturn
 
-from humanloop.schemas.building import BASES, EXTENDS_DICT, Miss, class_of, exact, free, maker
+from humanloop.schemas.building import BASES, Miss, class_of, exact, free, maker
 from humanloop.schemas.casting import is_integer, is_mapping, type_of
 from humanloop.schemas.formats import FORMATS
 from humanloop.schemas.keywords import Check
@@ -36,31 +39,29 @@ __all__ = [
     "Converter",
     "Form",
     "Nullable",
-    "assembler",
     "boolean_form",
     "exactly",
+    "has_names",
     "hold",
     "miss",
     "number_form",
     "string_form",
 ]
 
-Converter = Callable[[Any], Any]
+Converter = Callable[[Any, bool], Any]
 Classes = tuple[type, ...]
 
 INTEGERS = 4096
 """Integers whose absolute value is at most this are kept ready, as they come."""
 
-DIGITS = 5
-"""Floats that are written in so many characters are kept ready, as they come."""
+FLOATS = 4096
+"""How many floats are kept ready; then they are forgotten, and kept anew as they come."""
 
-NUMBERS = 4096
-"""How many of these floats are kept."""
-
-_DICT: Any = dict
+TABLES = 1024
+"""The dicts of up to so many keys are told at a glance to have no other keys than strings."""
 
 
-def exactly(node: Node, classes: Classes, value: Any) -> Any:
+def exactly(node: Node, classes: Classes, value: Any, own: bool = False) -> Any:
     try:
         return exact(node, value, classes)
     except Mismatch:
@@ -88,10 +89,13 @@ class Code:
         self.title = shape
         self.lines: list[str] = []
         self.names: dict[str, Any] = {
-            "update": _DICT.update,
-            "put": _DICT.__setitem__,
             "true": _TRUE,
             "false": _FALSE,
+            "ints": _ints,
+            "floats": _floats,
+            "Number": NUMBER_CLASS,
+            "sizes": _SIZES,
+            "has_names": has_names,
         }
         self.indent = ""
         self.count = 0
@@ -117,23 +121,17 @@ class Code:
         return f"c{self.count}"
 
     def instance(self, cls: type[Any], value: str, changes: dict[str, str]) -> str:
-        """Writes what makes an instance, as `assembler` does; its variable.
+        """Writes what makes an instance; its expression.
 
         changes: the expressions of the parts that are other than in `value`, by key.
         """
-        display = ", ".join(f"{key!r}: {change}" for key, change in changes.items())
-        target = self.variable()
-        if not EXTENDS_DICT:
-            self.line(f"{target} = {self.name(maker(cls))}({{**{value}, {display}}})")
-            return target
-        self.line(f"{target} = {self.name(partial(_DICT.__new__, cls))}()")
-        self.line(f"update({target}, {value})")
-        if len(changes) > 2:
-            self.line(f"update({target}, {{{display}}})")
-        else:
-            for key, change in changes.items():
-                self.line(f"put({target}, {key!r}, {change})")
-        return target
+        parts = value
+        if changes:
+            parts = self.variable()
+            self.line(f"{parts} = {value} if own else {{**{value}}}")
+        for key, change in changes.items():
+            self.line(f"{parts}[{key!r}] = {change}")
+        return f"{self.name(maker(cls))}({parts})"
 
     def function(self) -> Converter:
         # A value's keys may be anybody's: in the source they stand as string literals alone.
@@ -163,69 +161,58 @@ class Form:
         Returns:
             The expression of the result, to be evaluated once.
         """
-        return f"{other or code.name(self) + '.convert'}({value})"
+        return f"{other or code.name(self) + '.convert'}({value}, own)"
 
 
 class Nullable(Form):
     """What an inner form takes, or null."""
 
     def __init__(self, inner: Form, null: Any) -> None:
-        super().__init__(lambda value: null if value is None else inner.convert(value))
+        super().__init__(lambda value, own: null if value is None else inner.convert(value, own))
         self.inner = inner
         self.null = null
 
     def write(self, code: Code, value: str, sample: Any, level: int, other: str = "") -> str:
         other = other or f"{code.name(self)}.convert"
         if sample is None:
-            return f"{code.name(self.null)} if {value} is None else {other}({value})"
+            return f"{code.name(self.null)} if {value} is None else {other}({value}, own)"
         return self.inner.write(code, value, sample, level, other)
 
 
 # -- single values --------------------------------------------------------------------------------
 
 _TRUE, _FALSE, _NONE = BoolClass.TRUE, BoolClass.FALSE, NoneClass.NONE
-_is_date_time = FORMATS["date-time"].holds
-_offset = re.compile(r"(?:\.[0-9]+)?(?:Z|[+-](?:[01][0-9]|2[0-3]):[0-5][0-9])").fullmatch
-_moment = datetime.fromisoformat
-_ints: dict[int, Any] = {}
-_floats: dict[float, Any] = {}
 _INFINITY = float("inf")
-
-
-def _takes(text: str) -> bool:
-    try:
-        return bool(_moment(text))
-    except ValueError:
-        return False
-
-
-_HOUR_24 = _takes("2024-01-01T24:00:00")
-
 
 NUMBER_CLASS = BASES["number"]
 _new_number = maker(NUMBER_CLASS)
 
 
-def _int(value: int) -> Any:
-    if value in _ints:
-        return _ints[value]
-    number = _new_number(value)
-    if -INTEGERS <= value <= INTEGERS:
-        _ints[value] = number
-    return number
+class _Integers(dict[int, Any]):
+    """The numbers of ints, the small ones kept."""
+
+    def __missing__(self, value: int) -> Any:
+        number = _new_number(value)
+        if -INTEGERS <= value <= INTEGERS:
+            self[value] = number
+        return number
 
 
-def _float(value: float) -> Any:
-    if value in _floats:
-        return _floats[value]
-    if not -_INFINITY < value < _INFINITY:
-        raise Miss
-    text = repr(value)
-    number = _new_number(text)
-    # 0.0 and -0.0 are one key and two numbers, so neither is kept.
-    if value and len(text) <= DIGITS and len(_floats) < NUMBERS:
-        _floats[value] = number
-    return number
+class _Floats(dict[float, Any]):
+    """The numbers of floats, with the digits that Python writes them with."""
+
+    def __missing__(self, value: float) -> Any:
+        if not -_INFINITY < value < _INFINITY:
+            raise Miss
+        number = _new_number(repr(value))
+        if value:  # 0.0 and -0.0 are one key and two numbers, so neither is kept
+            if len(self) >= FLOATS:
+                self.clear()
+            self[value] = number
+        return number
+
+
+_ints, _floats = _Integers(), _Floats()
 
 
 def _decimal(value: Decimal) -> Any:
@@ -234,38 +221,34 @@ def _decimal(value: Decimal) -> Any:
     return _new_number(value) if value.is_finite() else miss()
 
 
-def _any_number(value: Any) -> Any:
+def _any_number(value: Any, own: bool) -> Any:
     kind = type_of(value)
     if kind is int:
-        return _int(value)
+        return _ints[value]
     if kind is float:
-        return _float(value)
+        return _floats[value]
     if kind is NUMBER_CLASS:
         return value
     return _decimal(value) if kind is Decimal else miss()
 
 
-def _any_integer(value: Any) -> Any:
+def _any_integer(value: Any, own: bool) -> Any:
     if type_of(value) is int:
-        return _int(value)
-    return _any_number(value) if isinstance(value, Decimal) and is_integer(value) else miss()
+        return _ints[value]
+    return _any_number(value, own) if isinstance(value, Decimal) and is_integer(value) else miss()
 
 
 class _Number(Form):
-    """A number without bounds."""
+    """A number without bounds: those of JSON text have digits already."""
 
     def write(self, code: Code, value: str, sample: Any, level: int, other: str = "") -> str:
         other = super().write(code, value, sample, level, other)
-        kind = type_of(sample)
-        if kind is int:
-            kept = code.name(_ints)
-            return f"{kept}[{value}] if type({value}) is int and {value} in {kept} else {other}"
-        if kind is float and self is NUMBER:
-            convert = code.name(_float)
-            return f"{convert}({value}) if type({value}) is float else {other}"
+        ways = {int: f"ints[{value}] if type({value}) is int else "}
         if self is NUMBER:
-            return f"{value} if type({value}) is {code.name(NUMBER_CLASS)} else {other}"
-        return other
+            ways[NUMBER_CLASS] = f"{value} if type({value}) is Number else "
+            ways[float] = f"floats[{value}] if type({value}) is float else "
+        first = ways.pop(type_of(sample), "")
+        return first + "".join(ways.values()) + other
 
 
 NUMBER = _Number(_any_number)
@@ -280,15 +263,15 @@ def number_form(node: Node, classes: Classes) -> Form | None:
     if not checks:
         return plain
 
-    def convert(value: Any) -> Any:
-        number = plain.convert(value)
+    def convert(value: Any, own: bool) -> Any:
+        number = plain.convert(value, own)
         hold(checks, number)
         return number
 
     return Form(convert)
 
 
-def _boolean_of(value: Any) -> Any:
+def _boolean_of(value: Any, own: bool) -> Any:
     if value is True or value is _TRUE:
         return _TRUE
     return _FALSE if value is False or value is _FALSE else miss()
@@ -315,7 +298,7 @@ class _Text(Form):
         return f"{value} if type({value}) is str else {other}"
 
 
-def _text_of(value: Any) -> Any:
+def _text_of(value: Any, own: bool) -> Any:
     if type_of(value) is str:
         return value
     if not issubclass(type_of(value), str) or is_mapping(value):
@@ -331,8 +314,8 @@ class Choice(Form):
 
     def __init__(self, members: dict[str, Any], other: Converter) -> None:
         super().__init__(
-            lambda value: (
-                members[value] if type_of(value) is str and value in members else other(value)
+            lambda value, own: (
+                members[value] if type_of(value) is str and value in members else other(value, own)
             )
         )
         self.members = members
@@ -341,21 +324,39 @@ class Choice(Form):
     def write(self, code: Code, value: str, sample: Any, level: int, other: str = "") -> str:
         other = super().write(code, value, sample, level, other)
         kept = code.name(self.members)
-        if self.is_open:
-            return f"{kept}.get({value}, {value}) if type({value}) is str else {other}"
-        return f"{kept}[{value}] if type({value}) is str and {value} in {kept} else {other}"
+        found = f"{kept}.get({value}, {value})" if self.is_open else f"{kept}[{value}]"
+        return f"{found} if type({value}) is str else {other}"
+
+
+_is_date_time = FORMATS["date-time"].holds
+_offset = re.compile(r"(?:\.[0-9]+)?(?:Z|[+-](?:[01][0-9]|2[0-3]):[0-5][0-9])").fullmatch
+_moment = datetime.fromisoformat
+_marks = slice(4, 20, 3)
+
+
+def _takes(text: str) -> bool:
+    try:
+        return bool(_moment(text))
+    except ValueError:
+        return False
+
+
+_TAKES_ZONE = _takes("2024-01-01T00:00:00Z")
+_HOUR_24 = _takes("2024-01-01T24:00:00")
 
 
 class _DateTime(Form):
-    """A date-time: the common form, in UTC and whole seconds, is checked by the calendar in C."""
+    """A date-time: the common forms are checked by the calendar in C.
 
-    def __init__(self, new: Converter, other: Converter) -> None:
+    The separators, the length and the hour exclude what `fromisoformat` takes beyond RFC 3339.
+    """
+
+    def __init__(self, new: Callable[[Any], Any], other: Converter) -> None:
         self.new = new
 
-        def convert(value: Any) -> Any:
+        def convert(value: Any, own: bool) -> Any:
             if type_of(value) is not str:
-                return other(value)
-            # Separators and hour exclude what fromisoformat takes beyond RFC 3339.
+                return other(value, own)
             common = value[4:17:3] == "--T::" and value[11:13] < "24" and _offset(value, 19)
             if common and _takes(value[:19]):
                 return new(value)
@@ -365,17 +366,21 @@ class _DateTime(Form):
 
     def write(self, code: Code, value: str, sample: Any, level: int, other: str = "") -> str:
         other = super().write(code, value, sample, level, other)
-        new, moment, offset = code.name(self.new), code.name(_moment), code.name(_offset)
-        fits = f'type({value}) is str and {value}[4:17:3] == "--T::"'
-        fits += f' and ({value}[19:] == "Z" or {offset}({value}, 19)) and {moment}({value}[:19])'
+        new, moment, marks = code.name(self.new), code.name(_moment), code.name(_marks)
+        fits = f'{value}[{marks}] == "--T::Z" and len({value}) == 20'
+        if _TAKES_ZONE:
+            fraction = f'{value}[{marks}] == "--T::." and {value}[-1] == "Z"'
+            fits = f"({fits} or {fraction} and 21 < len({value}) < 28) and {moment}({value})"
+        else:
+            fits += f" and {moment}({value}[:19])"
         if _HOUR_24:
             fits += f' and {value}[11:13] < "24"'
-        return f"{new}({value}) if {fits} else {other}"
+        return f"{new}({value}) if type({value}) is str and {fits} else {other}"
 
 
 def string_form(node: Node, classes: Classes) -> Form:
     cls = class_of((*classes, node.format_class) if node.format_class else classes, "string")
-    new = maker(cls) if cls is not str else str
+    new: Callable[[Any], Any] = maker(cls) if cls is not str else str
     checks = (*node.any_checks, *node.checks.get("string", ()))
     other = partial(exactly, node, classes)
     if node.members is not None and len(checks) == 1:
@@ -387,59 +392,78 @@ def string_form(node: Node, classes: Classes) -> Form:
     return Form(partial(_checked, new, checks, other))
 
 
-def _checked(new: Converter, checks: tuple[Check, ...], other: Converter, value: Any) -> Any:
+def _checked(
+    new: Callable[[Any], Any], checks: tuple[Check, ...], other: Converter, value: Any, own: bool
+) -> Any:
     if type_of(value) is not str:
-        return other(value)
+        return other(value, own)
     hold(checks, value)
     return new(value)
 
 
-# -- what no schema speaks of ---------------------------------------------------------------------
+# -- objects, and what no schema speaks of --------------------------------------------------------
 
 
-def assembler(cls: type[Any]) -> Callable[[Any, dict[str, Any]], Any]:
-    """What makes an object of the dict that it was and the parts that changed."""
-    if not EXTENDS_DICT:
-        new_of: Any = maker(cls)
-        return lambda value, changes: new_of({**value, **changes})
-    new, update = partial(_DICT.__new__, cls), _DICT.update
+class _Name(str):
+    """A key that equals a string and is none exactly."""
 
-    def assemble(value: Any, changes: dict[str, Any]) -> Any:
-        instance = new()
-        update(instance, value)
-        if changes:
-            update(instance, changes)
-        return instance
-
-    return assemble
+    __slots__ = ()
 
 
-_assemble_free = assembler(BASES["object"])
+def _sizes() -> frozenset[int]:
+    """The sizes of the dicts that have plain strings for keys and nothing else.
+
+    CPython keeps their tables in a shorter form from 3.11 on. Before, and wherever it is not so,
+    there are none.
+    """
+    sizes: set[int] = set()
+    others: set[int] = set()
+    keys = [str(number) for number in range(TABLES)]
+    for count in range(1, TABLES, 5):
+        plain = dict.fromkeys(keys[:count])
+        sizes.add(plain.__sizeof__())
+        others.add({**plain, _Name("0"): None}.__sizeof__())
+        plain[_Name("other")] = None
+        others.add(plain.__sizeof__())
+    return frozenset() if sizes & others else frozenset(sizes)
 
 
-def _free_object(value: Any) -> Any:
-    try:
-        changes: dict[str, Any] = {
-            key: _FREE[type_of(item)](item) if type_of(key) is str else miss()
-            for key, item in value.items()
-            if type_of(item) is not str or type_of(key) is not str
-        }
-    except KeyError:
-        return _unusual(value)
-    return _assemble_free(value, changes)
+_SIZES = _sizes()
 
 
-def _free_array(value: Any) -> Any:
-    try:
-        return tuple(
-            [item if type_of(item) is str else _FREE[type_of(item)](item) for item in value]
-        )
-    except KeyError:
-        return _unusual(value)
+def has_names(value: dict[Any, Any]) -> bool:
+    """Whether the keys of a dict are plain strings."""
+    return value.__sizeof__() in _SIZES or all(type_of(key) is str for key in value)
 
 
-def _free(value: Any) -> Any:
-    return _FREE.get(type_of(value), _unusual)(value)
+_new_object = maker(BASES["object"])
+
+
+def _free_container(value: Any, own: bool) -> Any:
+    """The instance of an exact dict, list or tuple."""
+    kind = type_of(value)
+    if kind is dict:
+        if not (own or value.__sizeof__() in _SIZES or has_names(value)):
+            raise Miss
+        parts, pairs = value if own else {**value}, value.items()
+    else:
+        parts, pairs = value if own and kind is list else [*value], enumerate(value)
+    for key, item in pairs:
+        of = type_of(item)
+        if of is str or of is NUMBER_CLASS:
+            continue
+        if of is dict or of is list or of is tuple:
+            parts[key] = _free_container(item, own)
+        elif of is int:
+            parts[key] = _ints[item]
+        elif of is float:
+            parts[key] = _floats[item]
+        else:
+            parts[key] = _SINGLE[item] if item is None or of is bool else _unusual(item)
+    return _new_object(parts) if kind is dict else tuple(parts)
+
+
+_SINGLE = {None: _NONE, True: _TRUE, False: _FALSE}
 
 
 def _unusual(value: Any) -> Any:
@@ -449,18 +473,17 @@ def _unusual(value: Any) -> Any:
         raise Miss from None
 
 
-_FREE: dict[type, Converter] = {
-    str: lambda value: value,
-    int: _int,
-    float: _float,
-    Decimal: _decimal,
-    NUMBER_CLASS: lambda value: value,
-    bool: lambda value: _TRUE if value else _FALSE,
-    type(None): lambda value: _NONE,
-    dict: _free_object,
-    list: _free_array,
-    tuple: _free_array,
-}
+def _free(value: Any, own: bool) -> Any:
+    of = type_of(value)
+    if of is str:
+        return value
+    if of is dict or of is list or of is tuple:
+        return _free_container(value, own)
+    if of is int:
+        return _ints[value]
+    if of is float:
+        return _floats[value]
+    return _SINGLE[value] if value is None or of is bool else _unusual(value)
 
 
 class _Free(Form):
@@ -468,13 +491,9 @@ class _Free(Form):
 
     def write(self, code: Code, value: str, sample: Any, level: int, other: str = "") -> str:
         other = super().write(code, value, sample, level, other)
-        kind = type_of(sample)
-        if kind is str:
+        if type_of(sample) is str:
             return f"{value} if type({value}) is str else {other}"
-        if kind not in _FREE:
-            return other
-        convert = code.name(_FREE[kind])
-        return f"{convert}({value}) if type({value}) is {code.name(kind)} else {other}"
+        return other
 
 
 class _FreeObject(Form):
@@ -482,10 +501,14 @@ class _FreeObject(Form):
 
     def write(self, code: Code, value: str, sample: Any, level: int, other: str = "") -> str:
         other = super().write(code, value, sample, level, other)
-        return f"{code.name(_free_object)}({value}) if type({value}) is dict else {other}"
+        return f"{code.name(_free_container)}({value}, own) if type({value}) is dict else {other}"
+
+
+def _free_object(value: Any, own: bool) -> Any:
+    if type_of(value) is dict:
+        return _free_container(value, own)
+    return _unusual(value) if is_mapping(value) else miss()
 
 
 FREE = _Free(_free)
-FREE_OBJECT = _FreeObject(
-    lambda value: _free(value) if type_of(value) is dict or is_mapping(value) else miss()
-)
+FREE_OBJECT = _FreeObject(_free_object)

@@ -18,15 +18,15 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from datetime import date, datetime
 from decimal import Decimal
-from functools import partial
 from itertools import takewhile
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
 
 from frozendict import frozendict
 
 from humanloop.exceptions_base import ApiAttributeError, ApiValueError
-from humanloop.schemas.building import BASES, Miss, exact, new_instance, plain_of
+from humanloop.schemas import layout
+from humanloop.schemas.building import BASES, Miss, exact, maker, new_instance, plain_of
 from humanloop.schemas.casting import cast, is_array, is_integer, is_object, is_sequence
 from humanloop.schemas.codec import decoder, encode, encode_instance
 from humanloop.schemas.containers import Container
@@ -85,7 +85,12 @@ class SchemaMeta(type):
             if keys or value is unset:
                 given = {} if value is unset else value
                 value = {**given, **{k: v for k, v in keys.items() if v is not unset}}
-            return cls.validate(value)
+            # As `validate` does, one call the less.
+            try:
+                return (cls.__form or cls.compile()).convert(value, False)
+            except (Miss, RecursionError):
+                pass
+            return cls.validate_exactly(value)
 
     @property
     def node(cls) -> Node:
@@ -133,10 +138,25 @@ class SchemaMeta(type):
         if direction is not None and cls.has_directions:
             return cls.validate_exactly(value, direction)
         try:
-            return (cls.__form or cls.compile()).convert(value)
+            return (cls.__form or cls.compile()).convert(value, False)
         except (Miss, RecursionError):
             pass  # what is raised below has nothing to do with this
         return cls.validate_exactly(value)
+
+    def validate_json(cls, data: str | bytes, direction: Direction | None = None) -> Any:
+        """The instance that JSON text makes: `Schema.from_json`."""
+        try:
+            value = _decode(data)
+        except ValueError as error:
+            detail = ErrorDetail((), "json", f"expected JSON text: {error}")
+            raise SchemaValidationError([detail], cls.__name__) from error
+        if direction is None or not cls.has_directions:
+            # What was just decoded is nobody else's, and may be written into.
+            try:
+                return (cls.__form or cls.compile()).convert(value, True)
+            except (Miss, RecursionError):
+                value = _decode(data)
+        return cls.validate_exactly(value, direction)
 
     def compile(cls) -> Form:
         """The fast path, made ready."""
@@ -221,12 +241,7 @@ class Schema(metaclass=SchemaMeta):
         Raises:
             SchemaValidationError: it is not JSON, or does not fit the schema.
         """
-        try:
-            value = _decode(data)
-        except ValueError as error:
-            detail = ErrorDetail((), "json", f"expected JSON text: {error}")
-            raise SchemaValidationError([detail], cls.__name__) from error
-        return cls.validate(value, direction)  # type: ignore[no-any-return]
+        return cls.validate_json(data, direction)  # type: ignore[no-any-return]
 
     @classmethod
     def from_openapi_data_oapg(cls, arg: Any, _configuration: object = None) -> Self:
@@ -291,7 +306,13 @@ class AnyTypeSchema(Schema):
     __slots__ = ()
 
 
-class DictSchema(Container, Schema, frozendict[str, Any]):
+if TYPE_CHECKING:
+    Frozen: TypeAlias = frozendict[str, Any]
+else:
+    Frozen = layout.Frozen
+
+
+class DictSchema(Container, Schema, Frozen):
     """An object: an immutable dict whose declared keys can be read as attributes, too."""
 
     __slots__ = ()
@@ -302,6 +323,7 @@ class DictSchema(Container, Schema, frozendict[str, Any]):
         def __new__(cls, mapping: Mapping[str, Any] = ..., /, **keys: Any) -> Self: ...
 
     else:
+        __new__, __init__ = Frozen.__new__, Frozen.__init__
 
         def __getattr__(self, name):
             cls = type(self)
@@ -350,6 +372,9 @@ class DictSchema(Container, Schema, frozendict[str, Any]):
         return self.get(name, unset)
 
     get_item_oapg = get_item
+
+
+layout.derive(DictSchema)
 
 
 class ListSchema(Container, Schema, tuple[_T_co, ...]):
@@ -512,7 +537,7 @@ FORMAT_CLASSES.update(
 )
 
 BASES.update(object=DictSchema, number=NumberSchema, binary=BytesSchema, any=AnyTypeSchema)
-_decode = decoder(partial(Decimal.__new__, NumberSchema))
+_decode = decoder(maker(NumberSchema))
 
 
 # -- writing --------------------------------------------------------------------------------------

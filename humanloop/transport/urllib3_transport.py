@@ -11,22 +11,25 @@ of its own.
 
 from __future__ import annotations
 
+import errno
 import http.client
 import io
 import os
+import re
 import ssl
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextvars import ContextVar
 from time import monotonic
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 from urllib.parse import unquote, urlsplit
 
 import urllib3
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import HTTPError, SSLError
-from urllib3.util import Timeout, make_headers
+from urllib3.util import make_headers, parse_url
 from urllib3.util.ssl_ import create_urllib3_context
+from urllib3.util.ssl_match_hostname import CertificateError
 
 from humanloop.api_response import Headers
 from humanloop.exceptions import (
@@ -46,6 +49,8 @@ __all__ = ["Urllib3Transport"]
 
 SLICE = 16_384
 """Bytes per write: the largest TLS record, so that no single write outlives the deadline unseen."""
+
+_FOLD = re.compile(r"\r?\n[ \t]+")  # RFC 9112 section 5.2
 
 
 class _Deadline:
@@ -136,13 +141,60 @@ class _TimedTlsConnection(_TimedConnection, HTTPSConnection):
     pass
 
 
-# The protocol that urllib3 declares for these does not fit its own classes in pyright's eyes.
 class _Pool(HTTPConnectionPool):
+    # The protocol that urllib3 declares for this does not fit its own classes in pyright's eyes.
     ConnectionCls = _TimedConnection  # pyright: ignore[reportAssignmentType]
 
+    def exchange(
+        self, request: Request, target: str, headers: Mapping[str, str], *, tunnel: bool
+    ) -> RawResponse:
+        """Send a request once and read the answer to its end.
 
-class _TlsPool(HTTPSConnectionPool):
+        `urlopen` would do the same, and what it adds for retries, redirects and streams costs more
+        than all of this.
+        """
+        started = monotonic()
+        connection = self._get_conn()
+        try:
+            if tunnel and connection.is_closed:
+                self._prepare_proxy(connection)
+            self._validate_conn(connection)
+            try:
+                connection.request(request.method, target, request.body, headers)
+            except OSError as error:  # a server may answer, and close, before it has read all
+                if error.errno not in (errno.EPIPE, errno.ECONNRESET, errno.EPROTOTYPE):
+                    raise
+            plain = cast(http.client.HTTPConnection, connection)
+            with http.client.HTTPConnection.getresponse(plain) as response:
+                received = Headers((k, _FOLD.sub(" ", v)) for k, v in response.getheaders())
+                _check_length(received)
+                data = response.read()
+        except BaseException:
+            connection.close()
+            raise
+        finally:
+            self._put_conn(connection)
+        data = _decoded(data, received)
+        return RawResponse(response.status, response.reason, received, data, monotonic() - started)
+
+
+class _TlsPool(_Pool, HTTPSConnectionPool):
     ConnectionCls = _TimedTlsConnection  # pyright: ignore[reportAssignmentType]
+
+
+class _Route(NamedTuple):
+    """How a process reaches a base URL.
+
+    prefix: what the path follows in the request line; headers: for a proxy that forwards; tunnel:
+    through one that does not.
+    """
+
+    process: int
+    host: str
+    pool: _Pool
+    prefix: str
+    headers: Mapping[str, str]
+    tunnel: bool
 
 
 class Urllib3Transport:
@@ -151,44 +203,43 @@ class Urllib3Transport:
     def __init__(self, configuration: Configuration) -> None:
         self._configuration = configuration
         self._managers: dict[tuple[int, str], urllib3.PoolManager] = {}
+        self._route: _Route | None = None
 
     def send(self, request: Request) -> RawResponse:
-        started = monotonic()
         deadline = _Deadline(request.timeout, self._configuration.connect_timeout)
         token = _deadline.set(deadline)
         try:
-            response = self._manager(request.host.partition(":")[0].lower()).urlopen(
-                request.method,
-                request.url,
-                body=request.body,
-                headers=dict(request.headers),
-                timeout=Timeout(connect=None, read=None),
-                retries=False,
-                redirect=False,
+            route = self._route
+            if route is None or (route.process, route.host) != (os.getpid(), request.host):
+                route = self._route = self._new_route(request.host)
+            query = f"?{request.query}" if request.query else ""
+            return route.pool.exchange(
+                request,
+                f"{route.prefix}{request.path}{query}",
+                {**request.headers, **route.headers},
+                tunnel=route.tunnel,
             )
-        except (HTTPError, OSError, http.client.HTTPException) as error:
+        except (HTTPError, OSError, http.client.HTTPException, CertificateError) as error:
             raise _translated(error, request, deadline) from error
         finally:
             _deadline.reset(token)
-        return RawResponse(
-            response.status,
-            response.reason or "",
-            Headers(response.headers.items()),
-            response.data,
-            monotonic() - started,
-        )
 
     def close(self) -> None:
-        managers, self._managers = self._managers, {}
+        managers, self._managers, self._route = self._managers, {}, None
         for manager in managers.values():
             manager.clear()
 
-    def _manager(self, scheme: str) -> urllib3.PoolManager:
-        key = (os.getpid(), scheme)
-        manager = self._managers.get(key)
+    def _new_route(self, host: str) -> _Route:
+        url = parse_url(host)
+        scheme = url.scheme or ""
+        process = os.getpid()
+        manager = self._managers.get((process, scheme))
         if manager is None:  # two threads may both make one; setdefault, atomic, keeps the first
-            manager = self._managers.setdefault(key, self._new_manager(scheme))
-        return manager
+            manager = self._managers.setdefault((process, scheme), self._new_manager(scheme))
+        pool = cast(_Pool, manager.connection_from_host(url.host, url.port, scheme))
+        if isinstance(manager, urllib3.ProxyManager) and scheme == "http":
+            return _Route(process, host, pool, url.url, manager.proxy_headers, tunnel=False)
+        return _Route(process, host, pool, url.path or "", {}, tunnel=pool.proxy is not None)
 
     def _new_manager(self, scheme: str) -> urllib3.PoolManager:
         configuration = self._configuration
@@ -205,6 +256,21 @@ class Urllib3Transport:
         )
         manager.pool_classes_by_scheme = dict[str, Any](http=_Pool, https=_TlsPool)
         return manager
+
+
+def _check_length(headers: Headers) -> None:
+    """RFC 9112 section 6.3: where lengths contradict each other, the message has no known end."""
+    if len({length.strip() for length in headers.get("Content-Length", "").split(",")}) > 1:
+        raise http.client.HTTPException("several values of Content-Length")
+
+
+def _decoded(data: bytes, headers: Headers) -> bytes:
+    """Without the compression that a server may apply although none is asked for."""
+    encoding = headers.get("Content-Encoding")
+    if not data or encoding is None:
+        return data
+    fields = {"Content-Encoding": encoding}
+    return urllib3.HTTPResponse(io.BytesIO(data), fields).data
 
 
 def _proxy_manager(configuration: Configuration, options: dict[str, Any]) -> urllib3.ProxyManager:
@@ -250,7 +316,7 @@ def _translated(error: Exception, request: Request, deadline: _Deadline) -> ApiC
     if any(isinstance(e, TimeoutError) for e in chain):
         kind = ApiTimeoutError
         reason = deadline.exceeded()
-    elif any(isinstance(e, (SSLError, ssl.SSLError)) for e in chain):
+    elif any(isinstance(e, (SSLError, ssl.SSLError, CertificateError)) for e in chain):
         kind = ApiTlsError
         reason = f"TLS failed: {reason}"
     elif deadline.connecting:
