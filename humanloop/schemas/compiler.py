@@ -33,6 +33,7 @@ from humanloop.schemas.forms import (
     Code,
     Converter,
     Form,
+    Names,
     Nullable,
     boolean_form,
     exactly,
@@ -211,9 +212,18 @@ class _Array(Form):
 
     def write(self, code: Code, value: str, sample: Any, level: int, other: str = "") -> str:
         other = super().write(code, value, sample, level, other)
-        item = code.name(self.item)
-        parts = f"[{item}.convert(part, own) for part in {value}]"
-        return f"{code.name(self.new)}({parts}) if type({value}) is list else {other}"
+        if type_of(sample) is not list:
+            return other
+        target, part, parts = code.variable(), code.variable(), code.variable()
+        with code.block(f"if type({value}) is list:"):
+            code.line(f"{parts} = []")
+            with code.block(f"for {part} in {value}:"):
+                made = self.item.write(code, part, sample[0] if sample else None, level + 1)
+                code.line(f"{parts}.append({made})")
+            code.line(f"{target} = {code.name(self.new)}({parts})")
+        with code.block("else:"):
+            code.line(f"{target} = {other}")
+        return target
 
 
 def _array(node: Node, classes: Classes) -> Form | None:
@@ -264,7 +274,9 @@ class _Object(Form):
         if node.additional is not None:
             self.extra = form(node.additional)
         self.exactly = partial(exactly, node, classes)
+        self.names = Names(dispatch=self.dispatch, general=self.general)
         self.shapes: dict[tuple[Any, ...], Converter] = {}
+        self.last: Converter | None = None
         self.counts: dict[int, int] = {}
         self.texts = frozenset(key for key, part in self.parts.items() if part in (TEXT, FREE))
 
@@ -277,7 +289,9 @@ class _Object(Form):
         convert = self.shapes.get(shape) or self.learn(shape, value)
         if convert is None or not (own or has_names(value)):
             return self.general(value, own)
-        self.convert = convert
+        # While shapes alternate it takes less time to look each up than to try the last.
+        self.convert = convert if convert is self.last else self.dispatch
+        self.last = convert
         return convert(value, own)
 
     def learn(self, shape: tuple[Any, ...], value: Any) -> Converter | None:
@@ -330,8 +344,7 @@ class _Object(Form):
 
     def compile(self, sample: dict[str, Any]) -> Converter:
         """The function for values that have the keys of `sample`."""
-        code = Code(self.name)
-        code.names.update(dispatch=self.dispatch, general=self.general)
+        code = Code(self.name, self.names)
         with code.block("def convert(v, own):"):
             code.line(f"if not ({self.fits('v', sample)}): return dispatch(v, own)")
             with code.block("try:"):
@@ -382,7 +395,7 @@ class _Object(Form):
             for key, part in parts.items()
             if self.parts[key] is not TEXT
         }
-        return code.instance(self.cls, value, changes)
+        return code.instance(self.new, value, changes)
 
 
 def _object(node: Node, classes: Classes) -> Form | None:

@@ -38,6 +38,7 @@ __all__ = [
     "Code",
     "Converter",
     "Form",
+    "Names",
     "Nullable",
     "boolean_form",
     "exactly",
@@ -82,21 +83,39 @@ def miss(*_: Any) -> NoReturn:
 # -- the source of a function ---------------------------------------------------------------------
 
 
-class Code:
-    """The source of one function, while it is written, and what its names stand for."""
+class Names:
+    """What the names in generated functions stand for; those of one schema share them."""
 
-    def __init__(self, shape: str) -> None:
-        self.title = shape
-        self.lines: list[str] = []
-        self.names: dict[str, Any] = {
+    def __init__(self, **names: Any) -> None:
+        self.values: dict[str, Any] = {
+            **names,
             "true": _TRUE,
             "false": _FALSE,
             "ints": _ints,
             "floats": _floats,
+            "moment": _moment,
+            "marks": _marks,
             "Number": NUMBER_CLASS,
             "sizes": _SIZES,
             "has_names": has_names,
         }
+        self.by_id: dict[int, str] = {}
+
+    def of(self, value: Any) -> str:
+        """The name of an object, which is kept."""
+        name = self.by_id.setdefault(id(value), f"c{len(self.by_id)}")
+        self.values[name] = value
+        return name
+
+
+class Code:
+    """The source of one function, while it is written."""
+
+    def __init__(self, title: str, names: Names) -> None:
+        self.title = title
+        self.name = names.of
+        self.names = names.values
+        self.lines: list[str] = []
         self.indent = ""
         self.count = 0
 
@@ -114,16 +133,11 @@ class Code:
         self.count += 1
         return f"a{self.count}"
 
-    def name(self, value: Any) -> str:
-        """A name for `value` in the source."""
-        self.count += 1
-        self.names[f"c{self.count}"] = value
-        return f"c{self.count}"
-
-    def instance(self, cls: type[Any], value: str, changes: dict[str, str]) -> str:
+    def instance(self, new: Callable[[Any], Any], value: str, changes: dict[str, str]) -> str:
         """Writes what makes an instance; its expression.
 
-        changes: the expressions of the parts that are other than in `value`, by key.
+        new: what makes it of a dict. changes: the expressions of the parts that are other than in
+            `value`, by key.
         """
         parts = value
         if changes:
@@ -131,12 +145,13 @@ class Code:
             self.line(f"{parts} = {value} if own else {{**{value}}}")
         for key, change in changes.items():
             self.line(f"{parts}[{key!r}] = {change}")
-        return f"{self.name(maker(cls))}({parts})"
+        return f"{self.name(new)}({parts})"
 
     def function(self) -> Converter:
         # A value's keys may be anybody's: in the source they stand as string literals alone.
-        exec(compile("\n".join(self.lines), f"<schema {self.title}>", "exec"), self.names)
-        return self.names["convert"]  # type: ignore[no-any-return]
+        made: dict[str, Any] = {}
+        exec(compile("\n".join(self.lines), f"<schema {self.title}>", "exec"), self.names, made)
+        return made["convert"]  # type: ignore[no-any-return]
 
 
 # -- forms ----------------------------------------------------------------------------------------
@@ -366,13 +381,13 @@ class _DateTime(Form):
 
     def write(self, code: Code, value: str, sample: Any, level: int, other: str = "") -> str:
         other = super().write(code, value, sample, level, other)
-        new, moment, marks = code.name(self.new), code.name(_moment), code.name(_marks)
-        fits = f'{value}[{marks}] == "--T::Z" and len({value}) == 20'
+        new = code.name(self.new)
+        fits = f'{value}[marks] == "--T::Z" and len({value}) == 20'
         if _TAKES_ZONE:
-            fraction = f'{value}[{marks}] == "--T::." and {value}[-1] == "Z"'
-            fits = f"({fits} or {fraction} and 21 < len({value}) < 28) and {moment}({value})"
+            fraction = f'{value}[marks] == "--T::." and {value}[-1] == "Z"'
+            fits = f"({fits} or {fraction} and 21 < len({value}) < 28) and moment({value})"
         else:
-            fits += f" and {moment}({value}[:19])"
+            fits += f" and moment({value}[:19])"
         if _HOUR_24:
             fits += f' and {value}[11:13] < "24"'
         return f"{new}({value}) if type({value}) is str and {fits} else {other}"
@@ -419,7 +434,7 @@ def _sizes() -> frozenset[int]:
     sizes: set[int] = set()
     others: set[int] = set()
     keys = [str(number) for number in range(TABLES)]
-    for count in range(1, TABLES, 5):
+    for count in range(0, TABLES, 5):
         plain = dict.fromkeys(keys[:count])
         sizes.add(plain.__sizeof__())
         others.add({**plain, _Name("0"): None}.__sizeof__())
@@ -437,33 +452,7 @@ def has_names(value: dict[Any, Any]) -> bool:
 
 
 _new_object = maker(BASES["object"])
-
-
-def _free_container(value: Any, own: bool) -> Any:
-    """The instance of an exact dict, list or tuple."""
-    kind = type_of(value)
-    if kind is dict:
-        if not (own or value.__sizeof__() in _SIZES or has_names(value)):
-            raise Miss
-        parts, pairs = value if own else {**value}, value.items()
-    else:
-        parts, pairs = value if own and kind is list else [*value], enumerate(value)
-    for key, item in pairs:
-        of = type_of(item)
-        if of is str or of is NUMBER_CLASS:
-            continue
-        if of is dict or of is list or of is tuple:
-            parts[key] = _free_container(item, own)
-        elif of is int:
-            parts[key] = _ints[item]
-        elif of is float:
-            parts[key] = _floats[item]
-        else:
-            parts[key] = _SINGLE[item] if item is None or of is bool else _unusual(item)
-    return _new_object(parts) if kind is dict else tuple(parts)
-
-
-_SINGLE = {None: _NONE, True: _TRUE, False: _FALSE}
+_single: dict[Any, Any] = {None: _NONE, True: _TRUE, False: _FALSE}
 
 
 def _unusual(value: Any) -> Any:
@@ -473,27 +462,51 @@ def _unusual(value: Any) -> Any:
         raise Miss from None
 
 
-def _free(value: Any, own: bool) -> Any:
-    of = type_of(value)
-    if of is str:
-        return value
-    if of is dict or of is list or of is tuple:
-        return _free_container(value, own)
-    if of is int:
-        return _ints[value]
-    if of is float:
-        return _floats[value]
-    return _SINGLE[value] if value is None or of is bool else _unusual(value)
+class _ByClass(dict[type, Callable[[Any], Any]]):
+    """What makes the instance of a value of any kind, by its class: all in C but for containers."""
+
+    def __init__(self, own: bool) -> None:
+        def from_dict(value: dict[str, Any]) -> Any:
+            if own:
+                parts = value
+            elif value.__sizeof__() in _SIZES or has_names(value):
+                parts = value.copy()
+            else:
+                raise Miss
+            for key, item in value.items():
+                if type_of(item) is not str:
+                    parts[key] = self[type_of(item)](item)
+            return _new_object(parts)
+
+        def from_list(value: Iterable[Any]) -> Any:
+            parts: list[Any] = []
+            for item in value:
+                parts.append(item if type_of(item) is str else self[type_of(item)](item))
+            return tuple(parts)
+
+        self[dict] = from_dict
+        self[list] = self[tuple] = from_list
+        self[str] = str
+        self[int] = _ints.__getitem__
+        self[float] = _floats.__getitem__
+        self[bool] = self[type(None)] = _single.__getitem__
+        self[Decimal] = _decimal
+        self[NUMBER_CLASS] = Decimal.__copy__  # itself
+
+    def __missing__(self, cls: type) -> Callable[[Any], Any]:
+        return _unusual
+
+
+_by_class = (_ByClass(False), _ByClass(True))
+_free_objects = tuple(by_class[dict] for by_class in _by_class)
 
 
 class _Free(Form):
     """A value of any kind."""
 
     def write(self, code: Code, value: str, sample: Any, level: int, other: str = "") -> str:
-        other = super().write(code, value, sample, level, other)
-        if type_of(sample) is str:
-            return f"{value} if type({value}) is str else {other}"
-        return other
+        other = f"{code.name(_by_class)}[own][type({value})]({value})"
+        return f"{value} if type({value}) is str else {other}"
 
 
 class _FreeObject(Form):
@@ -501,14 +514,14 @@ class _FreeObject(Form):
 
     def write(self, code: Code, value: str, sample: Any, level: int, other: str = "") -> str:
         other = super().write(code, value, sample, level, other)
-        return f"{code.name(_free_container)}({value}, own) if type({value}) is dict else {other}"
+        return f"{code.name(_free_objects)}[own]({value}) if type({value}) is dict else {other}"
 
 
 def _free_object(value: Any, own: bool) -> Any:
     if type_of(value) is dict:
-        return _free_container(value, own)
+        return _free_objects[own](value)
     return _unusual(value) if is_mapping(value) else miss()
 
 
-FREE = _Free(_free)
+FREE = _Free(lambda value, own: _by_class[own][type_of(value)](value))
 FREE_OBJECT = _FreeObject(_free_object)

@@ -1,5 +1,7 @@
 """The default transport: urllib3, one pool of kept-alive connections for all threads of a process.
 
+urllib3 makes the connections, secures and keeps them; what goes over one is up to `_Pool.exchange`.
+
 What stays true: a request has one deadline, from the first packet to the last byte, which holds
 for a server that sends (or reads) slowly as it does for one that is silent, since every wait on the
 socket gets what is left of it. (Only the lookup of a host name is beyond it, for which systems
@@ -150,8 +152,7 @@ class _Pool(HTTPConnectionPool):
     ) -> RawResponse:
         """Send a request once and read the answer to its end.
 
-        `urlopen` would do the same, and what it adds for retries, redirects and streams costs more
-        than all of this.
+        `urlopen` would, too; what it prepares for retries, redirects and streams takes its time.
         """
         started = monotonic()
         connection = self._get_conn()
@@ -168,13 +169,12 @@ class _Pool(HTTPConnectionPool):
             with http.client.HTTPConnection.getresponse(plain) as response:
                 received = Headers((k, _FOLD.sub(" ", v)) for k, v in response.getheaders())
                 _check_length(received)
-                data = response.read()
+                data = _decoded(response.read(), received)
         except BaseException:
             connection.close()
             raise
         finally:
             self._put_conn(connection)
-        data = _decoded(data, received)
         return RawResponse(response.status, response.reason, received, data, monotonic() - started)
 
 
@@ -185,8 +185,8 @@ class _TlsPool(_Pool, HTTPSConnectionPool):
 class _Route(NamedTuple):
     """How a process reaches a base URL.
 
-    prefix: what the path follows in the request line; headers: for a proxy that forwards; tunnel:
-    through one that does not.
+    prefix: what the path follows in the request line; headers: those for a proxy that forwards;
+    tunnel: whether there is a proxy that does not.
     """
 
     process: int

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
 import logging
+import zlib
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from typing import Any
@@ -54,6 +57,29 @@ def test_plain_json_when_deserialization_is_skipped(server: Any, client: Humanlo
     body: Any = client.projects.get("pr_1", skip_deserialization=True).body
     assert body == {"id": 5, "mean": 0.5}
     assert (type(body), type(body["mean"])) == (dict, float)
+
+
+@pytest.mark.parametrize(
+    ("encoding", "compress"), [("gzip", gzip.compress), ("deflate", zlib.compress)]
+)
+def test_a_compressed_answer_is_read_although_none_was_asked_for(
+    encoding: str, compress: Callable[[bytes], bytes], server: Any, client: Humanloop
+) -> None:
+    server.answer(compress(b'{"id": "sesh_1"}'), Content_Encoding=encoding)
+    response = client.sessions.create()
+    assert response.body.id == "sesh_1"
+    assert response.response.data == b'{"id": "sesh_1"}'
+    server.answer(b"", status=500, Content_Encoding=encoding)
+    with pytest.raises(exceptions.ServerError):
+        client.sessions.create()
+
+
+def test_headers_of_an_answer(server: Any, client: Humanloop) -> None:
+    fields = b"X-Folded: one\r\n  two\r\nX-Twice: 1\r\nX-TWICE: 2\r\nX-Latin: \xe9\r\n"
+    server.send_raw(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n" + fields + b"\r\n{}")
+    headers = client.projects.list(skip_deserialization=True).headers
+    assert (headers["X-Folded"], headers["X-Latin"]) == ("one two", "\xe9")
+    assert headers.getlist("x-twice") == ["1", "2"]
 
 
 def test_no_content(server: Any, client: Humanloop) -> None:
@@ -251,6 +277,13 @@ def test_the_host_may_have_any_path(server: Any) -> None:
         "/behind/a/proxy/v4/projects",
         "/projects",
     ]
+    assert server.connections == 1
+
+
+def test_a_base_url_is_normalized(server: Any) -> None:
+    with Humanloop("k", server.host.replace("/v4", "/a/../é/v4")) as client:
+        client.projects.list(skip_deserialization=True)
+    assert server.requests[0].target == "/%C3%A9/v4/projects"
 
 
 def test_prepare_and_finish_do_no_io(configuration: Configuration) -> None:

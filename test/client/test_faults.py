@@ -11,12 +11,13 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 import urllib3
 
-from humanloop import ApiConnectionError, ApiTimeoutError, ApiTlsError, Humanloop
+from humanloop import ApiConnectionError, ApiException, ApiTimeoutError, ApiTlsError, Humanloop
 from humanloop.exceptions import ClientConfigurationError
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
@@ -79,9 +80,20 @@ def test_unknown_host() -> None:
         HEAD + b"Transfer-Encoding: chunked\r\n\r\n5\r\n{",
         HEAD + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n{",
         HEAD + b"Content-Encoding: gzip\r\nContent-Length: 2\r\n\r\n{}",
+        HEAD + b"Content-Length: 2\r\nContent-Length: 3\r\n\r\n{}",
+        HEAD + b"Content-Length: 2, 3\r\n\r\n{}",
         b"SSH-2.0-OpenSSH_9.2\r\n",
     ],
-    ids=["nothing", "length", "chunk", "chunk size", "gzip", "not HTTP"],
+    ids=[
+        "nothing",
+        "length",
+        "chunk",
+        "chunk size",
+        "gzip",
+        "two lengths",
+        "two lengths in one",
+        "not HTTP",
+    ],
 )
 def test_a_broken_answer(answer: bytes, server: Any, client: Humanloop) -> None:
     server.send_raw(answer)
@@ -156,6 +168,27 @@ def test_a_deadline_that_has_passed_before_anything_was_sent(
     with pytest.raises(ApiTimeoutError):
         client.projects.list(timeout=1e-9)
     assert server.requests == []
+
+
+def test_an_answer_before_all_was_read() -> None:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as listener,
+        Humanloop(
+            "k", f"http://127.0.0.1:{listener.getsockname()[1]}/v4", timeout=10
+        ) as hasty_client,
+        ThreadPoolExecutor(1) as pool,
+    ):
+
+        def refuse() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                connection.recv(1)
+                connection.sendall(b"HTTP/1.1 413 Content Too Large\r\nContent-Length: 0\r\n\r\n")
+
+        refusal = pool.submit(refuse)
+        with pytest.raises(ApiException, match="413 Content Too Large"):
+            hasty_client.projects.create("x" * 20_000_000)
+        refusal.result(10)
 
 
 def test_without_a_limit(server: Any) -> None:
@@ -277,6 +310,37 @@ def test_a_proxy_that_refuses_to_connect(server: Any, trusting: dict[str, Any]) 
     assert_names_the_request(caught.value, "https://api.example/v4")
     assert server.requests[0].method == "CONNECT"
     assert "X-API-KEY" not in server.requests[0].headers
+
+
+def test_a_tunnel_through_a_proxy(tls_server: Any, trusting: dict[str, Any]) -> None:
+    asked: list[bytes] = []
+
+    def tunnel(listener: socket.socket) -> None:
+        with (
+            listener.accept()[0] as client_side,
+            socket.create_connection(("127.0.0.1", tls_server.port)) as server_side,
+        ):
+            asked.append(client_side.recv(65536))
+            client_side.sendall(b"HTTP/1.1 200 Connection Established\r\n\r\n")
+            while True:
+                for side in select.select([client_side, server_side], [], [])[0]:
+                    if not (data := side.recv(65536)):
+                        return
+                    (server_side if side is client_side else client_side).sendall(data)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener, ThreadPoolExecutor(1) as pool:
+        tunnelled = pool.submit(tunnel, listener)
+        proxy = f"http://user:secret@127.0.0.1:{listener.getsockname()[1]}"
+        with Humanloop(host=tls_server.host, proxy=proxy, **trusting) as client:
+            for _ in range(2):
+                assert client.projects.list(skip_deserialization=True).body == {}
+        tunnelled.result(10)
+    lines = asked[0].decode().split("\r\n")
+    assert lines[0].startswith(f"CONNECT 127.0.0.1:{tls_server.port} ")
+    assert "proxy-authorization: basic dxnlcjpzzwnyzxq=" in map(str.lower, lines)
+    assert "x-api-key" not in asked[0].decode().lower()
+    assert [request.target for request in tls_server.requests] == ["/v4/projects"] * 2
+    assert all("roxy-" not in name for name in tls_server.requests[0].headers)
 
 
 @pytest.mark.parametrize("proxy", ["socks5://127.0.0.1:1", "127.0.0.1:3128", "http://"])
