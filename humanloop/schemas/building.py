@@ -10,7 +10,10 @@ from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
+from frozendict import frozendict
+
 from humanloop.schemas.casting import cast, kind_of
+from humanloop.schemas.layout import MADE_EMPTY
 from humanloop.schemas.nodes import Node
 from humanloop.schemas.reports import Direction, Match, Memory, Mismatch, Report
 from humanloop.schemas.trampoline import Steps, run
@@ -40,6 +43,7 @@ class Miss(Exception):
     """The fast path has no answer: the exact one decides."""
 
 
+_update: Any = dict.update
 _PLAIN: tuple[type[Any], ...] = (str, Decimal, tuple, bytes)
 
 
@@ -120,7 +124,16 @@ def maker(cls: type[Any]) -> Callable[[Any], Any]:
     if issubclass(cls, NoneClass):
         return lambda plain: cls.of()
     # What a metaclass's own call stands before; `__new__` itself takes half as long again.
-    return type.__call__.__get__(cls)  # type: ignore[no-any-return]
+    new = type.__call__.__get__(cls)
+    if not (MADE_EMPTY and issubclass(cls, frozendict)):
+        return new  # type: ignore[no-any-return]
+
+    def make(plain: dict[str, Any]) -> Any:
+        instance = new()
+        _update(instance, plain)
+        return instance
+
+    return make
 
 
 def plain_of(instance: Any) -> Any:

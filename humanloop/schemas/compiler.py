@@ -3,12 +3,11 @@
 `form(node, classes)` gives the `Form` of a schema (`forms`), of compositions, arrays and objects,
 too. It may be left out for any node: the exact way stands in for what has no faster form.
 
-Objects are compiled per shape, that is, per ordered tuple of keys: a straight line of look-ups and
-checks, with the objects inside written out for the shapes that they had in the value at hand.
-Required and unknown keys are settled once per shape. Where a value does not fit, `general` walks
-over its keys, and of the parts only those that are unusual go the exact way. A shape is compiled
-when it comes again, the last one used is tried first, and only shapes of declared keys are kept:
-no string that is a user's own.
+An object is compiled when a second value comes: into one function that looks up each declared key,
+checks and converts what it has, and makes the instance; small objects inside are written out in it.
+A value that this function is not for, or not sure of, goes to `general`, which walks over the keys,
+and of whose parts only those that are unusual go the exact way. No value and no key of a user is
+kept.
 
 This module is imported when the first class is used, after those that it makes instances of.
 """
@@ -47,25 +46,14 @@ from humanloop.schemas.nodes import Node
 
 __all__ = ["form"]
 
-SHAPES = 256
-"""How many shapes of one schema are kept compiled."""
-
-REPEATS = 2
-"""How often a shape comes before it is compiled, while there is room."""
-
-HOT = 1000
-"""How often it comes before it takes the place of another, where there is no room."""
-
-SEEN = 1024
-"""How many shapes are counted, by their hashes; then counting starts anew."""
-
 KEYS = 256
-"""How many keys an object may have to be compiled for."""
+"""How many keys a schema may declare for its objects to be compiled."""
 
-LEVELS = 3
+LEVELS = 1
 """How many levels of objects are written out into one function."""
 
-_MISFITS = "except (KeyError, ValueError, TypeError): pass"
+SMALL = 8
+"""How many keys an object has at most that is written out into another's function."""
 
 
 def form(node: Node, classes: Classes = ()) -> Form:
@@ -125,11 +113,18 @@ class _Union(Form):
         )
         self.by_class = by_class
 
-    def write(self, code: Code, value: str, sample: Any, level: int, other: str = "") -> str:
-        branch = self.by_class.get(type_of(sample))
-        if branch is None:
-            return super().write(code, value, sample, level, other)
-        return branch.write(code, value, sample, level, other or f"{code.name(self)}.convert")
+    def write(self, code: Code, target: str, value: str) -> None:
+        classes: dict[Form, list[type]] = {}
+        for cls, branch in self.by_class.items():
+            classes.setdefault(branch, []).append(cls)
+        word = "if"
+        for branch, of in classes.items():
+            told = f"in {code.name(tuple(of))}" if len(of) > 1 else f"is {code.name(of[0])}"
+            with code.block(f"{word} type({value}) {told}:"):
+                branch.write(code, target, value)
+            word = "elif"
+        with code.block("else:"):
+            super().write(code, target, value)
 
 
 class _Tagged(Form):
@@ -148,13 +143,10 @@ class _Tagged(Form):
         branch = self.choices.get(tag) if type_of(tag) is str else None
         return branch.convert(value, own) if branch is not None else miss()
 
-    def write(self, code: Code, value: str, sample: Any, level: int, other: str = "") -> str:
-        tag = sample.get(self.key) if type_of(sample) is dict else None
-        branch = self.choices.get(tag) if isinstance(tag, str) else None
-        if not isinstance(branch, _Object) or not branch.is_told_by(self.key, tag):
-            return super().write(code, value, sample, level, other)
-        # What the branch is written to take has its tag: the tag is among the branch's checks.
-        return branch.write(code, value, sample, level, other or f"{code.name(self)}.convert")
+    def write(self, code: Code, target: str, value: str) -> None:
+        branch, other = f"{code.name(self.choices)}[{value}[{self.key!r}]]", self.call(code, value)
+        made = f"{branch}.convert({value}, own)"
+        code.line(f"{target} = {made} if type({value}) is dict else {other}")
 
 
 def _composed(node: Node, classes: Classes) -> Form | None:
@@ -210,20 +202,15 @@ class _Array(Form):
         self.item = item
         self.new = new
 
-    def write(self, code: Code, value: str, sample: Any, level: int, other: str = "") -> str:
-        other = super().write(code, value, sample, level, other)
-        if type_of(sample) is not list:
-            return other
-        target, part, parts = code.variable(), code.variable(), code.variable()
+    def write(self, code: Code, target: str, value: str) -> None:
+        index, part, parts = code.variable(), code.variable(), code.variable()
         with code.block(f"if type({value}) is list:"):
-            code.line(f"{parts} = []")
-            with code.block(f"for {part} in {value}:"):
-                made = self.item.write(code, part, sample[0] if sample else None, level + 1)
-                code.line(f"{parts}.append({made})")
+            code.line(f"{parts} = {value} if own else {value}.copy()")
+            with code.block(f"for {index}, {part} in enumerate({value}):"):
+                self.item.write(code, f"{parts}[{index}]", part)
             code.line(f"{target} = {code.name(self.new)}({parts})")
         with code.block("else:"):
-            code.line(f"{target} = {other}")
-        return target
+            super().write(code, target, value)
 
 
 def _array(node: Node, classes: Classes) -> Form | None:
@@ -260,10 +247,10 @@ def _array(node: Node, classes: Classes) -> Form | None:
 
 
 class _Object(Form):
-    """An object, and the shapes that its values were seen to have."""
+    """An object, of which some keys may be declared."""
 
     def __init__(self, node: Node, classes: Classes, cls: type[Any]) -> None:
-        super().__init__(self.dispatch)
+        super().__init__(self.first)
         self.name = node.name
         self.cls = cls
         self.new = maker(cls)
@@ -274,60 +261,27 @@ class _Object(Form):
         if node.additional is not None:
             self.extra = form(node.additional)
         self.exactly = partial(exactly, node, classes)
-        self.names = Names(dispatch=self.dispatch, general=self.general)
-        self.shapes: dict[tuple[Any, ...], Converter] = {}
-        self.last: Converter | None = None
-        self.counts: dict[int, int] = {}
         self.texts = frozenset(key for key, part in self.parts.items() if part in (TEXT, FREE))
 
-    def dispatch(self, value: Any, own: bool) -> Any:
-        """The instance of a value that the last shape does not fit."""
-        if type_of(value) is not dict:
-            is_ours = type_of(value) is self.cls
-            return self.general({**value}, True) if is_ours else self.exactly(value, own)
-        shape = tuple(value)
-        convert = self.shapes.get(shape) or self.learn(shape, value)
-        if convert is None or not (own or has_names(value)):
+    def first(self, value: Any, own: bool) -> Any:
+        """The instance of the first value that comes: it may stay the only one."""
+        self.convert = self.second if len(self.parts) <= KEYS else self.unusual
+        return self.unusual(value, own)
+
+    def second(self, value: Any, own: bool) -> Any:
+        self.convert = self.compile()
+        return self.convert(value, own)
+
+    def unusual(self, value: Any, own: bool) -> Any:
+        """The instance of a value that need not be a dict, nor have strings for keys."""
+        if type_of(value) is dict:
             return self.general(value, own)
-        # While shapes alternate it takes less time to look each up than to try the last.
-        self.convert = convert if convert is self.last else self.dispatch
-        self.last = convert
-        return convert(value, own)
-
-    def learn(self, shape: tuple[Any, ...], value: Any) -> Converter | None:
-        """The function for a shape that is new here, if it is worth one."""
-        mark = hash(shape)
-        count = self.counts.get(mark, 0) + 1
-        is_full = len(self.shapes) >= SHAPES
-        if count < (HOT if is_full else REPEATS):
-            if len(self.counts) >= SEEN:
-                self.counts.clear()
-            self.counts[mark] = count
-            return None
-        self.counts.pop(mark, None)
-        if len(shape) > KEYS or not self.takes(value):
-            return None
-        if is_full:
-            oldest, *_ = self.shapes  # in one step, as other threads may change them
-            self.shapes.pop(oldest, None)
-        convert = self.shapes[shape] = self.compile(value)
-        return convert
-
-    def takes(self, value: dict[Any, Any]) -> bool:
-        """Whether a value has all the keys that it must have, and declared ones only."""
-        return (
-            not self.checks
-            and all(key in value for key in self.required)
-            and all(type_of(key) is str and key in self.parts for key in value)
-        )
-
-    def is_told_by(self, key: str, tag: Any) -> bool:
-        """Whether values are of this branch only with `tag` at `key`."""
-        part = self.parts.get(key)
-        return isinstance(part, Choice) and part.members.keys() == {tag} and key in self.required
+        # An instance of this class has all of its parts made.
+        is_ours = type_of(value) is self.cls
+        return self.general({**value}, True) if is_ours else self.exactly(value, own)
 
     def general(self, value: dict[Any, Any], own: bool) -> Any:
-        """The instance of a value of any shape."""
+        """The instance of a dict, whatever is in it."""
         for key in self.required:
             if key not in value:
                 raise Miss
@@ -342,60 +296,64 @@ class _Object(Form):
                 parts[key] = part_of(key, extra).convert(item, own)
         return self.new(parts)
 
-    def compile(self, sample: dict[str, Any]) -> Converter:
-        """The function for values that have the keys of `sample`."""
-        code = Code(self.name, self.names)
+    def add_extras(self, value: dict[str, Any], parts: dict[str, Any], own: bool) -> None:
+        """Convert what no property describes."""
+        for key, item in value.items():
+            if key not in self.parts:
+                parts[key] = self.extra.convert(item, own)
+
+    def compile(self) -> Converter:
+        """The function for dicts."""
+        code = Code(self.name, Names(general=self.general, unusual=self.unusual, hold=hold))
         with code.block("def convert(v, own):"):
-            code.line(f"if not ({self.fits('v', sample)}): return dispatch(v, own)")
+            with code.block(f"if not ({self.is_common('v')}):"):
+                code.line("return unusual(v, own)")
             with code.block("try:"):
-                parts = self.write_parts(code, "v", sample)
-                code.line("pass")
-            code.line("except KeyError: return dispatch(v, own)")
-            with code.block("try:"):
-                code.line(f"return {self.write_instance(code, 'v', sample, parts, 0)}")
-            code.line(_MISFITS)
-            code.line("return general(v, own)")
+                code.line(f"return {self.write_instance(code, 'v')}")
+            code.line("except (KeyError, ValueError, TypeError): return general(v, own)")
         return code.function()
 
-    def write(self, code: Code, value: str, sample: Any, level: int, other: str = "") -> str:
-        other = super().write(code, value, sample, level, other)
-        if level >= LEVELS or type_of(sample) is not dict or not self.takes(sample):
-            return other
-        target = code.variable()
-        code.line(f"{target} = None")
-        with code.block(f"if {self.fits(value, sample)}:"):
-            with code.block("try:"):
-                parts = self.write_parts(code, value, sample)
-                code.line(f"{target} = {self.write_instance(code, value, sample, parts, level)}")
-            code.line(_MISFITS)
-        code.line(f"if {target} is None: {target} = {other}")
-        return target
+    def is_common(self, value: str) -> str:
+        is_plain = f"own or {value}.__sizeof__() in sizes or has_names({value})"
+        return f"type({value}) is dict and ({is_plain})"
 
-    def fits(self, value: str, sample: dict[str, Any]) -> str:
-        """Whether `value` may have the keys of `sample`, and has strings for keys."""
-        head = f"type({value}) is dict and len({value}) == {len(sample)}"
-        return f"{head} and (own or {value}.__sizeof__() in sizes or has_names({value}))"
+    def write(self, code: Code, target: str, value: str) -> None:
+        if code.level >= LEVELS or len(self.parts) > SMALL:
+            super().write(code, target, value)
+            return
+        code.level += 1
+        with code.block(f"if {self.is_common(value)}:"):
+            code.line(f"{target} = {self.write_instance(code, value)}")
+        with code.block("else:"):
+            super().write(code, target, value)
+        code.level -= 1
 
-    def write_parts(self, code: Code, value: str, sample: dict[str, Any]) -> dict[str, str]:
-        """Writes the look-ups of the parts of `value`; their variables by key."""
-        parts = {key: code.variable() for key in sample}
-        for key, part in parts.items():
-            code.line(f"{part} = {value}[{key!r}]")
-        return parts
+    def write_instance(self, code: Code, value: str) -> str:
+        """Writes what checks and converts the parts of a dict; the instance's expression."""
+        if self.checks:
+            code.line(f"hold({code.name(self.checks)}, {value})")
+        count, parts = code.variable(), code.variable()
+        code.line(f"{parts} = {value} if own else {value}.copy()")
+        required = [key for key in self.parts if key in self.required]
+        for key in required:
+            self.write_part(code, key, value, parts)
+        for key in self.required:
+            if key not in self.parts:
+                code.line(f"{value}[{key!r}]")
+        code.line(f"{count} = {len(required)}")
+        for key in self.parts:
+            if key not in self.required:
+                with code.block(f"if {key!r} in {value}:"):
+                    code.line(f"{count} += 1")
+                    self.write_part(code, key, value, parts)
+        extras = f"{code.name(self)}.add_extras({value}, {parts}, own)"
+        code.line(f"if {count} != len({value}): {extras}")
+        return code.instance(self.cls, parts)
 
-    def write_instance(
-        self, code: Code, value: str, sample: dict[str, Any], parts: dict[str, str], level: int
-    ) -> str:
-        """Writes what checks and converts the parts; the instance's expression."""
-        texts = [f"type({part})" for key, part in parts.items() if self.parts[key] is TEXT]
-        if texts:
-            code.line(f"if not {' is '.join(texts)} is str: raise KeyError")
-        changes = {
-            key: self.parts[key].write(code, part, sample[key], level + 1)
-            for key, part in parts.items()
-            if self.parts[key] is not TEXT
-        }
-        return code.instance(self.new, value, changes)
+    def write_part(self, code: Code, key: str, value: str, parts: str) -> None:
+        part = code.variable()
+        code.line(f"{part} = {value}[{key!r}]")
+        self.parts[key].write(code, f"{parts}[{key!r}]", part)
 
 
 def _object(node: Node, classes: Classes) -> Form | None:

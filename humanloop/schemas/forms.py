@@ -24,6 +24,7 @@ from humanloop.schemas.building import BASES, Miss, class_of, exact, free, maker
 from humanloop.schemas.casting import is_integer, is_mapping, type_of
 from humanloop.schemas.formats import FORMATS
 from humanloop.schemas.keywords import Check
+from humanloop.schemas.layout import MADE_EMPTY
 from humanloop.schemas.nodes import Node
 from humanloop.schemas.reports import Mismatch
 from humanloop.schemas.values import BoolClass, NoneClass
@@ -80,6 +81,11 @@ def miss(*_: Any) -> NoReturn:
     raise Miss
 
 
+def empty_maker(cls: type[Any]) -> Callable[..., Any]:
+    """What makes an empty object to be updated, or where that is not `MADE_EMPTY`, one of a dict."""
+    return type.__call__.__get__(cls)  # type: ignore[no-any-return]
+
+
 # -- the source of a function ---------------------------------------------------------------------
 
 
@@ -95,9 +101,11 @@ class Names:
             "floats": _floats,
             "moment": _moment,
             "marks": _marks,
+            "by_class": _by_class,
             "Number": NUMBER_CLASS,
             "sizes": _SIZES,
             "has_names": has_names,
+            "update": _update,
         }
         self.by_id: dict[int, str] = {}
 
@@ -118,6 +126,7 @@ class Code:
         self.lines: list[str] = []
         self.indent = ""
         self.count = 0
+        self.level = 0
 
     def line(self, text: str) -> None:
         self.lines.append(self.indent + text)
@@ -133,19 +142,15 @@ class Code:
         self.count += 1
         return f"a{self.count}"
 
-    def instance(self, new: Callable[[Any], Any], value: str, changes: dict[str, str]) -> str:
-        """Writes what makes an instance; its expression.
-
-        new: what makes it of a dict. changes: the expressions of the parts that are other than in
-            `value`, by key.
-        """
-        parts = value
-        if changes:
-            parts = self.variable()
-            self.line(f"{parts} = {value} if own else {{**{value}}}")
-        for key, change in changes.items():
-            self.line(f"{parts}[{key!r}] = {change}")
-        return f"{self.name(new)}({parts})"
+    def instance(self, cls: type[Any], parts: str) -> str:
+        """Writes what makes an object of a dict; its expression."""
+        new = self.name(empty_maker(cls))
+        if not MADE_EMPTY:
+            return f"{new}({parts})"
+        target = self.variable()
+        self.line(f"{target} = {new}()")
+        self.line(f"update({target}, {parts})")
+        return target
 
     def function(self) -> Converter:
         # A value's keys may be anybody's: in the source they stand as string literals alone.
@@ -167,16 +172,16 @@ class Form:
     def __init__(self, convert: Converter) -> None:
         self.convert = convert
 
-    def write(self, code: Code, value: str, sample: Any, level: int, other: str = "") -> str:
-        """Writes what converts the variable `value`, of which `sample` is an example.
+    def write(self, code: Code, target: str, value: str) -> None:
+        """Writes what puts into `target`, which holds the value, what it is converted to.
 
-        other: the source of the function for values that don't fit what is written; this form's
-            own by default.
-
-        Returns:
-            The expression of the result, to be evaluated once.
+        value: the variable of the value.
         """
-        return f"{other or code.name(self) + '.convert'}({value}, own)"
+        code.line(f"{target} = {self.call(code, value)}")
+
+    def call(self, code: Code, value: str) -> str:
+        """The expression of the converted value, not written out."""
+        return f"{code.name(self)}.convert({value}, own)"
 
 
 class Nullable(Form):
@@ -187,11 +192,11 @@ class Nullable(Form):
         self.inner = inner
         self.null = null
 
-    def write(self, code: Code, value: str, sample: Any, level: int, other: str = "") -> str:
-        other = other or f"{code.name(self)}.convert"
-        if sample is None:
-            return f"{code.name(self.null)} if {value} is None else {other}({value}, own)"
-        return self.inner.write(code, value, sample, level, other)
+    def write(self, code: Code, target: str, value: str) -> None:
+        with code.block(f"if {value} is None:"):
+            code.line(f"{target} = {code.name(self.null)}")
+        with code.block("else:"):
+            self.inner.write(code, target, value)
 
 
 # -- single values --------------------------------------------------------------------------------
@@ -256,14 +261,17 @@ def _any_integer(value: Any, own: bool) -> Any:
 class _Number(Form):
     """A number without bounds: those of JSON text have digits already."""
 
-    def write(self, code: Code, value: str, sample: Any, level: int, other: str = "") -> str:
-        other = super().write(code, value, sample, level, other)
-        ways = {int: f"ints[{value}] if type({value}) is int else "}
+    def write(self, code: Code, target: str, value: str) -> None:
         if self is NUMBER:
-            ways[NUMBER_CLASS] = f"{value} if type({value}) is Number else "
-            ways[float] = f"floats[{value}] if type({value}) is float else "
-        first = ways.pop(type_of(sample), "")
-        return first + "".join(ways.values()) + other
+            with code.block(f"if type({value}) is float:"):
+                code.line(f"{target} = floats[{value}]")
+            with code.block(f"elif type({value}) is not Number:"):
+                code.line(f"{target} = {self.from_int(code, value)}")
+        else:
+            code.line(f"{target} = {self.from_int(code, value)}")
+
+    def from_int(self, code: Code, value: str) -> str:
+        return f"ints[{value}] if type({value}) is int else {self.call(code, value)}"
 
 
 NUMBER = _Number(_any_number)
@@ -293,9 +301,9 @@ def _boolean_of(value: Any, own: bool) -> Any:
 
 
 class _Boolean(Form):
-    def write(self, code: Code, value: str, sample: Any, level: int, other: str = "") -> str:
-        other = super().write(code, value, sample, level, other)
-        return f"true if {value} is True else false if {value} is False else {other}"
+    def write(self, code: Code, target: str, value: str) -> None:
+        other = self.call(code, value)
+        code.line(f"{target} = true if {value} is True else false if {value} is False else {other}")
 
 
 BOOLEAN = _Boolean(_boolean_of)
@@ -308,9 +316,9 @@ def boolean_form(node: Node, classes: Classes) -> Form | None:
 class _Text(Form):
     """A string as it is."""
 
-    def write(self, code: Code, value: str, sample: Any, level: int, other: str = "") -> str:
-        other = super().write(code, value, sample, level, other)
-        return f"{value} if type({value}) is str else {other}"
+    def write(self, code: Code, target: str, value: str) -> None:
+        with code.block(f"if type({value}) is not str:"):
+            super().write(code, target, value)
 
 
 def _text_of(value: Any, own: bool) -> Any:
@@ -336,11 +344,10 @@ class Choice(Form):
         self.members = members
         self.is_open = other is TEXT.convert
 
-    def write(self, code: Code, value: str, sample: Any, level: int, other: str = "") -> str:
-        other = super().write(code, value, sample, level, other)
+    def write(self, code: Code, target: str, value: str) -> None:
         kept = code.name(self.members)
         found = f"{kept}.get({value}, {value})" if self.is_open else f"{kept}[{value}]"
-        return f"{found} if type({value}) is str else {other}"
+        code.line(f"{target} = {found} if type({value}) is str else {self.call(code, value)}")
 
 
 _is_date_time = FORMATS["date-time"].holds
@@ -379,9 +386,7 @@ class _DateTime(Form):
 
         super().__init__(convert)
 
-    def write(self, code: Code, value: str, sample: Any, level: int, other: str = "") -> str:
-        other = super().write(code, value, sample, level, other)
-        new = code.name(self.new)
+    def write(self, code: Code, target: str, value: str) -> None:
         fits = f'{value}[marks] == "--T::Z" and len({value}) == 20'
         if _TAKES_ZONE:
             fraction = f'{value}[marks] == "--T::." and {value}[-1] == "Z"'
@@ -390,7 +395,9 @@ class _DateTime(Form):
             fits += f" and moment({value}[:19])"
         if _HOUR_24:
             fits += f' and {value}[11:13] < "24"'
-        return f"{new}({value}) if type({value}) is str and {fits} else {other}"
+        made = f"{code.name(self.new)}({value})"
+        other = self.call(code, value)
+        code.line(f"{target} = {made} if type({value}) is str and {fits} else {other}")
 
 
 def string_form(node: Node, classes: Classes) -> Form:
@@ -451,7 +458,8 @@ def has_names(value: dict[Any, Any]) -> bool:
     return value.__sizeof__() in _SIZES or all(type_of(key) is str for key in value)
 
 
-_new_object = maker(BASES["object"])
+_new_object = empty_maker(BASES["object"])
+_update: Any = dict.update
 _single: dict[Any, Any] = {None: _NONE, True: _TRUE, False: _FALSE}
 
 
@@ -476,7 +484,11 @@ class _ByClass(dict[type, Callable[[Any], Any]]):
             for key, item in value.items():
                 if type_of(item) is not str:
                     parts[key] = self[type_of(item)](item)
-            return _new_object(parts)
+            if not MADE_EMPTY:
+                return _new_object(parts)
+            instance = _new_object()
+            _update(instance, parts)
+            return instance
 
         def from_list(value: Iterable[Any]) -> Any:
             parts: list[Any] = []
@@ -504,17 +516,17 @@ _free_objects = tuple(by_class[dict] for by_class in _by_class)
 class _Free(Form):
     """A value of any kind."""
 
-    def write(self, code: Code, value: str, sample: Any, level: int, other: str = "") -> str:
-        other = f"{code.name(_by_class)}[own][type({value})]({value})"
-        return f"{value} if type({value}) is str else {other}"
+    def write(self, code: Code, target: str, value: str) -> None:
+        with code.block(f"if type({value}) is not str:"):
+            code.line(f"{target} = by_class[own][type({value})]({value})")
 
 
 class _FreeObject(Form):
     """An object of which nothing is said."""
 
-    def write(self, code: Code, value: str, sample: Any, level: int, other: str = "") -> str:
-        other = super().write(code, value, sample, level, other)
-        return f"{code.name(_free_objects)}[own]({value}) if type({value}) is dict else {other}"
+    def write(self, code: Code, target: str, value: str) -> None:
+        made, other = f"{code.name(_free_objects)}[own]({value})", self.call(code, value)
+        code.line(f"{target} = {made} if type({value}) is dict else {other}")
 
 
 def _free_object(value: Any, own: bool) -> Any:

@@ -1,10 +1,10 @@
 """frozendict as a base class whose instances C makes.
 
 Where frozendict is written in Python, a subclass of dict, its constructor takes seven times as long
-as dict's. A class whose `__new__` and `__init__` are dict's own is given those of C only if none of
-its bases has others when it is made. So a class is first derived from `Frozen`, which is laid out
-as frozendict is, and then gets frozendict for this base: it differs from other subclasses in
-nothing else.
+as dict's. A class whose `__new__` is dict's own gets that of C only if none of its bases has another
+when it is made. So a class is first derived from `Frozen`, which is laid out as frozendict is, and
+then gets frozendict for this base: it differs from other subclasses in nothing else. Its `__init__`
+is object's, which changes nothing: instances are made empty, and filled by `dict.update`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 
 from frozendict import frozendict
 
-__all__ = ["Frozen", "derive"]
+__all__ = ["MADE_EMPTY", "Frozen", "derive"]
 
 Frozen: Any = frozendict
 
@@ -21,6 +21,7 @@ if issubclass(frozendict, dict):
 
     class _Layout(dict[str, Any]):
         __slots__ = frozendict.__dict__.get("__slots__", ())
+        __init__ = object.__init__
 
     class _Probe(_Layout):
         __slots__ = ()
@@ -31,6 +32,9 @@ if issubclass(frozendict, dict):
         pass
     else:
         Frozen = _Layout
+
+MADE_EMPTY = Frozen is not frozendict
+"""Whether a class derived like this makes an empty object of nothing, or a full one of a dict."""
 
 
 def derive(cls: type) -> None:
