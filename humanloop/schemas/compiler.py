@@ -4,10 +4,9 @@
 too. It may be left out for any node: the exact way stands in for what has no faster form.
 
 An object is compiled when a second value comes: into one function that looks up each declared key,
-checks and converts what it has, and makes the instance; small objects inside are written out in it.
-A value that this function is not for, or not sure of, goes to `general`, which walks over the keys,
-and of whose parts only those that are unusual go the exact way. No value and no key of a user is
-kept.
+those that this value has first, checks and converts what it finds, and makes the instance. A value
+that the function is not for, or not sure of, goes to `general`, which walks over the keys, and of
+whose parts only those that are unusual go the exact way. No value and no key of a user is kept.
 
 This module is imported when the first class is used, after those that it makes instances of.
 """
@@ -48,12 +47,6 @@ __all__ = ["form"]
 
 KEYS = 256
 """How many keys a schema may declare for its objects to be compiled."""
-
-LEVELS = 1
-"""How many levels of objects are written out into one function."""
-
-SMALL = 8
-"""How many keys an object has at most that is written out into another's function."""
 
 
 def form(node: Node, classes: Classes = ()) -> Form:
@@ -262,6 +255,7 @@ class _Object(Form):
             self.extra = form(node.additional)
         self.exactly = partial(exactly, node, classes)
         self.texts = frozenset(key for key, part in self.parts.items() if part in (TEXT, FREE))
+        self.is_text = len(self.texts) == len(self.parts)
 
     def first(self, value: Any, own: bool) -> Any:
         """The instance of the first value that comes: it may stay the only one."""
@@ -269,7 +263,9 @@ class _Object(Form):
         return self.unusual(value, own)
 
     def second(self, value: Any, own: bool) -> Any:
-        self.convert = self.compile()
+        if type_of(value) is not dict:
+            return self.unusual(value, own)
+        self.convert = self.compile(value)
         return self.convert(value, own)
 
     def unusual(self, value: Any, own: bool) -> Any:
@@ -296,64 +292,56 @@ class _Object(Form):
                 parts[key] = part_of(key, extra).convert(item, own)
         return self.new(parts)
 
-    def add_extras(self, value: dict[str, Any], parts: dict[str, Any], own: bool) -> None:
-        """Convert what no property describes."""
+    def with_extras(self, value: dict[str, Any], parts: dict[str, Any], own: bool) -> Any:
+        """The parts, those converted, too, that no property describes."""
+        if parts is value and not own:
+            parts = value.copy()
         for key, item in value.items():
             if key not in self.parts:
                 parts[key] = self.extra.convert(item, own)
+        return parts
 
-    def compile(self) -> Converter:
-        """The function for dicts."""
-        code = Code(self.name, Names(general=self.general, unusual=self.unusual, hold=hold))
+    def compile(self, sample: dict[str, Any]) -> Converter:
+        """The function for dicts; for those with the keys of `sample` it is the shortest way."""
+        code = Code(self.name, Names(general=self.general, unusual=self.unusual))
+        required = [key for key in self.parts if key in self.required]
+        likely = [key for key in sample if key in self.parts and key not in required]
+        others = [key for key in self.parts if key not in (*required, *likely)]
         with code.block("def convert(v, own):"):
-            with code.block(f"if not ({self.is_common('v')}):"):
-                code.line("return unusual(v, own)")
+            is_plain = "own or v.__sizeof__() in sizes or has_names(v)"
+            code.line(f"if not (type(v) is dict and ({is_plain})): return unusual(v, own)")
             with code.block("try:"):
-                code.line(f"return {self.write_instance(code, 'v')}")
+                if self.checks:
+                    code.line(f"{code.name(hold)}({code.name(self.checks)}, v)")
+                code.line("p = v" if self.is_text else "p = v if own else v.copy()")
+                for key in required:
+                    self.write_part(code, key)
+                for key in set(self.required) - set(required):
+                    code.line(f"v[{key!r}]")
+                code.line(f"n = {len(required) + len(likely)}")
+                for key in likely:
+                    with code.block(f"if {key!r} in v:"):
+                        self.write_part(code, key)
+                    code.line("else: n -= 1")
+                with code.block("if n != len(v):"):
+                    for key in others:
+                        with code.block(f"if {key!r} in v:"):
+                            code.line("n += 1")
+                            self.write_part(code, key)
+                    extras = f"{code.name(self)}.with_extras(v, p, own)"
+                    code.line(f"if n != len(v): p = {extras}")
+                code.line(f"return {code.instance(self.cls, 'p')}")
             code.line("except (KeyError, ValueError, TypeError): return general(v, own)")
         return code.function()
 
-    def is_common(self, value: str) -> str:
-        is_plain = f"own or {value}.__sizeof__() in sizes or has_names({value})"
-        return f"type({value}) is dict and ({is_plain})"
-
-    def write(self, code: Code, target: str, value: str) -> None:
-        if code.level >= LEVELS or len(self.parts) > SMALL:
-            super().write(code, target, value)
-            return
-        code.level += 1
-        with code.block(f"if {self.is_common(value)}:"):
-            code.line(f"{target} = {self.write_instance(code, value)}")
-        with code.block("else:"):
-            super().write(code, target, value)
-        code.level -= 1
-
-    def write_instance(self, code: Code, value: str) -> str:
-        """Writes what checks and converts the parts of a dict; the instance's expression."""
-        if self.checks:
-            code.line(f"hold({code.name(self.checks)}, {value})")
-        count, parts = code.variable(), code.variable()
-        code.line(f"{parts} = {value} if own else {value}.copy()")
-        required = [key for key in self.parts if key in self.required]
-        for key in required:
-            self.write_part(code, key, value, parts)
-        for key in self.required:
-            if key not in self.parts:
-                code.line(f"{value}[{key!r}]")
-        code.line(f"{count} = {len(required)}")
-        for key in self.parts:
-            if key not in self.required:
-                with code.block(f"if {key!r} in {value}:"):
-                    code.line(f"{count} += 1")
-                    self.write_part(code, key, value, parts)
-        extras = f"{code.name(self)}.add_extras({value}, {parts}, own)"
-        code.line(f"if {count} != len({value}): {extras}")
-        return code.instance(self.cls, parts)
-
-    def write_part(self, code: Code, key: str, value: str, parts: str) -> None:
-        part = code.variable()
-        code.line(f"{part} = {value}[{key!r}]")
-        self.parts[key].write(code, f"{parts}[{key!r}]", part)
+    def write_part(self, code: Code, key: str) -> None:
+        code.line(f"a = v[{key!r}]")
+        if self.is_text:
+            with code.block("if type(a) is not str:"):
+                code.line("if p is v and not own: p = v.copy()")
+                self.parts[key].write(code, f"p[{key!r}]", "a")
+        else:
+            self.parts[key].write(code, f"p[{key!r}]", "a")
 
 
 def _object(node: Node, classes: Classes) -> Form | None:

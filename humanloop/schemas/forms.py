@@ -56,7 +56,7 @@ Classes = tuple[type, ...]
 INTEGERS = 4096
 """Integers whose absolute value is at most this are kept ready, as they come."""
 
-FLOATS = 4096
+FLOATS = 8192
 """How many floats are kept ready; then they are forgotten, and kept anew as they come."""
 
 TABLES = 1024
@@ -82,7 +82,7 @@ def miss(*_: Any) -> NoReturn:
 
 
 def empty_maker(cls: type[Any]) -> Callable[..., Any]:
-    """What makes an empty object to be updated, or where that is not `MADE_EMPTY`, one of a dict."""
+    """What makes an empty object to be updated; where that is not `MADE_EMPTY`, one of a dict."""
     return type.__call__.__get__(cls)  # type: ignore[no-any-return]
 
 
@@ -102,6 +102,7 @@ class Names:
             "moment": _moment,
             "marks": _marks,
             "by_class": _by_class,
+            "free": _unusual,
             "Number": NUMBER_CLASS,
             "sizes": _SIZES,
             "has_names": has_names,
@@ -126,7 +127,6 @@ class Code:
         self.lines: list[str] = []
         self.indent = ""
         self.count = 0
-        self.level = 0
 
     def line(self, text: str) -> None:
         self.lines.append(self.indent + text)
@@ -387,12 +387,12 @@ class _DateTime(Form):
         super().__init__(convert)
 
     def write(self, code: Code, target: str, value: str) -> None:
-        fits = f'{value}[marks] == "--T::Z" and len({value}) == 20'
+        fits = f'{value}[marks] == "--T::Z"'
         if _TAKES_ZONE:
             fraction = f'{value}[marks] == "--T::." and {value}[-1] == "Z"'
             fits = f"({fits} or {fraction} and 21 < len({value}) < 28) and moment({value})"
         else:
-            fits += f" and moment({value}[:19])"
+            fits += f" and len({value}) == 20 and moment({value}[:19])"
         if _HOUR_24:
             fits += f' and {value}[11:13] < "24"'
         made = f"{code.name(self.new)}({value})"
@@ -470,47 +470,59 @@ def _unusual(value: Any) -> Any:
         raise Miss from None
 
 
-class _ByClass(dict[type, Callable[[Any], Any]]):
+def _converters(own: bool) -> dict[type, Callable[[Any], Any]]:
     """What makes the instance of a value of any kind, by its class: all in C but for containers."""
 
-    def __init__(self, own: bool) -> None:
-        def from_dict(value: dict[str, Any]) -> Any:
-            if own:
-                parts = value
-            elif value.__sizeof__() in _SIZES or has_names(value):
-                parts = value.copy()
-            else:
-                raise Miss
+    def from_dict(value: dict[str, Any]) -> Any:
+        if not (own or value.__sizeof__() in _SIZES or has_names(value)):
+            raise Miss
+        parts = value
+        try:
             for key, item in value.items():
-                if type_of(item) is not str:
-                    parts[key] = self[type_of(item)](item)
-            if not MADE_EMPTY:
-                return _new_object(parts)
-            instance = _new_object()
-            _update(instance, parts)
-            return instance
+                of = type_of(item)
+                if of is not str:
+                    if parts is value and not own:
+                        parts = value.copy()
+                    parts[key] = converters[of](item)
+        except KeyError:
+            return _unusual(value)
+        if not MADE_EMPTY:
+            return _new_object(parts)
+        instance = _new_object()
+        _update(instance, parts)
+        return instance
 
-        def from_list(value: Iterable[Any]) -> Any:
-            parts: list[Any] = []
+    def from_list(value: Iterable[Any]) -> Any:
+        parts: list[Any] = []
+        try:
             for item in value:
-                parts.append(item if type_of(item) is str else self[type_of(item)](item))
-            return tuple(parts)
+                of = type_of(item)
+                parts.append(item if of is str else converters[of](item))
+        except KeyError:
+            return _unusual(value)
+        return tuple(parts)
 
-        self[dict] = from_dict
-        self[list] = self[tuple] = from_list
-        self[str] = str
-        self[int] = _ints.__getitem__
-        self[float] = _floats.__getitem__
-        self[bool] = self[type(None)] = _single.__getitem__
-        self[Decimal] = _decimal
-        self[NUMBER_CLASS] = Decimal.__copy__  # itself
+    converters: dict[type, Callable[[Any], Any]] = {
+        str: str,
+        int: _ints.__getitem__,
+        float: _floats.__getitem__,
+        Decimal: _decimal,
+        NUMBER_CLASS: Decimal.__copy__,  # the number itself
+        bool: _single.__getitem__,
+        type(None): _single.__getitem__,
+        dict: from_dict,
+        list: from_list,
+        tuple: from_list,
+    }
+    return converters
 
-    def __missing__(self, cls: type) -> Callable[[Any], Any]:
-        return _unusual
+
+_by_class = (_converters(False), _converters(True))
+_free_objects = tuple(converters[dict] for converters in _by_class)
 
 
-_by_class = (_ByClass(False), _ByClass(True))
-_free_objects = tuple(by_class[dict] for by_class in _by_class)
+def _free(value: Any, own: bool) -> Any:
+    return _by_class[own].get(type_of(value), _unusual)(value)
 
 
 class _Free(Form):
@@ -518,7 +530,7 @@ class _Free(Form):
 
     def write(self, code: Code, target: str, value: str) -> None:
         with code.block(f"if type({value}) is not str:"):
-            code.line(f"{target} = by_class[own][type({value})]({value})")
+            code.line(f"{target} = by_class[own].get(type({value}), free)({value})")
 
 
 class _FreeObject(Form):
@@ -535,5 +547,5 @@ def _free_object(value: Any, own: bool) -> Any:
     return _unusual(value) if is_mapping(value) else miss()
 
 
-FREE = _Free(lambda value, own: _by_class[own][type_of(value)](value))
+FREE = _Free(_free)
 FREE_OBJECT = _FreeObject(_free_object)

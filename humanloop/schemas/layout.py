@@ -1,10 +1,10 @@
 """frozendict as a base class whose instances C makes.
 
-Where frozendict is written in Python, a subclass of dict, its constructor takes seven times as long
-as dict's. A class whose `__new__` is dict's own gets that of C only if none of its bases has another
-when it is made. So a class is first derived from `Frozen`, which is laid out as frozendict is, and
-then gets frozendict for this base: it differs from other subclasses in nothing else. Its `__init__`
-is object's, which changes nothing: instances are made empty, and filled by `dict.update`.
+Where frozendict is written in Python, a subclass of dict, its constructor takes seven times as
+long as dict's. A class whose `__new__` is dict's own gets that of C only if none of its bases has
+another when it is made. So a class is first derived from `Frozen`, which is laid out as frozendict
+is, and then gets frozendict for this base: it differs from other subclasses in nothing else. Its
+`__init__` is object's, which changes nothing: instances are made empty, and `dict.update` fills them.
 """
 
 from __future__ import annotations
