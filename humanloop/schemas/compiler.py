@@ -255,11 +255,14 @@ class _Object(Form):
             self.extra = form(node.additional)
         self.exactly = partial(exactly, node, classes)
         self.texts = frozenset(key for key, part in self.parts.items() if part in (TEXT, FREE))
+        self.first_keys: set[str] = set()
         self.is_text = len(self.texts) == len(self.parts)
 
     def first(self, value: Any, own: bool) -> Any:
         """The instance of the first value that comes: it may stay the only one."""
         self.convert = self.second if len(self.parts) <= KEYS else self.unusual
+        if type_of(value) is dict:
+            self.first_keys = self.parts.keys() & value.keys()
         return self.unusual(value, own)
 
     def second(self, value: Any, own: bool) -> Any:
@@ -313,11 +316,15 @@ class _Object(Form):
             with code.block("try:"):
                 if self.checks:
                     code.line(f"{code.name(hold)}({code.name(self.checks)}, v)")
+                for key in self.required:
+                    if key not in self.parts:
+                        code.line(f"v[{key!r}]")
+                if self.is_steady(sample):
+                    with code.block(f"if len(v) == {len(required) + len(likely)}:"):
+                        self.write_all(code, [*required, *likely])
                 code.line("p = v" if self.is_text else "p = v if own else v.copy()")
                 for key in required:
                     self.write_part(code, key)
-                for key in set(self.required) - set(required):
-                    code.line(f"v[{key!r}]")
                 code.line(f"n = {len(required) + len(likely)}")
                 for key in likely:
                     with code.block(f"if {key!r} in v:"):
@@ -333,6 +340,27 @@ class _Object(Form):
                 code.line(f"return {code.instance(self.cls, 'p')}")
             code.line("except (KeyError, ValueError, TypeError): return general(v, own)")
         return code.function()
+
+    def is_steady(self, sample: dict[str, Any]) -> bool:
+        """Whether values seem to have the same keys again and again, and not required ones only."""
+        return self.parts.keys() & sample.keys() == self.first_keys > set(self.required)
+
+    def write_all(self, code: Code, keys: list[str]) -> None:
+        """Writes what is done with a dict that has all of `keys`, and none besides."""
+        parts = {key: code.variable() for key in keys}
+        texts = [f"type({part})" for key, part in parts.items() if self.parts[key] is TEXT]
+        with code.block("try:"):
+            for key, part in parts.items():
+                code.line(f"{part} = v[{key!r}]")
+            if texts:
+                code.line(f"if not {' is '.join(texts)} is str: raise KeyError")
+        code.line("except KeyError: pass")
+        with code.block("else:"):
+            changes = [key for key in keys if self.parts[key] is not TEXT]
+            code.line("p = v if own else v.copy()" if changes else "p = v")
+            for key in changes:
+                self.parts[key].write(code, f"p[{key!r}]", parts[key])
+            code.line(f"return {code.instance(self.cls, 'p')}")
 
     def write_part(self, code: Code, key: str) -> None:
         code.line(f"a = v[{key!r}]")

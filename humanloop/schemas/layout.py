@@ -4,7 +4,7 @@ Where frozendict is written in Python, a subclass of dict, its constructor takes
 long as dict's. A class whose `__new__` is dict's own gets that of C only if none of its bases has
 another when it is made. So a class is first derived from `Frozen`, which is laid out as frozendict
 is, and then gets frozendict for this base: it differs from other subclasses in nothing else. Its
-`__init__` is object's, which changes nothing: instances are made empty, and `dict.update` fills them.
+`__init__` is object's, which changes nothing: `dict.update` fills the instances, made empty.
 """
 
 from __future__ import annotations
