@@ -13,7 +13,7 @@ from typing import Any
 from frozendict import frozendict
 
 from humanloop.schemas.casting import cast, kind_of
-from humanloop.schemas.layout import MADE_EMPTY
+from humanloop.schemas.layout import MADE_EMPTY, fill
 from humanloop.schemas.nodes import Node
 from humanloop.schemas.reports import Direction, Match, Memory, Mismatch, Report
 from humanloop.schemas.trampoline import Steps, run
@@ -43,7 +43,6 @@ class Miss(Exception):
     """The fast path has no answer: the exact one decides."""
 
 
-_update: Any = dict.update
 _PLAIN: tuple[type[Any], ...] = (str, Decimal, tuple, bytes)
 
 
@@ -130,7 +129,7 @@ def maker(cls: type[Any]) -> Callable[[Any], Any]:
 
     def make(plain: dict[str, Any]) -> Any:
         instance = new()
-        _update(instance, plain)
+        fill(instance, plain)
         return instance
 
     return make

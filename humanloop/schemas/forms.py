@@ -24,7 +24,7 @@ from humanloop.schemas.building import BASES, Miss, class_of, exact, free, maker
 from humanloop.schemas.casting import is_integer, is_mapping, type_of
 from humanloop.schemas.formats import FORMATS
 from humanloop.schemas.keywords import Check
-from humanloop.schemas.layout import MADE_EMPTY
+from humanloop.schemas.layout import MADE_EMPTY, fill
 from humanloop.schemas.nodes import Node
 from humanloop.schemas.reports import Mismatch
 from humanloop.schemas.values import BoolClass, NoneClass
@@ -106,7 +106,7 @@ class Names:
             "Number": NUMBER_CLASS,
             "sizes": _SIZES,
             "has_names": has_names,
-            "update": _update,
+            "fill": fill,
         }
         self.by_id: dict[int, str] = {}
 
@@ -149,7 +149,7 @@ class Code:
             return f"{new}({parts})"
         target = self.variable()
         self.line(f"{target} = {new}()")
-        self.line(f"update({target}, {parts})")
+        self.line(f"fill({target}, {parts})")
         return target
 
     def function(self) -> Converter:
@@ -459,7 +459,6 @@ def has_names(value: dict[Any, Any]) -> bool:
 
 
 _new_object = empty_maker(BASES["object"])
-_update: Any = dict.update
 _single: dict[Any, Any] = {None: _NONE, True: _TRUE, False: _FALSE}
 
 
@@ -489,7 +488,7 @@ def _converters(own: bool) -> dict[type, Callable[[Any], Any]]:
         if not MADE_EMPTY:
             return _new_object(parts)
         instance = _new_object()
-        _update(instance, parts)
+        fill(instance, parts)
         return instance
 
     def from_list(value: Iterable[Any]) -> Any:

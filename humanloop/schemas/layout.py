@@ -13,28 +13,26 @@ from typing import Any
 
 from frozendict import frozendict
 
-__all__ = ["MADE_EMPTY", "Frozen", "derive"]
+__all__ = ["MADE_EMPTY", "Frozen", "derive", "fill"]
 
 Frozen: Any = frozendict
+_DICT: Any = dict
 
 if issubclass(frozendict, dict):
-
-    class _Layout(dict[str, Any]):
-        __slots__ = frozendict.__dict__.get("__slots__", ())
-        __init__ = object.__init__
-
-    class _Probe(_Layout):
-        __slots__ = ()
-
+    _slots = frozendict.__dict__.get("__slots__", ())
+    _alike = type("Frozen", (dict,), {"__slots__": _slots, "__init__": object.__init__})
     try:
-        _Probe.__bases__ = (frozendict,)
+        type("Probe", (_alike,), {"__slots__": ()}).__bases__ = (frozendict,)
     except TypeError:  # laid out in another way: then frozendict's own constructor does it
         pass
     else:
-        Frozen = _Layout
+        Frozen = _alike
 
 MADE_EMPTY = Frozen is not frozendict
 """Whether a class derived like this makes an empty object of nothing, or a full one of a dict."""
+
+fill: Any = _DICT.update
+"""Fills an empty object."""
 
 
 def derive(cls: type) -> None:
