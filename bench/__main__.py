@@ -37,7 +37,7 @@ def _arguments() -> argparse.Namespace:
     add("--chart", type=Path, metavar="FILE.svg", help="draw the results of the first Python")
     add("--keep", action="store_true", help="guard: keep these ratios")
     add("--nodes", type=int, default=10**6, help="growth: of the largest payload")
-    add("--stream", type=int, default=5000, help="growth: logs of never-repeating shapes")
+    add("--stream", type=int, default=5000, help="growth: logs whose keys never repeat")
     add("--line", action="store_true", help="profile: the generated functions, line by line")
     return parser.parse_args()
 

@@ -1,6 +1,7 @@
 """How time and memory grow with the payload, the errors, the classes, and with new shapes.
 
-Runs in the environment of ours. Each table should be flat: what is shown is per node, error, call.
+Runs in the environment of ours. Each table should be flat: what is shown is per node, error, value;
+of the streams also what the process holds. Times are CPU times, sizes are of what is kept.
 """
 
 from __future__ import annotations
@@ -12,12 +13,21 @@ import sys
 import time
 import tracemalloc
 from collections.abc import Callable, Iterator
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 from bench.contestants import Ours
 from bench.payloads import Maker
 
 __all__ = ["main"]
+
+SHORT = 100_000
+"""How many nodes are timed at least: those of smaller payloads several times."""
+
+CHUNK = 500
+"""How many values of a stream are made ahead, outside the time."""
 
 
 def _steps(most: int) -> Iterator[int]:
@@ -27,19 +37,35 @@ def _steps(most: int) -> Iterator[int]:
         step *= 10
 
 
-def _cost(make: Callable[[], Any]) -> tuple[float, float]:
-    """Seconds, and the bytes that are kept."""
+def _time(make: Callable[[], Any], times: int) -> float:
+    """Seconds that one of so many takes."""
     gc.collect()
     start = time.process_time()
-    make()
-    spent = time.process_time() - start
+    for _ in range(times):
+        make()
+    return (time.process_time() - start) / times
+
+
+def _size(make: Callable[[], Any]) -> int:
+    """The bytes that are kept."""
     gc.collect()
     tracemalloc.start()
     kept = make()
+    gc.collect()
     size = tracemalloc.get_traced_memory()[0]
     tracemalloc.stop()
     del kept
-    return spent, size
+    return size
+
+
+def _held() -> float:
+    """The MB that this process has in memory, or had at most where Linux does not tell."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text("ascii").split()[1])
+    except OSError:
+        unit = 2**20 if sys.platform == "darwin" else 1024
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
+    return pages * resource.getpagesize() / 2**20
 
 
 def _count(value: Any) -> int:
@@ -58,28 +84,38 @@ def _payload(most: int) -> Iterator[str]:
     ):
         parse = Ours("").parse(schema)
         for asked in _steps(most):
-            many = [one] * max(1, asked // _count(one))
+            many = [one] * (asked // _count(one))
+            if not many:
+                continue
             page = {"records": many, "page": 0, "size": 0, "total": 0}
             text = json.dumps({**bare, "metadata": {"items": many}} if one is item else page)
             nodes = _count(one) * len(many)
-            parse(text)
-            parse(text)
-            seconds, kept = _cost(lambda text=text, parse=parse: parse(text))  # type: ignore[misc]
-            per = f"{seconds / nodes * 1e6:8.3f} µs   {kept / nodes:8.1f} bytes"
-            yield f"{name:<10} {nodes:>10,} nodes   {per} a node"
+            make = partial(parse, text)
+            if len(many) < 10:
+                _time(make, 2)  # compiled when a second value comes
+            times = max(1, SHORT // nodes)
+            spent, size = _time(make, times), _size(make)
+            gc.disable()
+            alone = _time(make, times)
+            gc.enable()
+            per = f"{spent / nodes * 1e6:8.3f} µs, {alone / nodes * 1e6:.3f} without collector"
+            yield f"{name:<10} {nodes:>10,} nodes   {per}   {size / nodes:8.1f} bytes a node"
 
 
 def _errors(most: int) -> Iterator[str]:
     construct = Ours("").construct("PaginatedDataLogResponse")
+
+    def refused(page: Any) -> None:
+        with suppress(ValueError):
+            construct(page)
+
     for count in _steps(most):
         records = [{"id": 5, "config": {"type": "generic", "id": "c"}} for _ in range(count // 2)]
-        page = {"records": records, "page": 0, "size": 0, "total": 0}
-        start = time.process_time()
-        try:
-            construct(page)
-        except ValueError:
-            spent = time.process_time() - start
-            yield f"{'errors':<10} {count:>10,}         {spent / count * 1e6:8.3f} µs an error"
+        make = partial(refused, {"records": records, "page": 0, "size": 0, "total": 0})
+        if count == 10:
+            _time(make, 2)
+        spent = _time(make, max(1, SHORT // 10 // count)) / count
+        yield f"{'errors':<10} {count:>10,}         {spent * 1e6:8.3f} µs an error"
 
 
 def _classes(most: int) -> Iterator[str]:
@@ -91,33 +127,50 @@ def _classes(most: int) -> Iterator[str]:
         while len(classes) < count:
             classes.append(schema_from_openapi(part, name=f"Class{len(classes)}"))
         values = [{"a": "text", "b": 1} for _ in range(20_000)]
-        for cls in classes * 3:
-            cls({"a": "text", "b": 1})
-        start = time.process_time()
-        for number, value in enumerate(values):
-            classes[number % count](value)
-        spent = (time.process_time() - start) / len(values)
+
+        def use(values: list[Any] = values, count: int = count) -> None:
+            for number, value in enumerate(values):
+                classes[number % count](value)
+
+        use()
+        spent = _time(use, 10) / len(values)
         yield f"{'classes':<10} {count:>10,}         {spent * 1e6:8.3f} µs an instance"
 
 
-def _stream(count: int) -> Iterator[str]:
-    """Logs of shapes that never come again: what the process has come to hold."""
-    maker, construct = Maker(9, 9), Ours("").construct("LogResponse")
-    for part in range(1, 6):
+def _stream(name: str, schema: str, draw: Callable[[int], Any], count: int) -> Iterator[str]:
+    """Values of shapes that never come again: what the process has come to hold."""
+    construct = Ours("").construct(schema)
+    tenth = max(1, count // 10)
+    for part in range(10):
         spent = 0.0
-        for _ in range(max(1, count // 5)):
-            log = json.loads(json.dumps(maker.new_log()))
-            start = time.perf_counter()
-            construct(log)
-            spent += time.perf_counter() - start
-        held = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        per = f"{spent / (count // 5) * 1e6:8.1f} µs a log"
-        yield f"{'new shapes':<10} {count * part // 5:>10,}         {per}, {held:.0f} MB held"
+        for first in range(part * tenth, part * tenth + tenth, CHUNK):
+            values = [draw(n) for n in range(first, min(first + CHUNK, part * tenth + tenth))]
+            start = time.process_time()
+            for value in values:
+                construct(value)
+            spent += time.process_time() - start
+        per = f"{spent / tenth * 1e6:8.3f} µs each   {_held():6.1f} MB held"
+        yield f"{name:<10} {tenth * (part + 1):>10,}         {per}"
+
+
+def _new_logs(count: int) -> Iterator[str]:
+    maker = Maker(9, 9)
+    return _stream(
+        "new logs", "LogResponse", lambda _: json.loads(json.dumps(maker.new_log())), count
+    )
+
+
+def _new_labels(count: int) -> Iterator[str]:
+    def draw(number: int) -> Any:
+        return {"type": "rating", "value": f"value {number}", f"key_{number}": number / 8}
+
+    return _stream("new labels", "PositiveLabel", draw, count)
 
 
 def main() -> None:
     """Print the tables, for as many nodes as the first argument says."""
     nodes, stream = int(sys.argv[1]), int(sys.argv[2])
-    for lines in (_stream(stream), _classes(1000), _errors(nodes // 10), _payload(nodes)):
+    streams = _new_logs(stream), _new_labels(100 * stream)
+    for lines in (*streams, _classes(1000), _errors(nodes // 10), _payload(nodes)):
         for line in lines:
             print(line, flush=True)

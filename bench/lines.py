@@ -19,6 +19,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import count
 from pathlib import Path
 from types import CodeType, FrameType
@@ -110,6 +111,11 @@ def _timed(function: Callable[[Any], Any], values: list[Any]) -> float:
     return best / (2000 // len(values) * len(values))
 
 
+def _given(function: Callable[[Any, bool], Any], value: Any) -> Any:
+    """What a generated function makes of a value that is the caller's."""
+    return function(value, False)
+
+
 def _function(filename: str) -> ast.FunctionDef:
     tree = ast.parse("".join(linecache.getlines(filename)))
     return next(part for part in tree.body if isinstance(part, ast.FunctionDef))
@@ -127,7 +133,7 @@ def _line_costs(filename: str, values: list[Any]) -> Iterator[str]:
         space = dict(_spaces[filename])
         tree = ast.fix_missing_locations(ast.Module([cut], []))
         _exec(_compile(tree, filename, "exec"), space)
-        spent = _timed(space[cut.name], values)
+        spent = _timed(partial(_given, space[cut.name]), values)
         yield f"{(spent - before) * 1e9:8.0f} ns  {text[:100] if number else '(the call)'}"
         before = spent
 
@@ -150,13 +156,9 @@ def _arguments(construct: Callable[[Any], Any], texts: list[str]) -> dict[str, l
 
 
 def _fitting(filename: str, values: list[Any]) -> list[Any]:
-    """Those of the arguments that the function was made for: others it passes on."""
-    keys = {
-        node.slice.value
-        for node in ast.walk(_function(filename))
-        if isinstance(node, ast.Subscript) and isinstance(node.slice, ast.Constant)
-    }
-    return [value for value in values if isinstance(value, dict) and value.keys() == keys]
+    """Those of the arguments that have no other keys than the function looks for."""
+    keys = {node.value for node in ast.walk(_function(filename)) if isinstance(node, ast.Constant)}
+    return [value for value in values if isinstance(value, dict) and value.keys() <= keys]
 
 
 def main() -> None:

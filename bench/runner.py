@@ -31,7 +31,10 @@ Packages = dict[str, dict[str, str]]
 
 @dataclass(frozen=True)
 class Measure:
-    """What is measured, with whom, and what the workers are asked for it."""
+    """What is measured, with whom, and what the workers are asked for it.
+
+    keep: whether the results stay until the batch is done, as a program keeps them for a while.
+    """
 
     name: str
     title: str
@@ -44,6 +47,7 @@ class Measure:
     subjects: tuple[str, ...] = ("ours",)
     do: str = "time"
     wall: bool = False
+    keep: bool = True
 
 
 @dataclass
@@ -65,12 +69,23 @@ _WALL, _CPU = "client.projects.get, wall time", "client.projects.get, client's C
 _KEPT, _HELD = "memory of a LogResponse", "memory of a page of 1,000 logs"
 _ALL, _HTTP = (*MODELS, "original"), ("plain", "httpx", "original")
 _JSONS = ("pydantic", "msgspec", "plain")
+_DROP = ", each dropped at once"
 
 MEASURES = [
     Measure(
         "experiment", _EXPERIMENT, "µs", _ALL, "construct", _EXPERIMENT, "plain experiment", 200
     ),
     Measure("log", "LogResponse, 200 shapes", "µs", MODELS, "construct", _LOG, "log", 200),
+    Measure(
+        *("experiment_dropped", _EXPERIMENT + _DROP, "µs", _ALL, "construct", _EXPERIMENT),
+        *("plain experiment", 200),
+        keep=False,
+    ),
+    Measure(
+        *("log_dropped", "LogResponse, 200 shapes" + _DROP, "µs", MODELS, "construct", _LOG),
+        *("log", 200),
+        keep=False,
+    ),
     Measure("log_plain", _OLD, "µs", ("original",), "construct", _LOG, "plain log", 60),
     Measure("log_new", _NEW, "µs", (*MODELS, "repeating"), "construct", _LOG, "new_log", 100),
     Measure("log_json", _JSON, "µs", MODELS, "parse", _LOG, "log", 200, BOTH),

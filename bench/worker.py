@@ -83,9 +83,11 @@ class Worker:
         gc.collect()
         if question["wall"]:
             return median(_wall_time(function, item) for item in items)
+        kept: list[Any] = []
+        keep = kept.append if question["keep"] else _drop
         start = time.process_time()
         for item in items:
-            function(item)
+            keep(function(item))
         return (time.process_time() - start) / len(items)
 
     def memory(self, question: Question) -> Any:
@@ -100,6 +102,10 @@ class Worker:
         size = tracemalloc.get_traced_memory()[0]
         tracemalloc.stop()
         return size / len(kept)
+
+
+def _drop(_: Any) -> None:
+    """Not to keep a result."""
 
 
 def _wall_time(function: Function, item: Any) -> float:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 from frozendict import frozendict
@@ -23,6 +24,7 @@ __all__ = [
     "BASES",
     "Miss",
     "class_of",
+    "constructor",
     "exact",
     "free",
     "maker",
@@ -43,6 +45,8 @@ class Miss(Exception):
     """The fast path has no answer: the exact one decides."""
 
 
+_DICT: Any = dict
+_OBJECT: Any = frozendict
 _PLAIN: tuple[type[Any], ...] = (str, Decimal, tuple, bytes)
 
 
@@ -122,10 +126,9 @@ def maker(cls: type[Any]) -> Callable[[Any], Any]:
         return cls.of
     if issubclass(cls, NoneClass):
         return lambda plain: cls.of()
-    # What a metaclass's own call stands before; `__new__` itself takes half as long again.
-    new = type.__call__.__get__(cls)
+    new = constructor(cls)
     if not (MADE_EMPTY and issubclass(cls, frozendict)):
-        return new  # type: ignore[no-any-return]
+        return new
 
     def make(plain: dict[str, Any]) -> Any:
         instance = new()
@@ -133,6 +136,17 @@ def maker(cls: type[Any]) -> Callable[[Any], Any]:
         return instance
 
     return make
+
+
+def constructor(cls: type[Any]) -> Callable[..., Any]:
+    """The function in C that makes an instance, of a value or an empty object (`MADE_EMPTY`)."""
+    base: Any = next(b for b in (*_PLAIN, _OBJECT) if issubclass(cls, b))
+    new: Any = _DICT.__new__ if MADE_EMPTY and base is _OBJECT else base.__new__
+    made: Any = cls
+    if made.__new__ is new and made.__init__ in (object.__init__, base.__init__):
+        # What a metaclass's own call stands before; `__new__` itself takes half as long again.
+        return type.__call__.__get__(cls)  # type: ignore[no-any-return]
+    return partial(new, cls)
 
 
 def plain_of(instance: Any) -> Any:

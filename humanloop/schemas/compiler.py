@@ -181,7 +181,7 @@ def _any_string(node: Node, classes: Classes, branches: list[Node]) -> Form | No
     if any(form(branch, classes) is not TEXT for branch in plain):
         return None
     members: dict[str, Any] = {}
-    for text in (text for enum in enums for text in enum.members or ()):
+    for text in (str.__str__(text) for enum in enums for text in enum.members or ()):
         with suppress(Miss):  # another keyword may exclude it
             members[text] = exactly(node, classes, text)
     return Choice(members, TEXT.convert if plain else miss)
@@ -196,6 +196,9 @@ class _Array(Form):
         self.new = new
 
     def write(self, code: Code, target: str, value: str) -> None:
+        if code.is_deep:
+            super().write(code, target, value)
+            return
         index, part, parts = code.variable(), code.variable(), code.variable()
         with code.block(f"if type({value}) is list:"):
             code.line(f"{parts} = {value} if own else {value}.copy()")
@@ -255,21 +258,25 @@ class _Object(Form):
             self.extra = form(node.additional)
         self.exactly = partial(exactly, node, classes)
         self.texts = frozenset(key for key, part in self.parts.items() if part in (TEXT, FREE))
-        self.first_keys: set[str] = set()
+        self.first_keys: list[str] = []
         self.is_text = len(self.texts) == len(self.parts)
 
     def first(self, value: Any, own: bool) -> Any:
         """The instance of the first value that comes: it may stay the only one."""
         self.convert = self.second if len(self.parts) <= KEYS else self.unusual
         if type_of(value) is dict:
-            self.first_keys = self.parts.keys() & value.keys()
+            self.first_keys = self.declared_in(value)
         return self.unusual(value, own)
 
     def second(self, value: Any, own: bool) -> Any:
         if type_of(value) is not dict:
             return self.unusual(value, own)
-        self.convert = self.compile(value)
+        self.convert = self.compile(self.declared_in(value))
         return self.convert(value, own)
+
+    def declared_in(self, value: dict[Any, Any]) -> list[str]:
+        """The declared keys that a value has: the schema's own strings, none of the value's."""
+        return [key for key in self.parts if key in value]
 
     def unusual(self, value: Any, own: bool) -> Any:
         """The instance of a value that need not be a dict, nor have strings for keys."""
@@ -280,7 +287,7 @@ class _Object(Form):
         return self.general({**value}, True) if is_ours else self.exactly(value, own)
 
     def general(self, value: dict[Any, Any], own: bool) -> Any:
-        """The instance of a dict, whatever is in it."""
+        """The instance of a dict, whatever is in it; of an own one, parts may be made already."""
         for key in self.required:
             if key not in value:
                 raise Miss
@@ -304,11 +311,11 @@ class _Object(Form):
                 parts[key] = self.extra.convert(item, own)
         return parts
 
-    def compile(self, sample: dict[str, Any]) -> Converter:
-        """The function for dicts; for those with the keys of `sample` it is the shortest way."""
+    def compile(self, seen: list[str]) -> Converter:
+        """The function for dicts; for those with the keys that were seen it is the shortest way."""
         code = Code(self.name, Names(general=self.general, unusual=self.unusual))
         required = [key for key in self.parts if key in self.required]
-        likely = [key for key in sample if key in self.parts and key not in required]
+        likely = [key for key in seen if key not in required]
         others = [key for key in self.parts if key not in (*required, *likely)]
         with code.block("def convert(v, own):"):
             is_plain = "own or v.__sizeof__() in sizes or has_names(v)"
@@ -319,7 +326,7 @@ class _Object(Form):
                 for key in self.required:
                     if key not in self.parts:
                         code.line(f"v[{key!r}]")
-                if self.is_steady(sample):
+                if likely and seen == self.first_keys:  # the same again: they may be steady
                     with code.block(f"if len(v) == {len(required) + len(likely)}:"):
                         self.write_all(code, [*required, *likely])
                 code.line("p = v" if self.is_text else "p = v if own else v.copy()")
@@ -340,10 +347,6 @@ class _Object(Form):
                 code.line(f"return {code.instance(self.cls, 'p')}")
             code.line("except (KeyError, ValueError, TypeError): return general(v, own)")
         return code.function()
-
-    def is_steady(self, sample: dict[str, Any]) -> bool:
-        """Whether values seem to have the same keys again and again, and not required ones only."""
-        return self.parts.keys() & sample.keys() == self.first_keys > set(self.required)
 
     def write_all(self, code: Code, keys: list[str]) -> None:
         """Writes what is done with a dict that has all of `keys`, and none besides."""

@@ -5,7 +5,8 @@ A `Form` turns a raw Python value into the very instance that cast, match and bu
 form has to be sound, never complete: what it does not take goes the exact way (`exactly`).
 
 Each takes a value and whether it is its own: a tree that was just decoded from JSON, which nobody
-else holds. There an object's dict is written into, elsewhere into a copy.
+else holds. There an object's dict is written into; elsewhere into a copy, if there is anything to
+write. When something is in doubt, an own tree may be half converted: every form takes what it made.
 
 Numbers are kept ready in bounded tables. No string of a user is kept.
 """
@@ -20,13 +21,12 @@ from decimal import Decimal
 from functools import partial
 from typing import Any, NoReturn
 
-from humanloop.schemas.building import BASES, Miss, class_of, exact, free, maker
+from humanloop.schemas.building import BASES, Miss, class_of, constructor, exact, free, maker
 from humanloop.schemas.casting import is_integer, is_mapping, type_of
 from humanloop.schemas.formats import FORMATS
 from humanloop.schemas.keywords import Check
 from humanloop.schemas.layout import MADE_EMPTY, fill
 from humanloop.schemas.nodes import Node
-from humanloop.schemas.reports import Mismatch
 from humanloop.schemas.values import BoolClass, NoneClass
 
 __all__ = [
@@ -66,7 +66,7 @@ TABLES = 1024
 def exactly(node: Node, classes: Classes, value: Any, own: bool = False) -> Any:
     try:
         return exact(node, value, classes)
-    except Mismatch:
+    except Exception:  # a user's `to_input` may raise any: then it does so once more, outside
         raise Miss from None
 
 
@@ -81,16 +81,11 @@ def miss(*_: Any) -> NoReturn:
     raise Miss
 
 
-def empty_maker(cls: type[Any]) -> Callable[..., Any]:
-    """What makes an empty object to be updated; where that is not `MADE_EMPTY`, one of a dict."""
-    return type.__call__.__get__(cls)  # type: ignore[no-any-return]
-
-
 # -- the source of a function ---------------------------------------------------------------------
 
 
 class Names:
-    """What the names in generated functions stand for; those of one schema share them."""
+    """What the names in a generated function stand for."""
 
     def __init__(self, **names: Any) -> None:
         self.values: dict[str, Any] = {
@@ -138,13 +133,18 @@ class Code:
         yield
         self.indent = before
 
+    @property
+    def is_deep(self) -> bool:
+        """Whether there are nearly as many blocks around the next line as Python takes (20)."""
+        return len(self.indent) > 12
+
     def variable(self) -> str:
         self.count += 1
         return f"a{self.count}"
 
     def instance(self, cls: type[Any], parts: str) -> str:
         """Writes what makes an object of a dict; its expression."""
-        new = self.name(empty_maker(cls))
+        new = self.name(constructor(cls))
         if not MADE_EMPTY:
             return f"{new}({parts})"
         target = self.variable()
@@ -370,7 +370,8 @@ _HOUR_24 = _takes("2024-01-01T24:00:00")
 class _DateTime(Form):
     """A date-time: the common forms are checked by the calendar in C.
 
-    The separators, the length and the hour exclude what `fromisoformat` takes beyond RFC 3339.
+    The separators, the length and the hour exclude what `fromisoformat` takes beyond RFC 3339. It
+    takes NUL for the end of the text.
     """
 
     def __init__(self, new: Callable[[Any], Any], other: Converter) -> None:
@@ -380,7 +381,7 @@ class _DateTime(Form):
             if type_of(value) is not str:
                 return other(value, own)
             common = value[4:17:3] == "--T::" and value[11:13] < "24" and _offset(value, 19)
-            if common and _takes(value[:19]):
+            if common and _takes(value[:19]) and "\0" not in value:
                 return new(value)
             return new(value) if _is_date_time(value) else miss()
 
@@ -395,9 +396,12 @@ class _DateTime(Form):
             fits += f" and len({value}) == 20 and moment({value}[:19])"
         if _HOUR_24:
             fits += f' and {value}[11:13] < "24"'
+        fits += f' and "\\0" not in {value}'
         made = f"{code.name(self.new)}({value})"
         other = self.call(code, value)
-        code.line(f"{target} = {made} if type({value}) is str and {fits} else {other}")
+        with code.block("try:"):
+            code.line(f"{target} = {made} if type({value}) is str and {fits} else {other}")
+        code.line(f"except ValueError: {target} = {other}")
 
 
 def string_form(node: Node, classes: Classes) -> Form:
@@ -406,7 +410,7 @@ def string_form(node: Node, classes: Classes) -> Form:
     checks = (*node.any_checks, *node.checks.get("string", ()))
     other = partial(exactly, node, classes)
     if node.members is not None and len(checks) == 1:
-        return Choice({text: new(text) for text in node.members}, other)
+        return Choice({text: new(text) for text in map(str.__str__, node.members)}, other)
     if [check.holds for check in checks] == [_is_date_time]:
         return _DateTime(new, other)
     if cls is str and not checks:
@@ -458,14 +462,14 @@ def has_names(value: dict[Any, Any]) -> bool:
     return value.__sizeof__() in _SIZES or all(type_of(key) is str for key in value)
 
 
-_new_object = empty_maker(BASES["object"])
+_new_object = constructor(BASES["object"])
 _single: dict[Any, Any] = {None: _NONE, True: _TRUE, False: _FALSE}
 
 
 def _unusual(value: Any) -> Any:
     try:
         return free(value)
-    except Mismatch:
+    except Exception:  # as in `exactly`
         raise Miss from None
 
 

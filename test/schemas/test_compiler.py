@@ -1,10 +1,11 @@
 """The fast path gives what the exact one gives: verdict, classes, values and their order.
 
-Each class is asked several times: a shape is compiled when it comes again.
+Each class is asked several times: a function is made for it when a second value comes.
 """
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from datetime import datetime, timedelta, timezone
@@ -26,6 +27,7 @@ from humanloop.schemas import (
     SchemaValidationError,
     StrSchema,
     schema_from_openapi,
+    to_input,
 )
 
 from .generated import COMPONENTS, SCHEMAS, SETTINGS, VALUES, nearly
@@ -124,7 +126,106 @@ def test_an_object_of_very_many_keys() -> None:
     agree(schema_from_openapi({**METRIC, "required": []}), {f"k{i}": i for i in range(1000)})
 
 
-def test_more_shapes_than_are_kept() -> None:
+class Shown(str):
+    """A key or a text that shows itself as something else."""
+
+    def __repr__(self) -> str:
+        return "nobody.knows"
+
+
+@pytest.mark.parametrize("key", [Shown("a"), Enum("Key", {"a": "a"}, type=str)("a")])
+def test_the_keys_of_a_user_never_become_code(key: Any) -> None:
+    cls: Any = schema_from_openapi({"type": "object", "properties": {"a": {"type": "string"}}})
+    for _ in range(3):
+        made = cls({key: "x"})
+        assert [type(own) for own in made] == [str]
+    assert cls({"a": "x"}) == {"a": "x"}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "2024-01-01T00:Z\0:00Z",
+        "2024-01-01T00:00:Z\0Z",
+        "2024-01-01T00:Z\0:00+01:00",
+        "2024-01-01T00:00:00Z\0005:30Z",
+        "2024-01-01T00:00:00.5\0Z",
+        "2024-01-01T00:00:00.Z",
+        "2024-01-01T00:00:00.1234567xZ",
+    ],
+)
+def test_what_the_calendar_of_c_takes_beyond_the_rule(text: str) -> None:
+    at = {"type": "string", "format": "date-time"}
+    cls: Any = schema_from_openapi({"type": "object", "properties": {"at": at}})
+    for _ in range(3):
+        with pytest.raises(SchemaValidationError):
+            cls({"at": text})
+    with pytest.raises(SchemaValidationError):
+        schema_from_openapi(at)(text)
+
+
+def test_what_is_in_doubt_at_each_level_is_looked_at_once() -> None:
+    at = {"type": "string", "format": "date-time"}
+    cls: Any = schema_from_openapi(
+        {"type": "object", "properties": {"child": {"$ref": "#"}, "at": at}}
+    )
+    leap = "2016-12-31T23:59:60Z"
+    value: dict[str, Any] = {"at": leap}
+    for _ in range(60):
+        value = {"child": value, "at": leap}
+    for _ in range(3):
+        assert cls(value) == value
+        assert cls.from_json(json.dumps(value)) == value
+
+
+def test_a_function_of_the_user_that_fails_is_called_a_few_times() -> None:
+    calls: list[object] = []
+
+    class Wrong:
+        pass
+
+    @to_input.register(Wrong)
+    def wrong(value: object) -> object:
+        calls.append(value)
+        raise ValueError("no")
+
+    cls: Any = schema_from_openapi(
+        {"type": "object", "properties": {"child": {"$ref": "#"}, "x": {"type": "number"}}}
+    )
+    value: dict[str, Any] = {"x": Wrong()}
+    for _ in range(30):
+        value = {"child": value, "x": 1}
+    for _ in range(3):
+        with pytest.raises(ValueError, match=r"^no$"):
+            cls(value)
+    assert len(calls) <= 9
+
+
+def test_arrays_in_arrays_beyond_the_blocks_that_python_nests() -> None:
+    part: dict[str, Any] = {"type": "integer"}
+    value: Any = 1
+    for _ in range(100):
+        part, value = {"type": "array", "items": part}, [value]
+    agree(schema_from_openapi({"type": "object", "properties": {"a": part}}), {"a": value})
+
+
+def test_a_subclass_with_a_constructor_of_its_own() -> None:
+    class Metric(model.PositiveLabel):
+        def __init__(self, value: Any) -> None:
+            raise AssertionError("it is not for parts")
+
+    for _ in range(3):
+        made: Any = Metric({"type": "rating", "value": "good"})
+        assert type(made) is Metric
+        assert made == {"type": "rating", "value": "good"}
+
+
+def test_members_of_an_enum_of_python_in_a_schema() -> None:
+    color = Enum("Color", {"RED": "red"}, type=str)
+    agree(schema_from_openapi({"type": "string", "enum": [color.RED]}), "red")
+
+
+def test_very_many_sets_of_keys() -> None:
     cls: Any = schema_from_openapi({"type": "object", "properties": {"n": {"type": "integer"}}})
     for _ in range(2):
         for index in range(600):
