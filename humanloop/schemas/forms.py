@@ -459,7 +459,11 @@ _SIZES = _sizes()
 
 def has_names(value: dict[Any, Any]) -> bool:
     """Whether the keys of a dict are plain strings."""
-    return value.__sizeof__() in _SIZES or all(type_of(key) is str for key in value)
+    if value.__sizeof__() not in _SIZES:
+        for key in value:
+            if type_of(key) is not str:
+                return False
+    return True
 
 
 _new_object = constructor(BASES["object"])
