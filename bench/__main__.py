@@ -9,7 +9,7 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
-from bench import chart, environments, guard, report
+from bench import chart, environments, growth, guard, report
 from bench.runner import MEASURES, Packages, Result, facts, run
 
 NAMES = [measure.name for measure in MEASURES]
@@ -34,7 +34,7 @@ def _arguments() -> argparse.Namespace:
     add("--rounds", type=int, default=15)
     add("--quick", action="store_true", help="five rounds of the main measures")
     add("--markdown", action="store_true", help="print the table as Markdown")
-    add("--chart", type=Path, metavar="FILE.svg", help="draw the results of the first Python")
+    add("--chart", type=Path, metavar="FILE.svg", help="draw the results, of the first Python")
     add("--keep", action="store_true", help="guard: keep these ratios")
     add("--nodes", type=int, default=10**6, help="growth: of the largest payload")
     add("--stream", type=int, default=5000, help="growth: logs whose keys never repeat")
@@ -88,7 +88,10 @@ def _inside(environment: dict[str, dict[str, str]], module: str, *arguments: str
 
 
 def _growth(options: argparse.Namespace, environment: dict[str, dict[str, str]]) -> int:
-    return _inside(environment, "growth", str(options.nodes), str(options.stream))
+    code = _inside(environment, "growth", str(options.nodes), str(options.stream))
+    if options.chart and code == 0:
+        options.chart.write_text(chart.growth(json.loads(growth.KEPT.read_text("utf-8"))), "utf-8")
+    return code
 
 
 def _profile(options: argparse.Namespace, environment: dict[str, dict[str, str]]) -> int:

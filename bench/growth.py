@@ -18,10 +18,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from bench.contestants import Ours
+from bench.chart import Point
+from bench.contestants import ROOT, Ours
 from bench.payloads import Maker
 
-__all__ = ["main"]
+__all__ = ["KEPT", "main"]
+
+KEPT = ROOT / "build" / "bench" / "growth.json"
 
 SHORT = 100_000
 """How many nodes are timed at least: those of smaller payloads several times."""
@@ -73,7 +76,7 @@ def _count(value: Any) -> int:
     return 1 + sum(map(_count, parts))
 
 
-def _payload(most: int) -> Iterator[str]:
+def _payload(most: int, points: list[Point]) -> Iterator[str]:
     bare = {"config": {"id": "c", "type": "generic", "name": "c"}, "id": "d"}
     item = {"name": "reset", "at": 12, "parts": [1.25, True, None, "prompt"]}
     log = Maker(3, 3).log()
@@ -99,6 +102,7 @@ def _payload(most: int) -> Iterator[str]:
             alone = _time(make, times)
             gc.enable()
             per = f"{spent / nodes * 1e6:8.3f} µs, {alone / nodes * 1e6:.3f} without collector"
+            points.append((name, nodes, spent / nodes * 1e6, size / nodes))
             yield f"{name:<10} {nodes:>10,} nodes   {per}   {size / nodes:8.1f} bytes a node"
 
 
@@ -168,9 +172,11 @@ def _new_labels(count: int) -> Iterator[str]:
 
 
 def main() -> None:
-    """Print the tables, for as many nodes as the first argument says."""
+    """Print the tables, for as many nodes as the first argument says, and keep what is plotted."""
     nodes, stream = int(sys.argv[1]), int(sys.argv[2])
     streams = _new_logs(stream), _new_labels(100 * stream)
-    for lines in (*streams, _classes(1000), _errors(nodes // 10), _payload(nodes)):
+    points: list[Point] = []
+    for lines in (*streams, _classes(1000), _errors(nodes // 10), _payload(nodes, points)):
         for line in lines:
             print(line, flush=True)
+    KEPT.write_text(json.dumps(points), "utf-8")
