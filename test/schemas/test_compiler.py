@@ -29,6 +29,7 @@ from humanloop.schemas import (
     schema_from_openapi,
     to_input,
 )
+from humanloop.schemas.codec import decode
 
 from .generated import COMPONENTS, SCHEMAS, SETTINGS, VALUES, nearly
 from .payloads import SCHEMAS as MODELS
@@ -40,6 +41,14 @@ def agree(cls: Any, value: Any) -> None:
     exact = outcome(cls.validate_exactly, value)
     for _ in range(3):
         assert outcome(cls, value) == exact
+    try:
+        text = json.dumps(value)
+        decoded = decode(text)
+    except (TypeError, ValueError, RecursionError):
+        return  # JSON has no place for it
+    exact = outcome(cls.validate_exactly, decoded)
+    for _ in range(2):
+        assert outcome(cls.from_json, text) == exact
 
 
 @SETTINGS
