@@ -31,7 +31,6 @@ from humanloop.schemas.forms import (
     Code,
     Converter,
     Form,
-    Names,
     Nullable,
     boolean_form,
     exactly,
@@ -313,7 +312,7 @@ class _Object(Form):
 
     def compile(self, seen: list[str]) -> Converter:
         """The function for dicts; for those with the keys that were seen it is the shortest way."""
-        code = Code(self.name, Names(general=self.general, unusual=self.unusual))
+        code = Code(self.name, general=self.general, unusual=self.unusual)
         required = [key for key in self.parts if key in self.required]
         likely = [key for key in seen if key not in required]
         others = [key for key in self.parts if key not in (*required, *likely)]

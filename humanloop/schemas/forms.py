@@ -1,8 +1,8 @@
 """How values are converted: the forms of single values, and of those that no schema speaks of.
 
 A `Form` turns a raw Python value into the very instance that cast, match and build give, or raises
-`Miss`; and it writes the source that does so into another function, for values like a sample. A
-form has to be sound, never complete: what it does not take goes the exact way (`exactly`).
+`Miss`; and it writes the source that does so for common values into another function. A form has to
+be sound, never complete: what it does not take goes the exact way (`exactly`).
 
 Each takes a value and whether it is its own: a tree that was just decoded from JSON, which nobody
 else holds. There an object's dict is written into; elsewhere into a copy, if there is anything to
@@ -39,7 +39,6 @@ __all__ = [
     "Code",
     "Converter",
     "Form",
-    "Names",
     "Nullable",
     "boolean_form",
     "exactly",
@@ -84,11 +83,12 @@ def miss(*_: Any) -> NoReturn:
 # -- the source of a function ---------------------------------------------------------------------
 
 
-class Names:
-    """What the names in a generated function stand for."""
+class Code:
+    """The source of one function, while it is written, and what its names stand for."""
 
-    def __init__(self, **names: Any) -> None:
-        self.values: dict[str, Any] = {
+    def __init__(self, title: str, **names: Any) -> None:
+        self.title = title
+        self.names: dict[str, Any] = {
             **names,
             "true": _TRUE,
             "false": _FALSE,
@@ -104,24 +104,15 @@ class Names:
             "fill": fill,
         }
         self.by_id: dict[int, str] = {}
-
-    def of(self, value: Any) -> str:
-        """The name of an object, which is kept."""
-        name = self.by_id.setdefault(id(value), f"c{len(self.by_id)}")
-        self.values[name] = value
-        return name
-
-
-class Code:
-    """The source of one function, while it is written."""
-
-    def __init__(self, title: str, names: Names) -> None:
-        self.title = title
-        self.name = names.of
-        self.names = names.values
         self.lines: list[str] = []
         self.indent = ""
         self.count = 0
+
+    def name(self, value: Any) -> str:
+        """The name of an object, which is kept."""
+        name = self.by_id.setdefault(id(value), f"c{len(self.by_id)}")
+        self.names[name] = value
+        return name
 
     def line(self, text: str) -> None:
         self.lines.append(self.indent + text)
@@ -442,15 +433,13 @@ def _sizes() -> frozenset[int]:
     CPython keeps their tables in a shorter form from 3.11 on. Before, and wherever it is not so,
     there are none.
     """
-    sizes: set[int] = set()
-    others: set[int] = set()
-    keys = [str(number) for number in range(TABLES)]
-    for count in range(0, TABLES, 5):
-        plain = dict.fromkeys(keys[:count])
+    plain: dict[str, None] = {}
+    mixed: dict[str, None] = {_Name("other"): None}
+    sizes, others = {plain.__sizeof__()}, {mixed.__sizeof__()}
+    for number in range(TABLES):
+        plain[str(number)] = mixed[str(number)] = None
         sizes.add(plain.__sizeof__())
-        others.add({**plain, _Name("0"): None}.__sizeof__())
-        plain[_Name("other")] = None
-        others.add(plain.__sizeof__())
+        others.add(mixed.__sizeof__())
     return frozenset() if sizes & others else frozenset(sizes)
 
 
