@@ -1,7 +1,7 @@
 """Who is measured: each contestant is a set of functions, loaded in its own environment.
 
-`construct`, `parse` (from JSON bytes), `encode`, `decode` (JSON alone), `call` and `send` take the
-name of a schema and give the function to be timed. A contestant has only what it can do.
+`construct`, `parse` (from JSON bytes), `encode`, `decode` (JSON alone), `call`, `acall` and `send`
+take the name of a schema and give the function to be timed. A contestant has only what it can do.
 Everything is imported when it is first used: no environment has all of it.
 """
 
@@ -24,6 +24,11 @@ ROOT = Path(__file__).resolve().parent.parent
 ROOTS = ["PaginatedDataLogResponse", "ExperimentResponse"]
 
 Function = Callable[[Any], Any]
+
+
+def _loop() -> Any:
+    """A new event loop."""
+    return import_module("asyncio").new_event_loop()
 
 
 class Contestant:
@@ -63,6 +68,10 @@ class Ours(Contestant):
         get = self.client().projects.get
         return lambda _: get(id="pr_1")
 
+    def acall(self, name: str) -> Function:
+        get, run = self.client().projects.aget, _loop().run_until_complete
+        return lambda _: run(get(id="pr_1"))
+
     def send(self, name: str) -> Function:
         log, logs = self.client().logs.log, batch()
         return lambda _: log(body=logs)
@@ -88,7 +97,7 @@ class Original(Contestant):
 
 
 class Plain(Contestant):
-    """What Python has: json without checks, urllib3 bare."""
+    """What Python has: json without checks, urllib3 and aiohttp bare."""
 
     def parse(self, name: str) -> Function:
         return lambda text: json.loads(text, parse_float=Decimal, parse_int=Decimal)
@@ -106,6 +115,20 @@ class Plain(Contestant):
         pool, url = import_module("urllib3").PoolManager(), f"{self.address}/projects/pr_1"
         headers = {"X-API-KEY": "x", "Accept": "application/json"}
         return lambda _: json.loads(pool.request("GET", url, headers=headers).data)
+
+    def acall(self, name: str) -> Function:
+        aiohttp, run = import_module("aiohttp"), _loop().run_until_complete
+        url = f"{self.address}/projects/pr_1"
+
+        async def session() -> Any:
+            return aiohttp.ClientSession(headers={"X-API-KEY": "x", "Accept": "application/json"})
+
+        async def call() -> Any:
+            async with opened.get(url) as response:
+                return json.loads(await response.read())
+
+        opened = run(session())
+        return lambda _: run(call())
 
     def send(self, name: str) -> Function:
         """Our validation and JSON alone, nothing sent."""
@@ -221,7 +244,7 @@ CONTESTANTS: dict[str, tuple[str, type[Contestant]]] = {
 
 def versions() -> dict[str, str]:
     """The versions of what this environment has and the measurements depend on."""
-    names = ("pydantic", "pydantic-core", "msgspec", "httpx", "orjson", "urllib3", "frozendict")
+    names = ("pydantic", "pydantic-core", "msgspec", "httpx", "urllib3", "aiohttp", "frozendict")
     found = {}
     for name in names:
         try:

@@ -21,7 +21,7 @@ BUILD = ROOT / "build" / "bench"
 
 RIVALS = ["pydantic==2.14.3", "msgspec==0.22.0", "httpx==0.28.1", "pyyaml==6.0.3"]
 NEEDS = {
-    "ours": ["-e", str(ROOT)],
+    "ours": ["-e", f"{ROOT}[async]"],
     "fast": ["-e", f"{ROOT}[fast]"],
     "rivals": RIVALS,
     "original": ["humanloop==0.5.13", "frozendict==2.5.1", "urllib3==1.26.20"],

@@ -66,6 +66,7 @@ _LOG, _PAGE, _EXPERIMENT = "LogResponse", "PaginatedDataLogResponse", "Experimen
 _OLD, _NEW = "LogResponse, as the original takes it", "LogResponse, no shape twice"
 _JSON, _RECORDS = "LogResponse from JSON, 200 shapes", "page of 1,000 logs from JSON"
 _WALL, _CPU = "client.projects.get, wall time", "client.projects.get, client's CPU"
+_AWALL, _ACPU = "client.projects.aget, wall time", "client.projects.aget, client's CPU"
 _KEPT, _HELD = "memory of a LogResponse", "memory of a page of 1,000 logs"
 _ALL, _HTTP = (*MODELS, "original"), ("plain", "httpx", "original")
 _JSONS = ("pydantic", "msgspec", "plain")
@@ -101,6 +102,8 @@ MEASURES = [
     ),
     Measure("call", _WALL, "µs", _HTTP, "call", count=50, wall=True),
     Measure("call_cpu", _CPU, "µs", _HTTP, "call", count=50),
+    Measure("acall", _AWALL, "µs", ("plain",), "acall", count=50, wall=True),
+    Measure("acall_cpu", _ACPU, "µs", ("plain",), "acall", count=50),
     Measure("send", "1,000 logs sent, client's CPU", "ms", ("plain",), "send", subjects=BOTH),
 ]
 SCALES = {"µs": 1e6, "ms": 1e3, "KB": 1e-3}

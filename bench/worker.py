@@ -42,7 +42,7 @@ def _drawn(question: Question) -> list[bytes]:
 
 def _inputs(me: Any, question: Question) -> list[Any]:
     kind = question["kind"]
-    if kind in ("call", "send"):
+    if kind in ("call", "acall", "send"):
         return [None] * question["count"]
     texts = _drawn(question)
     if kind == "construct":

@@ -35,8 +35,11 @@ HOMES = {
     "decimal": ("Decimal",),
     "frozendict": ("frozendict",),
     "functools": ("cached_property",),
-    "humanloop.api_client": ("Api", "ApiClient", "RequestOptions"),
+    "humanloop.api": ("Api",),
+    "humanloop.api_client": ("ApiClient", "RequestOptions"),
     "humanloop.api_response": ("ApiResponse",),
+    "humanloop.pagination": ("AsyncPageIterator", "PageIterator"),
+    "humanloop.streaming": ("AsyncGeneratorResponse", "AsyncStream", "Stream"),
     "humanloop.schemas": (
         "AnyTypeSchema",
         "BoolClass",

@@ -33,9 +33,11 @@ ERRORS = (
     exceptions.RateLimitError,
     exceptions.ServerError,
     exceptions.ApiResponseError,
+    exceptions.ApiStreamingException,
     exceptions.ApiConnectionError,
     exceptions.ApiTimeoutError,
     exceptions.ApiTlsError,
+    exceptions.ApiResponseTooLargeError,
 )
 
 # The methods that the client carries beside its tags, by operationId.
@@ -50,6 +52,18 @@ SHORTCUTS = {
     "complete_model_configuration": "completions_create_model_config",
     "feedback": "feedback_feedback",
     "log": "logs_log",
+}
+
+# The methods of the client that stream the outputs of a shortcut.
+STREAMS = {
+    "chat": "chat_stream",
+    "chat_deployed": "chat_deployed_stream",
+    "chat_experiment": "chat_experiment_stream",
+    "chat_model_configuration": "chat_model_config_stream",
+    "complete": "complete_stream",
+    "complete_deployed": "complete_deployed_stream",
+    "complete_experiment": "complete_experiment_stream",
+    "complete_model_configuration": "complete_model_config_stream",
 }
 
 
@@ -122,9 +136,21 @@ class Method:
     body: Argument | None  # the keyword-only `body`
     result: str
     result_doc: str
+    record: str | None  # what its pages hold; None: it has no pages
     answers: list[Answer]
     examples: list[Example]
     security: list[tuple[str, str]]  # (scheme, header)
+
+    @property
+    def streams(self) -> bool:
+        """The answer is a stream of results if the argument `stream` says so."""
+        return "stream" in self.operation["body_keys"]
+
+    @property
+    def returned(self) -> str:
+        """The type of what it returns."""
+        answer = f"ApiResponse[{self.result}]"
+        return f"{answer} | Stream[{self.result}]" if self.streams else answer
 
     @property
     def overloaded(self) -> bool:
@@ -152,11 +178,6 @@ class Tag:
     doc: str
     methods: list[Method]
 
-    @property
-    def needs_stub(self) -> bool:
-        """The signatures alone can't say what the methods take."""
-        return any(method.overloaded for method in self.methods)
-
 
 @dataclass(frozen=True)
 class Shortcut:
@@ -165,6 +186,7 @@ class Shortcut:
     name: str
     attribute: str
     method: Method
+    stream: str | None  # the name of the method that streams its outputs
 
 
 @dataclass(frozen=True)
@@ -184,7 +206,7 @@ def build(spec: Spec) -> Api:
     tags = sorted((_tag(spec, tag) for tag in spec.tags), key=lambda tag: tag.module)
     by_constant = {m.constant: (tag.attribute, m) for tag in tags for m in tag.methods}
     shortcuts = [
-        Shortcut(name, *by_constant[operation_id.upper()])
+        Shortcut(name, *by_constant[operation_id.upper()], STREAMS.get(name))
         for name, operation_id in SHORTCUTS.items()
         if operation_id.upper() in by_constant
     ]
@@ -330,6 +352,7 @@ def _method(spec: Spec, attribute: str, method: str, path: str, operation: Node)
         body=_body_argument(spec, body, keys) if keyword_body and body is not None else None,
         result="Unset" if response is None else hints.accessed(spec, response),
         result_doc=_result_doc(response),
+        record=_record(spec, parameters, response),
         answers=list(_answers(spec, operation)),
         examples=examples(spec, parameters, _media_type(spec, operation)),
         security=list(spec.security(operation)),
@@ -445,6 +468,16 @@ def _parameter_fields(parameter: Node) -> dict[str, Any]:
 
 def _response_field(response: SchemaNode | None) -> object:
     return None if response is None else ref_name(response) or without_prose(response)
+
+
+def _record(spec: Spec, parameters: Sequence[Node], response: SchemaNode | None) -> str | None:
+    """The hint of the records of an answer that is one page of several."""
+    if not {"page", "size"} <= {parameter["name"] for parameter in parameters}:
+        return None
+    properties = spec.schema(response or {}).get("properties", {})
+    if not {"records", "total"} <= properties.keys():
+        return None
+    return hints.accessed(spec, properties["records"]["items"])
 
 
 def _result_doc(response: SchemaNode | None) -> str:

@@ -79,11 +79,10 @@ def _modules(api: Api) -> Iterable[tuple[str, str]]:
         yield f"{path}i", _stub(page("model.pyi.j2").render(model=model), homes, model.name)
     for tag in api.tags:
         path = f"humanloop/apis/tags/{tag.module}.py"
-        signatures = page("tag.pyi.j2").render(tag=tag)
+        signatures = page("tag_signatures.j2").render(tag=tag)
         imports = hints.imports(signatures, _without(homes, tag.class_name))
         yield path, page("tag.py.j2").render(tag=tag, imports=imports)
-        if tag.needs_stub:
-            yield f"{path}i", _stub(signatures, homes, tag.class_name)
+        yield f"{path}i", _stub(page("tag.pyi.j2").render(tag=tag), homes, tag.class_name)
 
     yield "humanloop/apis/operations.py", page("operations.py.j2").render(api=api)
     yield "humanloop/apis/facade.py", page("facade.py.j2").render(api=api)

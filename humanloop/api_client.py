@@ -1,54 +1,98 @@
 """ApiClient: an operation and its arguments become a request, a response becomes an `ApiResponse`.
 
-`prepare` and `finish` do all of the work and no I/O; `call` puts a transport between them. What
-stays true: keys go only where they belong, a status outside 2xx always raises, and a body is
-returned only when it fits its schema. An instance is shared between threads.
+A call is written once, as the generator `_flow`: it prepares the request, says what is to be done
+next (send it, wait, call a hook), decides whether to try again, and makes the result. `call` and
+`acall` do what it says, each in its own way of waiting. What stays true: keys go only where they
+belong, a status outside 2xx always raises, a body is returned only when it fits its schema, and no
+request is sent twice that might be done twice. An instance is shared between threads and loops.
 """
 
 from __future__ import annotations
 
+import copy
+import inspect
 import json
-import logging
 import re
 import sys
-from collections.abc import Mapping
+import time
+import warnings
+from collections.abc import Callable, Coroutine, Generator, Mapping
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypedDict, TypeVar
 
 from humanloop import schemas
+from humanloop.api import Api, Preparer
 from humanloop.api_response import ApiResponse, Headers
+from humanloop.attempts import Attempts
 from humanloop.configuration import (
     API_KEY_HEADER,
     SECURITY_SCHEME,
     TIMEOUT,
     Configuration,
+    EventHooks,
     is_timeout,
 )
 from humanloop.exceptions import (
+    ApiConnectionError,
     ApiException,
     ApiResponseDecodingError,
     ApiResponseValidationError,
+    ApiTypeError,
     ApiValueError,
+    ResponseValidationWarning,
     SchemaValidationError,
     describe,
     exception_for_status,
+    exception_for_stream,
     unexpected_argument,
 )
-from humanloop.operation import Operation, serialize
+from humanloop.operation import Operation, is_idempotent, serialize, wants_stream
+from humanloop.retries import RetryPolicy
 from humanloop.schemas.codec import refuse_constant
-from humanloop.transport import RawResponse, Request, Transport
+from humanloop.transport import AsyncTransport, RawResponse, Request, Transport
+from humanloop.wire_log import WireLog
 
 if TYPE_CHECKING:
-    from typing_extensions import Self
+    from typing_extensions import Self, Unpack
 
-__all__ = ["Api", "ApiClient", "RequestOptions"]
+    from humanloop.drift import DriftReport
+    from humanloop.streaming import EventReader
+
+__all__ = ["Api", "ApiClient", "CallSettings", "RequestOptions"]
 
 ErrorType = TypeVar("ErrorType", bound=ApiException)
 
-logger = logging.getLogger("humanloop")
-
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 section 5.1
 _HEADER_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")  # RFC 9110 section 5.5
+
+
+class Send(NamedTuple):
+    """A step of a call: send the request; its outcome is the answer."""
+
+    request: Request
+
+
+class Wait(NamedTuple):
+    """A step of a call: let the time pass."""
+
+    seconds: float
+
+
+class Hook(NamedTuple):
+    """A step of a call: call the hook; its outcome is what it returns."""
+
+    hook: Callable[..., Any]
+    arguments: tuple[Any, ...]
+
+
+Step = Send | Wait | Hook
+
+
+class Opened(NamedTuple):
+    """The result of a call for a stream: the answer, and what reads its events."""
+
+    response: Any
+    reader: EventReader[Any]
 
 
 class RequestOptions(TypedDict, total=False):
@@ -57,11 +101,67 @@ class RequestOptions(TypedDict, total=False):
     timeout: seconds for the whole call, in place of the configuration's; None: no limit.
     skip_deserialization: return the body as plain decoded JSON, not validated.
     extra_headers: sent with this call, before all others in rank.
+    retries: when to try again, in place of the configuration's.
+    idempotent: the request may be sent again though it may have arrived.
     """
 
     timeout: float | None
     skip_deserialization: bool
     extra_headers: Mapping[str, str]
+    retries: RetryPolicy | int
+    idempotent: bool
+
+
+class CallSettings(TypedDict, total=False):
+    """The settings of a configuration that a copy of a client may have otherwise."""
+
+    timeout: float | None
+    connect_timeout: float | None
+    read_timeout: float | None
+    retries: RetryPolicy | int
+    response_validation: Literal["strict", "lenient"]
+    event_hooks: EventHooks
+    on_drift: Callable[[DriftReport], object] | None
+
+
+class _Transports:
+    """What sends the requests, made when it is first needed; a client shares it with its copies."""
+
+    def __init__(
+        self,
+        configuration: Configuration,
+        transport: Transport | None,
+        async_transport: AsyncTransport | None,
+    ) -> None:
+        self._configuration = configuration
+        if transport is not None:
+            self.transport = transport
+            async_transport = async_transport or getattr(transport, "asynchronous", None)
+        if async_transport is not None:
+            self.async_transport = async_transport
+
+    @cached_property
+    def transport(self) -> Transport:
+        from humanloop.transport import Urllib3Transport
+
+        made: Transport = self.__dict__.setdefault(
+            "transport", Urllib3Transport(self._configuration)
+        )
+        return made
+
+    @cached_property
+    def async_transport(self) -> AsyncTransport:
+        from humanloop.transport import AiohttpTransport
+
+        made: AsyncTransport = self.__dict__.setdefault(
+            "async_transport", AiohttpTransport(self._configuration)
+        )
+        return made
+
+    def made(self) -> list[Transport | AsyncTransport]:
+        """Those that were made so far."""
+        names = ("transport", "async_transport")
+        return [self.__dict__[name] for name in names if name in self.__dict__]
 
 
 class ApiClient:
@@ -69,7 +169,8 @@ class ApiClient:
 
     configuration: by default a copy of the default one; header_name, header_value: a header for
     every call; cookie: the header `Cookie` of every call; pool_threads: accepted for code written
-    for 0.5, has no effect; transport: what sends the requests, by default `Urllib3Transport`.
+    for 0.5, has no effect; transport, async_transport: what sends the requests, by default
+    `Urllib3Transport` and `AiohttpTransport`.
     """
 
     def __init__(
@@ -81,6 +182,7 @@ class ApiClient:
         pool_threads: int = 1,
         *,
         transport: Transport | None = None,
+        async_transport: AsyncTransport | None = None,
     ) -> None:
         self.configuration = configuration or Configuration.get_default_copy()
         self.default_headers = Headers()
@@ -88,15 +190,18 @@ class ApiClient:
         if header_name is not None:
             self.set_default_header(header_name, header_value or "")
         self.cookie = cookie
-        if transport is not None:
-            self.transport = transport
+        self._transports = _Transports(self.configuration, transport, async_transport)
+        self._log = WireLog(self.configuration)
 
-    @cached_property
+    @property
     def transport(self) -> Transport:
         """What sends the requests; made when it is first needed."""
-        from humanloop.transport import Urllib3Transport
+        return self._transports.transport
 
-        return Urllib3Transport(self.configuration)
+    @property
+    def async_transport(self) -> AsyncTransport:
+        """What sends the requests of asynchronous calls; made when it is first needed."""
+        return self._transports.async_transport
 
     @property
     def user_agent(self) -> str:
@@ -117,20 +222,127 @@ class ApiClient:
         operation: Operation,
         arguments: Mapping[str, Any],
         options: RequestOptions | None = None,
-    ) -> ApiResponse[Any]:
-        """Do one operation.
+    ) -> Any:
+        """Do one operation; the result is an ApiResponse, or a Stream where one is asked for.
 
         Raises SchemaValidationError, ApiTypeError or ApiValueError before anything is sent,
         ApiConnectionError when no answer came, ApiException when the answer is no result.
         """
+        flow = self._flow(operation, arguments, options)
+        try:
+            step = next(flow)
+            while True:
+                try:
+                    outcome = self._do(step)
+                except Exception as error:
+                    step = flow.throw(error)
+                else:
+                    step = flow.send(outcome)
+        except StopIteration as end:
+            result = end.value
+        if isinstance(result, Opened):
+            from humanloop.streaming import Stream
+
+            return Stream(result.response, result.reader)
+        return result
+
+    async def acall(
+        self,
+        operation: Operation,
+        arguments: Mapping[str, Any],
+        options: RequestOptions | None = None,
+    ) -> Any:
+        """As `call`, in an event loop; a stream is an AsyncStream."""
+        flow = self._flow(operation, arguments, options)
+        try:
+            step = next(flow)
+            while True:
+                try:
+                    outcome = await self._ado(step)
+                except Exception as error:
+                    step = flow.throw(error)
+                else:
+                    step = flow.send(outcome)
+        except StopIteration as end:
+            result = end.value
+        if isinstance(result, Opened):
+            from humanloop.streaming import AsyncStream
+
+            return AsyncStream(result.response, result.reader)
+        return result
+
+    def _do(self, step: Step) -> Any:
+        if isinstance(step, Send):
+            return self.transport.send(step.request)
+        if isinstance(step, Wait):
+            time.sleep(step.seconds)
+            return None
+        outcome = step.hook(*step.arguments)
+        if inspect.isawaitable(outcome):
+            if isinstance(outcome, Coroutine):
+                outcome.close()  # it would warn that nobody waited for it
+            raise ApiTypeError(
+                "an event hook that is a coroutine function needs asynchronous calls"
+            )
+        return outcome
+
+    async def _ado(self, step: Step) -> Any:
+        if isinstance(step, Send):
+            return await self.async_transport.send(step.request)
+        if isinstance(step, Wait):
+            from asyncio import sleep  # its import takes longer than all else here
+
+            await sleep(step.seconds)
+            return None
+        outcome = step.hook(*step.arguments)
+        return await outcome if inspect.isawaitable(outcome) else outcome
+
+    def _flow(
+        self,
+        operation: Operation,
+        arguments: Mapping[str, Any],
+        options: RequestOptions | None,
+    ) -> Generator[Step, Any, Any]:
+        """The steps of one call; returns its result."""
+        options = options or {}
         request = self.prepare(operation, arguments, options)
-        logger.debug("%s %s%s", request.method, request.host, request.path)
-        response = self.transport.send(request)
-        milliseconds = 1000 * response.elapsed
-        logger.debug(
-            "%s %s: %d in %.0f ms", request.method, request.path, response.status, milliseconds
+        attempts = Attempts(
+            request.timeout,
+            RetryPolicy.of(options.get("retries", self.configuration.retries)),
+            options.get("idempotent") or is_idempotent(operation, arguments),
         )
-        return self.finish(operation, request, response, options)
+        while True:
+            sent = attempts.next_request(request)
+            for hook in self.configuration.event_hooks.get("request", ()):
+                sent = (yield Hook(hook, (sent,))) or sent
+            self._log.request(sent, attempts.made)
+            try:
+                answer = yield Send(sent)
+            except ApiConnectionError as error:
+                self._log.fault(sent, error)
+                for hook in self.configuration.event_hooks.get("error", ()):
+                    yield Hook(hook, (sent, error))
+                attempts.describe(error)
+                seconds = attempts.wait_after_fault(error)
+                if seconds is None:
+                    raise
+            else:
+                self._log.response(sent, answer)
+                for hook in self.configuration.event_hooks.get("response", ()):
+                    yield Hook(hook, (sent, answer))
+                if 200 <= answer.status <= 299:
+                    try:
+                        if request.stream:
+                            return self._opened(operation, sent, answer, options, attempts)
+                        return self.finish(operation, sent, answer, options)
+                    except ApiException as error:
+                        attempts.describe(error)
+                        raise
+                seconds, refusal = attempts.wait_after_response(answer)
+                if seconds is None:
+                    raise attempts.describe(self._refused(sent, answer, refusal))
+            self._log.wait(sent, seconds)
+            yield Wait(seconds)
 
     def prepare(
         self,
@@ -144,13 +356,24 @@ class ApiClient:
             if name not in RequestOptions.__annotations__:
                 known = [*operation.arguments, *RequestOptions.__annotations__]
                 raise unexpected_argument(f"{operation.name}()", name, known)
-        timeout = options.get("timeout", self.configuration.timeout)
+        configuration = self.configuration
+        timeout = options.get("timeout", configuration.timeout)
         if not is_timeout(timeout):
             raise ApiValueError(f"{operation.name}(): timeout must be {TIMEOUT}, not {timeout!r}")
-        path, query, body = serialize(operation, arguments, self.configuration.provider_api_keys)
-        headers = self._headers(options.get("extra_headers") or {}, has_body=body is not None)
+        path, query, body = serialize(operation, arguments, configuration.provider_api_keys)
+        stream = wants_stream(operation, arguments)
+        extra_headers = options.get("extra_headers") or {}
         return Request(
-            operation.method, self.configuration.host, path, query, headers, body, timeout
+            operation.method,
+            configuration.host,
+            path,
+            query,
+            self._headers(extra_headers, has_body=body is not None),
+            body,
+            timeout,
+            configuration.connect_timeout,
+            configuration.read_timeout,
+            stream,
         )
 
     def finish(
@@ -162,34 +385,85 @@ class ApiClient:
     ) -> ApiResponse[Any]:
         """The result of one call; raises an ApiException when the response is none."""
         if not 200 <= response.status <= 299:
-            kind = exception_for_status(response.status)
-            body = _decoded_if_possible(response)
-            raise self._error(kind, request, response, body, describe(body))
+            raise self._refused(request, response)
         plain = (options or {}).get("skip_deserialization", False)
         try:
-            body = _result(operation, response, plain)
+            body = _body(operation, response, plain)
         except SchemaValidationError as error:
+            self._report_drift(operation, response.data, error)
             unreadable = error.errors[0].keyword == "json"
-            kind = ApiResponseDecodingError if unreadable else ApiResponseValidationError
-            unfit = self._error(kind, request, response, response.text, _summary(error))
-            unfit.errors = error.errors
-            raise unfit from error
+            if self.configuration.response_validation == "lenient" and not unreadable:
+                message = f"{operation.name}(): {_summary(error)}"
+                warnings.warn(message, ResponseValidationWarning, stacklevel=2)
+                body = _decoded(response.data)
+            else:
+                kind = ApiResponseDecodingError if unreadable else ApiResponseValidationError
+                unfit = self._error(kind, request, response, response.text, _summary(error))
+                unfit.errors = error.errors
+                raise unfit from error
         except (ValueError, RecursionError) as error:
             detail = f"the body is not the JSON that was promised: {error}"
             unfit = self._error(ApiResponseDecodingError, request, response, response.text, detail)
             raise unfit from error
+        else:
+            if not plain:
+                self._report_drift(operation, body)
         return ApiResponse(response.headers, response.status, response, response.elapsed, body)
 
+    def build_request(self, method: Callable[..., Any], *args: Any, **kwargs: Any) -> Request:
+        """The request that a method of a tag, or its asynchronous twin, would send."""
+        plain = inspect.unwrap(getattr(method, "__func__", method))
+        if not isinstance(getattr(method, "__self__", None), Api):
+            raise ApiTypeError(f"{method!r} is no method of a tag, such as client.projects.get")
+        request: Request = plain(Preparer(self), *args, **kwargs)
+        return request
+
+    def with_options(
+        self, headers: Mapping[str, str] | None = None, **settings: Unpack[CallSettings]
+    ) -> Self:
+        """A copy with other settings of the configuration, and with more headers for every call.
+
+        Both share their connections.
+        """
+        for name in settings:
+            if name not in CallSettings.__annotations__:
+                known = ["headers", *CallSettings.__annotations__]
+                raise unexpected_argument("with_options()", name, known)
+        duplicate = copy.copy(self)
+        duplicate.configuration = copy.copy(self.configuration)
+        for name, value in settings.items():
+            setattr(duplicate.configuration, name, value)
+        duplicate.default_headers = Headers(self.default_headers)
+        for name, value in (headers or {}).items():
+            duplicate.set_default_header(name, value)
+        duplicate._log = WireLog(duplicate.configuration)
+        return duplicate
+
     def close(self) -> None:
-        """Close the connections that are kept alive. A later call opens new ones."""
-        if "transport" in self.__dict__:
-            self.transport.close()
+        """Close the connections that are kept alive. A later call opens new ones.
+
+        Those of an event loop that runs are closed by that loop, soon; `aclose` waits for it.
+        """
+        for transport in self._transports.made():
+            transport.close()
+
+    async def aclose(self) -> None:
+        """As `close`, in an event loop."""
+        if "async_transport" in self._transports.__dict__:
+            await self.async_transport.aclose()
+        self.close()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exc_info: object) -> None:
         self.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        await self.aclose()
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.configuration!r})"
@@ -208,36 +482,85 @@ class ApiClient:
             headers[name] = value
         return headers
 
+    def _opened(
+        self,
+        operation: Operation,
+        request: Request,
+        answer: Any,
+        options: RequestOptions,
+        attempts: Attempts,
+    ) -> Opened:
+        """The result of a call for a stream."""
+        from humanloop.streaming import EventReader, StreamContext
+
+        plain = options.get("skip_deserialization", False)
+
+        def decode(data: str) -> Any:
+            if plain:
+                return _decoded(data.encode())
+            try:
+                event = _validated(operation, data.encode())
+            except SchemaValidationError as error:
+                self._report_drift(operation, data.encode(), error)
+                raise
+            self._report_drift(operation, event)
+            return event
+
+        def failure(kind: type[ApiException], body: Any, detail: str) -> ApiException:
+            return attempts.describe(self._error(kind, request, answer, body, detail))
+
+        context = StreamContext(
+            decode,
+            failure,
+            attempts.end if "timeout" in options else None,
+            request.timeout,
+            request.read_timeout,
+            self.configuration.max_response_bytes,
+        )
+        ready: tuple[Any, ...] = ()
+        if isinstance(answer, RawResponse):  # from a server that does not stream: one event
+            ready = (self.finish(operation, request, answer, options).body,)
+        return Opened(answer, EventReader(context, ready))
+
+    def _refused(self, request: Request, response: RawResponse, refusal: str = "") -> ApiException:
+        """The error for an answer whose status is no success."""
+        kind = exception_for_status(response.status)
+        if request.stream:
+            kind = exception_for_stream(kind)
+        body = _decoded_if_possible(response)
+        detail = "; ".join(filter(None, (describe(body), refusal)))
+        return self._error(kind, request, response, body, detail)
+
+    def _report_drift(
+        self, operation: Operation, body: Any, error: SchemaValidationError | None = None
+    ) -> None:
+        on_drift = self.configuration.on_drift
+        if on_drift is not None and operation.response_schema is not None:
+            from humanloop.drift import find_drift
+
+            report = find_drift(operation, body, error)
+            if report is not None:
+                on_drift(report)
+
     def _error(
         self,
         kind: type[ErrorType],
         request: Request,
-        response: RawResponse,
+        response: Any,
         body: Any,
         detail: str,
     ) -> ErrorType:
         answer = ApiResponse(response.headers, response.status, response, response.elapsed, body)
-        detail = self.configuration.redact(detail)
-        return kind(api_response=answer, method=request.method, path=request.path, detail=detail)
+        return kind(
+            api_response=answer,
+            method=request.method,
+            host=request.host,
+            path=request.path,
+            detail=self.configuration.redact(detail),
+        )
 
 
-class Api:
-    """What the tags' classes have in common: the client that they call by."""
-
-    def __init__(self, api_client: ApiClient | None = None) -> None:
-        self.api_client = api_client or ApiClient()
-
-    def _call(self, operation: Operation, arguments: dict[str, Any]) -> ApiResponse[Any]:
-        """Do an operation with the `locals()` of its method."""
-        options = arguments.pop("options", None)
-        del arguments["self"]
-        return self.api_client.call(operation, arguments, options)
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.api_client!r})"
-
-
-def _result(operation: Operation, response: RawResponse, plain: bool) -> Any:
+def _body(operation: Operation, response: RawResponse, plain: bool) -> Any:
     if operation.response_schema is None:
         return schemas.unset
     if not response.data:
@@ -245,9 +568,13 @@ def _result(operation: Operation, response: RawResponse, plain: bool) -> Any:
     content_type = response.headers.get("Content-Type", "")
     if not _is_json(content_type):
         raise ValueError(f"its Content-Type is {content_type!r}")
-    if plain:
-        return _decoded(response.data)
-    return operation.response_schema.from_json(response.data, direction="response")
+    return _decoded(response.data) if plain else _validated(operation, response.data)
+
+
+def _validated(operation: Operation, data: bytes) -> Any:
+    schema = operation.response_schema
+    assert schema is not None, "an operation with a body has a schema for it"
+    return schema.from_json(data, direction="response")
 
 
 def _summary(error: SchemaValidationError) -> str:

@@ -16,7 +16,7 @@ __all__ = ["ApiResponse", "Headers"]
 
 T = TypeVar("T")
 
-_SECRET_HEADERS = frozenset(
+SECRET_HEADERS = frozenset(
     {"authorization", "cookie", "proxy-authorization", "set-cookie", "x-api-key"}
 )
 
@@ -68,7 +68,7 @@ class Headers(MutableMapping[str, str]):
         return {k.lower(): v for k, v in self.items()} == {k.lower(): v for k, v in theirs.items()}
 
     def __repr__(self) -> str:
-        shown = {k: "***" if k.lower() in _SECRET_HEADERS else v for k, v in self.items()}
+        shown = {k: "***" if k.lower() in SECRET_HEADERS else v for k, v in self.items()}
         return f"Headers({shown})"
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Callable
 from functools import cached_property
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from humanloop.apis.facade import Facade
 from humanloop.configuration import Configuration, ConnectionOptions
@@ -12,11 +14,17 @@ from humanloop.exceptions import ApiTypeError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from typing_extensions import Self, Unpack
+    from typing_extensions import ParamSpec, Self, Unpack
 
-    from humanloop.api_client import ApiClient
+    from humanloop.api_client import ApiClient, CallSettings
+    from humanloop.transport import AsyncTransport, Request, Transport
+
+    Arguments = ParamSpec("Arguments")
 
 __all__ = ["Humanloop"]
+
+
+_NO_SETTINGS = ("self", "configuration", "transport", "async_transport", "options")
 
 
 class HumanloopOptions(ConnectionOptions, total=False):
@@ -33,10 +41,10 @@ class Humanloop(Facade):
     `HUMANLOOP_BASE_URL`, else the hosted service; openai_api_key, ...: keys of model providers,
     sent with the operations that call a model. The remaining options are those of `Configuration`;
     a ready configuration takes the place of all of them, and may be the first argument, as in
-    version 0.5.
+    version 0.5. transport, async_transport: what sends the requests; by default urllib3, aiohttp.
 
-    Share one client between threads; close it, or use it in a `with` block, to close its
-    connections.
+    Share one client between threads and event loops; close it, or use it in a `with` or `async
+    with` block, to close its connections.
     """
 
     def __init__(
@@ -51,11 +59,12 @@ class Humanloop(Facade):
         anthropic_api_key: str | None = None,
         cohere_api_key: str | None = None,
         configuration: Configuration | None = None,
+        *,
+        transport: Transport | None = None,
+        async_transport: AsyncTransport | None = None,
         **options: Unpack[HumanloopOptions],
     ) -> None:
-        given = {
-            k: v for k, v in locals().items() if v and k not in ("self", "configuration", "options")
-        }
+        given = {k: v for k, v in locals().items() if v and k not in _NO_SETTINGS}
         if isinstance(api_key, Configuration):
             configuration, given = api_key, {k: v for k, v in given.items() if k != "api_key"}
         if configuration is None:
@@ -65,15 +74,16 @@ class Humanloop(Facade):
                 f"Humanloop() takes a configuration, or {', '.join(names)}, not both"
             )
         self._configuration = configuration
+        self._transports = (transport, async_transport)
 
     @cached_property
     def api_client(self) -> ApiClient:  # type: ignore[override]
         """What makes the calls; imported and made when it is first needed."""
         from humanloop.api_client import ApiClient
 
-        return cast(
-            ApiClient, self.__dict__.setdefault("api_client", ApiClient(self._configuration))
-        )
+        transport, async_transport = self._transports
+        made = ApiClient(self._configuration, transport=transport, async_transport=async_transport)
+        return cast(ApiClient, self.__dict__.setdefault("api_client", made))
 
     @property
     def configuration(self) -> Configuration:
@@ -81,16 +91,56 @@ class Humanloop(Facade):
         made = self.__dict__.get("api_client")
         return self._configuration if made is None else cast(Configuration, made.configuration)
 
+    def build_request(
+        self, method: Callable[Arguments, Any], /, *args: Arguments.args, **kwargs: Arguments.kwargs
+    ) -> Request:
+        """The request that a method would send: `build_request(client.projects.get, id="pr_1")`.
+
+        Nothing is sent. `as_curl()` of the result is a command for curl, without keys.
+        """
+        return self.api_client.build_request(method, *args, **kwargs)
+
+    def with_options(
+        self, *, headers: Mapping[str, str] | None = None, **settings: Unpack[CallSettings]
+    ) -> Self:
+        """A copy of the client with other settings: `with_options(timeout=5, retries=0)`.
+
+        headers: sent with every call of the copy; timeout, connect_timeout, read_timeout, retries,
+        response_validation, event_hooks, on_drift: as in `Configuration`. The copy and the client
+        share their connections: closing one closes them for both.
+        """
+        api_client = self.api_client.with_options(headers, **settings)
+        duplicate = copy.copy(self)
+        for name, value in self.__dict__.items():
+            if getattr(value, "api_client", None) is self.api_client:  # a tag
+                del duplicate.__dict__[name]
+        duplicate.__dict__["api_client"] = api_client
+        return duplicate
+
     def close(self) -> None:
-        """Close the connections that are kept alive. A later call opens new ones."""
+        """Close the connections that are kept alive. A later call opens new ones.
+
+        Those of an event loop that runs are closed by that loop, soon; `aclose` waits for it.
+        """
         if "api_client" in self.__dict__:
             self.api_client.close()
+
+    async def aclose(self) -> None:
+        """As `close`, in an event loop."""
+        if "api_client" in self.__dict__:
+            await self.api_client.aclose()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exc_info: object) -> None:
         self.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        await self.aclose()
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.configuration!r})"

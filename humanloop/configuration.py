@@ -16,7 +16,8 @@ import re
 import sys
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, TypedDict
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias, TypedDict, cast
 from urllib.parse import urlsplit
 
 from humanloop.exceptions import (
@@ -28,13 +29,17 @@ from humanloop.exceptions import (
 if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
 
+    from humanloop.drift import DriftReport
+    from humanloop.retries import RetryPolicy
+
 __all__ = ["Configuration", "ConnectionOptions"]
 
+EVENTS = ("request", "response", "error")
+EventHooks: TypeAlias = "Mapping[str, Sequence[Callable[..., Any]]]"
 DEFAULT_HOST = "https://api.humanloop.com/v4"
 SECURITY_SCHEME = "APIKeyHeader"
 API_KEY_HEADER = "X-API-KEY"
 TIMEOUT = "a positive number of seconds, or None for no limit"
-SHORTEST_SECRET = 8
 PROVIDERS = (
     "openai",
     "openai_azure",
@@ -53,7 +58,6 @@ _NO_EFFECT = frozenset(
         "logger_file",
         "logger_format",
         "password",
-        "retries",
         "safe_chars_for_path_param",
         "server_index",
         "server_operation_index",
@@ -70,6 +74,12 @@ class ConnectionOptions(TypedDict, total=False):
 
     timeout: float | None
     connect_timeout: float | None
+    read_timeout: float | None
+    retries: RetryPolicy | int
+    max_response_bytes: int | None
+    response_validation: Literal["strict", "lenient"]
+    event_hooks: EventHooks
+    on_drift: Callable[[DriftReport], object] | None
     proxy: str | None
     proxy_headers: Mapping[str, str] | None
     verify_ssl: bool
@@ -95,9 +105,25 @@ class Configuration:
     """
 
     timeout: float | None = 60.0
-    """Seconds for a whole call; None: no limit."""
+    """Seconds for a whole call, retries included; None: no limit."""
     connect_timeout: float | None = 10.0
     """Seconds for connecting, within `timeout`."""
+    read_timeout: float | None = None
+    """Seconds to wait for each next part of an answer, within `timeout`; None: as long as that."""
+    retries: RetryPolicy | int = 2
+    """When to try again: a `RetryPolicy`, or how often at most; 0: never."""
+    max_response_bytes: int | None = 268_435_456
+    """The largest answer, decompressed, and the largest event of a stream; None: no limit."""
+    response_validation: Literal["strict", "lenient"] = "strict"
+    """What a success becomes whose body does not fit its schema. "strict": an error. "lenient": the
+    body as plain decoded JSON, with a `ResponseValidationWarning`."""
+    event_hooks: EventHooks = MappingProxyType({})
+    """Functions to call, by event. "request": each with the `Request`, before every try; it may
+    return another one to send in its place. "response": with the `Request` and its `RawResponse` or
+    stream, after every answer. "error": with the `Request` and the `ApiConnectionError`, when no
+    answer came. In asynchronous calls they may be coroutine functions."""
+    on_drift: Callable[[DriftReport], object] | None = None
+    """Called when a response has keys or enum values that openapi.yaml does not declare."""
     proxy: str | None = None
     """URL of an HTTP proxy; may hold `user:password@`."""
     proxy_headers: Mapping[str, str] | None = None
@@ -173,8 +199,8 @@ class Configuration:
             if name in _NO_EFFECT:
                 self._keep_without_effect(name, value)
                 return
-            if name in ("timeout", "connect_timeout") and not is_timeout(value):
-                raise ClientConfigurationError(f"{name} must be {TIMEOUT}, not {value!r}")
+            if check := _CHECKS.get(name):
+                check(name, value)
             object.__setattr__(self, name, value)
 
     def _keep_without_effect(self, name: str, value: Any) -> None:
@@ -224,10 +250,14 @@ class Configuration:
 
     def redact(self, text: str) -> str:
         """`text` with every configured key replaced by stars, but for those as short as a word."""
-        for secret in (*self.api_key.values(), *self.provider_api_keys.values()):
-            if len(secret) >= SHORTEST_SECRET:
-                text = text.replace(secret, "***")
-        return text
+        from humanloop.redaction import without
+
+        return without(text, self.secrets)
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """Every configured key, in clear."""
+        return (*self.api_key.values(), *self.provider_api_keys.values())
 
     @classmethod
     def set_default(cls, default: Configuration | None) -> None:
@@ -282,6 +312,56 @@ def is_timeout(value: object) -> bool:
     if value is None:
         return True
     return isinstance(value, (int, float)) and value is not True and 0 < value < math.inf
+
+
+def _check_timeout(name: str, value: object) -> None:
+    if not is_timeout(value):
+        raise ClientConfigurationError(f"{name} must be {TIMEOUT}, not {value!r}")
+
+
+def _check_retries(_name: str, value: Any) -> None:
+    from humanloop.retries import RetryPolicy  # not needed for a client that has the default
+
+    RetryPolicy.of(value)
+
+
+def _check_size(name: str, value: object) -> None:
+    if value is not None and (type(value) is not int or value < 1):
+        raise ClientConfigurationError(
+            f"{name} must be a positive number of bytes, or None for no limit, not {value!r}"
+        )
+
+
+def _check_validation(name: str, value: object) -> None:
+    if value not in ("strict", "lenient"):
+        raise ClientConfigurationError(f'{name} must be "strict" or "lenient", not {value!r}')
+
+
+def _check_hooks(name: str, value: object) -> None:
+    hooks = cast("Mapping[object, object]", value) if isinstance(value, Mapping) else {None: ()}
+    for event, functions in hooks.items():
+        listed = cast("Sequence[object]", functions) if isinstance(functions, Sequence) else (None,)
+        if event not in EVENTS or not all(map(callable, listed)):
+            raise ClientConfigurationError(
+                f"{name} must be a dict of lists of functions, with the keys {', '.join(EVENTS)}"
+            )
+
+
+def _check_callback(name: str, value: object) -> None:
+    if value is not None and not callable(value):
+        raise ClientConfigurationError(f"{name} must be a function, or None, not {value!r}")
+
+
+_CHECKS: Mapping[str, Callable[[str, Any], None]] = {
+    "timeout": _check_timeout,
+    "connect_timeout": _check_timeout,
+    "read_timeout": _check_timeout,
+    "retries": _check_retries,
+    "max_response_bytes": _check_size,
+    "response_validation": _check_validation,
+    "event_hooks": _check_hooks,
+    "on_drift": _check_callback,
+}
 
 
 def _keys(given: str | Mapping[str, str] | None) -> dict[str, str]:

@@ -9,23 +9,37 @@
     |-- ApiValueError (ValueError), ApiKeyError (KeyError), ApiAttributeError (AttributeError)
     |-- ApiConnectionError                  no answer came: refused, unknown host, dropped, cut
     |   |-- ApiTimeoutError (TimeoutError)  ... within the time allowed
-    |   `-- ApiTlsError                     ... since TLS failed, such as a certificate not trusted
+    |   |-- ApiTlsError                     ... since TLS failed, such as a certificate not trusted
+    |   `-- ApiResponseTooLargeError        ... of a size that is allowed
     `-- ApiException                        the server answered, and the answer is no result
         |-- BadRequestError 400, UnauthorizedError 401, ForbiddenError 403, NotFoundError 404,
-        |   ConflictError 409, UnprocessableEntityError 422, RateLimitError 429, ServerError 5xx
-        `-- ApiResponseError                a success by its status, with a body that is of no use
-            |-- ApiResponseDecodingError    no JSON; `body` is its text as it came
-            `-- ApiResponseValidationError  JSON that does not fit its schema; `body` likewise
+        |   RequestTimeoutError 408, ConflictError 409, UnprocessableEntityError 422,
+        |   RateLimitError 429
+        |-- ServerError 5xx
+        |   `-- InternalServerError 500, BadGatewayError 502, ServiceUnavailableError 503,
+        |       GatewayTimeoutError 504
+        |-- ApiResponseError                a success by its status, with a body that is of no use
+        |   |-- ApiResponseDecodingError    no JSON; `body` is its text as it came
+        |   `-- ApiResponseValidationError  JSON that does not fit its schema; `body` likewise
+        `-- ApiStreamingException           a stream of events failed; `events` is what came so far
+            |-- ApiStreamEventError         the server reported an error in an event
+            `-- ApiStreamBrokenError        it ended before its end (an ApiConnectionError, too)
+                `-- ApiStreamTimeoutError   nothing more came in time (an ApiTimeoutError, too)
+
+An error of the server that answers a call for a stream is both of its class by status and an
+`ApiStreamingException`.
 
 What stays true: all of them pickle and copy with their attributes, a message is one short text
-without secrets, and no exception of a transport library gets past `humanloop.transport`.
+without secrets, and no exception of a transport library gets past `humanloop.transport`. Whatever
+happened to a request that was sent tells `method`, `host`, `path`, `status`, `reason`, `headers`,
+`body`, `tries` and `elapsed`.
 """
 
 from __future__ import annotations
 
 import copyreg
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from humanloop.exceptions_base import (
     ApiAttributeError,
@@ -56,26 +70,38 @@ __all__ = [
     "ApiKeyError",
     "ApiResponseDecodingError",
     "ApiResponseError",
+    "ApiResponseTooLargeError",
     "ApiResponseValidationError",
+    "ApiStreamBrokenError",
+    "ApiStreamEventError",
+    "ApiStreamTimeoutError",
+    "ApiStreamingException",
     "ApiTimeoutError",
     "ApiTlsError",
     "ApiTypeError",
     "ApiValueError",
+    "BadGatewayError",
     "BadRequestError",
     "ClientConfigurationError",
     "ConflictError",
     "ForbiddenError",
+    "GatewayTimeoutError",
+    "InternalServerError",
     "InvalidHostConfigurationError",
     "MissingRequiredParametersError",
     "NotFoundError",
     "OpenApiException",
     "RateLimitError",
+    "RequestTimeoutError",
+    "ResponseValidationWarning",
     "SchemaValidationError",
     "ServerError",
+    "ServiceUnavailableError",
     "UnauthorizedError",
     "UnprocessableEntityError",
     "describe",
     "exception_for_status",
+    "exception_for_stream",
     "unexpected_argument",
 ]
 
@@ -107,21 +133,53 @@ class MissingRequiredParametersError(ApiTypeError):
     """A call without arguments that its operation requires; the message names all of them."""
 
 
-class ApiConnectionError(_PicklableError):
+class _RequestFailed(_PicklableError):
+    """What is known of a request that was sent and has no result."""
+
+    method: str | None = None
+    host: str | None = None
+    path: str | None = None
+    status: int | None = None
+    reason: str | None = None
+    headers: Mapping[str, str] | None = None
+    body: Any = None
+    tries: int = 1
+    elapsed: float | None = None
+
+    def _effort(self) -> str:
+        """How often it was tried, if more than once."""
+        if self.tries < 2:
+            return ""
+        return f" ({self.tries} tries in {self.elapsed or 0:.3g} s)"
+
+
+class ApiConnectionError(_RequestFailed):
     """No answer came. The transport's own error is the `__cause__`.
 
-    method, path: of the request, without query; host: the base URL that it was sent to.
+    method, path: of the request, without query; host: the base URL that it was sent to; sent:
+    whether the request may have arrived; tries: how often it was sent; elapsed: seconds, all tries
+    and the waits between them. `status`, `headers` and `body`, of an answer, are None.
     """
 
-    def __init__(self, reason: str, *, method: str = "", host: str = "", path: str = "") -> None:
+    def __init__(
+        self,
+        reason: str,
+        *,
+        method: str = "",
+        host: str = "",
+        path: str = "",
+        sent: bool = True,
+    ) -> None:
         self.reason = reason
         self.method = method
         self.host = host
         self.path = path
+        self.sent = sent
         super().__init__(reason)
 
     def __str__(self) -> str:
-        return f"{self.method} {self.host}{self.path}: {self.reason}".lstrip(" :")
+        where = f"{self.method} {self.host}{self.path}: {self.reason}".lstrip(" :")
+        return f"{where}{self._effort()}"
 
 
 class ApiTimeoutError(ApiConnectionError, TimeoutError):
@@ -132,11 +190,17 @@ class ApiTlsError(ApiConnectionError):
     """No secure connection could be made; nothing of the request was sent."""
 
 
-class ApiException(_PicklableError):
+class ApiResponseTooLargeError(ApiConnectionError):
+    """The answer is larger than the configuration's `max_response_bytes`."""
+
+
+class ApiException(_RequestFailed):
     """The server's answer is no result.
 
     status, reason: of the answer; headers: its headers; body: what it carried, decoded where it was
-    JSON, else its text; round_trip_time: seconds; method, path: of the request, without query.
+    JSON, else its text; round_trip_time: seconds, of the last try; method, path: of the request,
+    without query; host: the base URL that it was sent to; tries: how often it was sent; elapsed:
+    seconds, all tries and the waits between them.
     """
 
     def __init__(
@@ -146,15 +210,17 @@ class ApiException(_PicklableError):
         api_response: ApiResponse[Any] | None = None,
         *,
         method: str | None = None,
+        host: str | None = None,
         path: str | None = None,
         detail: str | None = None,
     ) -> None:
         self.status = status
         self.reason = reason
-        self.body: Any = None
-        self.headers: Mapping[str, str] | None = None
+        self.body = None
+        self.headers = None
         self.round_trip_time: float | None = None
         self.method = method
+        self.host = host
         self.path = path
         if api_response is not None:
             self.status = api_response.status
@@ -163,12 +229,13 @@ class ApiException(_PicklableError):
             self.headers = api_response.headers
             self.round_trip_time = api_response.round_trip_time
         self.detail = describe(self.body) if detail is None else detail
-        super().__init__(self.status, self.reason)
+        Exception.__init__(self, self.status, self.reason)  # some subclasses have two bases
 
     def __str__(self) -> str:
         where = " ".join(filter(None, (self.method, self.path)))
         code = " ".join(str(part) for part in (self.status, self.reason) if part not in (None, ""))
-        return ": ".join(filter(None, (code, where, self.detail))) or type(self).__name__
+        said = ": ".join(filter(None, (code, where, self.detail))) or type(self).__name__
+        return f"{said}{self._effort()}"
 
 
 class BadRequestError(ApiException):
@@ -185,6 +252,10 @@ class ForbiddenError(ApiException):
 
 class NotFoundError(ApiException):
     """404: no such object, or no such path under this host."""
+
+
+class RequestTimeoutError(ApiException):
+    """408: the server did not wait for the whole of the request."""
 
 
 class ConflictError(ApiException):
@@ -208,6 +279,22 @@ class ServerError(ApiException):
     """5xx: the server failed."""
 
 
+class InternalServerError(ServerError):
+    """500: the server failed, and does not say why."""
+
+
+class BadGatewayError(ServerError):
+    """502: what stands before the server got no good answer from it."""
+
+
+class ServiceUnavailableError(ServerError):
+    """503: the server can't answer now; the header `Retry-After` may say when to come back."""
+
+
+class GatewayTimeoutError(ServerError):
+    """504: what stands before the server got no answer from it in time."""
+
+
 class ApiResponseError(ApiException):
     """A success by its status, whose body is of no use.
 
@@ -225,22 +312,78 @@ class ApiResponseValidationError(ApiResponseError):
     """The body is JSON, and does not fit the operation's schema: `errors` says where."""
 
 
+class ApiStreamingException(ApiException):
+    """A stream of events failed; `events` is what came of it so far."""
+
+    events: tuple[Any, ...] = ()
+
+
+class ApiStreamEventError(ApiStreamingException):
+    """The server reported an error in an event; `body` is the event's data, decoded if JSON."""
+
+
+class ApiStreamBrokenError(ApiStreamingException, ApiConnectionError):
+    """The stream ended before its end; the transport's error, if there is one, is the cause."""
+
+    sent = True
+
+
+class ApiStreamTimeoutError(ApiStreamBrokenError, ApiTimeoutError):
+    """Nothing more of the stream came within the time allowed."""
+
+
+class ResponseValidationWarning(UserWarning):
+    """A response does not fit its schema, and the configuration says to take it as it is."""
+
+
 _BY_STATUS: Mapping[int, type[ApiException]] = {
     400: BadRequestError,
     401: UnauthorizedError,
     403: ForbiddenError,
     404: NotFoundError,
+    408: RequestTimeoutError,
     409: ConflictError,
     422: UnprocessableEntityError,
     429: RateLimitError,
+    500: InternalServerError,
+    502: BadGatewayError,
+    503: ServiceUnavailableError,
+    504: GatewayTimeoutError,
 }
+
+_FOR_STREAMS: dict[type[ApiException], type[ApiException]] = {}  # one for each class, at most
+
+ExceptionType = TypeVar("ExceptionType", bound=ApiException)
 
 
 def exception_for_status(status: int) -> type[ApiException]:
     """The class of the error that an answer with this status is."""
     if 500 <= status <= 599:
-        return ServerError
+        return _BY_STATUS.get(status, ServerError)
     return _BY_STATUS.get(status, ApiException)
+
+
+def exception_for_stream(kind: type[ExceptionType]) -> type[ExceptionType]:
+    """A class that is both `kind` and an ApiStreamingException, under the name of `kind`."""
+    if issubclass(kind, ApiStreamingException):
+        return kind
+    made = _FOR_STREAMS.get(kind)
+    if made is None:
+        namespace = {"__reduce__": _reduce_stream_error, "__doc__": kind.__doc__}
+        make: Any = type
+        made = make(kind.__name__, (kind, ApiStreamingException), namespace)
+        made = _FOR_STREAMS.setdefault(kind, made)
+    return cast("type[ExceptionType]", made)
+
+
+def _reduce_stream_error(error: ApiException) -> tuple[Any, ...]:
+    kind = type(error).__mro__[1]
+    return _new_stream_error, (kind,), {**error.__dict__, "args": error.args}
+
+
+def _new_stream_error(kind: type[ApiException]) -> ApiException:
+    made = exception_for_stream(kind)
+    return made.__new__(made)
 
 
 def describe(body: Any) -> str:

@@ -27,7 +27,9 @@ __all__ = [
     "Parameter",
     "SerializedCall",
     "argument_name",
+    "is_idempotent",
     "serialize",
+    "wants_stream",
 ]
 
 
@@ -99,6 +101,11 @@ class Operation:
         parameters = (p.argument for p in self.parameters)
         return (*self.body_arguments.values(), *parameters, *(("body",) if self.body else ()))
 
+    @property
+    def streams(self) -> bool:
+        """Whether the operation can answer with a stream of events."""
+        return "stream" in self.body_keys
+
     @cached_property
     def body_arguments(self) -> Mapping[str, str]:
         """The keyword argument that each of the body's keys is given by."""
@@ -157,6 +164,35 @@ class SerializedCall(NamedTuple):
 def argument_name(name: str) -> str:
     """The Python argument for a parameter or a body key: a keyword gets a leading underscore."""
     return f"_{name}" if keyword.iskeyword(name) else name
+
+
+def wants_stream(operation: Operation, arguments: Mapping[str, Any]) -> bool:
+    """Whether the arguments ask for the answer as a stream of events."""
+    if not operation.streams:
+        return False
+    body = arguments.get("body")
+    given = cast("Mapping[str, Any]", body) if isinstance(body, Mapping) else arguments
+    return bool(given.get("stream"))
+
+
+def is_idempotent(operation: Operation, arguments: Mapping[str, Any]) -> bool:
+    """Whether doing it twice has the effect of doing it once.
+
+    So it is for all but POST (RFC 9110 section 9.2.2; no PATCH of this API depends on the state
+    before), and for a POST of which each item has a `reference_id`, since that is unique.
+    """
+    if operation.method != "POST":
+        return True
+    if "reference_id" not in operation.body_keys:
+        return False
+    body = arguments.get("body")
+    if body is None:
+        return bool(arguments.get("reference_id"))
+    items = cast("list[object]", body) if isinstance(body, (list, tuple)) else [body]
+    return bool(items) and all(
+        isinstance(item, Mapping) and cast("Mapping[str, object]", item).get("reference_id")
+        for item in items
+    )
 
 
 def serialize(

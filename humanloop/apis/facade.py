@@ -6,6 +6,8 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from humanloop.stream_method import stream_method
+
 if TYPE_CHECKING:
     from humanloop.api_client import ApiClient
     from humanloop.apis.tags.chats_api import ChatsApi
@@ -117,9 +119,29 @@ class Facade:
         return self.chats.create
 
     @property
+    def achat(self) -> Any:
+        """`chats.acreate`: Chat with a model config given in the request."""
+        return self.chats.acreate
+
+    @property
+    def chat_stream(self) -> Any:
+        """As `achat`, with the pieces of output in `content`, as in version 0.5."""
+        return stream_method(self.achat)
+
+    @property
     def chat_deployed(self) -> Any:
         """`chats.create_deployed`: Chat with the project's active deployment."""
         return self.chats.create_deployed
+
+    @property
+    def achat_deployed(self) -> Any:
+        """`chats.acreate_deployed`: Chat with the project's active deployment."""
+        return self.chats.acreate_deployed
+
+    @property
+    def chat_deployed_stream(self) -> Any:
+        """As `achat_deployed`, with the pieces of output in `content`, as in version 0.5."""
+        return stream_method(self.achat_deployed)
 
     @property
     def chat_experiment(self) -> Any:
@@ -127,9 +149,31 @@ class Facade:
         return self.chats.create_experiment
 
     @property
+    def achat_experiment(self) -> Any:
+        """`chats.acreate_experiment`: Chat with configs drawn from an experiment."""
+        return self.chats.acreate_experiment
+
+    @property
+    def chat_experiment_stream(self) -> Any:
+        """As `achat_experiment`, with the pieces of output in `content`, as in version 0.5."""
+        return stream_method(self.achat_experiment)
+
+    @property
     def chat_model_configuration(self) -> Any:
         """`chats.create_model_config`: Chat with a registered model config."""
         return self.chats.create_model_config
+
+    @property
+    def achat_model_configuration(self) -> Any:
+        """`chats.acreate_model_config`: Chat with a registered model config."""
+        return self.chats.acreate_model_config
+
+    @property
+    def chat_model_config_stream(self) -> Any:
+        """As `achat_model_configuration`, with the pieces of output in `content`, as in version
+        0.5.
+        """
+        return stream_method(self.achat_model_configuration)
 
     @property
     def complete(self) -> Any:
@@ -137,9 +181,29 @@ class Facade:
         return self.completions.create
 
     @property
+    def acomplete(self) -> Any:
+        """`completions.acreate`: Complete with a model config given in the request."""
+        return self.completions.acreate
+
+    @property
+    def complete_stream(self) -> Any:
+        """As `acomplete`, with the pieces of output in `content`, as in version 0.5."""
+        return stream_method(self.acomplete)
+
+    @property
     def complete_deployed(self) -> Any:
         """`completions.create_deployed`: Complete with the project's active deployment."""
         return self.completions.create_deployed
+
+    @property
+    def acomplete_deployed(self) -> Any:
+        """`completions.acreate_deployed`: Complete with the project's active deployment."""
+        return self.completions.acreate_deployed
+
+    @property
+    def complete_deployed_stream(self) -> Any:
+        """As `acomplete_deployed`, with the pieces of output in `content`, as in version 0.5."""
+        return stream_method(self.acomplete_deployed)
 
     @property
     def complete_experiment(self) -> Any:
@@ -147,9 +211,31 @@ class Facade:
         return self.completions.create_experiment
 
     @property
+    def acomplete_experiment(self) -> Any:
+        """`completions.acreate_experiment`: Complete with configs drawn from an experiment."""
+        return self.completions.acreate_experiment
+
+    @property
+    def complete_experiment_stream(self) -> Any:
+        """As `acomplete_experiment`, with the pieces of output in `content`, as in version 0.5."""
+        return stream_method(self.acomplete_experiment)
+
+    @property
     def complete_model_configuration(self) -> Any:
         """`completions.create_model_config`: Complete with a registered model config."""
         return self.completions.create_model_config
+
+    @property
+    def acomplete_model_configuration(self) -> Any:
+        """`completions.acreate_model_config`: Complete with a registered model config."""
+        return self.completions.acreate_model_config
+
+    @property
+    def complete_model_config_stream(self) -> Any:
+        """As `acomplete_model_configuration`, with the pieces of output in `content`, as in
+        version 0.5.
+        """
+        return stream_method(self.acomplete_model_configuration)
 
     @property
     def feedback(self) -> Any:
@@ -157,6 +243,16 @@ class Facade:
         return self.feedback_api.feedback
 
     @property
+    def afeedback(self) -> Any:
+        """`feedback_api.afeedback`: Send feedback on datapoints."""
+        return self.feedback_api.afeedback
+
+    @property
     def log(self) -> Any:
         """`logs.log`: Log datapoints."""
         return self.logs.log
+
+    @property
+    def alog(self) -> Any:
+        """`logs.alog`: Log datapoints."""
+        return self.logs.alog

@@ -45,6 +45,7 @@ from humanloop.model.model_config_completion_request import ModelConfigCompletio
 from humanloop.model.model_config_request import ModelConfigRequest
 from humanloop.model.provider_api_keys import ProviderApiKeys
 from humanloop.model.tool_config_request import ToolConfigRequest
+from humanloop.streaming import AsyncGeneratorResponse, AsyncStream, Stream
 
 class Facade:
     api_client: ApiClient
@@ -89,16 +90,280 @@ class Facade:
         metadata: Mapping[str, Any] | None = None,
         provider_api_keys: ProviderApiKeys | Mapping[str, Any] | None = None,
         num_samples: int | Decimal | None = None,
-        stream: bool | None = None,
+        stream: Literal[False] | None = None,
         user: str | None = None,
         **options: Unpack[RequestOptions],
     ) -> ApiResponse[ChatResponse]: ...
     @overload
     def chat(
+        self,
+        messages: Sequence[ChatMessage | Mapping[str, Any]],
+        model_config: ModelConfigChatRequest | Mapping[str, Any],
+        project: str | None = None,
+        project_id: str | None = None,
+        session_id: str | None = None,
+        session_reference_id: str | None = None,
+        parent_id: str | None = None,
+        parent_reference_id: str | None = None,
+        inputs: Mapping[str, Any] | None = None,
+        source: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        provider_api_keys: ProviderApiKeys | Mapping[str, Any] | None = None,
+        num_samples: int | Decimal | None = None,
+        *,
+        stream: Literal[True],
+        user: str | None = None,
+        **options: Unpack[RequestOptions],
+    ) -> Stream[ChatResponse]: ...
+    @overload
+    def chat(
+        self,
+        messages: Sequence[ChatMessage | Mapping[str, Any]],
+        model_config: ModelConfigChatRequest | Mapping[str, Any],
+        project: str | None = None,
+        project_id: str | None = None,
+        session_id: str | None = None,
+        session_reference_id: str | None = None,
+        parent_id: str | None = None,
+        parent_reference_id: str | None = None,
+        inputs: Mapping[str, Any] | None = None,
+        source: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        provider_api_keys: ProviderApiKeys | Mapping[str, Any] | None = None,
+        num_samples: int | Decimal | None = None,
+        *,
+        stream: bool | None,
+        user: str | None = None,
+        **options: Unpack[RequestOptions],
+    ) -> ApiResponse[ChatResponse] | Stream[ChatResponse]: ...
+    @overload
+    def chat(
         self, *, body: ChatRequest | Mapping[str, Any], **options: Unpack[RequestOptions]
     ) -> ApiResponse[ChatResponse]: ...
     @overload
+    async def achat(
+        self,
+        messages: Sequence[ChatMessage | Mapping[str, Any]],
+        model_config: ModelConfigChatRequest | Mapping[str, Any],
+        project: str | None = None,
+        project_id: str | None = None,
+        session_id: str | None = None,
+        session_reference_id: str | None = None,
+        parent_id: str | None = None,
+        parent_reference_id: str | None = None,
+        inputs: Mapping[str, Any] | None = None,
+        source: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        provider_api_keys: ProviderApiKeys | Mapping[str, Any] | None = None,
+        num_samples: int | Decimal | None = None,
+        stream: Literal[False] | None = None,
+        user: str | None = None,
+        **options: Unpack[RequestOptions],
+    ) -> ApiResponse[ChatResponse]: ...
+    @overload
+    async def achat(
+        self,
+        messages: Sequence[ChatMessage | Mapping[str, Any]],
+        model_config: ModelConfigChatRequest | Mapping[str, Any],
+        project: str | None = None,
+        project_id: str | None = None,
+        session_id: str | None = None,
+        session_reference_id: str | None = None,
+        parent_id: str | None = None,
+        parent_reference_id: str | None = None,
+        inputs: Mapping[str, Any] | None = None,
+        source: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        provider_api_keys: ProviderApiKeys | Mapping[str, Any] | None = None,
+        num_samples: int | Decimal | None = None,
+        *,
+        stream: Literal[True],
+        user: str | None = None,
+        **options: Unpack[RequestOptions],
+    ) -> AsyncStream[ChatResponse]: ...
+    @overload
+    async def achat(
+        self,
+        messages: Sequence[ChatMessage | Mapping[str, Any]],
+        model_config: ModelConfigChatRequest | Mapping[str, Any],
+        project: str | None = None,
+        project_id: str | None = None,
+        session_id: str | None = None,
+        session_reference_id: str | None = None,
+        parent_id: str | None = None,
+        parent_reference_id: str | None = None,
+        inputs: Mapping[str, Any] | None = None,
+        source: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        provider_api_keys: ProviderApiKeys | Mapping[str, Any] | None = None,
+        num_samples: int | Decimal | None = None,
+        *,
+        stream: bool | None,
+        user: str | None = None,
+        **options: Unpack[RequestOptions],
+    ) -> ApiResponse[ChatResponse] | AsyncStream[ChatResponse]: ...
+    @overload
+    async def achat(
+        self, *, body: ChatRequest | Mapping[str, Any], **options: Unpack[RequestOptions]
+    ) -> ApiResponse[ChatResponse]: ...
+    @overload
+    async def chat_stream(
+        self,
+        messages: Sequence[ChatMessage | Mapping[str, Any]],
+        model_config: ModelConfigChatRequest | Mapping[str, Any],
+        project: str | None = None,
+        project_id: str | None = None,
+        session_id: str | None = None,
+        session_reference_id: str | None = None,
+        parent_id: str | None = None,
+        parent_reference_id: str | None = None,
+        inputs: Mapping[str, Any] | None = None,
+        source: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        provider_api_keys: ProviderApiKeys | Mapping[str, Any] | None = None,
+        num_samples: int | Decimal | None = None,
+        stream: bool | None = None,
+        user: str | None = None,
+        **options: Unpack[RequestOptions],
+    ) -> AsyncGeneratorResponse: ...
+    @overload
+    async def chat_stream(
+        self, *, body: ChatRequest | Mapping[str, Any], **options: Unpack[RequestOptions]
+    ) -> AsyncGeneratorResponse: ...
+    @overload
     def chat_deployed(
+        self,
+        messages: Sequence[ChatMessage | Mapping[str, Any]],
+        project: str | None = None,
+        project_id: str | None = None,
+        session_id: str | None = None,
+        session_reference_id: str | None = None,
+        parent_id: str | None = None,
+        parent_reference_id: str | None = None,
+        inputs: Mapping[str, Any] | None = None,
+        source: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        provider_api_keys: ProviderApiKeys | Mapping[str, Any] | None = None,
+        num_samples: int | Decimal | None = None,
+        stream: Literal[False] | None = None,
+        user: str | None = None,
+        environment: str | None = None,
+        **options: Unpack[RequestOptions],
+    ) -> ApiResponse[ChatResponse]: ...
+    @overload
+    def chat_deployed(
+        self,
+        messages: Sequence[ChatMessage | Mapping[str, Any]],
+        project: str | None = None,
+        project_id: str | None = None,
+        session_id: str | None = None,
+        session_reference_id: str | None = None,
+        parent_id: str | None = None,
+        parent_reference_id: str | None = None,
+        inputs: Mapping[str, Any] | None = None,
+        source: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        provider_api_keys: ProviderApiKeys | Mapping[str, Any] | None = None,
+        num_samples: int | Decimal | None = None,
+        *,
+        stream: Literal[True],
+        user: str | None = None,
+        environment: str | None = None,
+        **options: Unpack[RequestOptions],
+    ) -> Stream[ChatResponse]: ...
+    @overload
+    def chat_deployed(
+        self,
+        messages: Sequence[ChatMessage | Mapping[str, Any]],
+        project: str | None = None,
+        project_id: str | None = None,
+        session_id: str | None = None,
+        session_reference_id: str | None = None,
+        parent_id: str | None = None,
+        parent_reference_id: str | None = None,
+        inputs: Mapping[str, Any] | None = None,
+        source: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        provider_api_keys: ProviderApiKeys | Mapping[str, Any] | None = None,
+        num_samples: int | Decimal | None = None,
+        *,
+        stream: bool | None,
+        user: str | None = None,
+        environment: str | None = None,
+        **options: Unpack[RequestOptions],
+    ) -> ApiResponse[ChatResponse] | Stream[ChatResponse]: ...
+    @overload
+    def chat_deployed(
+        self, *, body: ChatDeployedRequest | Mapping[str, Any], **options: Unpack[RequestOptions]
+    ) -> ApiResponse[ChatResponse]: ...
+    @overload
+    async def achat_deployed(
+        self,
+        messages: Sequence[ChatMessage | Mapping[str, Any]],
+        project: str | None = None,
+        project_id: str | None = None,
+        session_id: str | None = None,
+        session_reference_id: str | None = None,
+        parent_id: str | None = None,
+        parent_reference_id: str | None = None,
+        inputs: Mapping[str, Any] | None = None,
+        source: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        provider_api_keys: ProviderApiKeys | Mapping[str, Any] | None = None,
+        num_samples: int | Decimal | None = None,
+        stream: Literal[False] | None = None,
+        user: str | None = None,
+        environment: str | None = None,
+        **options: Unpack[RequestOptions],
+    ) -> ApiResponse[ChatResponse]: ...
+    @overload
+    async def achat_deployed(
+        self,
+        messages: Sequence[ChatMessage | Mapping[str, Any]],
+        project: str | None = None,
+        project_id: str | None = None,
+        session_id: str | None = None,
+        session_reference_id: str | None = None,
+        parent_id: str | None = None,
+        parent_reference_id: str | None = None,
+        inputs: Mapping[str, Any] | None = None,
+        source: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        provider_api_keys: ProviderApiKeys | Mapping[str, Any] | None = None,
+        num_samples: int | Decimal | None = None,
+        *,
+        stream: Literal[True],
+        user: str | None = None,
+        environment: str | None = None,
+        **options: Unpack[RequestOptions],
+    ) -> AsyncStream[ChatResponse]: ...
+    @overload
+    async def achat_deployed(
+        self,
+        messages: Sequence[ChatMessage | Mapping[str, Any]],
+        project: str | None = None,
+        project_id: str | None = None,
+        session_id: str | None = None,
+        session_reference_id: str | None = None,
+        parent_id: str | None = None,
+        parent_reference_id: str | None = None,
+        inputs: Mapping[str, Any] | None = None,
+        source: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        provider_api_keys: ProviderApiKeys | Mapping[str, Any] | None = None,
+        num_samples: int | Decimal | None = None,
+        *,
+        stream: bool | None,
+        user: str | None = None,
+        environment: str | None = None,
+        **options: Unpack[RequestOptions],
+    ) -> ApiResponse[ChatResponse] | AsyncStream[ChatResponse]: ...
+    @overload
+    async def achat_deployed(
+        self, *, body: ChatDeployedRequest | Mapping[str, Any], **options: Unpack[RequestOptions]
+    ) -> ApiResponse[ChatResponse]: ...
+    @overload
+    async def chat_deployed_stream(
         self,
         messages: Sequence[ChatMessage | Mapping[str, Any]],
         project: str | None = None,
@@ -116,10 +381,30 @@ class Facade:
         user: str | None = None,
         environment: str | None = None,
         **options: Unpack[RequestOptions],
-    ) -> ApiResponse[ChatResponse]: ...
+    ) -> AsyncGeneratorResponse: ...
     @overload
-    def chat_deployed(
+    async def chat_deployed_stream(
         self, *, body: ChatDeployedRequest | Mapping[str, Any], **options: Unpack[RequestOptions]
+    ) -> AsyncGeneratorResponse: ...
+    @overload
+    def chat_experiment(
+        self,
+        messages: Sequence[ChatMessage | Mapping[str, Any]],
+        experiment_id: str,
+        project: str | None = None,
+        project_id: str | None = None,
+        session_id: str | None = None,
+        session_reference_id: str | None = None,
+        parent_id: str | None = None,
+        parent_reference_id: str | None = None,
+        inputs: Mapping[str, Any] | None = None,
+        source: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        provider_api_keys: ProviderApiKeys | Mapping[str, Any] | None = None,
+        num_samples: int | Decimal | None = None,
+        stream: Literal[False] | None = None,
+        user: str | None = None,
+        **options: Unpack[RequestOptions],
     ) -> ApiResponse[ChatResponse]: ...
     @overload
     def chat_experiment(
@@ -137,13 +422,145 @@ class Facade:
         metadata: Mapping[str, Any] | None = None,
         provider_api_keys: ProviderApiKeys | Mapping[str, Any] | None = None,
         num_samples: int | Decimal | None = None,
-        stream: bool | None = None,
+        *,
+        stream: Literal[True],
+        user: str | None = None,
+        **options: Unpack[RequestOptions],
+    ) -> Stream[ChatResponse]: ...
+    @overload
+    def chat_experiment(
+        self,
+        messages: Sequence[ChatMessage | Mapping[str, Any]],
+        experiment_id: str,
+        project: str | None = None,
+        project_id: str | None = None,
+        session_id: str | None = None,
+        session_reference_id: str | None = None,
+        parent_id: str | None = None,
+        parent_reference_id: str | None = None,
+        inputs: Mapping[str, Any] | None = None,
+        source: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        provider_api_keys: ProviderApiKeys | Mapping[str, Any] | None = None,
+        num_samples: int | Decimal | None = None,
+        *,
+        stream: bool | None,
+        user: str | None = None,
+        **options: Unpack[RequestOptions],
+    ) -> ApiResponse[ChatResponse] | Stream[ChatResponse]: ...
+    @overload
+    def chat_experiment(
+        self, *, body: ChatExperimentRequest | Mapping[str, Any], **options: Unpack[RequestOptions]
+    ) -> ApiResponse[ChatResponse]: ...
+    @overload
+    async def achat_experiment(
+        self,
+        messages: Sequence[ChatMessage | Mapping[str, Any]],
+        experiment_id: str,
+        project: str | None = None,
+        project_id: str | None = None,
+        session_id: str | None = None,
+        session_reference_id: str | None = None,
+        parent_id: str | None = None,
+        parent_reference_id: str | None = None,
+        inputs: Mapping[str, Any] | None = None,
+        source: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        provider_api_keys: ProviderApiKeys | Mapping[str, Any] | None = None,
+        num_samples: int | Decimal | None = None,
+        stream: Literal[False] | None = None,
         user: str | None = None,
         **options: Unpack[RequestOptions],
     ) -> ApiResponse[ChatResponse]: ...
     @overload
-    def chat_experiment(
+    async def achat_experiment(
+        self,
+        messages: Sequence[ChatMessage | Mapping[str, Any]],
+        experiment_id: str,
+        project: str | None = None,
+        project_id: str | None = None,
+        session_id: str | None = None,
+        session_reference_id: str | None = None,
+        parent_id: str | None = None,
+        parent_reference_id: str | None = None,
+        inputs: Mapping[str, Any] | None = None,
+        source: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        provider_api_keys: ProviderApiKeys | Mapping[str, Any] | None = None,
+        num_samples: int | Decimal | None = None,
+        *,
+        stream: Literal[True],
+        user: str | None = None,
+        **options: Unpack[RequestOptions],
+    ) -> AsyncStream[ChatResponse]: ...
+    @overload
+    async def achat_experiment(
+        self,
+        messages: Sequence[ChatMessage | Mapping[str, Any]],
+        experiment_id: str,
+        project: str | None = None,
+        project_id: str | None = None,
+        session_id: str | None = None,
+        session_reference_id: str | None = None,
+        parent_id: str | None = None,
+        parent_reference_id: str | None = None,
+        inputs: Mapping[str, Any] | None = None,
+        source: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        provider_api_keys: ProviderApiKeys | Mapping[str, Any] | None = None,
+        num_samples: int | Decimal | None = None,
+        *,
+        stream: bool | None,
+        user: str | None = None,
+        **options: Unpack[RequestOptions],
+    ) -> ApiResponse[ChatResponse] | AsyncStream[ChatResponse]: ...
+    @overload
+    async def achat_experiment(
         self, *, body: ChatExperimentRequest | Mapping[str, Any], **options: Unpack[RequestOptions]
+    ) -> ApiResponse[ChatResponse]: ...
+    @overload
+    async def chat_experiment_stream(
+        self,
+        messages: Sequence[ChatMessage | Mapping[str, Any]],
+        experiment_id: str,
+        project: str | None = None,
+        project_id: str | None = None,
+        session_id: str | None = None,
+        session_reference_id: str | None = None,
+        parent_id: str | None = None,
+        parent_reference_id: str | None = None,
+        inputs: Mapping[str, Any] | None = None,
+        source: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        provider_api_keys: ProviderApiKeys | Mapping[str, Any] | None = None,
+        num_samples: int | Decimal | None = None,
+        stream: bool | None = None,
+        user: str | None = None,
+        **options: Unpack[RequestOptions],
+    ) -> AsyncGeneratorResponse: ...
+    @overload
+    async def chat_experiment_stream(
+        self, *, body: ChatExperimentRequest | Mapping[str, Any], **options: Unpack[RequestOptions]
+    ) -> AsyncGeneratorResponse: ...
+    @overload
+    def chat_model_configuration(
+        self,
+        messages: Sequence[ChatMessage | Mapping[str, Any]],
+        model_config_id: str,
+        project: str | None = None,
+        project_id: str | None = None,
+        session_id: str | None = None,
+        session_reference_id: str | None = None,
+        parent_id: str | None = None,
+        parent_reference_id: str | None = None,
+        inputs: Mapping[str, Any] | None = None,
+        source: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        provider_api_keys: ProviderApiKeys | Mapping[str, Any] | None = None,
+        num_samples: int | Decimal | None = None,
+        stream: Literal[False] | None = None,
+        user: str | None = None,
+        **options: Unpack[RequestOptions],
     ) -> ApiResponse[ChatResponse]: ...
     @overload
     def chat_model_configuration(
@@ -161,16 +578,266 @@ class Facade:
         metadata: Mapping[str, Any] | None = None,
         provider_api_keys: ProviderApiKeys | Mapping[str, Any] | None = None,
         num_samples: int | Decimal | None = None,
-        stream: bool | None = None,
+        *,
+        stream: Literal[True],
         user: str | None = None,
         **options: Unpack[RequestOptions],
-    ) -> ApiResponse[ChatResponse]: ...
+    ) -> Stream[ChatResponse]: ...
+    @overload
+    def chat_model_configuration(
+        self,
+        messages: Sequence[ChatMessage | Mapping[str, Any]],
+        model_config_id: str,
+        project: str | None = None,
+        project_id: str | None = None,
+        session_id: str | None = None,
+        session_reference_id: str | None = None,
+        parent_id: str | None = None,
+        parent_reference_id: str | None = None,
+        inputs: Mapping[str, Any] | None = None,
+        source: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        provider_api_keys: ProviderApiKeys | Mapping[str, Any] | None = None,
+        num_samples: int | Decimal | None = None,
+        *,
+        stream: bool | None,
+        user: str | None = None,
+        **options: Unpack[RequestOptions],
+    ) -> ApiResponse[ChatResponse] | Stream[ChatResponse]: ...
     @overload
     def chat_model_configuration(
         self, *, body: ChatModelConfigRequest | Mapping[str, Any], **options: Unpack[RequestOptions]
     ) -> ApiResponse[ChatResponse]: ...
     @overload
+    async def achat_model_configuration(
+        self,
+        messages: Sequence[ChatMessage | Mapping[str, Any]],
+        model_config_id: str,
+        project: str | None = None,
+        project_id: str | None = None,
+        session_id: str | None = None,
+        session_reference_id: str | None = None,
+        parent_id: str | None = None,
+        parent_reference_id: str | None = None,
+        inputs: Mapping[str, Any] | None = None,
+        source: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        provider_api_keys: ProviderApiKeys | Mapping[str, Any] | None = None,
+        num_samples: int | Decimal | None = None,
+        stream: Literal[False] | None = None,
+        user: str | None = None,
+        **options: Unpack[RequestOptions],
+    ) -> ApiResponse[ChatResponse]: ...
+    @overload
+    async def achat_model_configuration(
+        self,
+        messages: Sequence[ChatMessage | Mapping[str, Any]],
+        model_config_id: str,
+        project: str | None = None,
+        project_id: str | None = None,
+        session_id: str | None = None,
+        session_reference_id: str | None = None,
+        parent_id: str | None = None,
+        parent_reference_id: str | None = None,
+        inputs: Mapping[str, Any] | None = None,
+        source: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        provider_api_keys: ProviderApiKeys | Mapping[str, Any] | None = None,
+        num_samples: int | Decimal | None = None,
+        *,
+        stream: Literal[True],
+        user: str | None = None,
+        **options: Unpack[RequestOptions],
+    ) -> AsyncStream[ChatResponse]: ...
+    @overload
+    async def achat_model_configuration(
+        self,
+        messages: Sequence[ChatMessage | Mapping[str, Any]],
+        model_config_id: str,
+        project: str | None = None,
+        project_id: str | None = None,
+        session_id: str | None = None,
+        session_reference_id: str | None = None,
+        parent_id: str | None = None,
+        parent_reference_id: str | None = None,
+        inputs: Mapping[str, Any] | None = None,
+        source: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        provider_api_keys: ProviderApiKeys | Mapping[str, Any] | None = None,
+        num_samples: int | Decimal | None = None,
+        *,
+        stream: bool | None,
+        user: str | None = None,
+        **options: Unpack[RequestOptions],
+    ) -> ApiResponse[ChatResponse] | AsyncStream[ChatResponse]: ...
+    @overload
+    async def achat_model_configuration(
+        self, *, body: ChatModelConfigRequest | Mapping[str, Any], **options: Unpack[RequestOptions]
+    ) -> ApiResponse[ChatResponse]: ...
+    @overload
+    async def chat_model_config_stream(
+        self,
+        messages: Sequence[ChatMessage | Mapping[str, Any]],
+        model_config_id: str,
+        project: str | None = None,
+        project_id: str | None = None,
+        session_id: str | None = None,
+        session_reference_id: str | None = None,
+        parent_id: str | None = None,
+        parent_reference_id: str | None = None,
+        inputs: Mapping[str, Any] | None = None,
+        source: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        provider_api_keys: ProviderApiKeys | Mapping[str, Any] | None = None,
+        num_samples: int | Decimal | None = None,
+        stream: bool | None = None,
+        user: str | None = None,
+        **options: Unpack[RequestOptions],
+    ) -> AsyncGeneratorResponse: ...
+    @overload
+    async def chat_model_config_stream(
+        self, *, body: ChatModelConfigRequest | Mapping[str, Any], **options: Unpack[RequestOptions]
+    ) -> AsyncGeneratorResponse: ...
+    @overload
     def complete(
+        self,
+        model_config: ModelConfigCompletionRequest | Mapping[str, Any],
+        project: str | None = None,
+        project_id: str | None = None,
+        session_id: str | None = None,
+        session_reference_id: str | None = None,
+        parent_id: str | None = None,
+        parent_reference_id: str | None = None,
+        inputs: Mapping[str, Any] | None = None,
+        source: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        provider_api_keys: ProviderApiKeys | Mapping[str, Any] | None = None,
+        num_samples: int | Decimal | None = None,
+        logprobs: int | Decimal | None = None,
+        stream: Literal[False] | None = None,
+        suffix: str | None = None,
+        user: str | None = None,
+        **options: Unpack[RequestOptions],
+    ) -> ApiResponse[CompletionResponse]: ...
+    @overload
+    def complete(
+        self,
+        model_config: ModelConfigCompletionRequest | Mapping[str, Any],
+        project: str | None = None,
+        project_id: str | None = None,
+        session_id: str | None = None,
+        session_reference_id: str | None = None,
+        parent_id: str | None = None,
+        parent_reference_id: str | None = None,
+        inputs: Mapping[str, Any] | None = None,
+        source: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        provider_api_keys: ProviderApiKeys | Mapping[str, Any] | None = None,
+        num_samples: int | Decimal | None = None,
+        logprobs: int | Decimal | None = None,
+        *,
+        stream: Literal[True],
+        suffix: str | None = None,
+        user: str | None = None,
+        **options: Unpack[RequestOptions],
+    ) -> Stream[CompletionResponse]: ...
+    @overload
+    def complete(
+        self,
+        model_config: ModelConfigCompletionRequest | Mapping[str, Any],
+        project: str | None = None,
+        project_id: str | None = None,
+        session_id: str | None = None,
+        session_reference_id: str | None = None,
+        parent_id: str | None = None,
+        parent_reference_id: str | None = None,
+        inputs: Mapping[str, Any] | None = None,
+        source: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        provider_api_keys: ProviderApiKeys | Mapping[str, Any] | None = None,
+        num_samples: int | Decimal | None = None,
+        logprobs: int | Decimal | None = None,
+        *,
+        stream: bool | None,
+        suffix: str | None = None,
+        user: str | None = None,
+        **options: Unpack[RequestOptions],
+    ) -> ApiResponse[CompletionResponse] | Stream[CompletionResponse]: ...
+    @overload
+    def complete(
+        self, *, body: CompletionRequest | Mapping[str, Any], **options: Unpack[RequestOptions]
+    ) -> ApiResponse[CompletionResponse]: ...
+    @overload
+    async def acomplete(
+        self,
+        model_config: ModelConfigCompletionRequest | Mapping[str, Any],
+        project: str | None = None,
+        project_id: str | None = None,
+        session_id: str | None = None,
+        session_reference_id: str | None = None,
+        parent_id: str | None = None,
+        parent_reference_id: str | None = None,
+        inputs: Mapping[str, Any] | None = None,
+        source: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        provider_api_keys: ProviderApiKeys | Mapping[str, Any] | None = None,
+        num_samples: int | Decimal | None = None,
+        logprobs: int | Decimal | None = None,
+        stream: Literal[False] | None = None,
+        suffix: str | None = None,
+        user: str | None = None,
+        **options: Unpack[RequestOptions],
+    ) -> ApiResponse[CompletionResponse]: ...
+    @overload
+    async def acomplete(
+        self,
+        model_config: ModelConfigCompletionRequest | Mapping[str, Any],
+        project: str | None = None,
+        project_id: str | None = None,
+        session_id: str | None = None,
+        session_reference_id: str | None = None,
+        parent_id: str | None = None,
+        parent_reference_id: str | None = None,
+        inputs: Mapping[str, Any] | None = None,
+        source: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        provider_api_keys: ProviderApiKeys | Mapping[str, Any] | None = None,
+        num_samples: int | Decimal | None = None,
+        logprobs: int | Decimal | None = None,
+        *,
+        stream: Literal[True],
+        suffix: str | None = None,
+        user: str | None = None,
+        **options: Unpack[RequestOptions],
+    ) -> AsyncStream[CompletionResponse]: ...
+    @overload
+    async def acomplete(
+        self,
+        model_config: ModelConfigCompletionRequest | Mapping[str, Any],
+        project: str | None = None,
+        project_id: str | None = None,
+        session_id: str | None = None,
+        session_reference_id: str | None = None,
+        parent_id: str | None = None,
+        parent_reference_id: str | None = None,
+        inputs: Mapping[str, Any] | None = None,
+        source: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        provider_api_keys: ProviderApiKeys | Mapping[str, Any] | None = None,
+        num_samples: int | Decimal | None = None,
+        logprobs: int | Decimal | None = None,
+        *,
+        stream: bool | None,
+        suffix: str | None = None,
+        user: str | None = None,
+        **options: Unpack[RequestOptions],
+    ) -> ApiResponse[CompletionResponse] | AsyncStream[CompletionResponse]: ...
+    @overload
+    async def acomplete(
+        self, *, body: CompletionRequest | Mapping[str, Any], **options: Unpack[RequestOptions]
+    ) -> ApiResponse[CompletionResponse]: ...
+    @overload
+    async def complete_stream(
         self,
         model_config: ModelConfigCompletionRequest | Mapping[str, Any],
         project: str | None = None,
@@ -189,12 +856,150 @@ class Facade:
         suffix: str | None = None,
         user: str | None = None,
         **options: Unpack[RequestOptions],
+    ) -> AsyncGeneratorResponse: ...
+    @overload
+    async def complete_stream(
+        self, *, body: CompletionRequest | Mapping[str, Any], **options: Unpack[RequestOptions]
+    ) -> AsyncGeneratorResponse: ...
+    @overload
+    def complete_deployed(
+        self,
+        project: str | None = None,
+        project_id: str | None = None,
+        session_id: str | None = None,
+        session_reference_id: str | None = None,
+        parent_id: str | None = None,
+        parent_reference_id: str | None = None,
+        inputs: Mapping[str, Any] | None = None,
+        source: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        provider_api_keys: ProviderApiKeys | Mapping[str, Any] | None = None,
+        num_samples: int | Decimal | None = None,
+        logprobs: int | Decimal | None = None,
+        stream: Literal[False] | None = None,
+        suffix: str | None = None,
+        user: str | None = None,
+        environment: str | None = None,
+        *,
+        body: CompletionDeployedRequest | Mapping[str, Any] | None = None,
+        **options: Unpack[RequestOptions],
     ) -> ApiResponse[CompletionResponse]: ...
     @overload
-    def complete(
-        self, *, body: CompletionRequest | Mapping[str, Any], **options: Unpack[RequestOptions]
-    ) -> ApiResponse[CompletionResponse]: ...
     def complete_deployed(
+        self,
+        project: str | None = None,
+        project_id: str | None = None,
+        session_id: str | None = None,
+        session_reference_id: str | None = None,
+        parent_id: str | None = None,
+        parent_reference_id: str | None = None,
+        inputs: Mapping[str, Any] | None = None,
+        source: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        provider_api_keys: ProviderApiKeys | Mapping[str, Any] | None = None,
+        num_samples: int | Decimal | None = None,
+        logprobs: int | Decimal | None = None,
+        *,
+        stream: Literal[True],
+        suffix: str | None = None,
+        user: str | None = None,
+        environment: str | None = None,
+        body: CompletionDeployedRequest | Mapping[str, Any] | None = None,
+        **options: Unpack[RequestOptions],
+    ) -> Stream[CompletionResponse]: ...
+    @overload
+    def complete_deployed(
+        self,
+        project: str | None = None,
+        project_id: str | None = None,
+        session_id: str | None = None,
+        session_reference_id: str | None = None,
+        parent_id: str | None = None,
+        parent_reference_id: str | None = None,
+        inputs: Mapping[str, Any] | None = None,
+        source: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        provider_api_keys: ProviderApiKeys | Mapping[str, Any] | None = None,
+        num_samples: int | Decimal | None = None,
+        logprobs: int | Decimal | None = None,
+        *,
+        stream: bool | None,
+        suffix: str | None = None,
+        user: str | None = None,
+        environment: str | None = None,
+        body: CompletionDeployedRequest | Mapping[str, Any] | None = None,
+        **options: Unpack[RequestOptions],
+    ) -> ApiResponse[CompletionResponse] | Stream[CompletionResponse]: ...
+    @overload
+    async def acomplete_deployed(
+        self,
+        project: str | None = None,
+        project_id: str | None = None,
+        session_id: str | None = None,
+        session_reference_id: str | None = None,
+        parent_id: str | None = None,
+        parent_reference_id: str | None = None,
+        inputs: Mapping[str, Any] | None = None,
+        source: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        provider_api_keys: ProviderApiKeys | Mapping[str, Any] | None = None,
+        num_samples: int | Decimal | None = None,
+        logprobs: int | Decimal | None = None,
+        stream: Literal[False] | None = None,
+        suffix: str | None = None,
+        user: str | None = None,
+        environment: str | None = None,
+        *,
+        body: CompletionDeployedRequest | Mapping[str, Any] | None = None,
+        **options: Unpack[RequestOptions],
+    ) -> ApiResponse[CompletionResponse]: ...
+    @overload
+    async def acomplete_deployed(
+        self,
+        project: str | None = None,
+        project_id: str | None = None,
+        session_id: str | None = None,
+        session_reference_id: str | None = None,
+        parent_id: str | None = None,
+        parent_reference_id: str | None = None,
+        inputs: Mapping[str, Any] | None = None,
+        source: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        provider_api_keys: ProviderApiKeys | Mapping[str, Any] | None = None,
+        num_samples: int | Decimal | None = None,
+        logprobs: int | Decimal | None = None,
+        *,
+        stream: Literal[True],
+        suffix: str | None = None,
+        user: str | None = None,
+        environment: str | None = None,
+        body: CompletionDeployedRequest | Mapping[str, Any] | None = None,
+        **options: Unpack[RequestOptions],
+    ) -> AsyncStream[CompletionResponse]: ...
+    @overload
+    async def acomplete_deployed(
+        self,
+        project: str | None = None,
+        project_id: str | None = None,
+        session_id: str | None = None,
+        session_reference_id: str | None = None,
+        parent_id: str | None = None,
+        parent_reference_id: str | None = None,
+        inputs: Mapping[str, Any] | None = None,
+        source: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        provider_api_keys: ProviderApiKeys | Mapping[str, Any] | None = None,
+        num_samples: int | Decimal | None = None,
+        logprobs: int | Decimal | None = None,
+        *,
+        stream: bool | None,
+        suffix: str | None = None,
+        user: str | None = None,
+        environment: str | None = None,
+        body: CompletionDeployedRequest | Mapping[str, Any] | None = None,
+        **options: Unpack[RequestOptions],
+    ) -> ApiResponse[CompletionResponse] | AsyncStream[CompletionResponse]: ...
+    async def complete_deployed_stream(
         self,
         project: str | None = None,
         project_id: str | None = None,
@@ -215,9 +1020,153 @@ class Facade:
         *,
         body: CompletionDeployedRequest | Mapping[str, Any] | None = None,
         **options: Unpack[RequestOptions],
+    ) -> AsyncGeneratorResponse: ...
+    @overload
+    def complete_experiment(
+        self,
+        experiment_id: str,
+        project: str | None = None,
+        project_id: str | None = None,
+        session_id: str | None = None,
+        session_reference_id: str | None = None,
+        parent_id: str | None = None,
+        parent_reference_id: str | None = None,
+        inputs: Mapping[str, Any] | None = None,
+        source: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        provider_api_keys: ProviderApiKeys | Mapping[str, Any] | None = None,
+        num_samples: int | Decimal | None = None,
+        logprobs: int | Decimal | None = None,
+        stream: Literal[False] | None = None,
+        suffix: str | None = None,
+        user: str | None = None,
+        **options: Unpack[RequestOptions],
     ) -> ApiResponse[CompletionResponse]: ...
     @overload
     def complete_experiment(
+        self,
+        experiment_id: str,
+        project: str | None = None,
+        project_id: str | None = None,
+        session_id: str | None = None,
+        session_reference_id: str | None = None,
+        parent_id: str | None = None,
+        parent_reference_id: str | None = None,
+        inputs: Mapping[str, Any] | None = None,
+        source: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        provider_api_keys: ProviderApiKeys | Mapping[str, Any] | None = None,
+        num_samples: int | Decimal | None = None,
+        logprobs: int | Decimal | None = None,
+        *,
+        stream: Literal[True],
+        suffix: str | None = None,
+        user: str | None = None,
+        **options: Unpack[RequestOptions],
+    ) -> Stream[CompletionResponse]: ...
+    @overload
+    def complete_experiment(
+        self,
+        experiment_id: str,
+        project: str | None = None,
+        project_id: str | None = None,
+        session_id: str | None = None,
+        session_reference_id: str | None = None,
+        parent_id: str | None = None,
+        parent_reference_id: str | None = None,
+        inputs: Mapping[str, Any] | None = None,
+        source: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        provider_api_keys: ProviderApiKeys | Mapping[str, Any] | None = None,
+        num_samples: int | Decimal | None = None,
+        logprobs: int | Decimal | None = None,
+        *,
+        stream: bool | None,
+        suffix: str | None = None,
+        user: str | None = None,
+        **options: Unpack[RequestOptions],
+    ) -> ApiResponse[CompletionResponse] | Stream[CompletionResponse]: ...
+    @overload
+    def complete_experiment(
+        self,
+        *,
+        body: CompletionExperimentRequest | Mapping[str, Any],
+        **options: Unpack[RequestOptions],
+    ) -> ApiResponse[CompletionResponse]: ...
+    @overload
+    async def acomplete_experiment(
+        self,
+        experiment_id: str,
+        project: str | None = None,
+        project_id: str | None = None,
+        session_id: str | None = None,
+        session_reference_id: str | None = None,
+        parent_id: str | None = None,
+        parent_reference_id: str | None = None,
+        inputs: Mapping[str, Any] | None = None,
+        source: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        provider_api_keys: ProviderApiKeys | Mapping[str, Any] | None = None,
+        num_samples: int | Decimal | None = None,
+        logprobs: int | Decimal | None = None,
+        stream: Literal[False] | None = None,
+        suffix: str | None = None,
+        user: str | None = None,
+        **options: Unpack[RequestOptions],
+    ) -> ApiResponse[CompletionResponse]: ...
+    @overload
+    async def acomplete_experiment(
+        self,
+        experiment_id: str,
+        project: str | None = None,
+        project_id: str | None = None,
+        session_id: str | None = None,
+        session_reference_id: str | None = None,
+        parent_id: str | None = None,
+        parent_reference_id: str | None = None,
+        inputs: Mapping[str, Any] | None = None,
+        source: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        provider_api_keys: ProviderApiKeys | Mapping[str, Any] | None = None,
+        num_samples: int | Decimal | None = None,
+        logprobs: int | Decimal | None = None,
+        *,
+        stream: Literal[True],
+        suffix: str | None = None,
+        user: str | None = None,
+        **options: Unpack[RequestOptions],
+    ) -> AsyncStream[CompletionResponse]: ...
+    @overload
+    async def acomplete_experiment(
+        self,
+        experiment_id: str,
+        project: str | None = None,
+        project_id: str | None = None,
+        session_id: str | None = None,
+        session_reference_id: str | None = None,
+        parent_id: str | None = None,
+        parent_reference_id: str | None = None,
+        inputs: Mapping[str, Any] | None = None,
+        source: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        provider_api_keys: ProviderApiKeys | Mapping[str, Any] | None = None,
+        num_samples: int | Decimal | None = None,
+        logprobs: int | Decimal | None = None,
+        *,
+        stream: bool | None,
+        suffix: str | None = None,
+        user: str | None = None,
+        **options: Unpack[RequestOptions],
+    ) -> ApiResponse[CompletionResponse] | AsyncStream[CompletionResponse]: ...
+    @overload
+    async def acomplete_experiment(
+        self,
+        *,
+        body: CompletionExperimentRequest | Mapping[str, Any],
+        **options: Unpack[RequestOptions],
+    ) -> ApiResponse[CompletionResponse]: ...
+    @overload
+    async def complete_experiment_stream(
         self,
         experiment_id: str,
         project: str | None = None,
@@ -236,12 +1185,33 @@ class Facade:
         suffix: str | None = None,
         user: str | None = None,
         **options: Unpack[RequestOptions],
-    ) -> ApiResponse[CompletionResponse]: ...
+    ) -> AsyncGeneratorResponse: ...
     @overload
-    def complete_experiment(
+    async def complete_experiment_stream(
         self,
         *,
         body: CompletionExperimentRequest | Mapping[str, Any],
+        **options: Unpack[RequestOptions],
+    ) -> AsyncGeneratorResponse: ...
+    @overload
+    def complete_model_configuration(
+        self,
+        model_config_id: str,
+        project: str | None = None,
+        project_id: str | None = None,
+        session_id: str | None = None,
+        session_reference_id: str | None = None,
+        parent_id: str | None = None,
+        parent_reference_id: str | None = None,
+        inputs: Mapping[str, Any] | None = None,
+        source: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        provider_api_keys: ProviderApiKeys | Mapping[str, Any] | None = None,
+        num_samples: int | Decimal | None = None,
+        logprobs: int | Decimal | None = None,
+        stream: Literal[False] | None = None,
+        suffix: str | None = None,
+        user: str | None = None,
         **options: Unpack[RequestOptions],
     ) -> ApiResponse[CompletionResponse]: ...
     @overload
@@ -260,11 +1230,34 @@ class Facade:
         provider_api_keys: ProviderApiKeys | Mapping[str, Any] | None = None,
         num_samples: int | Decimal | None = None,
         logprobs: int | Decimal | None = None,
-        stream: bool | None = None,
+        *,
+        stream: Literal[True],
         suffix: str | None = None,
         user: str | None = None,
         **options: Unpack[RequestOptions],
-    ) -> ApiResponse[CompletionResponse]: ...
+    ) -> Stream[CompletionResponse]: ...
+    @overload
+    def complete_model_configuration(
+        self,
+        model_config_id: str,
+        project: str | None = None,
+        project_id: str | None = None,
+        session_id: str | None = None,
+        session_reference_id: str | None = None,
+        parent_id: str | None = None,
+        parent_reference_id: str | None = None,
+        inputs: Mapping[str, Any] | None = None,
+        source: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        provider_api_keys: ProviderApiKeys | Mapping[str, Any] | None = None,
+        num_samples: int | Decimal | None = None,
+        logprobs: int | Decimal | None = None,
+        *,
+        stream: bool | None,
+        suffix: str | None = None,
+        user: str | None = None,
+        **options: Unpack[RequestOptions],
+    ) -> ApiResponse[CompletionResponse] | Stream[CompletionResponse]: ...
     @overload
     def complete_model_configuration(
         self,
@@ -272,6 +1265,106 @@ class Facade:
         body: CompletionModelConfigRequest | Mapping[str, Any],
         **options: Unpack[RequestOptions],
     ) -> ApiResponse[CompletionResponse]: ...
+    @overload
+    async def acomplete_model_configuration(
+        self,
+        model_config_id: str,
+        project: str | None = None,
+        project_id: str | None = None,
+        session_id: str | None = None,
+        session_reference_id: str | None = None,
+        parent_id: str | None = None,
+        parent_reference_id: str | None = None,
+        inputs: Mapping[str, Any] | None = None,
+        source: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        provider_api_keys: ProviderApiKeys | Mapping[str, Any] | None = None,
+        num_samples: int | Decimal | None = None,
+        logprobs: int | Decimal | None = None,
+        stream: Literal[False] | None = None,
+        suffix: str | None = None,
+        user: str | None = None,
+        **options: Unpack[RequestOptions],
+    ) -> ApiResponse[CompletionResponse]: ...
+    @overload
+    async def acomplete_model_configuration(
+        self,
+        model_config_id: str,
+        project: str | None = None,
+        project_id: str | None = None,
+        session_id: str | None = None,
+        session_reference_id: str | None = None,
+        parent_id: str | None = None,
+        parent_reference_id: str | None = None,
+        inputs: Mapping[str, Any] | None = None,
+        source: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        provider_api_keys: ProviderApiKeys | Mapping[str, Any] | None = None,
+        num_samples: int | Decimal | None = None,
+        logprobs: int | Decimal | None = None,
+        *,
+        stream: Literal[True],
+        suffix: str | None = None,
+        user: str | None = None,
+        **options: Unpack[RequestOptions],
+    ) -> AsyncStream[CompletionResponse]: ...
+    @overload
+    async def acomplete_model_configuration(
+        self,
+        model_config_id: str,
+        project: str | None = None,
+        project_id: str | None = None,
+        session_id: str | None = None,
+        session_reference_id: str | None = None,
+        parent_id: str | None = None,
+        parent_reference_id: str | None = None,
+        inputs: Mapping[str, Any] | None = None,
+        source: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        provider_api_keys: ProviderApiKeys | Mapping[str, Any] | None = None,
+        num_samples: int | Decimal | None = None,
+        logprobs: int | Decimal | None = None,
+        *,
+        stream: bool | None,
+        suffix: str | None = None,
+        user: str | None = None,
+        **options: Unpack[RequestOptions],
+    ) -> ApiResponse[CompletionResponse] | AsyncStream[CompletionResponse]: ...
+    @overload
+    async def acomplete_model_configuration(
+        self,
+        *,
+        body: CompletionModelConfigRequest | Mapping[str, Any],
+        **options: Unpack[RequestOptions],
+    ) -> ApiResponse[CompletionResponse]: ...
+    @overload
+    async def complete_model_config_stream(
+        self,
+        model_config_id: str,
+        project: str | None = None,
+        project_id: str | None = None,
+        session_id: str | None = None,
+        session_reference_id: str | None = None,
+        parent_id: str | None = None,
+        parent_reference_id: str | None = None,
+        inputs: Mapping[str, Any] | None = None,
+        source: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        provider_api_keys: ProviderApiKeys | Mapping[str, Any] | None = None,
+        num_samples: int | Decimal | None = None,
+        logprobs: int | Decimal | None = None,
+        stream: bool | None = None,
+        suffix: str | None = None,
+        user: str | None = None,
+        **options: Unpack[RequestOptions],
+    ) -> AsyncGeneratorResponse: ...
+    @overload
+    async def complete_model_config_stream(
+        self,
+        *,
+        body: CompletionModelConfigRequest | Mapping[str, Any],
+        **options: Unpack[RequestOptions],
+    ) -> AsyncGeneratorResponse: ...
     def feedback(
         self,
         body: FeedbackRequest | Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None,
@@ -286,7 +1379,49 @@ class Facade:
         unset: bool | None = None,
         **options: Unpack[RequestOptions],
     ) -> ApiResponse[FeedbackSubmitResponse]: ...
+    async def afeedback(
+        self,
+        body: FeedbackRequest | Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None,
+        type: FeedbackType
+        | Literal["rating", "action", "issue", "correction", "comment"]
+        | str
+        | None = None,
+        value: str | None = None,
+        data_id: str | None = None,
+        user: str | None = None,
+        created_at: str | datetime | None = None,
+        unset: bool | None = None,
+        **options: Unpack[RequestOptions],
+    ) -> ApiResponse[FeedbackSubmitResponse]: ...
     def log(
+        self,
+        body: LogRequest | Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None,
+        project: str | None = None,
+        project_id: str | None = None,
+        session_id: str | None = None,
+        session_reference_id: str | None = None,
+        parent_id: str | None = None,
+        parent_reference_id: str | None = None,
+        inputs: Mapping[str, Any] | None = None,
+        source: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        reference_id: str | None = None,
+        trial_id: str | None = None,
+        messages: Sequence[ChatMessage | Mapping[str, Any]] | None = None,
+        output: str | None = None,
+        config: ModelConfigRequest
+        | ToolConfigRequest
+        | GenericConfigRequest
+        | AgentConfigRequest
+        | Mapping[str, Any]
+        | None = None,
+        feedback: Feedback | Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None,
+        created_at: str | datetime | None = None,
+        error: str | None = None,
+        duration: float | Decimal | None = None,
+        **options: Unpack[RequestOptions],
+    ) -> ApiResponse[LogsLogResponse]: ...
+    async def alog(
         self,
         body: LogRequest | Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None,
         project: str | None = None,

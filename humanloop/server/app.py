@@ -1,8 +1,9 @@
 """The ASGI application: HTTP around the handlers.
 
-The event loop reads requests and writes answers; everything that touches the database runs in a
-thread. What stays true: an answer of success fits the operation's schema, and is made before its
-transaction is committed; every error is JSON with a `detail`; no body and no key is ever logged.
+The event loop reads requests and writes answers; everything that touches the database or a
+provider runs in a thread. What stays true: an answer of success fits the operation's schema, and is
+made before its transaction is committed; every error is JSON with a `detail`; no body and no key is
+ever logged. Providers have threads of their own, so that slow ones don't hold up other requests.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import json
 import logging
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from decimal import Decimal
 from typing import Any, cast
@@ -27,7 +29,7 @@ from humanloop import schemas
 from humanloop.apis.operations import OPERATIONS
 from humanloop.operation import Operation
 from humanloop.schemas import SchemaValidationError
-from humanloop.server import guard
+from humanloop.server import generations, guard
 from humanloop.server.accounts import Account, KeyRing
 from humanloop.server.calls import MAX_DIGITS, Call, Json, Settings
 from humanloop.server.database import Database
@@ -38,15 +40,19 @@ from humanloop.server.errors import (
     RequestError,
     RequestTimeout,
     TooLarge,
+    Unavailable,
     UnsupportedMediaType,
     invalid,
 )
+from humanloop.server.generations import Generation
 from humanloop.server.handlers import HANDLERS, Handler
 from humanloop.server.routing import Router, read_query
+from humanloop.server.streams import EventStream
 
 logger = logging.getLogger("humanloop.server")
 _MAX_DEPTH = 100
 _DRAIN_SECONDS = 1
+_GENERATORS = 40  # calls of providers at the same time; the others wait
 
 
 def create_app(
@@ -63,16 +69,18 @@ def create_app(
         database.close()
         raise
 
+    api = Api(database, keys, settings or Settings())
+
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncGenerator[None]:
         try:
             yield
         finally:
-            await run_in_threadpool(database.close)
+            await run_in_threadpool(api.close)
 
     app = Starlette(lifespan=lifespan)
     # Not a route: what is no path, such as "*" or a whole URL, is answered by the API as well.
-    app.router.default = Api(database, keys, settings or Settings())
+    app.router.default = api
     return app
 
 
@@ -110,6 +118,9 @@ class Upload:
             return
 
 
+Answer = Response | EventStream
+
+
 class Api:
     """Answers every HTTP request."""
 
@@ -118,6 +129,12 @@ class Api:
         self._keys = keys
         self._settings = settings
         self._router = Router(OPERATIONS)
+        self._generators = ThreadPoolExecutor(_GENERATORS, "humanloop-provider")
+
+    def close(self) -> None:
+        """Wait for what is being generated to be kept, then close the database."""
+        self._generators.shutdown()
+        self._database.close()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The ASGI entry."""
@@ -133,7 +150,7 @@ class Api:
         )
         await response(scope, receive, send)
 
-    async def _respond(self, request: Request, upload: Upload) -> tuple[str, Response]:
+    async def _respond(self, request: Request, upload: Upload) -> tuple[str, Answer]:
         """The name of the operation, as far as it is known, and the answer."""
         name = "-"
         try:
@@ -145,25 +162,35 @@ class Api:
             handler = _handler(operation)
             body = await self._read_body(request, upload)
             query = request.scope["query_string"].decode("latin-1")
-            return name, await run_in_threadpool(
+            outcome = await run_in_threadpool(
                 self._run, operation, handler, account, path, query, body
             )
-        except RequestError as error:
-            await upload.drain(self._settings.max_body_bytes)
-            ending = {"Connection": "close"} if upload.more else {}
-            return name, _json(error.body(), error.status, {**error.headers, **ending})
-        except DataError:
-            # PostgreSQL keeps no U+0000.
-            problem = invalid(("body",), "the body holds text that the database can't keep")
-            return name, _json(problem.body(), problem.status)
-        except OperationalError:
-            logger.exception("%s: the database failed", name)
-            return name, _json({"detail": "The database can't be used right now."}, 503)
+            if isinstance(outcome, Generation):
+                return name, await self._generate(operation, outcome)
+            return name, outcome
         except ClientDisconnect:
             raise
-        except Exception:
-            logger.exception("%s: internal error", name)
-            return name, _json({"detail": "internal error: see the server's log"}, 500)
+        except Exception as error:
+            await upload.drain(self._settings.max_body_bytes)
+            ending = {"Connection": "close"} if upload.more else {}
+            problem = _problem(name, error)
+            return name, _json(problem.body(), problem.status, {**problem.headers, **ending})
+
+    async def _generate(self, operation: Operation, generation: Generation) -> Answer:
+        """Ask the providers, outside of any transaction."""
+        schema = operation.response_schema
+        assert schema is not None, "what generates answers with what it generated"
+        if generation.stream:
+            events = generations.events(self._database, generation, schema)
+            stream = EventStream(
+                events, self._generators, lambda error: _problem(operation.name, error).body()
+            )
+            await stream.begin()
+            return stream
+        text = await asyncio.get_running_loop().run_in_executor(
+            self._generators, generations.run, self._database, generation, schema
+        )
+        return Response(text, operation.status, media_type="application/json")
 
     async def _read_body(self, request: Request, upload: Upload) -> bytes:
         """The body, when it is JSON and not too large."""
@@ -186,15 +213,18 @@ class Api:
         path: dict[str, str],
         query: str,
         body: bytes,
-    ) -> Response:
-        """Everything that happens in a thread: check, run in one transaction, make the answer."""
+    ) -> Response | Generation:
+        """What happens in a thread: check, run in one transaction, make the answer in it, too.
+
+        Of what generates it is only the beginning.
+        """
         parameters = read_query(operation, path, query)
         parsed = _parse(operation, body)
         transaction = self._database.read if handler.only_reads else self._database.write
         with transaction() as session:
             call = Call(session, account, self._settings, path, parameters, parsed)
             result = handler.run(call)
-            return _success(operation, result)
+            return result if isinstance(result, Generation) else _success(operation, result)
 
 
 def _raw_path(request: Request) -> str:
@@ -270,6 +300,20 @@ def _containers(value: Json) -> list[Json]:
     elif isinstance(value, list):
         inside = value
     return [each for each in inside if isinstance(each, (dict, list))]
+
+
+def _problem(name: str, error: Exception) -> RequestError:
+    """What the caller is told about an error; the log is told what the caller can't know."""
+    if isinstance(error, RequestError):
+        return error
+    if isinstance(error, DataError):
+        # PostgreSQL keeps no U+0000.
+        return invalid(("body",), "the body holds text that the database can't keep")
+    if isinstance(error, OperationalError):
+        logger.error("%s: the database failed", name, exc_info=error)
+        return Unavailable("The database can't be used right now.")
+    logger.error("%s: internal error", name, exc_info=error)
+    return RequestError("internal error: see the server's log")
 
 
 def _success(operation: Operation, result: Any) -> Response:

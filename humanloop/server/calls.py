@@ -17,6 +17,8 @@ from sqlalchemy.orm import Session
 
 from humanloop.server.accounts import Account
 from humanloop.server.errors import Place, invalid
+from humanloop.server.mock import Mock
+from humanloop.server.providers import Provider
 
 MAX_PAGE_SIZE = 100
 MAX_DIGITS = 4300
@@ -35,6 +37,7 @@ class Settings:
     max_body_bytes: the largest request body.
     body_seconds: how long to wait for the next part of a body.
     allowed_hosts: the names by which clients may address the server; None allows every name.
+    providers: what serves the models, by the API's name of the provider.
     """
 
     sampling: Sampling = "uniform"
@@ -42,6 +45,7 @@ class Settings:
     max_body_bytes: int = 64 * 1024 * 1024
     body_seconds: float = 30
     allowed_hosts: frozenset[str] | None = None
+    providers: Mapping[str, Provider] = field(default_factory=lambda: {"mock": Mock()})
 
 
 @dataclass(frozen=True)

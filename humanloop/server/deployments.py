@@ -14,12 +14,25 @@ from sqlalchemy.orm import Session
 
 from humanloop.server import configs, lookups
 from humanloop.server.calls import Call
+from humanloop.server.errors import NotFound
 from humanloop.server.tables import Config, Deployment, Environment, Experiment, Project
 
 
 def current(session: Session, project: Project, environment: Environment) -> Deployment | None:
     """What is active there, if anything is."""
     return session.get(Deployment, (project.id, environment.id))
+
+
+def active(session: Session, project: Project, environment: Environment) -> Config | Experiment:
+    """The config or the experiment that is active there; 404 when nothing is."""
+    deployment = current(session, project, environment)
+    found = None if deployment is None else deployment.experiment or deployment.config
+    if found is None:
+        raise NotFound(
+            f"The project {project.name!r} has no active config in the environment "
+            f"{environment.name!r}."
+        )
+    return found
 
 
 def deploy(

@@ -5,7 +5,9 @@ RequestError
 ├── NotFound 404          what the path or the query names does not exist
 ├── MethodNotAllowed 405, RequestTimeout 408, TooLarge 413, UnsupportedMediaType 415
 ├── Invalid 422           the body or a parameter does not fit, with every place
-└── NotBuilt 501
+├── NotBuilt 501
+└── Unavailable 503         the database or a provider can't be used right now
+    └── ProviderFailed
 StartError                the server can't start: said in one line to whoever starts it
 
 A RequestError's text goes to the caller as it is, so it never holds a key or a stack trace.
@@ -87,6 +89,17 @@ class UnsupportedMediaType(RequestError):
 
 class NotBuilt(RequestError):
     status = 501
+
+
+class Unavailable(RequestError):
+    status = 503
+
+
+class ProviderFailed(Unavailable):
+    """A model's provider gave no answer, or not all of it."""
+
+    def __init__(self, provider: str, said: str) -> None:
+        super().__init__(f"The provider {provider!r} failed: {said}")
 
 
 @dataclass(frozen=True)

@@ -6,19 +6,39 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from humanloop.server import experiments, feedback, logs, model_configs, projects, sessions
+from humanloop.server import (
+    chats,
+    completions,
+    experiments,
+    feedback,
+    logs,
+    model_configs,
+    projects,
+    sessions,
+)
 from humanloop.server.calls import Call
 
 
 @dataclass(frozen=True)
 class Handler:
-    """What runs an operation; one that only reads does not wait for the writer."""
+    """What runs an operation; one that only reads does not wait for the writer.
+
+    It returns the answer as plain data, or a Generation, which comes to one after the transaction.
+    """
 
     run: Callable[[Call], Any]
     only_reads: bool = False
 
 
 HANDLERS: Mapping[str, Handler] = {
+    "chats.create": Handler(chats.create),
+    "chats.create_deployed": Handler(chats.create_deployed),
+    "chats.create_experiment": Handler(chats.create_experiment),
+    "chats.create_model_config": Handler(chats.create_model_config),
+    "completions.create": Handler(completions.create),
+    "completions.create_deployed": Handler(completions.create_deployed),
+    "completions.create_experiment": Handler(completions.create_experiment),
+    "completions.create_model_config": Handler(completions.create_model_config),
     "experiments.create": Handler(experiments.create),
     "experiments.delete": Handler(experiments.delete),
     "experiments.list": Handler(experiments.list_, only_reads=True),

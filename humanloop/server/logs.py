@@ -1,13 +1,15 @@
 """Logs: datapoints of what a model was asked and what it said.
 
-An array is logged all or nothing. What a log refers to (project, config, session, parent, trial)
-is settled before it is added; parents are found before any log of the request is, so that no
-reference can name a log of the same request.
+Whatever becomes a log, sent by a client or generated here, is added by `add`. An array is logged
+all or nothing. What a log refers to (project, config, session, parent, trial) is settled before it
+is added; parents are found before any log of the request is, so that no reference can name a log of
+the same request.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -30,19 +32,31 @@ LOADED = (
 """What describe() reads of a log, to be loaded with many at once."""
 
 
+@dataclass(frozen=True)
+class Origin:
+    """Where a log comes from: all of it is settled before the log is added."""
+
+    project: Project
+    config: Config
+    trial: Trial | None
+    parent: Log | None
+    moment: datetime
+
+
 def log(call: Call) -> Any:
     """Log one datapoint, or an array of them all or nothing."""
     parents: dict[Place, Log | None] = {}
 
-    def find_parent(request: Mapping[str, Any], place: Place) -> None:
-        parents[place] = _parent(call, request, place)
+    def settle_parent(request: Mapping[str, Any], place: Place) -> None:
+        parents[place] = find_parent(call, request, place)
 
-    call.each(find_parent)
+    call.each(settle_parent)
     with call.session.no_autoflush:  # what is added goes to the database together
-        return call.each(lambda request, place: _add(call, request, parents[place], place))
+        return call.each(lambda request, place: _log(call, request, parents[place], place))
 
 
-def _parent(call: Call, request: Mapping[str, Any], place: Place) -> Log | None:
+def find_parent(call: Call, request: Mapping[str, Any], place: Place) -> Log | None:
+    """The log that the request names as its parent, if it names one."""
     _check_exclusive(request, "parent_id", "parent_reference_id", place)
     for key, column in (("parent_id", Log.id), ("parent_reference_id", Log.reference_id)):
         if key in request:
@@ -63,23 +77,32 @@ def _find(call: Call, condition: ColumnElement[bool]) -> Log | None:
     return call.session.scalar(select(Log).where(condition, owned))
 
 
-def _add(
+def _log(
     call: Call, request: Mapping[str, Any], parent: Log | None, place: Place
 ) -> dict[str, Any]:
     moment = now()
     project = lookups.project_of_body(call, request, place)
     trial = _trial(call, project, request, place)
     config = _config(call, project, trial, request, moment, place)
-    conversation = _conversation(call, request, parent, moment, place)
+    added = add(call, request, place, Origin(project, config, trial, parent, moment))
+    _add_feedback(call, added, request.get("feedback", []), (*place, "feedback"), moment)
+    body = {"id": added.id, "project_id": project.id}
+    session = added.conversation
+    return body if session is None else {**body, "session_id": session.id}
+
+
+def add(call: Call, request: Mapping[str, Any], place: Place, origin: Origin) -> Log:
+    """A new log of what the request says, in the session that it names or its parent's."""
     created_at = request.get("created_at")
+    moment = origin.moment
     added = Log(
         id=ids.new_id(ids.LOG),
-        organization_id=project.organization_id,
-        project_id=project.id,
-        config=config,
-        conversation=conversation,
-        parent=parent,
-        trial_id=None if trial is None else trial.id,
+        organization_id=origin.project.organization_id,
+        project_id=origin.project.id,
+        config=origin.config,
+        conversation=_conversation(call, request, origin.parent, moment, place),
+        parent=origin.parent,
+        trial_id=None if origin.trial is None else origin.trial.id,
         reference_id=_free_reference(call, request, place),
         feedback=[],
         inputs=request.get("inputs", {}),
@@ -92,9 +115,7 @@ def _add(
         created_at=moment if created_at is None else from_text(created_at, (*place, "created_at")),
     )
     call.session.add(added)
-    _add_feedback(call, added, request.get("feedback", []), (*place, "feedback"), moment)
-    body = {"id": added.id, "project_id": project.id}
-    return body if conversation is None else {**body, "session_id": conversation.id}
+    return added
 
 
 def _trial(call: Call, project: Project, request: Mapping[str, Any], place: Place) -> Trial | None:
@@ -223,6 +244,11 @@ def describe(log: Log) -> dict[str, Any]:
         "created_at": to_text(log.created_at),
         "error": log.error,
         "duration": log.duration,
+        "user": log.user,
+        "provider_response": log.provider_response,
+        "provider_latency": log.provider_latency,
+        "raw_output": log.raw_output,
+        "finish_reason": log.finish_reason,
     }
     if config.type == "model":
         body["model_config"] = configs.describe_in_project(config)

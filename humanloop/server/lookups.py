@@ -86,12 +86,26 @@ def experiment(call: Call, experiment_id: str) -> Experiment:
 
 def environment(call: Call, name: str | None) -> Environment:
     """The organisation's environment with a name from the query, or the default one."""
-    found = next((each for each in environments(call) if each.name == name), None)
-    if name is None:
-        found = next(each for each in environments(call) if each.tag == "default")
+    found = _environment(call, name)
     if found is None:
         raise NotFound(f"There is no environment named {name!r}.")
     return found
+
+
+def environment_of_body(call: Call, body: Mapping[str, Any], place: Place) -> Environment:
+    """The organisation's environment that a body names, or the default one."""
+    name = body.get("environment")
+    found = _environment(call, name)
+    if found is None:
+        raise invalid((*place, "environment"), f"there is no environment named {name!r}")
+    return found
+
+
+def _environment(call: Call, name: str | None) -> Environment | None:
+    for each in environments(call):
+        if each.name == name or (name is None and each.tag == "default"):
+            return each
+    return None
 
 
 def environments(call: Call) -> list[Environment]:

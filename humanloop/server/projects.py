@@ -166,16 +166,11 @@ def list_configs(call: Call) -> list[dict[str, Any]]:
 def get_active_config(call: Call) -> dict[str, Any]:
     """The active config, or a draw of the active experiment."""
     project, environment = _project_and_environment(call)
-    active = deployments.current(call.session, project, environment)
-    if active is not None and active.experiment is not None:
-        return experiments.describe_draw(experiments.draw(call, active.experiment))
-    if active is not None and active.config is not None:
-        [body] = configs.describe_with_counts(call.session, [active.config])
-        return body
-    raise NotFound(
-        f"The project {project.name!r} has no active config in the environment "
-        f"{environment.name!r}."
-    )
+    active = deployments.active(call.session, project, environment)
+    if isinstance(active, Experiment):
+        return experiments.describe_draw(experiments.draw(call, active))
+    [body] = configs.describe_with_counts(call.session, [active])
+    return body
 
 
 def deactivate_config(call: Call) -> dict[str, Any]:

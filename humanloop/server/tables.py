@@ -281,7 +281,11 @@ class Conversation(Base):
 
 
 class Log(Base):
-    """A logged datapoint. `row` keeps the order of arrival among equal times."""
+    """A logged datapoint. `row` keeps the order of arrival among equal times.
+
+    What a provider said (`provider_...`, `raw_output`, `finish_reason`) is there for what was
+    generated here, once it has ended.
+    """
 
     __tablename__ = "logs"
     __table_args__ = (
@@ -306,6 +310,11 @@ class Log(Base):
     output: Mapped[str | None]
     error: Mapped[str | None]
     duration: Mapped[Any | None] = mapped_column(JsonText)
+    user: Mapped[str | None]
+    provider_response: Mapped[Any | None] = mapped_column(JsonText)
+    provider_latency: Mapped[Any | None] = mapped_column(JsonText)
+    raw_output: Mapped[str | None]
+    finish_reason: Mapped[str | None]
     created_at: Mapped[datetime]
 
     config: Mapped[Config] = relationship()

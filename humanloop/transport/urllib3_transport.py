@@ -36,11 +36,13 @@ from urllib3.util.ssl_match_hostname import CertificateError
 from humanloop.api_response import Headers
 from humanloop.exceptions import (
     ApiConnectionError,
+    ApiResponseTooLargeError,
     ApiTimeoutError,
     ApiTlsError,
     ClientConfigurationError,
 )
-from humanloop.transport import RawResponse, Request
+from humanloop.transport import RawResponse, Request, is_event_stream
+from humanloop.transport.content import ContentDecoder, ContentError, ContentTooLargeError
 
 if TYPE_CHECKING:
     from socket import socket
@@ -52,17 +54,36 @@ __all__ = ["Urllib3Transport"]
 SLICE = 16_384
 """Bytes per write: the largest TLS record, so that no single write outlives the deadline unseen."""
 
+CHUNK = 65_536
+"""Bytes per read of a body whose length nobody told."""
+
+_TICK = 0.005  # seconds by which a clock and a timeout may differ
 _FOLD = re.compile(r"\r?\n[ \t]+")  # RFC 9112 section 5.2
 
 
 class _Deadline:
-    """When an exchange must have ended, and how long it may take to connect; None: no limit."""
+    """When an exchange must have ended, and how long connecting and each read may take.
 
-    def __init__(self, total: float | None, connect: float | None) -> None:
-        self.total = total
+    sent: whether a part of the request may have left. In seconds; None: no limit.
+    """
+
+    def __init__(self, total: float | None, connect: float | None, read: float | None) -> None:
         self.connect = connect
+        self.read = read
         self.connecting = False
+        self.sent = False
+        self._said = "complete answer"
+        self._start(total)
+
+    def _start(self, total: float | None) -> None:
+        self.total = total
         self._end = None if total is None else monotonic() + total
+
+    def wait_for_more(self, seconds: float | None) -> None:
+        """From now on, be the limit of one read of a stream."""
+        self._said = "more of the answer"
+        self.read = None
+        self._start(seconds)
 
     def remaining(self, at_most: float | None = None) -> float | None:
         """Seconds left, raising TimeoutError when there are none."""
@@ -75,10 +96,17 @@ class _Deadline:
 
     def exceeded(self) -> str:
         """What to say of an exchange that took too long."""
-        limits = [limit for limit in (self.total, self.connecting and self.connect) if limit]
-        what = "connection" if self.connecting else "complete answer"
-        return f"no {what} within {min(limits):g} seconds" if limits else f"no {what} in time"
+        if self.connecting:
+            limits = [limit for limit in (self.total, self.connect) if limit]
+            return f"no connection within {min(limits):.3g} seconds" if limits else "no connection"
+        over = self._end is not None and monotonic() >= self._end - _TICK
+        if over or self.read is None:
+            return f"no {self._said} within {self.total or 0:.3g} seconds"
+        return f"nothing came for {self.read:.3g} seconds"
 
+
+ERRORS = (HTTPError, OSError, http.client.HTTPException, CertificateError, ContentError)
+"""Whatever an exchange may raise that is not ours."""
 
 # urllib3 hands nothing of ours down to its connections: they find the exchange of this thread here.
 _deadline: ContextVar[_Deadline] = ContextVar("deadline")
@@ -96,12 +124,22 @@ class _TimedReader(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any, /) -> int | None:
-        self._sock.settimeout(self._deadline.remaining())
+        self._sock.settimeout(self._deadline.remaining(self._deadline.read))
         return self._raw.readinto(buffer)
 
     def close(self) -> None:
         self._raw.close()
         super().close()
+
+
+class _HeadReader(io.BufferedReader):
+    """Keeps the last line that was read: http.client takes any end for that of a head."""
+
+    line = b""
+
+    def readline(self, size: int | None = -1, /) -> bytes:
+        self.line = super().readline(size)
+        return self.line
 
 
 class _TimedSocket:
@@ -111,12 +149,18 @@ class _TimedSocket:
         self._sock = sock
 
     def makefile(self, mode: str) -> io.BufferedReader:
-        return io.BufferedReader(_TimedReader(self._sock))
+        return _HeadReader(_TimedReader(self._sock))
 
 
 class _TimedResponse(http.client.HTTPResponse):
     def __init__(self, sock: socket, *args: Any, **options: Any) -> None:
         super().__init__(cast("socket", _TimedSocket(sock)), *args, **options)
+
+    def begin(self) -> None:
+        reader = cast(_HeadReader, self.fp)
+        super().begin()
+        if reader.line not in (b"\r\n", b"\n"):
+            raise http.client.IncompleteRead(b"")
 
 
 class _TimedConnection(HTTPConnection):
@@ -135,7 +179,9 @@ class _TimedConnection(HTTPConnection):
             self.connect()
         assert self.sock is not None
         for start in range(0, len(data), SLICE):
-            self.sock.settimeout(_deadline.get().remaining())
+            deadline = _deadline.get()
+            self.sock.settimeout(deadline.remaining())
+            deadline.sent = not deadline.connecting  # that may be a proxy's CONNECT
             super().send(memoryview(data)[start : start + SLICE])
 
 
@@ -148,9 +194,15 @@ class _Pool(HTTPConnectionPool):
     ConnectionCls = _TimedConnection  # pyright: ignore[reportAssignmentType]
 
     def exchange(
-        self, request: Request, target: str, headers: Mapping[str, str], *, tunnel: bool
-    ) -> RawResponse:
-        """Send a request once and read the answer to its end.
+        self,
+        request: Request,
+        target: str,
+        headers: Mapping[str, str],
+        *,
+        tunnel: bool,
+        limit: int | None,
+    ) -> RawResponse | _Stream:
+        """Send a request once, and read the answer to its end unless a stream is wanted.
 
         `urlopen` would, too; what it prepares for retries, redirects and streams takes its time.
         """
@@ -166,16 +218,74 @@ class _Pool(HTTPConnectionPool):
                 if error.errno not in (errno.EPIPE, errno.ECONNRESET, errno.EPROTOTYPE):
                     raise
             plain = cast(http.client.HTTPConnection, connection)
-            with http.client.HTTPConnection.getresponse(plain) as response:
-                received = Headers((k, _FOLD.sub(" ", v)) for k, v in response.getheaders())
-                _check_length(received)
-                data = _decoded(response.read(), received)
+            response = http.client.HTTPConnection.getresponse(plain)
+            received = Headers((k, _FOLD.sub(" ", v)) for k, v in response.getheaders())
+            _check_length(received)
+            decoder = ContentDecoder(received.get("Content-Encoding", ""), limit)
+            if request.stream and is_event_stream(response.status, received):
+                decoder = ContentDecoder(received.get("Content-Encoding", ""))
+                opened = _Opened(self, connection, response, decoder, _deadline.get())
+                return _Stream(request, opened, received, monotonic() - started)
+            data = b"".join(_pieces(response, decoder, limit))
         except BaseException:
             connection.close()
-            raise
-        finally:
             self._put_conn(connection)
+            raise
+        response.close()
+        self._put_conn(connection)
         return RawResponse(response.status, response.reason, received, data, monotonic() - started)
+
+    def give_back(self, connection: Any, *, usable: bool) -> None:
+        """Take back the connection of a stream."""
+        if not usable:
+            connection.close()
+        self._put_conn(connection)
+
+
+class _Opened(NamedTuple):
+    """What a stream reads by."""
+
+    pool: _Pool
+    connection: Any
+    response: http.client.HTTPResponse
+    decoder: ContentDecoder
+    deadline: _Deadline
+
+
+class _Stream:
+    """The answer to a request for a stream; a RawStream."""
+
+    def __init__(self, request: Request, opened: _Opened, headers: Headers, elapsed: float) -> None:
+        self.status = opened.response.status
+        self.reason = opened.response.reason
+        self.headers = headers
+        self.elapsed = elapsed
+        self._request = request
+        self._opened = opened
+        self._pieces = _pieces(opened.response, opened.decoder, None)
+        self._open = True
+
+    def read(self, timeout: float | None) -> bytes:
+        """The next bytes; see `RawStream`."""
+        self._opened.deadline.wait_for_more(timeout)
+        try:
+            data = next(filter(None, self._pieces), b"")
+        except ERRORS as error:
+            self.close()
+            raise _translated(error, self._request, self._opened.deadline) from error
+        if not data:
+            self._give_back(usable=True)
+        return data
+
+    def close(self) -> None:
+        """Give up what is left; see `RawStream`."""
+        self._give_back(usable=False)
+
+    def _give_back(self, *, usable: bool) -> None:
+        if self._open:
+            self._open = False
+            self._opened.response.close()
+            self._opened.pool.give_back(self._opened.connection, usable=usable)
 
 
 class _TlsPool(_Pool, HTTPSConnectionPool):
@@ -205,8 +315,9 @@ class Urllib3Transport:
         self._managers: dict[tuple[int, str], urllib3.PoolManager] = {}
         self._route: _Route | None = None
 
-    def send(self, request: Request) -> RawResponse:
-        deadline = _Deadline(request.timeout, self._configuration.connect_timeout)
+    def send(self, request: Request) -> RawResponse | _Stream:
+        """Send a request once; see `Transport`."""
+        deadline = _Deadline(request.timeout, request.connect_timeout, request.read_timeout)
         token = _deadline.set(deadline)
         try:
             route = self._route
@@ -218,13 +329,15 @@ class Urllib3Transport:
                 f"{route.prefix}{request.path}{query}",
                 {**request.headers, **route.headers},
                 tunnel=route.tunnel,
+                limit=self._configuration.max_response_bytes,
             )
-        except (HTTPError, OSError, http.client.HTTPException, CertificateError) as error:
+        except ERRORS as error:
             raise _translated(error, request, deadline) from error
         finally:
             _deadline.reset(token)
 
     def close(self) -> None:
+        """Close what is kept alive; see `Transport`."""
         managers, self._managers, self._route = self._managers, {}, None
         for manager in managers.values():
             manager.clear()
@@ -264,13 +377,24 @@ def _check_length(headers: Headers) -> None:
         raise http.client.HTTPException("several values of Content-Length")
 
 
-def _decoded(data: bytes, headers: Headers) -> bytes:
-    """Without the compression that a server may apply although none is asked for."""
-    encoding = headers.get("Content-Encoding")
-    if not data or encoding is None:
-        return data
-    fields = {"Content-Encoding": encoding}
-    return urllib3.HTTPResponse(io.BytesIO(data), fields).data
+def _pieces(
+    response: http.client.HTTPResponse, decoder: ContentDecoder, limit: int | None
+) -> Iterator[bytes]:
+    """The body as it comes, decompressed; a length that was told must be true."""
+    left = response.length
+    if left is not None and limit is not None and left > limit:
+        raise ContentTooLargeError(f"the body is over {limit:,} bytes")
+    while left is None or left > 0:
+        # With a length, and where all of it is wanted, one read gets it.
+        data = response.read(left) if left and limit is not None else response.read1(CHUNK)
+        if not data:
+            if left:
+                raise http.client.IncompleteRead(b"", left)
+            break
+        if left is not None:
+            left -= len(data)
+        yield decoder.feed(data)
+    decoder.end()
 
 
 def _proxy_manager(configuration: Configuration, options: dict[str, Any]) -> urllib3.ProxyManager:
@@ -319,11 +443,15 @@ def _translated(error: Exception, request: Request, deadline: _Deadline) -> ApiC
     elif any(isinstance(e, (SSLError, ssl.SSLError, CertificateError)) for e in chain):
         kind = ApiTlsError
         reason = f"TLS failed: {reason}"
+    elif isinstance(error, ContentTooLargeError):
+        kind = ApiResponseTooLargeError
     elif deadline.connecting:
         reason = f"can't connect: {reason}"
     else:
         reason = f"the connection broke: {reason}"
-    return kind(reason, method=request.method, host=request.host, path=request.path)
+    return kind(
+        reason, method=request.method, host=request.host, path=request.path, sent=deadline.sent
+    )
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:

@@ -174,14 +174,16 @@ def tls_server(request: pytest.FixtureRequest) -> Iterator[Loopback]:
 
 @pytest.fixture
 def client(server: Loopback) -> Iterator[Humanloop]:
-    with Humanloop(api_key="hl-key", host=server.host, timeout=10) as humanloop:
+    """A client that tries nothing twice."""
+    with Humanloop(api_key="hl-key", host=server.host, timeout=10, retries=0) as humanloop:
         yield humanloop
 
 
 @pytest.fixture
 def trusting() -> dict[str, Any]:
-    """The options of a client that trusts the tests' authority."""
-    return {"api_key": "hl-key", "ssl_ca_cert": str(TLS / "authority.pem"), "timeout": 10}
+    """The options of a client that trusts the tests' authority, and tries nothing twice."""
+    authority = str(TLS / "authority.pem")
+    return {"api_key": "hl-key", "ssl_ca_cert": authority, "timeout": 10, "retries": 0}
 
 
 @pytest.fixture

@@ -158,9 +158,9 @@ def test_a_body_that_does_not_fit_is_kept_as_text(server: Any, client: Humanloop
         (409, exceptions.ConflictError),
         (422, exceptions.UnprocessableEntityError),
         (429, exceptions.RateLimitError),
-        (500, exceptions.ServerError),
+        (500, exceptions.InternalServerError),
         (501, exceptions.ServerError),
-        (503, exceptions.ServerError),
+        (503, exceptions.ServiceUnavailableError),
         (301, ApiException),
         (418, ApiException),
     ],
@@ -351,7 +351,7 @@ def test_one_line_is_logged_per_request_and_response(
 ) -> None:
     with caplog.at_level(logging.DEBUG, logger="humanloop"):
         client.projects.list(filter="private", skip_deserialization=True)
-    lines = [r.getMessage() for r in caplog.records if r.name.startswith("humanloop")]
+    lines = [r.getMessage() for r in caplog.records if r.name == "humanloop"]
     assert lines[0] == f"GET {server.host}/projects"
     assert lines[1].startswith("GET /projects: 200 in ")
     assert len(lines) == 2

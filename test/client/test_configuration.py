@@ -161,10 +161,10 @@ def test_what_has_no_effect_any_more_says_so() -> None:
     with pytest.warns(DeprecationWarning, match="discard_unknown_keys has no effect") as warned:
         configuration = Configuration(api_key="k", discard_unknown_keys=True)
     assert warned[0].filename == __file__
-    with pytest.warns(DeprecationWarning, match="retries has no effect") as warned:
-        configuration.retries = 3  # type: ignore[attr-defined]
+    with pytest.warns(DeprecationWarning, match="logger_file has no effect") as warned:
+        configuration.logger_file = "log"  # type: ignore[attr-defined]
     assert warned[0].filename == __file__
-    assert configuration.retries == 3  # type: ignore[attr-defined]
+    assert configuration.logger_file == "log"  # type: ignore[attr-defined]
 
 
 @pytest.mark.filterwarnings("error")

@@ -60,7 +60,7 @@ def assert_names_the_request(error: ApiConnectionError, host: str) -> None:
 def test_refused_port() -> None:
     host = f"http://127.0.0.1:{unused_port()}/v4"
     with pytest.raises(ApiConnectionError, match="can't connect: Connection refused") as caught:
-        Humanloop("k", host).projects.list(filter="private")
+        Humanloop("k", host, retries=0).projects.list(filter="private")
     assert type(caught.value) is ApiConnectionError
     assert_names_the_request(caught.value, host)
     assert isinstance(caught.value.__cause__, urllib3.exceptions.HTTPError)
@@ -68,7 +68,7 @@ def test_refused_port() -> None:
 
 def test_unknown_host() -> None:
     with pytest.raises(ApiConnectionError, match="can't connect") as caught:
-        Humanloop("k", "http://nowhere.invalid/v4").projects.list()
+        Humanloop("k", "http://nowhere.invalid/v4", retries=0).projects.list()
     assert_names_the_request(caught.value, "http://nowhere.invalid/v4")
 
 

@@ -243,7 +243,7 @@ def test_provider_keys_are_taken_in_any_object_and_kept_nowhere(
         api.ok("PATCH", f"/logs/{logged['id']}", {"output": "x", **keys})
         api.ok("PATCH", f"/projects/{project['id']}", {"name": "q", **keys})
         assert api.call("POST", "/logs", {"project": "p", "output": 1, **keys}).status == 422
-        assert api.call("POST", "/chat", {"messages": [], **keys}).status == 501
+        assert api.call("POST", "/evaluators", {"name": "e", **keys}).status == 501
         files = [path.read_bytes() for path in tmp_path.iterdir()]
     files += [path.read_bytes() for path in tmp_path.iterdir()]
     assert len(files) >= 2

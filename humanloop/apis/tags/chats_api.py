@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from humanloop.api_client import Api
+from humanloop.api import Api, twin
 from humanloop.apis.operations import (
     CHATS_CREATE,
     CHATS_CREATE_DEPLOYED,
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from humanloop.model.chat_response import ChatResponse
     from humanloop.model.model_config_chat_request import ModelConfigChatRequest
     from humanloop.model.provider_api_keys import ProviderApiKeys
+    from humanloop.streaming import Stream
 
 
 class ChatsApi(Api):
@@ -53,7 +54,7 @@ class ChatsApi(Api):
         *,
         body: ChatRequest | Mapping[str, Any] | None = None,
         **options: Unpack[RequestOptions],
-    ) -> ApiResponse[ChatResponse]:
+    ) -> ApiResponse[ChatResponse] | Stream[ChatResponse]:
         """Chat with a model config given in the request.
 
         Send the messages to the model that `model_config` describes, log the result and return
@@ -70,6 +71,8 @@ class ChatsApi(Api):
         Raises: SchemaValidationError for bad arguments, ApiException for a status outside 2xx.
         """
         return self._call(CHATS_CREATE, locals())
+
+    acreate = twin(create)
 
     def create_deployed(
         self,
@@ -91,7 +94,7 @@ class ChatsApi(Api):
         *,
         body: ChatDeployedRequest | Mapping[str, Any] | None = None,
         **options: Unpack[RequestOptions],
-    ) -> ApiResponse[ChatResponse]:
+    ) -> ApiResponse[ChatResponse] | Stream[ChatResponse]:
         """Chat with the project's active deployment.
 
         Send the messages to whatever is deployed in the environment: a config, or an experiment
@@ -108,6 +111,8 @@ class ChatsApi(Api):
         Raises: SchemaValidationError for bad arguments, ApiException for a status outside 2xx.
         """
         return self._call(CHATS_CREATE_DEPLOYED, locals())
+
+    acreate_deployed = twin(create_deployed)
 
     def create_experiment(
         self,
@@ -129,7 +134,7 @@ class ChatsApi(Api):
         *,
         body: ChatExperimentRequest | Mapping[str, Any] | None = None,
         **options: Unpack[RequestOptions],
-    ) -> ApiResponse[ChatResponse]:
+    ) -> ApiResponse[ChatResponse] | Stream[ChatResponse]:
         """Chat with configs drawn from an experiment.
 
         Draw an active config of the experiment for each sample, send the messages to it, and
@@ -146,6 +151,8 @@ class ChatsApi(Api):
         Raises: SchemaValidationError for bad arguments, ApiException for a status outside 2xx.
         """
         return self._call(CHATS_CREATE_EXPERIMENT, locals())
+
+    acreate_experiment = twin(create_experiment)
 
     def create_model_config(
         self,
@@ -167,7 +174,7 @@ class ChatsApi(Api):
         *,
         body: ChatModelConfigRequest | Mapping[str, Any] | None = None,
         **options: Unpack[RequestOptions],
-    ) -> ApiResponse[ChatResponse]:
+    ) -> ApiResponse[ChatResponse] | Stream[ChatResponse]:
         """Chat with a registered model config.
 
         Send the messages to a model config that the project already holds, log the result and
@@ -183,3 +190,5 @@ class ChatsApi(Api):
         Raises: SchemaValidationError for bad arguments, ApiException for a status outside 2xx.
         """
         return self._call(CHATS_CREATE_MODEL_CONFIG, locals())
+
+    acreate_model_config = twin(create_model_config)

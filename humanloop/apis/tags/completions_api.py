@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from humanloop.api_client import Api
+from humanloop.api import Api, twin
 from humanloop.apis.operations import (
     COMPLETIONS_CREATE,
     COMPLETIONS_CREATE_DEPLOYED,
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from humanloop.model.completion_response import CompletionResponse
     from humanloop.model.model_config_completion_request import ModelConfigCompletionRequest
     from humanloop.model.provider_api_keys import ProviderApiKeys
+    from humanloop.streaming import Stream
 
 
 class CompletionsApi(Api):
@@ -53,7 +54,7 @@ class CompletionsApi(Api):
         *,
         body: CompletionRequest | Mapping[str, Any] | None = None,
         **options: Unpack[RequestOptions],
-    ) -> ApiResponse[CompletionResponse]:
+    ) -> ApiResponse[CompletionResponse] | Stream[CompletionResponse]:
         """Complete with a model config given in the request.
 
         Fill the prompt template with the inputs, send it to the model that `model_config`
@@ -70,6 +71,8 @@ class CompletionsApi(Api):
         Raises: SchemaValidationError for bad arguments, ApiException for a status outside 2xx.
         """
         return self._call(COMPLETIONS_CREATE, locals())
+
+    acreate = twin(create)
 
     def create_deployed(
         self,
@@ -92,7 +95,7 @@ class CompletionsApi(Api):
         *,
         body: CompletionDeployedRequest | Mapping[str, Any] | None = None,
         **options: Unpack[RequestOptions],
-    ) -> ApiResponse[CompletionResponse]:
+    ) -> ApiResponse[CompletionResponse] | Stream[CompletionResponse]:
         """Complete with the project's active deployment.
 
         Generate with whatever is deployed in the environment: a config, or an experiment that
@@ -108,6 +111,8 @@ class CompletionsApi(Api):
         Raises: SchemaValidationError for bad arguments, ApiException for a status outside 2xx.
         """
         return self._call(COMPLETIONS_CREATE_DEPLOYED, locals())
+
+    acreate_deployed = twin(create_deployed)
 
     def create_experiment(
         self,
@@ -130,7 +135,7 @@ class CompletionsApi(Api):
         *,
         body: CompletionExperimentRequest | Mapping[str, Any] | None = None,
         **options: Unpack[RequestOptions],
-    ) -> ApiResponse[CompletionResponse]:
+    ) -> ApiResponse[CompletionResponse] | Stream[CompletionResponse]:
         """Complete with configs drawn from an experiment.
 
         Draw an active config of the experiment for each sample, generate with it, and count the
@@ -147,6 +152,8 @@ class CompletionsApi(Api):
         Raises: SchemaValidationError for bad arguments, ApiException for a status outside 2xx.
         """
         return self._call(COMPLETIONS_CREATE_EXPERIMENT, locals())
+
+    acreate_experiment = twin(create_experiment)
 
     def create_model_config(
         self,
@@ -169,7 +176,7 @@ class CompletionsApi(Api):
         *,
         body: CompletionModelConfigRequest | Mapping[str, Any] | None = None,
         **options: Unpack[RequestOptions],
-    ) -> ApiResponse[CompletionResponse]:
+    ) -> ApiResponse[CompletionResponse] | Stream[CompletionResponse]:
         """Complete with a registered model config.
 
         Generate with a model config that the project already holds, log the result and return
@@ -185,3 +192,5 @@ class CompletionsApi(Api):
         Raises: SchemaValidationError for bad arguments, ApiException for a status outside 2xx.
         """
         return self._call(COMPLETIONS_CREATE_MODEL_CONFIG, locals())
+
+    acreate_model_config = twin(create_model_config)

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from humanloop.api_client import Api
+from humanloop.api import Api, iteration_twin, twin
 from humanloop.apis.operations import (
     EVALUATIONS_CREATE,
     EVALUATIONS_GET,
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from humanloop.api_response import ApiResponse
     from humanloop.model.create_evaluation_request import CreateEvaluationRequest
     from humanloop.model.evaluation_response import EvaluationResponse
+    from humanloop.model.evaluation_testcase_snapshot_response import (
+        EvaluationTestcaseSnapshotResponse,
+    )
     from humanloop.model.evaluations_get_for_project_response import (
         EvaluationsGetForProjectResponse,
     )
@@ -29,6 +32,7 @@ if TYPE_CHECKING:
         PaginatedDataEvaluationTestcaseSnapshotResponse,
     )
     from humanloop.model.provider_api_keys import ProviderApiKeys
+    from humanloop.pagination import PageIterator
 
 
 class EvaluationsApi(Api):
@@ -61,6 +65,8 @@ class EvaluationsApi(Api):
         """
         return self._call(EVALUATIONS_CREATE, locals())
 
+    acreate = twin(create)
+
     def get(
         self, id: str, evaluator_aggregates: bool | None = None, **options: Unpack[RequestOptions]
     ) -> ApiResponse[EvaluationResponse]:
@@ -76,6 +82,8 @@ class EvaluationsApi(Api):
         Raises: SchemaValidationError for bad arguments, ApiException for a status outside 2xx.
         """
         return self._call(EVALUATIONS_GET, locals())
+
+    aget = twin(get)
 
     def list_all_for_project(
         self,
@@ -95,6 +103,8 @@ class EvaluationsApi(Api):
         Raises: SchemaValidationError for bad arguments, ApiException for a status outside 2xx.
         """
         return self._call(EVALUATIONS_LIST_ALL_FOR_PROJECT, locals())
+
+    alist_all_for_project = twin(list_all_for_project)
 
     def list_testcases(
         self,
@@ -117,3 +127,26 @@ class EvaluationsApi(Api):
         Raises: SchemaValidationError for bad arguments, ApiException for a status outside 2xx.
         """
         return self._call(EVALUATIONS_LIST_TESTCASES, locals())
+
+    alist_testcases = twin(list_testcases)
+
+    def iterate_list_testcases(
+        self,
+        id: str,
+        page: int | Decimal | None = None,
+        size: int | Decimal | None = None,
+        *,
+        progress: bool = False,
+        **options: Unpack[RequestOptions],
+    ) -> PageIterator[EvaluationTestcaseSnapshotResponse]:
+        """Iterate over the records of all pages of `list_testcases`, with the same arguments.
+
+        The next page is fetched while you work on one. `page` is where to start, `progress`
+        shows a progress bar (by tqdm or rich).
+
+        Returns: a PageIterator; its `pages()` iterates over whole pages instead.
+        Raises: what `list_testcases` raises, after the records that came before.
+        """
+        return self._iterate(EVALUATIONS_LIST_TESTCASES, locals())
+
+    aiterate_list_testcases = iteration_twin(iterate_list_testcases)

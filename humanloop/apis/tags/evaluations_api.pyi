@@ -5,15 +5,18 @@ from typing import Any, overload
 
 from typing_extensions import Unpack
 
-from humanloop.api_client import Api, RequestOptions
+from humanloop.api import Api
+from humanloop.api_client import RequestOptions
 from humanloop.api_response import ApiResponse
 from humanloop.model.create_evaluation_request import CreateEvaluationRequest
 from humanloop.model.evaluation_response import EvaluationResponse
+from humanloop.model.evaluation_testcase_snapshot_response import EvaluationTestcaseSnapshotResponse
 from humanloop.model.evaluations_get_for_project_response import EvaluationsGetForProjectResponse
 from humanloop.model.paginated_data_evaluation_testcase_snapshot_response import (
     PaginatedDataEvaluationTestcaseSnapshotResponse,
 )
 from humanloop.model.provider_api_keys import ProviderApiKeys
+from humanloop.pagination import AsyncPageIterator, PageIterator
 
 class EvaluationsApi(Api):
     @overload
@@ -34,10 +37,37 @@ class EvaluationsApi(Api):
         body: CreateEvaluationRequest | Mapping[str, Any],
         **options: Unpack[RequestOptions],
     ) -> ApiResponse[EvaluationResponse]: ...
+    @overload
+    async def acreate(
+        self,
+        config_id: str,
+        evaluator_ids: Sequence[str],
+        testset_id: str,
+        project_id: str,
+        provider_api_keys: ProviderApiKeys | Mapping[str, Any] | None = None,
+        **options: Unpack[RequestOptions],
+    ) -> ApiResponse[EvaluationResponse]: ...
+    @overload
+    async def acreate(
+        self,
+        *,
+        project_id: str,
+        body: CreateEvaluationRequest | Mapping[str, Any],
+        **options: Unpack[RequestOptions],
+    ) -> ApiResponse[EvaluationResponse]: ...
     def get(
         self, id: str, evaluator_aggregates: bool | None = None, **options: Unpack[RequestOptions]
     ) -> ApiResponse[EvaluationResponse]: ...
+    async def aget(
+        self, id: str, evaluator_aggregates: bool | None = None, **options: Unpack[RequestOptions]
+    ) -> ApiResponse[EvaluationResponse]: ...
     def list_all_for_project(
+        self,
+        project_id: str,
+        evaluator_aggregates: bool | None = None,
+        **options: Unpack[RequestOptions],
+    ) -> ApiResponse[EvaluationsGetForProjectResponse]: ...
+    async def alist_all_for_project(
         self,
         project_id: str,
         evaluator_aggregates: bool | None = None,
@@ -50,3 +80,28 @@ class EvaluationsApi(Api):
         size: int | Decimal | None = None,
         **options: Unpack[RequestOptions],
     ) -> ApiResponse[PaginatedDataEvaluationTestcaseSnapshotResponse]: ...
+    async def alist_testcases(
+        self,
+        id: str,
+        page: int | Decimal | None = None,
+        size: int | Decimal | None = None,
+        **options: Unpack[RequestOptions],
+    ) -> ApiResponse[PaginatedDataEvaluationTestcaseSnapshotResponse]: ...
+    def iterate_list_testcases(
+        self,
+        id: str,
+        page: int | Decimal | None = None,
+        size: int | Decimal | None = None,
+        *,
+        progress: bool = False,
+        **options: Unpack[RequestOptions],
+    ) -> PageIterator[EvaluationTestcaseSnapshotResponse]: ...
+    def aiterate_list_testcases(
+        self,
+        id: str,
+        page: int | Decimal | None = None,
+        size: int | Decimal | None = None,
+        *,
+        progress: bool = False,
+        **options: Unpack[RequestOptions],
+    ) -> AsyncPageIterator[EvaluationTestcaseSnapshotResponse]: ...

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from humanloop.api_client import Api
+from humanloop.api import Api, twin
 from humanloop.apis.operations import (
     EVALUATORS_CREATE,
     EVALUATORS_DELETE,
@@ -57,6 +57,8 @@ class EvaluatorsApi(Api):
         """
         return self._call(EVALUATORS_CREATE, locals())
 
+    acreate = twin(create)
+
     def delete(self, id: str, **options: Unpack[RequestOptions]) -> ApiResponse[Unset]:
         """Delete an evaluator.
 
@@ -70,6 +72,8 @@ class EvaluatorsApi(Api):
         """
         return self._call(EVALUATORS_DELETE, locals())
 
+    adelete = twin(delete)
+
     def list(self, **options: Unpack[RequestOptions]) -> ApiResponse[EvaluatorsListResponse]:
         """List the evaluators.
 
@@ -79,6 +83,8 @@ class EvaluatorsApi(Api):
         Raises: SchemaValidationError for bad arguments, ApiException for a status outside 2xx.
         """
         return self._call(EVALUATORS_LIST, locals())
+
+    alist = twin(list)
 
     def update(
         self,
@@ -106,3 +112,5 @@ class EvaluatorsApi(Api):
         Raises: SchemaValidationError for bad arguments, ApiException for a status outside 2xx.
         """
         return self._call(EVALUATORS_UPDATE, locals())
+
+    aupdate = twin(update)

@@ -4,7 +4,8 @@ from typing import Any, Literal, overload
 
 from typing_extensions import Unpack
 
-from humanloop.api_client import Api, RequestOptions
+from humanloop.api import Api
+from humanloop.api_client import RequestOptions
 from humanloop.api_response import ApiResponse
 from humanloop.model.create_evaluator_request import CreateEvaluatorRequest
 from humanloop.model.evaluator_arguments_type import EvaluatorArgumentsType
@@ -29,9 +30,41 @@ class EvaluatorsApi(Api):
     def create(
         self, *, body: CreateEvaluatorRequest | Mapping[str, Any], **options: Unpack[RequestOptions]
     ) -> ApiResponse[EvaluatorResponse]: ...
+    @overload
+    async def acreate(
+        self,
+        description: str,
+        name: str,
+        code: str,
+        arguments_type: EvaluatorArgumentsType | Literal["target_free", "target_required"],
+        return_type: EvaluatorReturnTypeEnum | Literal["boolean", "number"],
+        **options: Unpack[RequestOptions],
+    ) -> ApiResponse[EvaluatorResponse]: ...
+    @overload
+    async def acreate(
+        self, *, body: CreateEvaluatorRequest | Mapping[str, Any], **options: Unpack[RequestOptions]
+    ) -> ApiResponse[EvaluatorResponse]: ...
     def delete(self, id: str, **options: Unpack[RequestOptions]) -> ApiResponse[Unset]: ...
+    async def adelete(self, id: str, **options: Unpack[RequestOptions]) -> ApiResponse[Unset]: ...
     def list(self, **options: Unpack[RequestOptions]) -> ApiResponse[EvaluatorsListResponse]: ...
+    async def alist(
+        self, **options: Unpack[RequestOptions]
+    ) -> ApiResponse[EvaluatorsListResponse]: ...
     def update(
+        self,
+        id: str,
+        description: str | None = None,
+        name: str | None = None,
+        code: str | None = None,
+        arguments_type: EvaluatorArgumentsType
+        | Literal["target_free", "target_required"]
+        | None = None,
+        return_type: EvaluatorReturnTypeEnum | Literal["boolean", "number"] | None = None,
+        *,
+        body: UpdateEvaluatorRequest | Mapping[str, Any] | None = None,
+        **options: Unpack[RequestOptions],
+    ) -> ApiResponse[EvaluatorResponse]: ...
+    async def aupdate(
         self,
         id: str,
         description: str | None = None,

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from humanloop.api_client import Api
+from humanloop.api import Api, twin
 from humanloop.apis.operations import (
     EXPERIMENTS_CREATE,
     EXPERIMENTS_DELETE,
@@ -59,6 +59,8 @@ class ExperimentsApi(Api):
         """
         return self._call(EXPERIMENTS_CREATE, locals())
 
+    acreate = twin(create)
+
     def delete(self, experiment_id: str, **options: Unpack[RequestOptions]) -> ApiResponse[Unset]:
         """Delete an experiment.
 
@@ -71,6 +73,8 @@ class ExperimentsApi(Api):
         Raises: SchemaValidationError for bad arguments, ApiException for a status outside 2xx.
         """
         return self._call(EXPERIMENTS_DELETE, locals())
+
+    adelete = twin(delete)
 
     def list(
         self, project_id: str, **options: Unpack[RequestOptions]
@@ -87,6 +91,8 @@ class ExperimentsApi(Api):
         """
         return self._call(EXPERIMENTS_LIST, locals())
 
+    alist = twin(list)
+
     def sample(
         self, experiment_id: str, **options: Unpack[RequestOptions]
     ) -> ApiResponse[GetModelConfigResponse]:
@@ -102,6 +108,8 @@ class ExperimentsApi(Api):
         Raises: SchemaValidationError for bad arguments, ApiException for a status outside 2xx.
         """
         return self._call(EXPERIMENTS_SAMPLE, locals())
+
+    asample = twin(sample)
 
     def update(
         self,
@@ -127,3 +135,5 @@ class ExperimentsApi(Api):
         Raises: SchemaValidationError for bad arguments, ApiException for a status outside 2xx.
         """
         return self._call(EXPERIMENTS_UPDATE, locals())
+
+    aupdate = twin(update)

@@ -4,7 +4,8 @@ from typing import Any, overload
 
 from typing_extensions import Unpack
 
-from humanloop.api_client import Api, RequestOptions
+from humanloop.api import Api
+from humanloop.api_client import RequestOptions
 from humanloop.api_response import ApiResponse
 from humanloop.model.create_experiment_request import CreateExperimentRequest
 from humanloop.model.experiment_response import ExperimentResponse
@@ -33,16 +34,54 @@ class ExperimentsApi(Api):
         body: CreateExperimentRequest | Mapping[str, Any],
         **options: Unpack[RequestOptions],
     ) -> ApiResponse[ExperimentResponse]: ...
+    @overload
+    async def acreate(
+        self,
+        name: str,
+        positive_labels: Sequence[PositiveLabel | Mapping[str, Any]],
+        project_id: str,
+        config_ids: Sequence[str] | None = None,
+        set_active: bool | None = None,
+        **options: Unpack[RequestOptions],
+    ) -> ApiResponse[ExperimentResponse]: ...
+    @overload
+    async def acreate(
+        self,
+        *,
+        project_id: str,
+        body: CreateExperimentRequest | Mapping[str, Any],
+        **options: Unpack[RequestOptions],
+    ) -> ApiResponse[ExperimentResponse]: ...
     def delete(
+        self, experiment_id: str, **options: Unpack[RequestOptions]
+    ) -> ApiResponse[Unset]: ...
+    async def adelete(
         self, experiment_id: str, **options: Unpack[RequestOptions]
     ) -> ApiResponse[Unset]: ...
     def list(
         self, project_id: str, **options: Unpack[RequestOptions]
     ) -> ApiResponse[ExperimentsListResponse]: ...
+    async def alist(
+        self, project_id: str, **options: Unpack[RequestOptions]
+    ) -> ApiResponse[ExperimentsListResponse]: ...
     def sample(
         self, experiment_id: str, **options: Unpack[RequestOptions]
     ) -> ApiResponse[GetModelConfigResponse]: ...
+    async def asample(
+        self, experiment_id: str, **options: Unpack[RequestOptions]
+    ) -> ApiResponse[GetModelConfigResponse]: ...
     def update(
+        self,
+        experiment_id: str,
+        name: str | None = None,
+        positive_labels: Sequence[PositiveLabel | Mapping[str, Any]] | None = None,
+        config_ids_to_register: Sequence[str] | None = None,
+        config_ids_to_deregister: Sequence[str] | None = None,
+        *,
+        body: UpdateExperimentRequest | Mapping[str, Any] | None = None,
+        **options: Unpack[RequestOptions],
+    ) -> ApiResponse[ExperimentResponse]: ...
+    async def aupdate(
         self,
         experiment_id: str,
         name: str | None = None,

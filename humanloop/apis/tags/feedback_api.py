@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from humanloop.api_client import Api
+from humanloop.api import Api, twin
 from humanloop.apis.operations import FEEDBACK_FEEDBACK
 
 if TYPE_CHECKING:
@@ -49,3 +49,5 @@ class FeedbackApi(Api):
         Raises: SchemaValidationError for bad arguments, ApiException for a status outside 2xx.
         """
         return self._call(FEEDBACK_FEEDBACK, locals())
+
+    afeedback = twin(feedback)

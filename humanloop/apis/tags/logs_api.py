@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from humanloop.api_client import Api
+from humanloop.api import Api, twin
 from humanloop.apis.operations import LOGS_LOG, LOGS_UPDATE, LOGS_UPDATE_BY_REF
 
 if TYPE_CHECKING:
@@ -73,6 +73,8 @@ class LogsApi(Api):
         """
         return self._call(LOGS_LOG, locals())
 
+    alog = twin(log)
+
     def update(
         self,
         id: str,
@@ -98,6 +100,8 @@ class LogsApi(Api):
         """
         return self._call(LOGS_UPDATE, locals())
 
+    aupdate = twin(update)
+
     def update_by_ref(
         self,
         reference_id: str,
@@ -120,3 +124,5 @@ class LogsApi(Api):
         Raises: SchemaValidationError for bad arguments, ApiException for a status outside 2xx.
         """
         return self._call(LOGS_UPDATE_BY_REF, locals())
+
+    aupdate_by_ref = twin(update_by_ref)

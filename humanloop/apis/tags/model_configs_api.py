@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from humanloop.api_client import Api
+from humanloop.api import Api, twin
 from humanloop.apis.operations import MODEL_CONFIGS_GET, MODEL_CONFIGS_REGISTER
 
 if TYPE_CHECKING:
@@ -39,6 +39,8 @@ class ModelConfigsApi(Api):
         Raises: SchemaValidationError for bad arguments, ApiException for a status outside 2xx.
         """
         return self._call(MODEL_CONFIGS_GET, locals())
+
+    aget = twin(get)
 
     def register(
         self,
@@ -79,3 +81,5 @@ class ModelConfigsApi(Api):
         Raises: SchemaValidationError for bad arguments, ApiException for a status outside 2xx.
         """
         return self._call(MODEL_CONFIGS_REGISTER, locals())
+
+    aregister = twin(register)

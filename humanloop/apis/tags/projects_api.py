@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from humanloop.api_client import Api
+from humanloop.api import Api, iteration_twin, twin
 from humanloop.apis.operations import (
     PROJECTS_CREATE,
     PROJECTS_CREATE_FEEDBACK_TYPE,
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from humanloop.model.feedback_type_request import FeedbackTypeRequest
     from humanloop.model.feedback_types import FeedbackTypes
     from humanloop.model.get_model_config_response import GetModelConfigResponse
+    from humanloop.model.log_response import LogResponse
     from humanloop.model.paginated_data_log_response import PaginatedDataLogResponse
     from humanloop.model.paginated_data_project_response import PaginatedDataProjectResponse
     from humanloop.model.positive_label import PositiveLabel
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
     )
     from humanloop.model.sort_order import SortOrder
     from humanloop.model.update_project_request import UpdateProjectRequest
+    from humanloop.pagination import PageIterator
 
 
 class ProjectsApi(Api):
@@ -81,6 +83,8 @@ class ProjectsApi(Api):
         """
         return self._call(PROJECTS_CREATE, locals())
 
+    acreate = twin(create)
+
     def create_feedback_type(
         self,
         type: str | None = None,
@@ -105,6 +109,8 @@ class ProjectsApi(Api):
         """
         return self._call(PROJECTS_CREATE_FEEDBACK_TYPE, locals())
 
+    acreate_feedback_type = twin(create_feedback_type)
+
     def deactivate_config(
         self, id: str, environment: str | None = None, **options: Unpack[RequestOptions]
     ) -> ApiResponse[ProjectResponse]:
@@ -121,6 +127,8 @@ class ProjectsApi(Api):
         Raises: SchemaValidationError for bad arguments, ApiException for a status outside 2xx.
         """
         return self._call(PROJECTS_DEACTIVATE_CONFIG, locals())
+
+    adeactivate_config = twin(deactivate_config)
 
     def deactivate_experiment(
         self, id: str, environment: str | None = None, **options: Unpack[RequestOptions]
@@ -139,6 +147,8 @@ class ProjectsApi(Api):
         """
         return self._call(PROJECTS_DEACTIVATE_EXPERIMENT, locals())
 
+    adeactivate_experiment = twin(deactivate_experiment)
+
     def delete_deployed_config(
         self, project_id: str, environment_id: str, **options: Unpack[RequestOptions]
     ) -> ApiResponse[frozendict[str, Any]]:
@@ -154,6 +164,8 @@ class ProjectsApi(Api):
         Raises: SchemaValidationError for bad arguments, ApiException for a status outside 2xx.
         """
         return self._call(PROJECTS_DELETE_DEPLOYED_CONFIG, locals())
+
+    adelete_deployed_config = twin(delete_deployed_config)
 
     def deploy_config(
         self,
@@ -180,6 +192,8 @@ class ProjectsApi(Api):
         """
         return self._call(PROJECTS_DEPLOY_CONFIG, locals())
 
+    adeploy_config = twin(deploy_config)
+
     def export(
         self,
         id: str,
@@ -202,6 +216,29 @@ class ProjectsApi(Api):
         """
         return self._call(PROJECTS_EXPORT, locals())
 
+    aexport = twin(export)
+
+    def iterate_export(
+        self,
+        id: str,
+        page: int | Decimal | None = None,
+        size: int | Decimal | None = None,
+        *,
+        progress: bool = False,
+        **options: Unpack[RequestOptions],
+    ) -> PageIterator[LogResponse]:
+        """Iterate over the records of all pages of `export`, with the same arguments.
+
+        The next page is fetched while you work on one. `page` is where to start, `progress`
+        shows a progress bar (by tqdm or rich).
+
+        Returns: a PageIterator; its `pages()` iterates over whole pages instead.
+        Raises: what `export` raises, after the records that came before.
+        """
+        return self._iterate(PROJECTS_EXPORT, locals())
+
+    aiterate_export = iteration_twin(iterate_export)
+
     def get(self, id: str, **options: Unpack[RequestOptions]) -> ApiResponse[ProjectResponse]:
         """Get a project.
 
@@ -214,6 +251,8 @@ class ProjectsApi(Api):
         Raises: SchemaValidationError for bad arguments, ApiException for a status outside 2xx.
         """
         return self._call(PROJECTS_GET, locals())
+
+    aget = twin(get)
 
     def get_active_config(
         self, id: str, environment: str | None = None, **options: Unpack[RequestOptions]
@@ -233,6 +272,8 @@ class ProjectsApi(Api):
         Raises: SchemaValidationError for bad arguments, ApiException for a status outside 2xx.
         """
         return self._call(PROJECTS_GET_ACTIVE_CONFIG, locals())
+
+    aget_active_config = twin(get_active_config)
 
     def list(
         self,
@@ -267,6 +308,33 @@ class ProjectsApi(Api):
         """
         return self._call(PROJECTS_LIST, locals())
 
+    alist = twin(list)
+
+    def iterate_list(
+        self,
+        page: int | Decimal | None = None,
+        size: int | Decimal | None = None,
+        organization_id: str | None = None,
+        filter: str | None = None,
+        user_filter: str | None = None,
+        sort_by: ProjectSortBy | Literal["created_at", "updated_at", "name"] | None = None,
+        order: SortOrder | Literal["asc", "desc"] | None = None,
+        *,
+        progress: bool = False,
+        **options: Unpack[RequestOptions],
+    ) -> PageIterator[ProjectResponse]:
+        """Iterate over the records of all pages of `list`, with the same arguments.
+
+        The next page is fetched while you work on one. `page` is where to start, `progress`
+        shows a progress bar (by tqdm or rich).
+
+        Returns: a PageIterator; its `pages()` iterates over whole pages instead.
+        Raises: what `list` raises, after the records that came before.
+        """
+        return self._iterate(PROJECTS_LIST, locals())
+
+    aiterate_list = iteration_twin(iterate_list)
+
     def list_configs(
         self, id: str, evaluation_aggregates: bool | None = None, **options: Unpack[RequestOptions]
     ) -> ApiResponse[ProjectsGetConfigsResponse]:
@@ -284,6 +352,8 @@ class ProjectsApi(Api):
         """
         return self._call(PROJECTS_LIST_CONFIGS, locals())
 
+    alist_configs = twin(list_configs)
+
     def list_deployed_configs(
         self, id: str, **options: Unpack[RequestOptions]
     ) -> ApiResponse[ProjectsGetDeployedConfigsResponse]:
@@ -299,6 +369,8 @@ class ProjectsApi(Api):
         Raises: SchemaValidationError for bad arguments, ApiException for a status outside 2xx.
         """
         return self._call(PROJECTS_LIST_DEPLOYED_CONFIGS, locals())
+
+    alist_deployed_configs = twin(list_deployed_configs)
 
     def update(
         self,
@@ -325,6 +397,8 @@ class ProjectsApi(Api):
         """
         return self._call(PROJECTS_UPDATE, locals())
 
+    aupdate = twin(update)
+
     def update_feedback_types(
         self,
         body: Sequence[FeedbackTypeRequest | Mapping[str, Any]],
@@ -344,3 +418,5 @@ class ProjectsApi(Api):
         Raises: SchemaValidationError for bad arguments, ApiException for a status outside 2xx.
         """
         return self._call(PROJECTS_UPDATE_FEEDBACK_TYPES, locals())
+
+    aupdate_feedback_types = twin(update_feedback_types)

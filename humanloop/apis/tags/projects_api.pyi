@@ -6,7 +6,8 @@ from typing import Any, Literal, overload
 from frozendict import frozendict
 from typing_extensions import Unpack
 
-from humanloop.api_client import Api, RequestOptions
+from humanloop.api import Api
+from humanloop.api_client import RequestOptions
 from humanloop.api_response import ApiResponse
 from humanloop.model.create_project_request import CreateProjectRequest
 from humanloop.model.environment_project_config_request import EnvironmentProjectConfigRequest
@@ -17,6 +18,7 @@ from humanloop.model.feedback_type_model import FeedbackTypeModel
 from humanloop.model.feedback_type_request import FeedbackTypeRequest
 from humanloop.model.feedback_types import FeedbackTypes
 from humanloop.model.get_model_config_response import GetModelConfigResponse
+from humanloop.model.log_response import LogResponse
 from humanloop.model.paginated_data_log_response import PaginatedDataLogResponse
 from humanloop.model.paginated_data_project_response import PaginatedDataProjectResponse
 from humanloop.model.positive_label import PositiveLabel
@@ -31,6 +33,7 @@ from humanloop.model.projects_get_deployed_configs_response import (
 )
 from humanloop.model.sort_order import SortOrder
 from humanloop.model.update_project_request import UpdateProjectRequest
+from humanloop.pagination import AsyncPageIterator, PageIterator
 
 class ProjectsApi(Api):
     @overload
@@ -42,6 +45,17 @@ class ProjectsApi(Api):
     ) -> ApiResponse[ProjectResponse]: ...
     @overload
     def create(
+        self, *, body: CreateProjectRequest | Mapping[str, Any], **options: Unpack[RequestOptions]
+    ) -> ApiResponse[ProjectResponse]: ...
+    @overload
+    async def acreate(
+        self,
+        name: str,
+        feedback_types: Sequence[FeedbackTypeRequest | Mapping[str, Any]] | None = None,
+        **options: Unpack[RequestOptions],
+    ) -> ApiResponse[ProjectResponse]: ...
+    @overload
+    async def acreate(
         self, *, body: CreateProjectRequest | Mapping[str, Any], **options: Unpack[RequestOptions]
     ) -> ApiResponse[ProjectResponse]: ...
     @overload
@@ -61,16 +75,52 @@ class ProjectsApi(Api):
         body: FeedbackTypeRequest | Mapping[str, Any],
         **options: Unpack[RequestOptions],
     ) -> ApiResponse[FeedbackTypeModel]: ...
+    @overload
+    async def acreate_feedback_type(
+        self,
+        type: str,
+        id: str,
+        values: Sequence[FeedbackLabelRequest | Mapping[str, Any]] | None = None,
+        _class: FeedbackClass | Literal["select", "multi_select", "text", "number"] | None = None,
+        **options: Unpack[RequestOptions],
+    ) -> ApiResponse[FeedbackTypeModel]: ...
+    @overload
+    async def acreate_feedback_type(
+        self,
+        *,
+        id: str,
+        body: FeedbackTypeRequest | Mapping[str, Any],
+        **options: Unpack[RequestOptions],
+    ) -> ApiResponse[FeedbackTypeModel]: ...
     def deactivate_config(
+        self, id: str, environment: str | None = None, **options: Unpack[RequestOptions]
+    ) -> ApiResponse[ProjectResponse]: ...
+    async def adeactivate_config(
         self, id: str, environment: str | None = None, **options: Unpack[RequestOptions]
     ) -> ApiResponse[ProjectResponse]: ...
     def deactivate_experiment(
         self, id: str, environment: str | None = None, **options: Unpack[RequestOptions]
     ) -> ApiResponse[ProjectResponse]: ...
+    async def adeactivate_experiment(
+        self, id: str, environment: str | None = None, **options: Unpack[RequestOptions]
+    ) -> ApiResponse[ProjectResponse]: ...
     def delete_deployed_config(
         self, project_id: str, environment_id: str, **options: Unpack[RequestOptions]
     ) -> ApiResponse[frozendict[str, Any]]: ...
+    async def adelete_deployed_config(
+        self, project_id: str, environment_id: str, **options: Unpack[RequestOptions]
+    ) -> ApiResponse[frozendict[str, Any]]: ...
     def deploy_config(
+        self,
+        project_id: str,
+        config_id: str | None = None,
+        experiment_id: str | None = None,
+        environments: Sequence[EnvironmentRequest | Mapping[str, Any]] | None = None,
+        *,
+        body: EnvironmentProjectConfigRequest | Mapping[str, Any] | None = None,
+        **options: Unpack[RequestOptions],
+    ) -> ApiResponse[ProjectsDeployConfigToEnvironmentsResponse]: ...
+    async def adeploy_config(
         self,
         project_id: str,
         config_id: str | None = None,
@@ -87,8 +137,39 @@ class ProjectsApi(Api):
         size: int | Decimal | None = None,
         **options: Unpack[RequestOptions],
     ) -> ApiResponse[PaginatedDataLogResponse]: ...
+    async def aexport(
+        self,
+        id: str,
+        page: int | Decimal | None = None,
+        size: int | Decimal | None = None,
+        **options: Unpack[RequestOptions],
+    ) -> ApiResponse[PaginatedDataLogResponse]: ...
+    def iterate_export(
+        self,
+        id: str,
+        page: int | Decimal | None = None,
+        size: int | Decimal | None = None,
+        *,
+        progress: bool = False,
+        **options: Unpack[RequestOptions],
+    ) -> PageIterator[LogResponse]: ...
+    def aiterate_export(
+        self,
+        id: str,
+        page: int | Decimal | None = None,
+        size: int | Decimal | None = None,
+        *,
+        progress: bool = False,
+        **options: Unpack[RequestOptions],
+    ) -> AsyncPageIterator[LogResponse]: ...
     def get(self, id: str, **options: Unpack[RequestOptions]) -> ApiResponse[ProjectResponse]: ...
+    async def aget(
+        self, id: str, **options: Unpack[RequestOptions]
+    ) -> ApiResponse[ProjectResponse]: ...
     def get_active_config(
+        self, id: str, environment: str | None = None, **options: Unpack[RequestOptions]
+    ) -> ApiResponse[GetModelConfigResponse]: ...
+    async def aget_active_config(
         self, id: str, environment: str | None = None, **options: Unpack[RequestOptions]
     ) -> ApiResponse[GetModelConfigResponse]: ...
     def list(
@@ -102,10 +183,53 @@ class ProjectsApi(Api):
         order: SortOrder | Literal["asc", "desc"] | None = None,
         **options: Unpack[RequestOptions],
     ) -> ApiResponse[PaginatedDataProjectResponse]: ...
+    async def alist(
+        self,
+        page: int | Decimal | None = None,
+        size: int | Decimal | None = None,
+        organization_id: str | None = None,
+        filter: str | None = None,
+        user_filter: str | None = None,
+        sort_by: ProjectSortBy | Literal["created_at", "updated_at", "name"] | None = None,
+        order: SortOrder | Literal["asc", "desc"] | None = None,
+        **options: Unpack[RequestOptions],
+    ) -> ApiResponse[PaginatedDataProjectResponse]: ...
+    def iterate_list(
+        self,
+        page: int | Decimal | None = None,
+        size: int | Decimal | None = None,
+        organization_id: str | None = None,
+        filter: str | None = None,
+        user_filter: str | None = None,
+        sort_by: ProjectSortBy | Literal["created_at", "updated_at", "name"] | None = None,
+        order: SortOrder | Literal["asc", "desc"] | None = None,
+        *,
+        progress: bool = False,
+        **options: Unpack[RequestOptions],
+    ) -> PageIterator[ProjectResponse]: ...
+    def aiterate_list(
+        self,
+        page: int | Decimal | None = None,
+        size: int | Decimal | None = None,
+        organization_id: str | None = None,
+        filter: str | None = None,
+        user_filter: str | None = None,
+        sort_by: ProjectSortBy | Literal["created_at", "updated_at", "name"] | None = None,
+        order: SortOrder | Literal["asc", "desc"] | None = None,
+        *,
+        progress: bool = False,
+        **options: Unpack[RequestOptions],
+    ) -> AsyncPageIterator[ProjectResponse]: ...
     def list_configs(
         self, id: str, evaluation_aggregates: bool | None = None, **options: Unpack[RequestOptions]
     ) -> ApiResponse[ProjectsGetConfigsResponse]: ...
+    async def alist_configs(
+        self, id: str, evaluation_aggregates: bool | None = None, **options: Unpack[RequestOptions]
+    ) -> ApiResponse[ProjectsGetConfigsResponse]: ...
     def list_deployed_configs(
+        self, id: str, **options: Unpack[RequestOptions]
+    ) -> ApiResponse[ProjectsGetDeployedConfigsResponse]: ...
+    async def alist_deployed_configs(
         self, id: str, **options: Unpack[RequestOptions]
     ) -> ApiResponse[ProjectsGetDeployedConfigsResponse]: ...
     def update(
@@ -119,7 +243,24 @@ class ProjectsApi(Api):
         body: UpdateProjectRequest | Mapping[str, Any] | None = None,
         **options: Unpack[RequestOptions],
     ) -> ApiResponse[ProjectResponse]: ...
+    async def aupdate(
+        self,
+        id: str,
+        name: str | None = None,
+        active_experiment_id: str | None = None,
+        active_config_id: str | None = None,
+        positive_labels: Sequence[PositiveLabel | Mapping[str, Any]] | None = None,
+        *,
+        body: UpdateProjectRequest | Mapping[str, Any] | None = None,
+        **options: Unpack[RequestOptions],
+    ) -> ApiResponse[ProjectResponse]: ...
     def update_feedback_types(
+        self,
+        body: Sequence[FeedbackTypeRequest | Mapping[str, Any]],
+        id: str,
+        **options: Unpack[RequestOptions],
+    ) -> ApiResponse[FeedbackTypes]: ...
+    async def aupdate_feedback_types(
         self,
         body: Sequence[FeedbackTypeRequest | Mapping[str, Any]],
         id: str,

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from humanloop.api_client import Api
+from humanloop.api import Api, iteration_twin, twin
 from humanloop.apis.operations import SESSIONS_CREATE, SESSIONS_GET, SESSIONS_LIST
 
 if TYPE_CHECKING:
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from humanloop.model.create_session_response import CreateSessionResponse
     from humanloop.model.paginated_data_session_response import PaginatedDataSessionResponse
     from humanloop.model.session_response import SessionResponse
+    from humanloop.pagination import PageIterator
 
 
 class SessionsApi(Api):
@@ -32,6 +33,8 @@ class SessionsApi(Api):
         """
         return self._call(SESSIONS_CREATE, locals())
 
+    acreate = twin(create)
+
     def get(self, id: str, **options: Unpack[RequestOptions]) -> ApiResponse[SessionResponse]:
         """Get a session.
 
@@ -44,6 +47,8 @@ class SessionsApi(Api):
         Raises: SchemaValidationError for bad arguments, ApiException for a status outside 2xx.
         """
         return self._call(SESSIONS_GET, locals())
+
+    aget = twin(get)
 
     def list(
         self,
@@ -66,3 +71,26 @@ class SessionsApi(Api):
         Raises: SchemaValidationError for bad arguments, ApiException for a status outside 2xx.
         """
         return self._call(SESSIONS_LIST, locals())
+
+    alist = twin(list)
+
+    def iterate_list(
+        self,
+        project_id: str,
+        page: int | Decimal | None = None,
+        size: int | Decimal | None = None,
+        *,
+        progress: bool = False,
+        **options: Unpack[RequestOptions],
+    ) -> PageIterator[SessionResponse]:
+        """Iterate over the records of all pages of `list`, with the same arguments.
+
+        The next page is fetched while you work on one. `page` is where to start, `progress`
+        shows a progress bar (by tqdm or rich).
+
+        Returns: a PageIterator; its `pages()` iterates over whole pages instead.
+        Raises: what `list` raises, after the records that came before.
+        """
+        return self._iterate(SESSIONS_LIST, locals())
+
+    aiterate_list = iteration_twin(iterate_list)

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from humanloop.api_client import Api
+from humanloop.api import Api, twin
 from humanloop.apis.operations import TESTCASES_DELETE, TESTCASES_GET, TESTCASES_UPDATE
 
 if TYPE_CHECKING:
@@ -37,6 +37,8 @@ class TestcasesApi(Api):
         """
         return self._call(TESTCASES_DELETE, locals())
 
+    adelete = twin(delete)
+
     def get(self, id: str, **options: Unpack[RequestOptions]) -> ApiResponse[TestcaseResponse]:
         """Get a testcase.
 
@@ -49,6 +51,8 @@ class TestcasesApi(Api):
         Raises: SchemaValidationError for bad arguments, ApiException for a status outside 2xx.
         """
         return self._call(TESTCASES_GET, locals())
+
+    aget = twin(get)
 
     def update(
         self,
@@ -73,3 +77,5 @@ class TestcasesApi(Api):
         Raises: SchemaValidationError for bad arguments, ApiException for a status outside 2xx.
         """
         return self._call(TESTCASES_UPDATE, locals())
+
+    aupdate = twin(update)

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from humanloop.api_client import Api
+from humanloop.api import Api, iteration_twin, twin
 from humanloop.apis.operations import (
     TESTSETS_CREATE,
     TESTSETS_CREATE_TESTCASE,
@@ -30,10 +30,12 @@ if TYPE_CHECKING:
     from humanloop.model.create_testcase_request import CreateTestcaseRequest
     from humanloop.model.create_testset_request import CreateTestsetRequest
     from humanloop.model.paginated_data_testcase_response import PaginatedDataTestcaseResponse
+    from humanloop.model.testcase_response import TestcaseResponse
     from humanloop.model.testset_response import TestsetResponse
     from humanloop.model.testsets_create_testcase_response import TestsetsCreateTestcaseResponse
     from humanloop.model.testsets_get_for_project_response import TestsetsGetForProjectResponse
     from humanloop.model.update_testset_request import UpdateTestsetRequest
+    from humanloop.pagination import PageIterator
 
 
 class TestsetsApi(Api):
@@ -61,6 +63,8 @@ class TestsetsApi(Api):
         Raises: SchemaValidationError for bad arguments, ApiException for a status outside 2xx.
         """
         return self._call(TESTSETS_CREATE, locals())
+
+    acreate = twin(create)
 
     def create_testcase(
         self,
@@ -91,6 +95,8 @@ class TestsetsApi(Api):
         """
         return self._call(TESTSETS_CREATE_TESTCASE, locals())
 
+    acreate_testcase = twin(create_testcase)
+
     def delete(self, id: str, **options: Unpack[RequestOptions]) -> ApiResponse[TestsetResponse]:
         """Delete a testset.
 
@@ -104,6 +110,8 @@ class TestsetsApi(Api):
         """
         return self._call(TESTSETS_DELETE, locals())
 
+    adelete = twin(delete)
+
     def get(self, id: str, **options: Unpack[RequestOptions]) -> ApiResponse[TestsetResponse]:
         """Get a testset.
 
@@ -116,6 +124,8 @@ class TestsetsApi(Api):
         Raises: SchemaValidationError for bad arguments, ApiException for a status outside 2xx.
         """
         return self._call(TESTSETS_GET, locals())
+
+    aget = twin(get)
 
     def list_all_for_project(
         self, project_id: str, **options: Unpack[RequestOptions]
@@ -131,6 +141,8 @@ class TestsetsApi(Api):
         Raises: SchemaValidationError for bad arguments, ApiException for a status outside 2xx.
         """
         return self._call(TESTSETS_LIST_ALL_FOR_PROJECT, locals())
+
+    alist_all_for_project = twin(list_all_for_project)
 
     def list_testcases(
         self,
@@ -153,6 +165,29 @@ class TestsetsApi(Api):
         """
         return self._call(TESTSETS_LIST_TESTCASES, locals())
 
+    alist_testcases = twin(list_testcases)
+
+    def iterate_list_testcases(
+        self,
+        testset_id: str,
+        page: int | Decimal | None = None,
+        size: int | Decimal | None = None,
+        *,
+        progress: bool = False,
+        **options: Unpack[RequestOptions],
+    ) -> PageIterator[TestcaseResponse]:
+        """Iterate over the records of all pages of `list_testcases`, with the same arguments.
+
+        The next page is fetched while you work on one. `page` is where to start, `progress`
+        shows a progress bar (by tqdm or rich).
+
+        Returns: a PageIterator; its `pages()` iterates over whole pages instead.
+        Raises: what `list_testcases` raises, after the records that came before.
+        """
+        return self._iterate(TESTSETS_LIST_TESTCASES, locals())
+
+    aiterate_list_testcases = iteration_twin(iterate_list_testcases)
+
     def update(
         self,
         id: str,
@@ -174,3 +209,5 @@ class TestsetsApi(Api):
         Raises: SchemaValidationError for bad arguments, ApiException for a status outside 2xx.
         """
         return self._call(TESTSETS_UPDATE, locals())
+
+    aupdate = twin(update)

@@ -5,17 +5,20 @@ from typing import Any, overload
 
 from typing_extensions import Unpack
 
-from humanloop.api_client import Api, RequestOptions
+from humanloop.api import Api
+from humanloop.api_client import RequestOptions
 from humanloop.api_response import ApiResponse
 from humanloop.model.chat_message import ChatMessage
 from humanloop.model.create_testcase_by_datapoints_request import CreateTestcaseByDatapointsRequest
 from humanloop.model.create_testcase_request import CreateTestcaseRequest
 from humanloop.model.create_testset_request import CreateTestsetRequest
 from humanloop.model.paginated_data_testcase_response import PaginatedDataTestcaseResponse
+from humanloop.model.testcase_response import TestcaseResponse
 from humanloop.model.testset_response import TestsetResponse
 from humanloop.model.testsets_create_testcase_response import TestsetsCreateTestcaseResponse
 from humanloop.model.testsets_get_for_project_response import TestsetsGetForProjectResponse
 from humanloop.model.update_testset_request import UpdateTestsetRequest
+from humanloop.pagination import AsyncPageIterator, PageIterator
 
 class TestsetsApi(Api):
     @overload
@@ -24,6 +27,18 @@ class TestsetsApi(Api):
     ) -> ApiResponse[TestsetResponse]: ...
     @overload
     def create(
+        self,
+        *,
+        project_id: str,
+        body: CreateTestsetRequest | Mapping[str, Any],
+        **options: Unpack[RequestOptions],
+    ) -> ApiResponse[TestsetResponse]: ...
+    @overload
+    async def acreate(
+        self, description: str, name: str, project_id: str, **options: Unpack[RequestOptions]
+    ) -> ApiResponse[TestsetResponse]: ...
+    @overload
+    async def acreate(
         self,
         *,
         project_id: str,
@@ -45,11 +60,35 @@ class TestsetsApi(Api):
         | None = None,
         **options: Unpack[RequestOptions],
     ) -> ApiResponse[TestsetsCreateTestcaseResponse]: ...
+    async def acreate_testcase(
+        self,
+        testset_id: str,
+        body: CreateTestcaseByDatapointsRequest
+        | CreateTestcaseRequest
+        | Mapping[str, Any]
+        | Sequence[Mapping[str, Any]]
+        | None = None,
+        datapoint_ids: Sequence[str] | None = None,
+        inputs: Mapping[str, str] | None = None,
+        messages: Sequence[ChatMessage | Mapping[str, Any]] | None = None,
+        target: Mapping[str, bool | float | str | Decimal | Mapping[str, Any] | Sequence[Any]]
+        | None = None,
+        **options: Unpack[RequestOptions],
+    ) -> ApiResponse[TestsetsCreateTestcaseResponse]: ...
     def delete(
         self, id: str, **options: Unpack[RequestOptions]
     ) -> ApiResponse[TestsetResponse]: ...
+    async def adelete(
+        self, id: str, **options: Unpack[RequestOptions]
+    ) -> ApiResponse[TestsetResponse]: ...
     def get(self, id: str, **options: Unpack[RequestOptions]) -> ApiResponse[TestsetResponse]: ...
+    async def aget(
+        self, id: str, **options: Unpack[RequestOptions]
+    ) -> ApiResponse[TestsetResponse]: ...
     def list_all_for_project(
+        self, project_id: str, **options: Unpack[RequestOptions]
+    ) -> ApiResponse[TestsetsGetForProjectResponse]: ...
+    async def alist_all_for_project(
         self, project_id: str, **options: Unpack[RequestOptions]
     ) -> ApiResponse[TestsetsGetForProjectResponse]: ...
     def list_testcases(
@@ -59,7 +98,41 @@ class TestsetsApi(Api):
         size: int | Decimal | None = None,
         **options: Unpack[RequestOptions],
     ) -> ApiResponse[PaginatedDataTestcaseResponse]: ...
+    async def alist_testcases(
+        self,
+        testset_id: str,
+        page: int | Decimal | None = None,
+        size: int | Decimal | None = None,
+        **options: Unpack[RequestOptions],
+    ) -> ApiResponse[PaginatedDataTestcaseResponse]: ...
+    def iterate_list_testcases(
+        self,
+        testset_id: str,
+        page: int | Decimal | None = None,
+        size: int | Decimal | None = None,
+        *,
+        progress: bool = False,
+        **options: Unpack[RequestOptions],
+    ) -> PageIterator[TestcaseResponse]: ...
+    def aiterate_list_testcases(
+        self,
+        testset_id: str,
+        page: int | Decimal | None = None,
+        size: int | Decimal | None = None,
+        *,
+        progress: bool = False,
+        **options: Unpack[RequestOptions],
+    ) -> AsyncPageIterator[TestcaseResponse]: ...
     def update(
+        self,
+        id: str,
+        description: str | None = None,
+        name: str | None = None,
+        *,
+        body: UpdateTestsetRequest | Mapping[str, Any] | None = None,
+        **options: Unpack[RequestOptions],
+    ) -> ApiResponse[TestsetResponse]: ...
+    async def aupdate(
         self,
         id: str,
         description: str | None = None,

@@ -1,0 +1,285 @@
+"""When a request is sent again, and after how long: decided, not done.
+
+`RetryPolicy` says what may be tried again; `after_response` and `after_fault` turn it and what
+happened into a `Decision`. What stays true: nothing here sends, sleeps or reads a clock; the time
+is an argument, and chance is a field of the policy. A request whose repetition could do something
+twice is only repeated when it was not sent, or when the server says that it did not take it.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from typing import Any, Literal, cast, get_args
+
+from humanloop.exceptions import ClientConfigurationError
+
+__all__ = [
+    "FAULTS",
+    "STATUSES",
+    "Decision",
+    "Fault",
+    "RetryPolicy",
+    "after_fault",
+    "after_response",
+    "parse_retry_after",
+]
+
+Fault = Literal["connect", "timeout", "broken"]
+"""Why no answer came: no connection was made, time ran out, or the connection was cut."""
+
+_FAULTS: tuple[Fault, ...] = get_args(Fault)
+FAULTS = frozenset(_FAULTS)
+STATUSES = frozenset({408, 409, 429, 500, 502, 503, 504})
+
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+_NUMBER = re.compile(r"[0-9]+(\.[0-9]+)?")
+
+
+def _dates() -> tuple[re.Pattern[str], ...]:
+    # By hand, since strptime reads the names of days and months in the language of the process.
+    month = f"(?P<month>{'|'.join(_MONTHS)})"
+    time = "(?P<hour>[0-9]{2}):(?P<minute>[0-9]{2}):(?P<second>[0-9]{2})"
+    short = "(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)"
+    long = "(?:Mon|Tues|Wednes|Thurs|Fri|Satur|Sun)day"
+    return (
+        re.compile(f"{short}, (?P<day>[0-9]{{2}}) {month} (?P<year>[0-9]{{4}}) {time} GMT"),
+        re.compile(f"{long}, (?P<day>[0-9]{{2}})-{month}-(?P<year>[0-9]{{2}}) {time} GMT"),
+        re.compile(f"{short} {month} (?P<day>[ 0-9][0-9]) {time} (?P<year>[0-9]{{4}})"),
+    )
+
+
+_DATES = _dates()
+"""IMF-fixdate, and the two obsolete forms: that of RFC 850, and that of asctime."""
+
+
+def _chance() -> float:
+    # Not `random.random` itself: it pickles with its state, and so would give every process that
+    # gets the policy the same waits. And a client that never retries does not load the module.
+    from random import random
+
+    return random()
+
+
+@dataclass(frozen=True)
+class RetryPolicy:
+    """What is tried again, how often, and after how long.
+
+    attempts: how many times a request is sent at most, the first included.
+    backoff, backoff_cap: seconds; the n-th wait is a random part of `backoff * 2 ** (n - 1)`, or
+        of `backoff_cap` where that is less.
+    max_retry_after: seconds; when the server asks to wait longer, the request is not tried again.
+    statuses: of the answers, from 400 to 599, after which a request may be tried again.
+    faults: the same for requests that no answer came to.
+    random: gives a number from 0 to 1, for the backoff.
+
+    Raises ClientConfigurationError for values that are none of this.
+    """
+
+    attempts: int = 3
+    backoff: float = 0.5
+    backoff_cap: float = 8.0
+    max_retry_after: float = 60.0
+    statuses: frozenset[int] = STATUSES
+    faults: frozenset[Fault] = FAULTS
+    random: Callable[[], float] = field(default=_chance, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        if type(self.attempts) is not int or self.attempts < 1:
+            raise _unfit("attempts", "a whole number from 1 up", self.attempts)
+        for name in ("backoff", "backoff_cap", "max_retry_after"):
+            _check_seconds(name, getattr(self, name))
+        wanted = "a set of HTTP statuses from 400 to 599"
+        statuses = _members("statuses", self.statuses, _is_status, wanted)
+        wanted = f"a set out of {', '.join(map(repr, _FAULTS))}"
+        faults = _members("faults", self.faults, _is_fault, wanted)
+        object.__setattr__(self, "statuses", frozenset(map(int, statuses)))
+        object.__setattr__(self, "faults", faults)
+        if not callable(self.random):
+            raise _unfit("random", "a function without arguments", self.random)
+
+    @staticmethod
+    def of(value: RetryPolicy | int | None) -> RetryPolicy:
+        """The policy that an option stands for.
+
+        value: a policy; or how many retries may follow the first try; or None for the default.
+        Raises ClientConfigurationError for anything else.
+        """
+        if isinstance(value, RetryPolicy):
+            return value
+        if value is None:
+            return RetryPolicy()
+        if type(value) is not int or value < 0:
+            raise _unfit("retries", "a number of retries from 0 up, a RetryPolicy or None", value)
+        return RetryPolicy(attempts=value + 1)
+
+    def delay(self, attempt: int) -> float:
+        """Seconds to wait after `attempt` tries: exponential backoff with full jitter."""
+        # 2.0 ** 1024 is an error. One that is larger than any float by multiplying is not.
+        longest = min(self.backoff_cap, self.backoff * 2.0 ** min(attempt - 1, 1023))
+        return self.random() * longest
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What to do next.
+
+    wait: seconds until the next try; None: there is none. reason: for the user; empty unless the
+    request would have been tried again, had the server not asked for too long a wait.
+    """
+
+    wait: float | None
+    reason: str = ""
+
+
+_GIVE_UP = Decision(None)
+
+
+def after_response(
+    policy: RetryPolicy,
+    status: int,
+    headers: Mapping[str, str],
+    *,
+    attempt: int,
+    repeatable: bool,
+    now: datetime | float,
+) -> Decision:
+    """What to do after an answer with this status and these headers.
+
+    attempt: tries made so far, this one included; repeatable: doing it twice changes nothing more
+    than doing it once; now: see `parse_retry_after`.
+    """
+    if attempt >= policy.attempts or status not in policy.statuses:
+        return _GIVE_UP
+    asked = parse_retry_after(headers, now)
+    if not _may_repeat(status, repeatable=repeatable, asked=asked is not None):
+        return _GIVE_UP
+    if asked is None:
+        return Decision(policy.delay(attempt))
+    if asked > policy.max_retry_after:
+        return Decision(
+            None,
+            f"the server asks to wait {asked:.12g} s, more than the"
+            f" {policy.max_retry_after:.12g} s that max_retry_after allows",
+        )
+    return Decision(asked)
+
+
+def after_fault(
+    policy: RetryPolicy, fault: Fault, *, attempt: int, repeatable: bool, sent: bool
+) -> Decision:
+    """What to do when no answer came.
+
+    sent: whether any of the request may have gone out; for the rest see `after_response`.
+    """
+    if attempt >= policy.attempts or fault not in policy.faults or (sent and not repeatable):
+        return _GIVE_UP
+    return Decision(policy.delay(attempt))
+
+
+def _may_repeat(status: int, *, repeatable: bool, asked: bool) -> bool:
+    if status == 409:  # the same request meets the same conflict, unless the server says when not
+        return asked
+    # The server did not wait for the request (408), did not want it (429), or not now (503).
+    return repeatable or status in (408, 429) or (status == 503 and asked)
+
+
+def parse_retry_after(headers: Mapping[str, str], now: datetime | float) -> float | None:
+    """Seconds that the server asks to wait; None when it does not, or not in a known form.
+
+    headers: `Retry-After-Ms` in milliseconds goes before `Retry-After`, which is in seconds or an
+    HTTP-date (RFC 9110, sections 10.2.3 and 5.6.7); a date in the past is 0.0. now: an aware
+    datetime, or seconds since 1970 began in UTC; where the answer has a `Date`, a date is relative
+    to that, since the two come from the same clock.
+    """
+    milliseconds = _number(headers.get("Retry-After-Ms", ""))
+    if milliseconds is not None:
+        return milliseconds / 1000
+    text = headers.get("Retry-After", "")
+    seconds = _number(text)
+    if seconds is not None:
+        return seconds
+    now = _timestamp(now)
+    until = _http_date(text, now)
+    if until is None:
+        return None
+    said = _http_date(headers.get("Date", ""), now)
+    return max(0.0, until - (now if said is None else said))
+
+
+def _number(text: str) -> float | None:
+    digits = text.strip(" \t")
+    # What is too large for a float is still a wait that nobody has time for.
+    return min(float(digits), sys.float_info.max) if _NUMBER.fullmatch(digits) else None
+
+
+def _http_date(text: str, now: float) -> float | None:
+    """Seconds from 1970 to an HTTP-date in any of its three forms."""
+    matches = (date.fullmatch(text.strip(" \t")) for date in _DATES)
+    parts = next(filter(None, matches), None)
+    if parts is None:
+        return None
+    year, day, hour, minute, second = (
+        int(parts[name]) for name in ("year", "day", "hour", "minute", "second")
+    )
+    month = 1 + _MONTHS.index(parts["month"])
+    if len(parts["year"]) == 2:
+        year = _full_year(year, (month, day, hour, minute, second), now)
+    if second > 60:  # 60 is a leap second, which datetime does not know
+        return None
+    try:
+        start = datetime(year, month, day, hour, minute, tzinfo=timezone.utc)
+    except ValueError:
+        return None
+    return start.timestamp() + second
+
+
+def _full_year(year: int, rest: tuple[int, ...], now: float) -> int:
+    """The year that ends in these two digits and is not more than 50 years ahead of now."""
+    today = datetime.fromtimestamp(now, timezone.utc)
+    latest = today.year + 50
+    full = latest - (latest - year) % 100
+    return full - 100 if (full, *rest) > (latest, *today.timetuple()[1:6]) else full
+
+
+def _timestamp(now: datetime | float) -> float:
+    if not isinstance(now, datetime):
+        return now
+    if now.tzinfo is None:
+        raise ValueError("now must be a datetime with a time zone, or seconds since 1970")
+    return now.timestamp()
+
+
+def _check_seconds(name: str, value: object) -> None:
+    # The last comparison is False for NaN and infinity, and for an int that no float can hold.
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not number or not 0 <= cast("float", value) <= sys.float_info.max:
+        raise _unfit(name, "a number of seconds from 0 up", value)
+
+
+def _members(
+    name: str, given: object, fits: Callable[[object], bool], wanted: str
+) -> frozenset[Any]:
+    # A str is iterable, too. Its characters are not what is to be complained about.
+    if isinstance(given, str) or not isinstance(given, Iterable):
+        raise _unfit(name, wanted, given)
+    members = list(cast("Iterable[object]", given))
+    for member in members:
+        if not fits(member):
+            raise _unfit(name, wanted, member)
+    return frozenset(members)
+
+
+def _is_status(value: object) -> bool:
+    return isinstance(value, int) and 400 <= value <= 599
+
+
+def _is_fault(value: object) -> bool:
+    return isinstance(value, str) and value in FAULTS
+
+
+def _unfit(name: str, wanted: str, given: object) -> ClientConfigurationError:
+    return ClientConfigurationError(f"{name} must be {wanted}, not {given!r}")

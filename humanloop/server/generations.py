@@ -1,0 +1,228 @@
+"""Generations: what a chat or a completion does once its request is settled.
+
+A Generation has a sample for each output that is wanted, and each sample has its log already. What
+stays true: a provider never runs inside a transaction; whatever came of a sample is kept in its
+log, also when the provider fails or the reader leaves; it is kept before anybody is told that the
+sample is complete.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from humanloop import schemas
+from humanloop.server.database import Database
+from humanloop.server.errors import ProviderFailed
+from humanloop.server.providers import (
+    Ending,
+    Provider,
+    ProviderError,
+    ProviderRequest,
+    redact,
+)
+from humanloop.server.tables import Log
+
+_NOT_BEGUN = "Not generated: the call ended before this sample."
+
+
+@dataclass
+class Sample:
+    """One output: what is asked of whom, and what came of it so far.
+
+    pieces: what the provider gave; ending: set once that is all of it.
+    error: why it failed; begun: whether the provider was asked; latency: the seconds that were
+        spent in it.
+    """
+
+    log_id: str
+    config_id: str
+    provider_name: str
+    provider: Provider
+    request: ProviderRequest
+    pieces: list[str] = field(default_factory=list[str])
+    ending: Ending | None = None
+    error: str | None = None
+    begun: bool = False
+    latency: float = 0
+
+    @property
+    def raw_output(self) -> str:
+        """What there is of the output, as it came."""
+        return "".join(self.pieces)
+
+    def run(self) -> Generator[str, None, None]:
+        """Ask the provider: the pieces as they come. Raises ProviderFailed."""
+        self.begun = True
+        with closing(self.provider.generate(self.request)) as pieces:
+            while (piece := self._next(pieces)) is not None:
+                self.pieces.append(piece)
+                yield piece
+
+    def _next(self, pieces: Generator[str, None, Ending]) -> str | None:
+        secrets = self.request.api_keys.values()
+        started = time.perf_counter()
+        try:
+            return next(pieces)
+        except StopIteration as end:
+            ending: Ending = end.value
+            self.ending = replace(ending, response=redact(ending.response, secrets))
+            return None
+        except ProviderError as error:
+            self.error = text = str(redact(str(error), secrets))
+            # Without its cause: that one may hold a key.
+            raise ProviderFailed(self.provider_name, text) from None
+        except Exception:
+            self.error = "internal error"
+            raise
+        finally:
+            self.latency += time.perf_counter() - started
+
+    def keep(self, session: Session) -> None:
+        """Write what came of it into its log."""
+        log = session.scalar(select(Log).where(Log.id == self.log_id))
+        if log is None:
+            return
+        if not self.begun:
+            log.error = _NOT_BEGUN
+            return
+        log.error = self.error
+        log.provider_latency = round(self.latency, 6)
+        if self.pieces or self.ending is not None:
+            log.raw_output = self.raw_output
+            log.output = self.raw_output.strip()
+        if self.ending is not None:
+            log.finish_reason = self.ending.finish_reason
+            log.provider_response = self.ending.response
+
+
+@dataclass
+class Generation:
+    """The samples of a call, and what its answers say beside them.
+
+    stream: whether the answer is a stream of events.
+    call: what an answer repeats of the call, such as its `user`.
+    sample: what each sample's data repeats of it, such as its `inputs`; piece: the part of that
+        without which a piece does not fit its schema.
+    """
+
+    samples: Sequence[Sample]
+    stream: bool
+    call: Mapping[str, Any]
+    sample: Mapping[str, Any]
+    piece: Mapping[str, Any]
+
+    def response(self) -> dict[str, Any]:
+        """A ChatResponse or CompletionResponse with all outputs."""
+        data = [
+            self._result(sample, sample.raw_output.strip(), sample.raw_output)
+            for sample in self.samples
+        ]
+        return self._whole(data, [sample.ending for sample in self.samples])
+
+    def next_piece(self, sample: Sample, piece: str) -> dict[str, Any]:
+        """The response of an event with the next piece of an output."""
+        return {
+            "data": [{**_data(sample, piece, piece), **self.piece}],
+            "provider_responses": [],
+        }
+
+    def last_piece(self, sample: Sample) -> dict[str, Any]:
+        """The response of the last event of an output: everything but text."""
+        return self._whole([self._result(sample, "", "")], [sample.ending])
+
+    def _result(self, sample: Sample, output: str, raw_output: str) -> dict[str, Any]:
+        data = {**_data(sample, output, raw_output), **self.sample}
+        if sample.ending is not None:
+            data["finish_reason"] = sample.ending.finish_reason
+        return data
+
+    def _whole(
+        self, data: Sequence[Mapping[str, Any]], endings: Iterable[Ending | None]
+    ) -> dict[str, Any]:
+        ended = [ending for ending in endings if ending is not None]
+        body = {
+            **self.call,
+            "data": data,
+            "provider_responses": [ending.response for ending in ended],
+        }
+        usage = _usage(ended)
+        return body if usage is None else {**body, "usage": usage}
+
+
+def _data(sample: Sample, output: str, raw_output: str) -> dict[str, Any]:
+    return {
+        "id": sample.log_id,
+        "index": sample.request.index,
+        "output": output,
+        "raw_output": raw_output,
+        "model_config_id": sample.config_id,
+    }
+
+
+def _usage(endings: Iterable[Ending]) -> dict[str, int] | None:
+    """What all of it took together, if every provider told."""
+    prompt_tokens = generation_tokens = 0
+    for ending in endings:
+        if ending.prompt_tokens is None or ending.generation_tokens is None:
+            return None
+        prompt_tokens += ending.prompt_tokens
+        generation_tokens += ending.generation_tokens
+    return {
+        "prompt_tokens": prompt_tokens,
+        "generation_tokens": generation_tokens,
+        "total_tokens": prompt_tokens + generation_tokens,
+    }
+
+
+def run(database: Database, generation: Generation, schema: type[schemas.Schema]) -> str:
+    """Generate everything; the JSON text of the answer, which fits the schema.
+
+    Raises ProviderFailed once that is in the logs.
+    """
+    try:
+        for sample in generation.samples:
+            for _ in sample.run():
+                pass
+    except BaseException:
+        _keep(database, generation.samples)
+        raise
+    with database.write() as session:
+        for sample in generation.samples:
+            sample.keep(session)
+        return schema(generation.response()).to_json()
+
+
+def events(
+    database: Database, generation: Generation, schema: type[schemas.Schema]
+) -> Generator[str, None, None]:
+    """Generate one sample after another; the JSON text of each event, which fits the schema.
+
+    Closing it early stops the provider. Raises ProviderFailed once that is in the logs.
+    """
+    pending = list(generation.samples)
+    try:
+        while pending:
+            sample = pending[0]
+            with closing(sample.run()) as pieces:
+                for piece in pieces:
+                    yield schema(generation.next_piece(sample, piece)).to_json()
+            last = schema(generation.last_piece(sample)).to_json()
+            _keep(database, [sample])
+            del pending[0]
+            yield last
+    finally:
+        if pending:
+            _keep(database, pending)
+
+
+def _keep(database: Database, samples: Iterable[Sample]) -> None:
+    with database.write() as session:
+        for sample in samples:
+            sample.keep(session)

@@ -1,0 +1,92 @@
+"""Content codings: a body that was compressed although nobody asked for it, piece by piece.
+
+What stays true: no more than the limit is ever decompressed, however small the body that claims it,
+and a body that is cut or damaged is an error, never a shorter body.
+"""
+
+from __future__ import annotations
+
+import zlib
+
+__all__ = ["ContentDecoder", "ContentError", "ContentTooLargeError", "decode"]
+
+
+class ContentError(ValueError):
+    """A body that its Content-Encoding does not fit."""
+
+
+class ContentTooLargeError(ContentError):
+    """A body over the limit."""
+
+
+class ContentDecoder:
+    """Decodes the pieces of one body (RFC 9110, section 8.4).
+
+    encoding: the value of Content-Encoding; limit: bytes that may come out; None: any number.
+    """
+
+    def __init__(self, encoding: str = "", limit: int | None = None) -> None:
+        names = [name for name in (part.strip().lower() for part in encoding.split(",")) if name]
+        # The last coding that was applied is the first to undo.
+        self._inflaters = [_Inflater(name, limit) for name in reversed(names) if name != "identity"]
+        self._limit = limit
+        self._size = 0
+
+    def feed(self, data: bytes) -> bytes:
+        """What comes out for the next piece; raises ContentError."""
+        for inflater in self._inflaters:
+            data = inflater.feed(data)
+        self._size += len(data)
+        if self._limit is not None and self._size > self._limit:
+            raise ContentTooLargeError(f"the body is over {self._limit:,} bytes")
+        return data
+
+    def end(self) -> None:
+        """Say that the body ended; raises ContentError when that is too early."""
+        if any(inflater.unfinished for inflater in self._inflaters):
+            raise ContentError("the compressed body ends before its end")
+
+
+class _Inflater:
+    def __init__(self, name: str, limit: int | None) -> None:
+        if name not in ("gzip", "x-gzip", "deflate"):
+            raise ContentError(f"the body is encoded as {name!r}, which was not asked for")
+        self._name = name
+        self._limit = 0 if limit is None else limit + 1  # of zlib: 0 is none
+        self._began = False
+        self._zlib = zlib.decompressobj(
+            zlib.MAX_WBITS | 16 if name != "deflate" else zlib.MAX_WBITS
+        )
+
+    @property
+    def unfinished(self) -> bool:
+        return self._began and not self._zlib.eof
+
+    def feed(self, data: bytes) -> bytes:
+        if not data:
+            return b""
+        if not self._began and self._name == "deflate" and data[0] & 0x0F != 8:
+            self._zlib = zlib.decompressobj(-zlib.MAX_WBITS)  # as some servers misread the coding
+        self._began = True
+        pieces: list[bytes] = []
+        try:
+            while data:
+                if self._zlib.eof:  # gzip may have several members (RFC 1952, section 2.2)
+                    if self._name == "deflate" or not data.startswith(b"\x1f"):
+                        raise ContentError("bytes follow the end of the compressed body")
+                    self._zlib = zlib.decompressobj(zlib.MAX_WBITS | 16)
+                pieces.append(self._zlib.decompress(data, self._limit))
+                if self._zlib.unconsumed_tail:
+                    raise ContentTooLargeError(f"the body is over {self._limit - 1:,} bytes")
+                data = self._zlib.unused_data
+        except zlib.error as error:
+            raise ContentError(f"the body is not {self._name}: {error}") from error
+        return b"".join(pieces)
+
+
+def decode(data: bytes, encoding: str, limit: int | None) -> bytes:
+    """A whole body, decoded; raises ContentError."""
+    decoder = ContentDecoder(encoding, limit)
+    decoded = decoder.feed(data)
+    decoder.end()
+    return decoded

@@ -1,0 +1,99 @@
+"""What the client logs, by the standard library.
+
+The logger `humanloop` has a line for each request, answer, fault and wait; `humanloop.wire` has
+their headers and bodies. Both at the level DEBUG. What stays true: importing the package sets
+neither a level nor a handler, and no key is ever in a record. The environment variable
+`HUMANLOOP_LOG`, with a level such as `debug` or `info`, prints the log to standard error, from the
+first call on.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from functools import cache
+from typing import TYPE_CHECKING
+
+from humanloop.redaction import masked_body, masked_headers, secrets_of, without
+from humanloop.transport import RawResponse
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from humanloop.configuration import Configuration
+    from humanloop.exceptions import ApiConnectionError
+    from humanloop.transport import AsyncRawStream, RawStream, Request
+
+__all__ = ["WireLog"]
+
+SHOWN_CHARACTERS = 10_000
+"""How much of a body is logged."""
+
+logger = logging.getLogger("humanloop")
+wire = logging.getLogger("humanloop.wire")
+
+
+class WireLog:
+    """Logs the calls of one client."""
+
+    def __init__(self, configuration: Configuration) -> None:
+        self._configuration = configuration
+        if level := os.environ.get("HUMANLOOP_LOG"):
+            _print_from(level)
+
+    def request(self, request: Request, attempt: int) -> None:
+        """A request that is about to be sent."""
+        if not logger.isEnabledFor(logging.DEBUG):
+            return
+        again = f" (try {attempt})" if attempt > 1 else ""
+        url = without(f"{request.host}{request.path}", self._secrets(request))
+        logger.debug("%s %s%s", request.method, url, again)
+        if wire.isEnabledFor(logging.DEBUG):
+            self._details(">", request, request.headers, request.body or b"")
+
+    def response(self, request: Request, answer: RawResponse | RawStream | AsyncRawStream) -> None:
+        """An answer."""
+        if not logger.isEnabledFor(logging.DEBUG):
+            return
+        path = without(request.path, self._secrets(request))
+        took = 1000 * answer.elapsed
+        logger.debug("%s %s: %d in %.0f ms", request.method, path, answer.status, took)
+        if wire.isEnabledFor(logging.DEBUG):
+            data = answer.data if isinstance(answer, RawResponse) else b"(a stream)"
+            self._details("<", request, answer.headers, data)
+
+    def fault(self, request: Request, error: ApiConnectionError) -> None:
+        """That no answer came."""
+        if logger.isEnabledFor(logging.DEBUG):
+            logger.debug("%s", without(str(error), self._secrets(request)))
+
+    def wait(self, request: Request, seconds: float) -> None:
+        """That the request is tried again."""
+        logger.debug("%s %s: again in %.2f s", request.method, request.path, seconds)
+
+    def _details(
+        self, mark: str, request: Request, headers: Mapping[str, str], body: bytes
+    ) -> None:
+        secrets = self._secrets(request)
+        lines = [f"{name}: {without(v, secrets)}" for name, v in masked_headers(headers).items()]
+        if body:
+            text = masked_body(body, secrets)
+            cut = f"... ({len(text):,} characters)" if len(text) > SHOWN_CHARACTERS else ""
+            lines += ["", f"{text[:SHOWN_CHARACTERS]}{cut}"]
+        wire.debug("%s", "\n".join(f"  {mark} {line}".rstrip() for line in lines))
+
+    def _secrets(self, request: Request) -> tuple[str, ...]:
+        return (*self._configuration.secrets, *secrets_of(request.headers))
+
+
+@cache
+def _print_from(level: str) -> None:
+    """Print the log to standard error, once for a process and a level."""
+    try:
+        logger.setLevel(level.upper())
+    except ValueError:
+        logger.warning("HUMANLOOP_LOG is %r; it must be a level such as debug or info", level)
+        return
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(asctime)s %(name)s %(message)s", "%H:%M:%S"))
+    logger.addHandler(handler)
