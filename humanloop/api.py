@@ -1,7 +1,7 @@
 """What the tags' classes have in common: how a method becomes a call.
 
-A generated method hands its operation and its `locals()` to `_call` of its `self`. What that does is
-up to the caller: `Api` calls, `AsyncCaller` gives a coroutine, `Preparer` gives the request. So
+A generated method hands its operation and its `locals()` to `_call` of its `self`. What that does
+is up to the caller: `Api` calls, `AsyncCaller` gives a coroutine, `Preparer` gives the request. So
 each operation is written once, and its asynchronous twin is the same function with another `self`.
 """
 

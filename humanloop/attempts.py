@@ -10,6 +10,7 @@ import time
 from dataclasses import replace
 from typing import TypeVar
 
+from humanloop.api_response import Headers
 from humanloop.exceptions import (
     ApiConnectionError,
     ApiException,
@@ -17,6 +18,7 @@ from humanloop.exceptions import (
     ApiTimeoutError,
     ApiTlsError,
 )
+from humanloop.operation import RETRY_HEADER
 from humanloop.retries import Decision, Fault, RetryPolicy, after_fault, after_response
 from humanloop.transport import AsyncRawStream, RawResponse, RawStream, Request
 
@@ -42,9 +44,12 @@ class Attempts:
     def next_request(self, request: Request) -> Request:
         """The request to send next: with as much time as is left."""
         self.made += 1
-        if self.made == 1 or self.end is None:
+        if self.made == 1:
             return request
-        return replace(request, timeout=max(self.end - time.monotonic(), 0.001))
+        headers = Headers(request.headers)
+        headers[RETRY_HEADER] = str(self.made - 1)
+        left = None if self.end is None else max(self.end - time.monotonic(), 0.001)
+        return replace(request, headers=headers, timeout=left)
 
     def describe(self, error: ErrorType) -> ErrorType:
         """Tell `error` what it has taken so far."""

@@ -23,6 +23,7 @@ from humanloop.exceptions import (
 )
 
 __all__ = [
+    "RETRY_HEADER",
     "Operation",
     "Parameter",
     "SerializedCall",
@@ -31,6 +32,11 @@ __all__ = [
     "serialize",
     "wants_stream",
 ]
+
+
+RETRY_HEADER = "X-Retry-Count"
+"""How often a request was sent before; not with the first try. It lets a server find what an
+earlier try has done, where its answer was lost."""
 
 
 @dataclass(frozen=True)

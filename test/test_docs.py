@@ -33,6 +33,8 @@ import pytest
 from humanloop import Humanloop, ServerError
 from humanloop.configuration import ConnectionOptions
 from humanloop.server import EmbeddedServer
+from humanloop.server.calls import Settings
+from humanloop.server.mock import Mock
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
@@ -101,32 +103,37 @@ def is_reference(page: Path) -> bool:
     return page.parent.name == "tags"
 
 
-def existing_ids() -> dict[str, list[str]]:
-    """The IDs of new objects that belong together, by their prefixes."""
+def existing_ids(project: str) -> dict[str, list[str]]:
+    """The IDs of new objects of a project, by their prefixes."""
+    number = next(NUMBERS)
     with Humanloop() as client:
-        project = client.projects.create(name=f"project {next(NUMBERS)}").body
-        common: Any = {"project": project["name"], "config": {"model": "gpt-4"}}
+        common: Any = {"project": project, "config": {"model": "gpt-4"}}
         session = client.sessions.create().body["id"]
-        logs = [client.log(**common, session_id=session).body["id"] for _ in range(2)]
+        logged = [client.log(**common, session_id=session).body for _ in range(2)]
         configs = [
             client.model_configs.register(
-                project=project["name"], model="gpt-4", temperature=temperature
+                project=project,
+                model="gpt-4",
+                temperature=temperature,
+                prompt_template="Hello!",
+                chat_template=[],
             ).body["config"]["id"]
             for temperature in (0.1, 0.9)
         ]
+        project_id = logged[0]["project_id"]
         experiment = client.experiments.create(
-            project_id=project["id"],
-            name="experiment",
+            project_id=project_id,
+            name=f"experiment {number}",
             config_ids=configs[:1],
             positive_labels=[{"type": "rating", "value": "good"}],
         ).body["id"]
         [environment, *_] = client.projects.deploy_config(
-            project_id=project["id"], config_id=configs[0]
+            project_id=project_id, config_id=configs[0]
         ).body
     return {
-        "pr": [project["id"]],
+        "pr": [project_id],
         "sesh": [session],
-        "data": logs,
+        "data": [log["id"] for log in logged],
         "config": configs,
         "exp": [experiment],
         "env": [environment["environment_id"]],
@@ -137,7 +144,8 @@ def with_existing_ids(code: str) -> str:
     """`code` with IDs of existing objects in place of those that it shows."""
     shown = sorted(set(ID.findall(code)))
     if shown:
-        existing = existing_ids()
+        named = re.search('project="([^"]+)"', code)
+        existing = existing_ids(named[1] if named else f"project {next(NUMBERS)}")
         for name in shown:
             code = code.replace(name, existing[name.partition("_")[0]].pop(0))
     return code
@@ -166,7 +174,9 @@ def run(page: Path, block: Block, namespace: dict[str, Any]) -> None:
 def test_its_python_runs(page: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
     namespace: dict[str, Any] = {"__name__": "__main__"}
-    with EmbeddedServer() as server:
+    # The reference shows models of a provider that only the hosted service has.
+    settings = Settings(providers={"mock": Mock(), "openai": Mock()})
+    with EmbeddedServer(settings=settings if is_reference(page) else None) as server:
         monkeypatch.setenv("HUMANLOOP_BASE_URL", server.url)
         monkeypatch.setenv("HUMANLOOP_API_KEY", server.api_key)
         for block in filter(runs, blocks_of(text_of(page))):

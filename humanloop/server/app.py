@@ -27,7 +27,7 @@ from starlette.types import Receive, Scope, Send
 
 from humanloop import schemas
 from humanloop.apis.operations import OPERATIONS
-from humanloop.operation import Operation
+from humanloop.operation import RETRY_HEADER, Operation
 from humanloop.schemas import SchemaValidationError
 from humanloop.server import generations, guard
 from humanloop.server.accounts import Account, KeyRing
@@ -162,8 +162,9 @@ class Api:
             handler = _handler(operation)
             body = await self._read_body(request, upload)
             query = request.scope["query_string"].decode("latin-1")
+            repeated = headers.get(RETRY_HEADER, "0") != "0"
             outcome = await run_in_threadpool(
-                self._run, operation, handler, account, path, query, body
+                self._run, operation, handler, account, path, query, body, repeated
             )
             if isinstance(outcome, Generation):
                 return name, await self._generate(operation, outcome)
@@ -213,6 +214,7 @@ class Api:
         path: dict[str, str],
         query: str,
         body: bytes,
+        repeated: bool,
     ) -> Response | Generation:
         """What happens in a thread: check, run in one transaction, make the answer in it, too.
 
@@ -222,7 +224,7 @@ class Api:
         parsed = _parse(operation, body)
         transaction = self._database.read if handler.only_reads else self._database.write
         with transaction() as session:
-            call = Call(session, account, self._settings, path, parameters, parsed)
+            call = Call(session, account, self._settings, path, parameters, parsed, repeated)
             result = handler.run(call)
             return result if isinstance(result, Generation) else _success(operation, result)
 

@@ -50,7 +50,10 @@ class Settings:
 
 @dataclass(frozen=True)
 class Call:
-    """One request, validated: path and query parameters by name, the body as plain data."""
+    """One request, validated: path and query parameters by name, the body as plain data.
+
+    repeated: the client says that it sent the same request before, and knows of no answer.
+    """
 
     session: Session
     account: Account
@@ -58,6 +61,7 @@ class Call:
     path: Mapping[str, str]
     query: Mapping[str, Any]
     body: Any
+    repeated: bool = False
 
     def each(self, run: Callable[[dict[str, Any], Place], Any]) -> Any:
         """Run something for the body's object, or for each of its array: an answer for each."""

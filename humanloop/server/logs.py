@@ -82,13 +82,27 @@ def _log(
 ) -> dict[str, Any]:
     moment = now()
     project = lookups.project_of_body(call, request, place)
-    trial = _trial(call, project, request, place)
-    config = _config(call, project, trial, request, moment, place)
-    added = add(call, request, place, Origin(project, config, trial, parent, moment))
-    _add_feedback(call, added, request.get("feedback", []), (*place, "feedback"), moment)
+    added = _added_before(call, project, request)
+    if added is None:
+        trial = _trial(call, project, request, place)
+        config = _config(call, project, trial, request, moment, place)
+        added = add(call, request, place, Origin(project, config, trial, parent, moment))
+        _add_feedback(call, added, request.get("feedback", []), (*place, "feedback"), moment)
     body = {"id": added.id, "project_id": project.id}
     session = added.conversation
     return body if session is None else {**body, "session_id": session.id}
+
+
+def _added_before(call: Call, project: Project, request: Mapping[str, Any]) -> Log | None:
+    """The log that a request which is repeated has added already, its answer having been lost."""
+    reference_id = request.get("reference_id")
+    if not call.repeated or reference_id is None:
+        return None
+    found = _find(call, Log.reference_id == reference_id)
+    if found is None or found.project_id != project.id:
+        return None
+    same = (found.output, found.error) == (request.get("output"), request.get("error"))
+    return found if same else None
 
 
 def add(call: Call, request: Mapping[str, Any], place: Place, origin: Origin) -> Log:

@@ -20,7 +20,6 @@ import concurrent.futures
 import contextlib
 import io
 import os
-import re
 import socket
 import ssl
 import sys
@@ -70,8 +69,6 @@ PIECE = 4_096
 
 LINE = 65_536
 """Bytes that a line of an answer's head may have, as in http.client."""
-
-_FOLD = re.compile(r"\r?\n[ \t]+")  # RFC 9112 section 5.2
 
 
 class _Limit:
@@ -713,8 +710,7 @@ def _has_length(request: Request) -> bool:
 
 def _headers(response: aiohttp.ClientResponse) -> Headers:
     headers = Headers(
-        (name.decode("latin-1"), _FOLD.sub(" ", value.decode("latin-1")))
-        for name, value in response.raw_headers
+        (name.decode("latin-1"), value.decode("latin-1")) for name, value in response.raw_headers
     )
     # RFC 9112 section 6.3: where lengths contradict each other, the message has no known end.
     if len({length.strip() for length in headers.get("Content-Length", "").split(",")}) > 1:

@@ -166,6 +166,21 @@ def test_a_reference_id_is_unique_in_the_organisation(api: Api, name: str) -> No
     assert count(api, f"{name} b") == 0
 
 
+def test_a_request_that_is_repeated_finds_the_log_that_it_added(api: Api, name: str) -> None:
+    def send(count: str, output: str, reference: str = "ref") -> Any:
+        log = {"project": name, "config": {"model": "m"}, "output": output}
+        data = json.dumps([{**log, "reference_id": f"{name} {reference}"}]).encode()
+        return api.send("POST", "/logs", data, content_type="application/json", x_retry_count=count)
+
+    first = send("0", "Hi")
+    assert first.status == 200
+    assert send("1", "Hi").body == first.body
+    assert send("0", "Hi").places == [["body", 0, "reference_id"]]
+    assert send("1", "Ho").places == [["body", 0, "reference_id"]]
+    assert send("1", "Hi", "another").body != first.body
+    assert api.export(first.body[0]["project_id"])["total"] == 2
+
+
 def test_update_changes_output_error_and_duration_only(api: Api, name: str) -> None:
     logged = api.log(name, source="tests")
     path = f"/logs/{logged['id']}"

@@ -61,3 +61,12 @@ def changing(log: LogResponse) -> None:
 
 def of_none(client: Humanloop) -> None:
     print(client.experiments.delete(experiment_id="exp_1").body["id"])  # wrong
+
+
+async def asynchronous(client: Humanloop) -> None:
+    print((await client.projects.aget(id=1)).body)  # wrong
+    print(client.projects.aget(id="pr_1").body)  # wrong
+    print(list(client.projects.aiterate_export(id="pr_1")))  # wrong
+    print(client.complete_deployed(stream=True).body)  # wrong
+    client.with_options(timeout="soon")  # wrong
+    client.build_request(client.projects.get, name="pr_1")  # wrong

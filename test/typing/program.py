@@ -12,18 +12,25 @@ from frozendict import frozendict
 from typing_extensions import NotRequired, assert_type
 
 from humanloop import (
+    ApiConnectionError,
     ApiException,
     ApiResponse,
+    ApiStreamingException,
+    AsyncStream,
     Configuration,
     Humanloop,
     NotFoundError,
     OpenApiException,
+    RetryPolicy,
     SchemaValidationError,
+    Stream,
 )
 from humanloop.apis.tags.logs_api import LogsApi
 from humanloop.model import ChatRole, PaginatedDataLogResponse
 from humanloop.model.base_metric_response import BaseMetricResponse
 from humanloop.model.chat_message import ChatMessage
+from humanloop.model.chat_response import ChatResponse
+from humanloop.model.completion_response import CompletionResponse
 from humanloop.model.config_response import ConfigResponse
 from humanloop.model.create_log_response import CreateLogResponse
 from humanloop.model.experiment_config_response import ExperimentConfigResponse
@@ -195,3 +202,61 @@ def configures() -> None:
         assert_type(client, Humanloop)
         assert_type(client.configuration, Configuration)
     Humanloop(configuration=Configuration(api_key="key"))
+
+
+MESSAGES = [{"role": "user", "content": "Hi"}]
+
+
+def streams(client: Humanloop, wanted: bool) -> None:
+    plain = client.chat(MESSAGES, {"model": "gpt-4"}, project="greetings")
+    assert_type(plain, ApiResponse[ChatResponse])
+    with client.chat(messages=MESSAGES, model_config={"model": "gpt-4"}, stream=True) as stream:
+        assert_type(stream, Stream[ChatResponse])
+        for event in stream:
+            print(event["data"][0]["output"])
+    assert_type(client.complete_deployed(stream=True), Stream[CompletionResponse])
+    assert_type(
+        client.completions.create_deployed(project="p", stream=wanted),
+        ApiResponse[CompletionResponse] | Stream[CompletionResponse],
+    )
+    assert_type(client.complete_deployed(body={"project": "p"}), ApiResponse[CompletionResponse])
+
+
+async def calls_asynchronously() -> None:
+    async with Humanloop() as client:
+        answer = await client.projects.aexport(id="pr_1", timeout=5, retries=0)
+        assert_type(answer.body, PaginatedDataLogResponse)
+        created = await client.alog(project="p", output="Hi", idempotent=True)
+        print(created.body)
+        async with await client.achat(MESSAGES, {"model": "gpt-4"}, stream=True) as stream:
+            assert_type(stream, AsyncStream[ChatResponse])
+            async for event in stream:
+                assert_type(event, ChatResponse)
+        pieces = await client.chat_deployed_stream(messages=MESSAGES, project="p")
+        async for piece in pieces.content:
+            print(piece["output"].upper(), piece["id"])
+        async for log in client.projects.aiterate_export(id="pr_1", size=50):
+            assert_type(log, LogResponse)
+
+
+def turns_pages(client: Humanloop) -> None:
+    with client.projects.iterate_export(id="pr_1", progress=True) as logs_of_project:
+        for log in logs_of_project:
+            assert_type(log, LogResponse)
+    for page in client.sessions.iterate_list("pr_1").pages():
+        print(page.body["total"])
+
+
+def sets_options(client: Humanloop) -> None:
+    patient = client.with_options(
+        timeout=5, retries=RetryPolicy(attempts=5), headers={"X-Run": "1"}
+    )
+    assert_type(patient, Humanloop)
+    request = patient.build_request(client.projects.get, id="pr_1")
+    print(request.as_curl())
+    try:
+        patient.projects.get("pr_1", retries=1)
+    except ApiStreamingException as error:
+        print(error.events, error.tries)
+    except ApiConnectionError as error:
+        print(error.host, error.elapsed)
