@@ -360,7 +360,8 @@ class ApiClient:
         timeout = options.get("timeout", configuration.timeout)
         if not is_timeout(timeout):
             raise ApiValueError(f"{operation.name}(): timeout must be {TIMEOUT}, not {timeout!r}")
-        path, query, body = serialize(operation, arguments, configuration.provider_api_keys)
+        keys = configuration.provider_api_keys if operation.provider_keys else None
+        path, query, body = serialize(operation, arguments, keys)
         stream = wants_stream(operation, arguments)
         extra_headers = options.get("extra_headers") or {}
         return Request(
@@ -469,17 +470,19 @@ class ApiClient:
         return f"{type(self).__name__}({self.configuration!r})"
 
     def _headers(self, extra_headers: Mapping[str, str], *, has_body: bool) -> Headers:
-        fields = [*self.default_headers.items(), ("Accept", "application/json")]
+        headers = Headers(self.default_headers)
+        headers["Accept"] = "application/json"
         if has_body:
-            fields.append(("Content-Type", "application/json"))
+            headers["Content-Type"] = "application/json"
         if self.cookie:
-            fields.append(("Cookie", self.cookie))
+            headers["Cookie"] = self.cookie
         if key := self.configuration.get_api_key_with_prefix(SECURITY_SCHEME):
-            fields.append((API_KEY_HEADER, key))
-        headers = Headers()
-        for name, value in [*fields, *extra_headers.items()]:
-            _check_header(name, value)
+            headers[API_KEY_HEADER] = key
+        for name, value in extra_headers.items():
+            _check_header(name, value)  # before a name that is none is changed to lower case
             headers[name] = value
+        for name, value in headers.items():
+            _check_header(name, value)
         return headers
 
     def _opened(

@@ -5,7 +5,7 @@ Neither type knows which library did the I/O, so both stay the same whichever do
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, MutableMapping
+from collections.abc import ItemsView, Iterable, Iterator, Mapping, MutableMapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypeVar, cast
 
@@ -57,6 +57,10 @@ class Headers(MutableMapping[str, str]):
 
     def __iter__(self) -> Iterator[str]:
         return (name for name, _ in self._fields.values())
+
+    def items(self) -> ItemsView[str, str]:
+        """The names and values. (A view as any mapping has, without a lookup for each name.)"""
+        return {name: ", ".join(values) for name, values in self._fields.values()}.items()
 
     def __len__(self) -> int:
         return len(self._fields)

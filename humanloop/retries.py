@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
+from functools import lru_cache
 from typing import Any, Literal, cast, get_args
 
 from humanloop.exceptions import ClientConfigurationError
@@ -114,13 +115,18 @@ class RetryPolicy:
             return RetryPolicy()
         if type(value) is not int or value < 0:
             raise _unfit("retries", "a number of retries from 0 up, a RetryPolicy or None", value)
-        return RetryPolicy(attempts=value + 1)
+        return _of_retries(value)
 
     def delay(self, attempt: int) -> float:
         """Seconds to wait after `attempt` tries: exponential backoff with full jitter."""
         # 2.0 ** 1024 is an error. One that is larger than any float by multiplying is not.
         longest = min(self.backoff_cap, self.backoff * 2.0 ** min(attempt - 1, 1023))
         return self.random() * longest
+
+
+@lru_cache(maxsize=64)  # a policy is the same for all calls, and of a few numbers
+def _of_retries(retries: int) -> RetryPolicy:
+    return RetryPolicy(attempts=retries + 1)
 
 
 @dataclass(frozen=True)

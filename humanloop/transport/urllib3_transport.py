@@ -327,7 +327,7 @@ class Urllib3Transport:
             return route.pool.exchange(
                 request,
                 f"{route.prefix}{request.path}{query}",
-                {**request.headers, **route.headers},
+                {**dict(request.headers.items()), **route.headers},
                 tunnel=route.tunnel,
                 limit=self._configuration.max_response_bytes,
             )
