@@ -22,6 +22,7 @@ GUARDED = [
     "encode",
     "memory_log",
     "call_cpu",
+    "acall_cpu",
 ]
 
 

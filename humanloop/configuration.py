@@ -50,23 +50,22 @@ PROVIDERS = (
     "cohere",
 )
 _NO_KEY_CHARACTER = re.compile(r"[^!-~]")
-_NO_EFFECT = frozenset(
-    {
-        "client_side_validation",
-        "disabled_client_side_validations",
-        "discard_unknown_keys",
-        "logger_file",
-        "logger_format",
-        "password",
-        "safe_chars_for_path_param",
-        "server_index",
-        "server_operation_index",
-        "server_operation_variables",
-        "server_variables",
-        "temp_folder_path",
-        "username",
-    }
-)
+# What else 0.5 had, with what it was by default.
+_NO_EFFECT: Mapping[str, Any] = {
+    "client_side_validation": True,
+    "disabled_client_side_validations": "",
+    "discard_unknown_keys": False,
+    "logger_file": None,
+    "logger_format": "%(asctime)s - %(name)s - %(levelname)s - %(message)s",
+    "password": None,
+    "safe_chars_for_path_param": "",
+    "server_index": 0,
+    "server_operation_index": {},
+    "server_operation_variables": {},
+    "server_variables": {},
+    "temp_folder_path": None,
+    "username": None,
+}
 
 
 class ConnectionOptions(TypedDict, total=False):
@@ -184,10 +183,10 @@ class Configuration:
         self.cohere_api_key = cohere_api_key
         for name, value in options.items():
             if name not in ConnectionOptions.__annotations__:
-                known = [*(arguments.keys() - _NO_EFFECT), *ConnectionOptions.__annotations__]
+                known = [*(arguments.keys() - _NO_EFFECT.keys()), *ConnectionOptions.__annotations__]
                 raise unexpected_argument(type(self).__name__, name, known)
             setattr(self, name, value)
-        for name in sorted(_NO_EFFECT & arguments.keys()):
+        for name in sorted(_NO_EFFECT.keys() & arguments.keys()):
             if arguments[name]:
                 self._keep_without_effect(name, arguments[name])
         _check_key(self.api_key[SECURITY_SCHEME])
@@ -202,6 +201,12 @@ class Configuration:
             if check := _CHECKS.get(name):
                 check(name, value)
             object.__setattr__(self, name, value)
+
+        def __getattr__(self, name: str) -> Any:
+            if name in _NO_EFFECT:
+                default = _NO_EFFECT[name]
+                return dict(default) if isinstance(default, dict) else default
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     def _keep_without_effect(self, name: str, value: Any) -> None:
         message = f"Configuration.{name} has no effect since humanloop 0.6"

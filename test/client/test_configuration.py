@@ -165,6 +165,9 @@ def test_what_has_no_effect_any_more_says_so() -> None:
         configuration.logger_file = "log"  # type: ignore[attr-defined]
     assert warned[0].filename == __file__
     assert configuration.logger_file == "log"  # type: ignore[attr-defined]
+    unset = Configuration(api_key="k")
+    assert (unset.username, unset.server_variables) == (None, {})  # type: ignore[attr-defined]
+    assert not hasattr(unset, "user_name")
 
 
 @pytest.mark.filterwarnings("error")
