@@ -118,8 +118,10 @@ def _paging(
     """What makes an iterator over pages, from the `locals()` of its method."""
     own = {name: arguments.pop(name) for name in ("page", "size", "progress")}
     first = next(p.schema["default"] for p in operation.parameters if p.name == "page")
+    # To read a page again changes nothing, even where the operation is a POST.
+    options = {"idempotent": True, **arguments.pop("options", {})}
 
     def fetch(page: int, size: int | None) -> Any:
-        return call(operation, {**arguments, "page": page, "size": size})
+        return call(operation, {**arguments, "options": options, "page": page, "size": size})
 
     return {**own, "fetch": fetch, "first": first, "description": operation.name}

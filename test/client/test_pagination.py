@@ -20,9 +20,10 @@ from conftest import Loopback, Recorded, response
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from humanloop import ApiException, Humanloop
+from humanloop import ApiException, Humanloop, RetryPolicy
 from humanloop.exceptions import ApiTypeError
 from humanloop.pagination import AsyncPageIterator, PageIterator, Pages
+from humanloop.testing import TestTransport
 
 PATIENCE = 20  # seconds to wait for what comes at once
 THREADS = "humanloop-page-"
@@ -1060,3 +1061,17 @@ assert not loaded, loaded
 print("0.0")
 """
     run(script)
+
+
+def test_a_page_whose_answer_is_lost_is_read_again() -> None:
+    """Also of an operation that is a POST, of which a single call is not."""
+    transport = TestTransport()
+    transport.reply("projects.export", status=502, times=1)
+    retries = RetryPolicy(backoff=0)
+    with Humanloop(api_key="hl-key", transport=transport, retries=retries) as client:
+        assert len(list(client.projects.iterate_export(id="pr_1"))) == 1
+        assert len(transport.calls("projects.export")) == 2
+        transport.reply("projects.export", status=502, times=1)
+        with pytest.raises(ApiException):
+            client.projects.export(id="pr_1")
+    assert len(transport.calls("projects.export")) == 3
