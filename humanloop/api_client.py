@@ -16,8 +16,9 @@ import re
 import sys
 import time
 import warnings
-from collections.abc import Callable, Coroutine, Generator, Mapping
-from functools import cached_property
+from collections.abc import Callable, Coroutine, Generator, Iterable, Iterator, Mapping
+from dataclasses import replace
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypedDict, TypeVar
 
 from humanloop import schemas
@@ -36,6 +37,7 @@ from humanloop.exceptions import (
     ApiConnectionError,
     ApiException,
     ApiResponseDecodingError,
+    ApiResponseError,
     ApiResponseValidationError,
     ApiTypeError,
     ApiValueError,
@@ -47,6 +49,7 @@ from humanloop.exceptions import (
     unexpected_argument,
 )
 from humanloop.operation import Operation, is_idempotent, serialize, wants_stream
+from humanloop.redaction import redact_error, secrets_of, without
 from humanloop.retries import RetryPolicy
 from humanloop.schemas.codec import refuse_constant
 from humanloop.transport import AsyncTransport, RawResponse, Request, Transport
@@ -55,13 +58,14 @@ from humanloop.wire_log import WireLog
 if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
 
-    from humanloop.drift import DriftReport
+    from humanloop.drift import Drift, DriftReport
     from humanloop.streaming import EventReader
 
 __all__ = ["Api", "ApiClient", "CallSettings", "RequestOptions"]
 
 ErrorType = TypeVar("ErrorType", bound=ApiException)
 
+_PACKAGE = f"{__package__}."
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 section 5.1
 _HEADER_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")  # RFC 9110 section 5.5
 
@@ -314,22 +318,28 @@ class ApiClient:
         while True:
             sent = attempts.next_request(request)
             for hook in self.configuration.event_hooks.get("request", ()):
-                sent = (yield Hook(hook, (sent,))) or sent
+                sent = attempts.in_time(_replaced(sent, (yield Hook(hook, (sent,)))))
             self._log.request(sent, attempts.made)
             try:
                 answer = yield Send(sent)
             except ApiConnectionError as error:
+                secrets = self._secrets(sent)
+                redact_error(attempts.describe(error), partial(without, secrets=secrets))
                 self._log.fault(sent, error)
                 for hook in self.configuration.event_hooks.get("error", ()):
                     yield Hook(hook, (sent, error))
-                attempts.describe(error)
                 seconds = attempts.wait_after_fault(error)
                 if seconds is None:
                     raise
             else:
                 self._log.response(sent, answer)
-                for hook in self.configuration.event_hooks.get("response", ()):
-                    yield Hook(hook, (sent, answer))
+                try:
+                    for hook in self.configuration.event_hooks.get("response", ()):
+                        yield Hook(hook, (sent, answer))
+                except BaseException:
+                    if not isinstance(answer, RawResponse):
+                        answer.close()
+                    raise
                 if 200 <= answer.status <= 299:
                     try:
                         if request.stream:
@@ -395,16 +405,17 @@ class ApiClient:
             unreadable = error.errors[0].keyword == "json"
             if self.configuration.response_validation == "lenient" and not unreadable:
                 message = f"{operation.name}(): {_summary(error)}"
-                warnings.warn(message, ResponseValidationWarning, stacklevel=2)
+                _warn(message)
                 body = _decoded(response.data)
             else:
-                kind = ApiResponseDecodingError if unreadable else ApiResponseValidationError
+                kind = _unfit(request, decoded=not unreadable)
                 unfit = self._error(kind, request, response, response.text, _summary(error))
                 unfit.errors = error.errors
                 raise unfit from error
         except (ValueError, RecursionError) as error:
             detail = f"the body is not the JSON that was promised: {error}"
-            unfit = self._error(ApiResponseDecodingError, request, response, response.text, detail)
+            kind = _unfit(request, decoded=False)
+            unfit = self._error(kind, request, response, response.text, detail)
             raise unfit from error
         else:
             if not plain:
@@ -494,8 +505,9 @@ class ApiClient:
         attempts: Attempts,
     ) -> Opened:
         """The result of a call for a stream."""
-        from humanloop.streaming import EventReader, StreamContext
+        from humanloop.streaming import EventReader, StreamContext, is_report
 
+        lenient = self.configuration.response_validation == "lenient"
         plain = options.get("skip_deserialization", False)
 
         def decode(data: str) -> Any:
@@ -505,7 +517,13 @@ class ApiClient:
                 event = _validated(operation, data.encode())
             except SchemaValidationError as error:
                 self._report_drift(operation, data.encode(), error)
-                raise
+                if not lenient or error.errors[0].keyword == "json":
+                    raise
+                event = _decoded(data.encode())
+                if is_report(event):
+                    raise
+                _warn(f"{operation.name}(): an event does not fit {error.summary}")
+                return event
             self._report_drift(operation, event)
             return event
 
@@ -519,6 +537,7 @@ class ApiClient:
             request.timeout,
             request.read_timeout,
             self.configuration.max_response_bytes,
+            partial(without, secrets=self._secrets(request)),
         )
         ready: tuple[Any, ...] = ()
         if isinstance(answer, RawResponse):  # from a server that does not stream: one event
@@ -531,7 +550,9 @@ class ApiClient:
         if request.stream:
             kind = exception_for_stream(kind)
         body = _decoded_if_possible(response)
-        detail = "; ".join(filter(None, (describe(body), refusal)))
+        secrets = self._secrets(request)
+        said = describe(body, partial(without, secrets=secrets))
+        detail = "; ".join(filter(None, (said, refusal)))
         return self._error(kind, request, response, body, detail)
 
     def _report_drift(
@@ -543,7 +564,8 @@ class ApiClient:
 
             report = find_drift(operation, body, error)
             if report is not None:
-                on_drift(report)
+                redact = partial(without, secrets=self.configuration.secrets)
+                on_drift(replace(report, findings=tuple(_shown(report.findings, redact))))
 
     def _error(
         self,
@@ -554,13 +576,51 @@ class ApiClient:
         detail: str,
     ) -> ErrorType:
         answer = ApiResponse(response.headers, response.status, response, response.elapsed, body)
+        secrets = self._secrets(request)
         return kind(
+            reason=without(response.reason, secrets),
             api_response=answer,
             method=request.method,
             host=request.host,
-            path=request.path,
-            detail=self.configuration.redact(detail),
+            path=without(request.path, secrets),
+            detail=without(detail, secrets),
         )
+
+    def _secrets(self, request: Request) -> tuple[str, ...]:
+        return (*self.configuration.secrets, *secrets_of(request))
+
+
+def _shown(findings: Iterable[Drift], redact: Callable[[str], str]) -> Iterator[Drift]:
+    """Findings without what is secret: an answer may have a key in any place."""
+    for drift in findings:
+        value = redact(drift.value) if isinstance(drift.value, str) else drift.value
+        yield replace(drift, pointer=redact(drift.pointer), value=value)
+
+
+def _replaced(request: Request, returned: Any) -> Request:
+    """The request to send after a hook has returned something."""
+    if returned is None:
+        return request
+    if not isinstance(returned, Request):
+        raise ApiTypeError(
+            'an event hook for "request" must return a Request or None,'
+            f" not {type(returned).__name__}"
+        )
+    return returned
+
+
+def _unfit(request: Request, *, decoded: bool) -> type[ApiResponseError]:
+    """The class of the error for a success that is none."""
+    kind = ApiResponseValidationError if decoded else ApiResponseDecodingError
+    return exception_for_stream(kind) if request.stream else kind
+
+
+def _warn(message: str) -> None:
+    """Warn of a response, at the line that called the package."""
+    level, frame = 1, inspect.currentframe()
+    while frame and frame.f_back and frame.f_globals.get("__name__", "").startswith(_PACKAGE):
+        level, frame = level + 1, frame.f_back
+    warnings.warn(message, ResponseValidationWarning, stacklevel=level)
 
 
 def _body(operation: Operation, response: RawResponse, plain: bool) -> Any:

@@ -48,8 +48,14 @@ class Attempts:
             return request
         headers = Headers(request.headers)
         headers[RETRY_HEADER] = str(self.made - 1)
-        left = None if self.end is None else max(self.end - time.monotonic(), 0.001)
-        return replace(request, headers=headers, timeout=left)
+        return self.in_time(replace(request, headers=headers))
+
+    def in_time(self, request: Request) -> Request:
+        """The request with as much time as is left, unless it has less."""
+        if self.end is None:
+            return request
+        left = max(self.end - time.monotonic(), 0.001)
+        return replace(request, timeout=min(left, request.timeout or left))
 
     def describe(self, error: ErrorType) -> ErrorType:
         """Tell `error` what it has taken so far."""

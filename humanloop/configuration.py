@@ -183,7 +183,10 @@ class Configuration:
         self.cohere_api_key = cohere_api_key
         for name, value in options.items():
             if name not in ConnectionOptions.__annotations__:
-                known = [*(arguments.keys() - _NO_EFFECT.keys()), *ConnectionOptions.__annotations__]
+                known = [
+                    *(arguments.keys() - _NO_EFFECT.keys()),
+                    *ConnectionOptions.__annotations__,
+                ]
                 raise unexpected_argument(type(self).__name__, name, known)
             setattr(self, name, value)
         for name in sorted(_NO_EFFECT.keys() & arguments.keys()):

@@ -38,7 +38,7 @@ happened to a request that was sent tells `method`, `host`, `path`, `status`, `r
 from __future__ import annotations
 
 import copyreg
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from humanloop.exceptions_base import (
@@ -224,7 +224,7 @@ class ApiException(_RequestFailed):
         self.path = path
         if api_response is not None:
             self.status = api_response.status
-            self.reason = api_response.response.reason
+            self.reason = api_response.response.reason if reason is None else reason
             self.body = api_response.body
             self.headers = api_response.headers
             self.round_trip_time = api_response.round_trip_time
@@ -367,6 +367,8 @@ def exception_for_stream(kind: type[ExceptionType]) -> type[ExceptionType]:
     """A class that is both `kind` and an ApiStreamingException, under the name of `kind`."""
     if issubclass(kind, ApiStreamingException):
         return kind
+    if issubclass(ApiStreamingException, kind):
+        return cast("type[ExceptionType]", ApiStreamingException)
     made = _FOR_STREAMS.get(kind)
     if made is None:
         namespace = {"__reduce__": _reduce_stream_error, "__doc__": kind.__doc__}
@@ -386,14 +388,15 @@ def _new_stream_error(kind: type[ApiException]) -> ApiException:
     return made.__new__(made)
 
 
-def describe(body: Any) -> str:
-    """The server's own words about an error, in one line."""
+def describe(body: Any, redact: Callable[[str], str] | None = None) -> str:
+    """The server's own words about an error, in one line; redact: takes out what is secret."""
     text = body if isinstance(body, str) else ""
     if isinstance(body, Mapping):
         words = cast("Mapping[str, Any]", body)
         said = (words.get(key) for key in ("detail", "message", "error"))
         text = next((word for word in said if isinstance(word, str)), "")
     text = text or "; ".join(map(_described, _entries(body)))
+    text = redact(text) if redact else text  # before it is cut, which may be within a key
     text = " ".join(text[: 4 * SHOWN_CHARACTERS].split())
     return text if len(text) <= SHOWN_CHARACTERS else f"{text[: SHOWN_CHARACTERS - 3]}..."
 

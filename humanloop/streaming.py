@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import re
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -31,6 +32,7 @@ from humanloop.exceptions import (
     describe,
     exception_for_stream,
 )
+from humanloop.redaction import redact_error
 from humanloop.server_sent_events import EventParser, ServerSentEvent
 from humanloop.transport import AsyncRawStream, RawResponse, RawStream
 
@@ -42,6 +44,7 @@ __all__ = ["AsyncGeneratorResponse", "AsyncStream", "EventReader", "Stream", "ou
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 
+_EVENT_END = re.compile(rb"\n\r?\n|\r\r")
 _END = "[DONE]"  # how model providers end their streams; not part of this API, and harmless
 
 
@@ -51,7 +54,7 @@ class StreamContext(Generic[T_co]):
 
     decode: the typed event for an event's data, raising SchemaValidationError; failure: makes the
     errors; end: when the whole call must be over, by `time.monotonic()`; None: with every line that
-    comes, there are `timeout` seconds more.
+    comes, there are `timeout` seconds more; redact: takes what is secret out of a text.
     """
 
     decode: Callable[[str], T_co]
@@ -60,6 +63,7 @@ class StreamContext(Generic[T_co]):
     timeout: float | None = None
     read_timeout: float | None = None
     max_event_bytes: int | None = None
+    redact: Callable[[str], str] | None = None
 
 
 class EventReader(Generic[T]):
@@ -72,6 +76,7 @@ class EventReader(Generic[T]):
         self._waiting: deque[ServerSentEvent] = deque()
         self._ready = deque(ready)
         self._seen: list[T] = []
+        self._refusal: ValueError | None = None  # of the parser, to be told after all events
         self._alive = monotonic()
         self._whole = bool(ready)  # whether the last event has come for certain
         self.ended = bool(ready)
@@ -96,10 +101,15 @@ class EventReader(Generic[T]):
     def feed(self, data: bytes) -> None:
         """Take the next bytes; none at all mean that the body has ended."""
         lines = self._parser.lines
+        start = 0
         try:
-            self._waiting.extend(self._parser.feed(data))
+            # Event by event, so that one which is refused takes none of the others with it.
+            for end in _EVENT_END.finditer(data):
+                self._waiting.extend(self._parser.feed(data[start : end.end()]))
+                start = end.end()
+            self._waiting.extend(self._parser.feed(data[start:]))
         except ValueError as error:
-            raise self._failed(ApiStreamBrokenError, None, str(error)) from error
+            self._refusal = error
         if self._parser.lines > lines:
             self._alive = monotonic()
         self.ended = self.ended or not data
@@ -112,13 +122,17 @@ class EventReader(Generic[T]):
                 self.ended = self._whole = True
                 self._waiting.clear()
             elif event.event == "error":
-                body, detail = _error_of(event.data)
+                body = _loaded(event.data)
+                detail = _said(body, self._context.redact)
                 raise self._failed(ApiStreamEventError, body, detail)
             elif event.event == "message":
                 self._ready.append(self._decoded(event.data))
         if self._ready:
             self._seen.append(self._ready.popleft())
             return self._seen[-1]
+        if self._refusal is not None and not self._whole:
+            said = str(self._refusal)
+            raise self._failed(ApiStreamBrokenError, None, said) from self._refusal
         if self.ended and not self._whole and self._parser.pending:
             raise self._failed(
                 ApiStreamBrokenError, None, "the stream ended in the middle of an event"
@@ -127,21 +141,31 @@ class EventReader(Generic[T]):
 
     def broken(self, error: ApiConnectionError) -> ApiException:
         """The error for a transport's."""
+        if self._context.redact is not None:
+            redact_error(error, self._context.redact)
         kind = ApiStreamTimeoutError if isinstance(error, ApiTimeoutError) else ApiStreamBrokenError
         return self._failed(kind, None, f"the stream broke off: {error.reason}")
 
     def _decoded(self, data: str) -> T:
         try:
-            return self._context.decode(data)
+            event = self._context.decode(data)
         except SchemaValidationError as error:
             unreadable = error.errors[0].keyword == "json"
-            body, detail = _error_of(data)
-            if not unreadable and detail and "data" not in body:
-                raise self._failed(ApiStreamEventError, body, detail) from error
+            if not unreadable and is_report(body := _loaded(data)):
+                raise self._reported(body) from error
             kind = ApiResponseDecodingError if unreadable else ApiResponseValidationError
             unfit = self._failed(kind, data, f"an event does not fit {error.summary}")
             cast(ApiResponseValidationError, unfit).errors = error.errors
             raise unfit from error
+        except (ValueError, RecursionError) as error:
+            detail = f"an event is not the JSON that was promised: {error}"
+            raise self._failed(ApiResponseDecodingError, data, detail) from error
+        if is_report(event):
+            raise self._reported(event)
+        return event
+
+    def _reported(self, body: Any) -> ApiException:
+        return self._failed(ApiStreamEventError, body, _said(body, self._context.redact))
 
     def _failed(self, kind: type[ApiException], body: Any, detail: str) -> ApiException:
         self._waiting.clear()
@@ -152,15 +176,23 @@ class EventReader(Generic[T]):
         return error
 
 
-def _error_of(data: str) -> tuple[Any, str]:
-    """What an error event says, decoded where it is JSON, and in one line."""
+def is_report(body: object) -> bool:
+    """Whether the JSON of an event, whose type does not tell, is a report of an error."""
+    return isinstance(body, Mapping) and "data" not in body and bool(_said(body))
+
+
+def _loaded(data: str) -> Any:
+    """The data of an event: decoded where it is JSON."""
     try:
-        body: Any = json.loads(data)
+        return json.loads(data)
     except (ValueError, RecursionError):
-        body = data
-    if isinstance(body, Mapping) and isinstance(inner := cast("Any", body).get("error"), Mapping):
-        return cast(Any, body), describe(inner)
-    return cast(Any, body), describe(body)
+        return data
+
+
+def _said(body: Any, redact: Callable[[str], str] | None = None) -> str:
+    """What an event says of an error, in one line."""
+    inner = cast("Any", body).get("error") if isinstance(body, Mapping) else None
+    return describe(inner if isinstance(inner, Mapping) else body, redact)
 
 
 class _Answer(Generic[T]):

@@ -69,7 +69,9 @@ class WireLog:
 
     def wait(self, request: Request, seconds: float) -> None:
         """That the request is tried again."""
-        logger.debug("%s %s: again in %.2f s", request.method, request.path, seconds)
+        if logger.isEnabledFor(logging.DEBUG):
+            path = without(request.path, self._secrets(request))
+            logger.debug("%s %s: again in %.2f s", request.method, path, seconds)
 
     def _details(
         self, mark: str, request: Request, headers: Mapping[str, str], body: bytes
@@ -83,7 +85,7 @@ class WireLog:
         wire.debug("%s", "\n".join(f"  {mark} {line}".rstrip() for line in lines))
 
     def _secrets(self, request: Request) -> tuple[str, ...]:
-        return (*self._configuration.secrets, *secrets_of(request.headers))
+        return (*self._configuration.secrets, *secrets_of(request))
 
 
 @cache

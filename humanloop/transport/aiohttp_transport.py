@@ -18,6 +18,7 @@ import asyncio
 import atexit
 import concurrent.futures
 import contextlib
+import errno
 import io
 import os
 import socket
@@ -67,6 +68,9 @@ LARGE = 1 << 20
 PIECE = 4_096
 """Bytes of a compressed stream that are decoded at once: a thousand times that come out at most."""
 
+CLOSED = (errno.EPIPE, errno.ECONNRESET, errno.EPROTOTYPE)
+"""What sending fails with when the server reads no more."""
+
 LINE = 65_536
 """Bytes that a line of an answer's head may have, as in http.client."""
 
@@ -115,18 +119,18 @@ class _Limit:
         traceback: TracebackType | None,
     ) -> None:
         self.set(None)
-        if not self.passed:
-            return
-        if sys.version_info >= (3, 11) and self._task is not None:
+        if self.passed and sys.version_info >= (3, 11) and self._task is not None:
             self._task.uncancel()
-        if kind is asyncio.CancelledError and not self.cancelled:
+        cancelled, self._task = self.cancelled, None
+        if self.passed and kind is asyncio.CancelledError and not cancelled:
             raise TimeoutError("the time is over") from error
 
 
 class _Exchange(_Limit):
     """One request under way: what it may take now, and what connection it has got.
 
-    sent: whether a part of the request may have left; reused: whether the connection is.
+    sent: whether a part of the request may have left; reused: whether the connection is; lines:
+    those of its session.
     """
 
     def __init__(self, request: Request) -> None:
@@ -134,6 +138,7 @@ class _Exchange(_Limit):
         self.request = request
         self.sent = False
         self.reused = False
+        self.lines: _Lines | None = None
         self._connection: aiohttp.connector.Connection | None = None
         self._transport: asyncio.Transport | None = None
         self._end = None if request.timeout is None else self._loop.time() + request.timeout
@@ -158,16 +163,18 @@ class _Exchange(_Limit):
         """The request will leave now."""
         self._connection = connection
         self._transport = connection.transport
+        if self.lines is not None and not self.reused:
+            self.lines.add(connection)
         self.sent = True
         self.await_more()
 
     def give_up(self) -> None:
         """Cut the connection off, unless it has been given back already."""
         transport, connection = self._transport, self._connection
-        if transport is None or connection is None:
+        if transport is None or connection is None or self.lines is None or self._loop.is_closed():
             return
         # Merely closed, it would be open until the server has read all that waits to be sent.
-        if transport.is_closing() or connection.transport is transport:
+        if connection.transport is transport or self.lines.lost(transport):
             transport.abort()
 
     def finish(self) -> None:
@@ -188,7 +195,7 @@ class _Exchange(_Limit):
     def _pass(self) -> None:
         over = self._end is not None and self._loop.time() >= self._end
         if self._unsent and not over:
-            self.await_more()  # there is nothing to wait for while the request is still being sent
+            self.await_more()  # the request is still being sent
         else:
             super()._pass()
 
@@ -221,6 +228,10 @@ class _Request(aiohttp.ClientRequest):
             self.headers.pop("Content-Length", None)  # which aiohttp adds to those of DELETE
         exchange.begin(conn)
         return await super().send(conn)
+
+    async def write_bytes(self, *arguments: Any, **options: Any) -> None:
+        await super().write_bytes(*arguments, **options)
+        _exchange.get().await_more()  # for an answer: until now there was none to wait for
 
 
 async def _once(
@@ -255,6 +266,35 @@ def _traces() -> aiohttp.TraceConfig:
     return traces
 
 
+class _Lines:
+    """The transports of a session's connections, those that aiohttp has given up included."""
+
+    def __init__(self) -> None:
+        self._lines: dict[asyncio.Transport, Any] = {}
+
+    def add(self, connection: aiohttp.connector.Connection) -> None:
+        self.clear_up()
+        if connection.transport is not None:
+            self._lines[connection.transport] = connection.protocol
+
+    def lost(self, transport: asyncio.Transport) -> bool:
+        """Whether aiohttp has closed it, or the server has."""
+        protocol = self._lines.get(transport)
+        return protocol is None or protocol.transport is not transport
+
+    def clear_up(self) -> None:
+        """Forget what is lost."""
+        for transport in tuple(filter(self.lost, self._lines)):
+            transport.close()  # in Python 3.10, TLS takes the server's closing for no reason to
+            del self._lines[transport]
+
+    def drop(self) -> None:
+        """Close all although the loop does not run."""
+        for transport in self._lines:
+            _drop(transport)
+        self._lines.clear()
+
+
 _open: set[_Session] = set()
 """All sessions that are to be closed, so that none goes without."""
 
@@ -271,6 +311,7 @@ class _Session:
         self.loop = asyncio.get_running_loop()
         self.process = os.getpid()
         self.ended = False
+        self.lines = _Lines()
         self.exchanges: set[_Exchange] = set()
         self.streams: weakref.WeakSet[_Stream] = weakref.WeakSet()
         self.http = _client_session(configuration)
@@ -299,6 +340,7 @@ class _Session:
         for exchange in tuple(self.exchanges):
             exchange.give_up()
         await self.http.close()
+        self.lines.clear_up()
 
     def end_soon(self) -> concurrent.futures.Future[None]:
         """Close from outside of the loop: now if it is closed, else as soon as it runs."""
@@ -319,9 +361,7 @@ class _Session:
         """Close all connections although the loop does not run, nor ever will."""
         if not self._retire():
             return
-        connector = self.http.connector
-        for transport in _transports(connector):
-            _drop(transport)
+        self.lines.drop()
         closing = self.http.close()
         with contextlib.suppress(StopIteration, RuntimeError):
             closing.send(None)  # it has nothing to wait for
@@ -368,8 +408,10 @@ class _Socket(socket.socket):
     def send(self, data: Any, flags: int = 0, /) -> int:
         try:
             return super().send(data, flags)
-        except (BrokenPipeError, ConnectionResetError):  # reading will say so, too, in its turn
-            return len(data)
+        except OSError as error:
+            if error.errno not in CLOSED:
+                raise
+            return len(data)  # reading will say so, too, in its turn
 
     if hasattr(socket.socket, "sendmsg"):  # which Windows lacks
 
@@ -377,7 +419,9 @@ class _Socket(socket.socket):
             pieces = list(buffers)
             try:
                 return super().sendmsg(pieces, *options)
-            except (BrokenPipeError, ConnectionResetError):
+            except OSError as error:
+                if error.errno not in CLOSED:
+                    raise
                 return sum(map(len, pieces))
 
 
@@ -413,19 +457,10 @@ def _client_session(configuration: Configuration) -> aiohttp.ClientSession:
     )
 
 
-def _transports(connector: aiohttp.BaseConnector | None) -> list[Any]:
-    """What a connector's connections run on. There is no public way to them."""
-    idle: Mapping[Any, Iterable[Any]] = getattr(connector, "_conns", {})
-    protocols = [protocol for kept in idle.values() for protocol, *_ in kept]
-    protocols += getattr(connector, "_acquired", ())
-    transports = [getattr(protocol, "transport", None) for protocol in protocols]
-    return [transport for transport in transports if transport is not None]
-
-
 def _drop(transport: Any) -> None:
     """Close a transport without its loop, which no public method does."""
     with contextlib.suppress(RuntimeError):  # the loop is closed
-        transport.abort()
+        transport.close()
     # Below TLS there is another one.
     inner = getattr(getattr(transport, "_ssl_protocol", None), "_transport", None) or transport
     lose = getattr(inner, "_call_connection_lost", None)
@@ -461,6 +496,7 @@ class _Stream:
 
     def __init__(
         self,
+        owner: AiohttpTransport,
         request: Request,
         session: _Session,
         response: aiohttp.ClientResponse,
@@ -475,6 +511,7 @@ class _Stream:
         self.reason = _reason(response)
         self.headers = headers
         self.elapsed = elapsed
+        self._owner = owner  # which closes its connections when nobody knows it any more
         self._request = request
         self._session = session
         self._response = response
@@ -563,7 +600,10 @@ class AiohttpTransport:
         """Send a request once; see `AsyncTransport`."""
         route = self._route
         if route is None or route.host != request.host:
-            route = self._route = await self._new_route(request.host)
+            try:
+                route = self._route = await self._new_route(request.host)
+            except ValueError as error:
+                raise _translated(error, request, sent=False) from error
         exchange = _Exchange(request)
         token = _exchange.set(exchange)
         try:
@@ -573,13 +613,14 @@ class AiohttpTransport:
         except Exception as error:
             exchange.give_up()
             cause = error.__cause__ if isinstance(error, _Broken) else error
-            late = exchange.exceeded()
+            late = exchange.exceeded() if exchange.passed or not exchange.sent else ""
             raise _translated(cause, request, sent=exchange.sent, late=late) from cause
         except BaseException:
             exchange.give_up()
             raise
         finally:
-            _exchange.reset(token)
+            with contextlib.suppress(ValueError):  # collected with a loop that was closed
+                _exchange.reset(token)
 
     async def aclose(self) -> None:
         """Close the connections of all loops; see `AsyncTransport`."""
@@ -617,6 +658,7 @@ class AiohttpTransport:
     ) -> RawResponse | _Stream:
         started = monotonic()
         session.exchanges.add(exchange)
+        exchange.lines = session.lines
         try:
             response = await _respond(session.http, route, exchange)
             try:
@@ -641,7 +683,7 @@ class AiohttpTransport:
         request = exchange.request
         headers = _headers(response)
         if request.stream and is_event_stream(response.status, headers):
-            return _Stream(request, session, response, headers, monotonic() - started)
+            return _Stream(self, request, session, response, headers, monotonic() - started)
         limit = self._configuration.max_response_bytes
         data = await _body(response, headers, exchange, limit)
         exchange.finish()
@@ -788,16 +830,17 @@ def _tls_context(configuration: Configuration) -> ssl.SSLContext:
 
 
 def _translated(
-    error: BaseException | None, request: Request, *, sent: bool, late: str
+    error: BaseException | None, request: Request, *, sent: bool, late: str = ""
 ) -> ApiConnectionError:
     """Our error for the library's; late: what to say of one that took too long."""
     chain = list(_chain(error))
     _forget_secrets(chain)
     reason = _described(chain[-1])
     kind: type[ApiConnectionError] = ApiConnectionError
-    if any(isinstance(e, (TimeoutError, asyncio.TimeoutError)) for e in chain):
+    timed_out = any(isinstance(e, (TimeoutError, asyncio.TimeoutError)) for e in chain)
+    if timed_out:
         kind = ApiTimeoutError
-        reason = late
+        reason = late or f"the connection broke: {reason}"
     elif any(isinstance(e, ssl.SSLError) for e in chain):
         kind = ApiTlsError
         reason = f"TLS failed: {reason}"
@@ -827,7 +870,7 @@ def _described(error: BaseException) -> str:
     if isinstance(error, aiohttp.ServerDisconnectedError):  # its own text may be a part of a head
         return "the server closed it before the end of the answer's head"
     if isinstance(error, HttpProcessingError):  # its message may go on with what was received
-        text = error.message.partition("\n")[0].rstrip(": ")
+        text = error.message.strip().partition("\n")[0].rstrip(": \r")[:200]
     elif isinstance(error, OSError) and not isinstance(error, (ssl.SSLError, socket.gaierror)):
         text = os.strerror(error.errno) if error.errno else str(error)
     else:

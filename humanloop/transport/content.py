@@ -8,7 +8,11 @@ from __future__ import annotations
 
 import zlib
 
-__all__ = ["ContentDecoder", "ContentError", "ContentTooLargeError", "decode"]
+__all__ = ["AT_ONCE", "ContentDecoder", "ContentError", "ContentTooLargeError", "decode"]
+
+AT_ONCE = 268_435_456
+"""Bytes that may come out of one piece where there is no limit for the whole: no text is as dense
+as a body that was compressed twice to be that."""
 
 
 class ContentError(ValueError):
@@ -52,7 +56,7 @@ class _Inflater:
         if name not in ("gzip", "x-gzip", "deflate"):
             raise ContentError(f"the body is encoded as {name!r}, which was not asked for")
         self._name = name
-        self._limit = 0 if limit is None else limit + 1  # of zlib: 0 is none
+        self._limit = 1 + (AT_ONCE if limit is None else limit)
         self._began = False
         self._zlib = zlib.decompressobj(
             zlib.MAX_WBITS | 16 if name != "deflate" else zlib.MAX_WBITS

@@ -57,6 +57,9 @@ SLICE = 16_384
 CHUNK = 65_536
 """Bytes per read of a body whose length nobody told."""
 
+PIECE = 4_096
+"""Bytes of a compressed stream that are decoded at once: a thousand times that come out at most."""
+
 _TICK = 0.005  # seconds by which a clock and a timeout may differ
 _FOLD = re.compile(r"\r?\n[ \t]+")  # RFC 9112 section 5.2
 
@@ -208,6 +211,7 @@ class _Pool(HTTPConnectionPool):
         """
         started = monotonic()
         connection = self._get_conn()
+        response: http.client.HTTPResponse | None = None
         try:
             if tunnel and connection.is_closed:
                 self._prepare_proxy(connection)
@@ -228,6 +232,8 @@ class _Pool(HTTPConnectionPool):
                 return _Stream(request, opened, received, monotonic() - started)
             data = b"".join(_pieces(response, decoder, limit))
         except BaseException:
+            if response is not None:  # it holds the socket, too
+                response.close()
             connection.close()
             self._put_conn(connection)
             raise
@@ -262,7 +268,8 @@ class _Stream:
         self.elapsed = elapsed
         self._request = request
         self._opened = opened
-        self._pieces = _pieces(opened.response, opened.decoder, None)
+        at_once = PIECE if headers.get("Content-Encoding") else CHUNK
+        self._pieces = _pieces(opened.response, opened.decoder, None, at_once)
         self._open = True
 
     def read(self, timeout: float | None) -> bytes:
@@ -372,13 +379,19 @@ class Urllib3Transport:
 
 
 def _check_length(headers: Headers) -> None:
-    """RFC 9112 section 6.3: where lengths contradict each other, the message has no known end."""
-    if len({length.strip() for length in headers.get("Content-Length", "").split(",")}) > 1:
+    """RFC 9112 section 6.3: without one length that is a number, the message has no known end."""
+    length, *others = {part.strip() for part in headers.get("Content-Length", "").split(",")}
+    if others:
         raise http.client.HTTPException("several values of Content-Length")
+    if length and not (length.isascii() and length.isdecimal()):  # int() would take 1_0, and +10
+        raise http.client.HTTPException("Content-Length is no number")
 
 
 def _pieces(
-    response: http.client.HTTPResponse, decoder: ContentDecoder, limit: int | None
+    response: http.client.HTTPResponse,
+    decoder: ContentDecoder,
+    limit: int | None,
+    at_once: int = CHUNK,
 ) -> Iterator[bytes]:
     """The body as it comes, decompressed; a length that was told must be true."""
     left = response.length
@@ -386,7 +399,7 @@ def _pieces(
         raise ContentTooLargeError(f"the body is over {limit:,} bytes")
     while left is None or left > 0:
         # With a length, and where all of it is wanted, one read gets it.
-        data = response.read(left) if left and limit is not None else response.read1(CHUNK)
+        data = response.read(left) if left and limit is not None else response.read1(at_once)
         if not data:
             if left:
                 raise http.client.IncompleteRead(b"", left)
@@ -457,6 +470,8 @@ def _translated(error: Exception, request: Request, deadline: _Deadline) -> ApiC
 def _chain(error: BaseException) -> Iterator[BaseException]:
     """An error and those that it wraps, the outermost first."""
     yield error
+    if isinstance(error, ContentError):  # which says it better than zlib does
+        return
     inner = error.__cause__ or next((a for a in error.args if isinstance(a, BaseException)), None)
     if inner is not None:
         yield from _chain(inner)

@@ -10,12 +10,14 @@ which was valid until 2021.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
+import select
 import socket
 import ssl
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
@@ -26,6 +28,7 @@ import pytest
 from humanloop import Configuration, Humanloop
 
 TLS = Path(__file__).parent / "tls"
+KEY = "hl-key"
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,7 @@ class Recorded:
     target: str
     headers: dict[str, str]
     body: bytes
+    raw: bytes = b""  # all of it, as it was read
 
     @property
     def path(self) -> str:
@@ -82,17 +86,67 @@ class Loopback:
         data = (
             body if isinstance(body, bytes) else json.dumps({} if body is None else body).encode()
         )
-        self.reply = lambda request, connection: connection.sendall(response(data, status, headers))
+        self.reply = self.sending(response(data, status, headers))
 
     def send_raw(self, data: bytes, *, then_close: bool = True) -> None:
         """Answer every request from now on with these bytes, and close the connection."""
+        self.reply = self.sending(data, then_close=then_close)
+
+    def answer_in_turn(self, *replies: Reply | int | bytes) -> None:
+        """Answer a request with each of these, and all that follow with the last one.
+
+        A number is a status with an empty object; bytes are sent, and the connection is closed.
+        """
+        made: list[Reply] = []
+        for reply in replies:
+            if isinstance(reply, int):
+                reply = self.sending(response(b"{}", reply))
+            made.append(self.sending(reply, then_close=True) if isinstance(reply, bytes) else reply)
+        turns = iter(made[:-1])
+        self.reply = lambda request, connection: next(turns, made[-1])(request, connection)
+
+    @staticmethod
+    def sending(data: bytes, *, then_close: bool = False) -> Reply:
+        """A reply of these bytes."""
 
         def reply(request: Recorded, connection: socket.socket) -> None:
             connection.sendall(data)
             if then_close:
                 connection.shutdown(socket.SHUT_RDWR)
 
-        self.reply = reply
+        return reply
+
+    @staticmethod
+    def hanging(data: bytes = b"") -> Reply:
+        """A reply of these bytes, after which nothing comes until the client has gone."""
+
+        def reply(request: Recorded, connection: socket.socket) -> None:
+            connection.sendall(data)
+            connection.recv(1)
+
+        return reply
+
+    @staticmethod
+    def dripping(head: bytes, piece: bytes, step: float = 0.02) -> Reply:
+        """A reply of `head`, and `piece` for every `step` seconds until the client has gone."""
+
+        def reply(request: Recorded, connection: socket.socket) -> None:
+            connection.sendall(head)
+            while not select.select([connection], [], [], step)[0]:
+                connection.sendall(piece)
+
+        return reply
+
+    @staticmethod
+    def endless(head: bytes, piece: bytes) -> Reply:
+        """A reply of `head`, and of `piece` as often and as fast as the client takes it."""
+
+        def reply(request: Recorded, connection: socket.socket) -> None:
+            connection.sendall(head)
+            while True:
+                connection.sendall(piece)
+
+        return reply
 
     def close(self) -> None:
         with contextlib.suppress(OSError):
@@ -129,15 +183,20 @@ class Loopback:
 
 
 def _read(stream: Any) -> Recorded | None:
-    start = stream.readline().decode("latin-1").split()
+    raw = stream.readline()
+    start = raw.decode("latin-1").split()
     if not start:
         return None
     headers: dict[str, str] = {}
-    while line := stream.readline().strip():
-        name, _, value = line.decode("latin-1").partition(":")
+    while line := stream.readline():
+        raw += line
+        if not line.strip():
+            break
+        name, _, value = line.strip().decode("latin-1").partition(":")
         assert name not in headers, f"{name} came twice"
         headers[name] = value.strip()
-    return Recorded(start[0], start[1], headers, stream.read(int(headers.get("Content-Length", 0))))
+    body = stream.read(int(headers.get("Content-Length", 0)))
+    return Recorded(start[0], start[1], headers, body, raw + body)
 
 
 def response(data: bytes, status: int = 200, headers: dict[str, str] | None = None) -> bytes:
@@ -150,6 +209,81 @@ def response(data: bytes, status: int = 200, headers: dict[str, str] | None = No
     head = [f"HTTP/1.1 {status} {HTTPStatus(status).phrase}"]
     head += [f"{name}: {value}" for name, value in fields.items()]
     return "\r\n".join([*head, "", ""]).encode("latin-1") + data
+
+
+class Caller:
+    """Makes a call as it is, or by its asynchronous twin: each scenario is written once.
+
+    All calls of one `Caller` run in one event loop, so that connections can be kept between them.
+    """
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+        self.clients: list[Humanloop] = []
+        self._loop = asyncio.new_event_loop() if kind == "async" else None
+        self._complaints: list[Any] = []
+        if self._loop:
+            self._loop.set_exception_handler(lambda _, context: self._complaints.append(context))
+
+    def client(self, host: str, **options: Any) -> Humanloop:
+        """A client that is closed at the end."""
+        self.clients.append(Humanloop(**{"api_key": KEY, "host": host, "timeout": 10, **options}))
+        return self.clients[-1]
+
+    def __call__(self, method: Any, *args: Any, **kwargs: Any) -> Any:
+        """Call a method of a tag, or its twin."""
+        if self._loop:
+            twin = getattr(method.__self__, f"a{method.__name__}")
+            return self.run(twin(*args, **kwargs))
+        return method(*args, **kwargs)
+
+    def run(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
+        assert self._loop
+        return self._loop.run_until_complete(coroutine)
+
+    def next(self, stream: Any) -> Any:
+        """The next event of a stream; raises StopIteration or StopAsyncIteration."""
+        return self.run(stream.__anext__()) if self._loop else next(stream)
+
+    def all(self, stream: Any) -> list[Any]:
+        """All events that a stream has left."""
+        if not self._loop:
+            return list(stream)
+
+        async def listed() -> list[Any]:
+            return [event async for event in stream]
+
+        return list(self.run(listed()))
+
+    def close(self, closeable: Any) -> None:
+        """Close a client or a stream."""
+        if self._loop:
+            self.run(closeable.aclose())
+        else:
+            closeable.close()
+
+    def end(self) -> None:
+        for client in self.clients:
+            self.close(client)
+        if self._loop:
+            self.run(self._loop.shutdown_asyncgens())
+            self.run(self._loop.shutdown_default_executor())
+            self._loop.close()
+        assert self._complaints == []
+
+
+@pytest.fixture(params=["sync", "async"])
+def caller(request: pytest.FixtureRequest) -> Iterator[Caller]:
+    made = Caller(request.param)
+    yield made
+    made.end()
+
+
+@pytest.fixture
+def asynchronous_caller() -> Iterator[Caller]:
+    made = Caller("async")
+    yield made
+    made.end()
 
 
 @pytest.fixture(autouse=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -11,7 +12,7 @@ from urllib.parse import quote
 import pytest
 import yaml
 
-from humanloop import Humanloop
+from humanloop import Humanloop, RetryPolicy
 from humanloop.apis.operations import OPERATIONS
 
 DOCUMENT = yaml.safe_load((Path(__file__).parents[2] / "openapi.yaml").read_text("utf-8"))
@@ -113,10 +114,17 @@ def method_of(client: Humanloop, expected: Expected) -> Any:
     return getattr(getattr(client, tag), name)
 
 
-def call(client: Humanloop, expected: Expected, full: bool) -> Iterator[tuple[dict[str, Any], Any]]:
-    """Call with each kind of body, by keys and as a whole; yields arguments and expected body."""
+def call(
+    client: Humanloop, expected: Expected, full: bool, caller: Any = None
+) -> Iterator[tuple[dict[str, Any], Any]]:
+    """Call with each kind of body, by keys and as a whole; yields arguments and expected body.
+
+    caller: what calls the method, such as by its asynchronous twin.
+    """
     arguments = expected.arguments(full)
     method = method_of(client, expected)
+    if caller is not None:
+        method = partial(caller, method)
     if expected.body_schema is None:
         method(**arguments, skip_deserialization=True)
         yield arguments, None
@@ -162,6 +170,37 @@ def test_request(expected: Expected, full: bool, server: Any, client: Humanloop)
             assert headers.pop("Content-Type") == "application/json"
             assert length == str(len(request.body))
         assert headers == {}
+
+
+@pytest.mark.parametrize("expected", EXPECTED, ids=lambda e: e.id)
+def test_both_ways_put_the_same_bytes_on_the_wire(
+    expected: Expected, server: Any, asynchronous_caller: Any
+) -> None:
+    """All of them: the order and the case of the headers, too, since both go to the same port."""
+    keys: Any = {f"{name}_api_key": key for name, key in PROVIDER_KEYS.items()}
+    client = asynchronous_caller.client(server.host, **keys)
+    for full in (True, False):
+        count = sum(1 for _ in call(client, expected, full))
+        sent = [request.raw for request in server.requests]
+        server.requests.clear()
+        assert sum(1 for _ in call(client, expected, full, asynchronous_caller)) == count
+        assert [request.raw for request in server.requests] == sent
+        assert len(sent) == count
+        server.requests.clear()
+    assert server.connections == 2
+
+
+def test_what_is_sent_again_is_the_same_both_ways(server: Any, asynchronous_caller: Any) -> None:
+    client = asynchronous_caller.client(server.host)
+    sent: list[list[bytes]] = []
+    for caller in (lambda method, **options: method(**options), asynchronous_caller):
+        server.requests.clear()
+        server.answer_in_turn(503, b"", 200)
+        policy = RetryPolicy(backoff=0.001)
+        caller(client.projects.list, skip_deserialization=True, retries=policy)
+        sent.append([request.raw for request in server.requests])
+    assert sent[0] == sent[1]
+    assert len(sent[0]) == 3
 
 
 @pytest.mark.parametrize("full", [True, False], ids=["full", "minimal"])

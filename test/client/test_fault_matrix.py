@@ -1,0 +1,637 @@
+"""What goes wrong on the wire: how often a request is sent, and what error says so, both ways.
+
+Every scenario runs by the synchronous and by the asynchronous call. A number of requests is always
+what the server saw.
+"""
+
+from __future__ import annotations
+
+import gzip
+import logging
+import pickle
+import re
+import socket
+import threading
+import time
+import tracemalloc
+import zlib
+from collections.abc import Callable
+from functools import cache
+from struct import unpack
+from typing import Any
+
+import pytest
+
+from humanloop import Humanloop, RetryPolicy, exceptions
+from humanloop.exceptions import (
+    ApiConnectionError,
+    ApiException,
+    ApiResponseDecodingError,
+    ApiResponseTooLargeError,
+    ApiResponseValidationError,
+    ApiTimeoutError,
+    ApiTlsError,
+)
+
+OK = b"HTTP/1.1 200 OK\r\n"
+HEAD = OK + b"Content-Type: application/json\r\n"
+GRACE = 3.0
+"""Seconds that a busy machine may add to a deadline."""
+FAST = RetryPolicy(backoff=0.001)
+EAGER = RetryPolicy(attempts=10, backoff=0.001)
+
+
+class Call:
+    """A call of one kind: `tries` is how often it is sent when that may help, and may not harm."""
+
+    def __init__(
+        self, path: str, make: Callable[..., Any], tries: int, method: str = "POST", **options: Any
+    ) -> None:
+        self.method = method
+        self.path = path
+        self.tries = tries
+        self._make = make
+        self._options = options
+
+    def __call__(self, caller: Any, client: Humanloop, **options: Any) -> Any:
+        function, arguments = self._make(client)
+        return caller(function, **{**arguments, **self._options, **options})
+
+
+def creation(client: Humanloop) -> Any:
+    return client.projects.create, {"name": "p"}
+
+
+def log(client: Humanloop) -> Any:
+    return client.logs.log, {"project": "p", "reference_id": "r1"}
+
+
+def logs(client: Humanloop) -> Any:
+    return client.logs.log, {"body": [{"project": "p", "reference_id": "r1"}, {"project": "p"}]}
+
+
+GET = Call("/projects", lambda client: (client.projects.list, {}), 3, "GET")
+PATCH = Call("/projects/pr_1", lambda c: (c.projects.update, {"id": "pr_1"}), 3, "PATCH")
+POST = Call("/projects", creation, 1)
+CALLS = {
+    "GET": GET,
+    "PATCH": PATCH,
+    "POST": POST,
+    "POST with a reference": Call("/logs", log, 3),
+    "POST with a reference for one of two": Call("/logs", logs, 1),
+    "POST said to be idempotent": Call("/projects", creation, 3, idempotent=True),
+}
+every_call = pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
+
+
+@pytest.fixture
+def client(caller: Any, server: Any) -> Humanloop:
+    made: Humanloop = caller.client(server.host, retries=FAST)
+    return made
+
+
+def failure(
+    call: Call, caller: Any, client: Humanloop, host: str, tries: int, **options: Any
+) -> Any:
+    """The error of a call, which tells all that there is to tell."""
+    began = time.monotonic()
+    with pytest.raises((ApiException, ApiConnectionError)) as caught:
+        call(caller, client, **options)
+    took = time.monotonic() - began
+    error = caught.value
+    assert (error.method, error.host, error.path) == (call.method, host, call.path)
+    assert error.tries == tries
+    assert error.elapsed is not None
+    assert 0 < error.elapsed <= took
+    assert (f"({tries} tries in " in str(error)) == (tries > 1)
+    if not isinstance(error, ApiException):
+        assert error.__cause__ is not None
+        assert (error.status, error.headers, error.body) == (None, None, None)
+        assert str(error).startswith(f"{call.method} {host}{call.path}: {error.reason}")
+    again = pickle.loads(pickle.dumps(error))
+    assert type(again) is type(error)
+    assert (str(again), again.args, again.__dict__) == (str(error), error.args, error.__dict__)
+    return error
+
+
+def assert_sent_again(requests: list[Any]) -> None:
+    """Each is the same, but for saying how often it was sent before."""
+    first, *more = (request.raw for request in requests)
+    assert b"X-Retry-Count" not in first
+    for count, again in enumerate(more, 1):
+        assert again.replace(b"X-Retry-Count: %d\r\n" % count, b"") == first
+
+
+# --- what comes and goes, and what stays ---
+
+
+FAULTS = {
+    "503": (503, exceptions.ServiceUnavailableError),
+    "500": (500, exceptions.InternalServerError),
+    "502": (502, exceptions.BadGatewayError),
+    "504": (504, exceptions.GatewayTimeoutError),
+    "dropped": (b"", ApiConnectionError),
+    "cut status line": (b"HTTP/1.1 20", ApiConnectionError),
+    "cut header": (OK + b"Content-Ty", ApiConnectionError),
+    "head without end": (HEAD + b"Content-Length: 2\r\n", ApiConnectionError),
+    "cut body": (HEAD + b"Content-Length: 9\r\n\r\n{}", ApiConnectionError),
+    "cut chunk": (HEAD + b"Transfer-Encoding: chunked\r\n\r\n9\r\n{}", ApiConnectionError),
+    "no last chunk": (
+        HEAD + b"Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n",
+        ApiConnectionError,
+    ),
+}
+every_fault = pytest.mark.parametrize(("fault", "kind"), FAULTS.values(), ids=FAULTS)
+
+
+@every_fault
+@every_call
+def test_a_fault_that_stays(
+    call: Call, fault: Any, kind: type[Exception], caller: Any, server: Any, client: Humanloop
+) -> None:
+    server.answer_in_turn(fault)
+    error = failure(call, caller, client, server.host, call.tries)
+    assert type(error) is kind
+    assert len(server.requests) == call.tries
+    assert_sent_again(server.requests)
+    if isinstance(fault, int):
+        assert (error.status, error.body) == (fault, {})
+        assert error.headers["Content-Length"] == "2"
+    else:
+        assert error.sent
+        assert "the connection broke: " in str(error)
+
+
+@pytest.mark.parametrize("fault", [503, b""], ids=["503", "dropped"])
+@every_call
+def test_a_fault_that_goes_away(
+    call: Call, fault: Any, caller: Any, server: Any, client: Humanloop
+) -> None:
+    server.answer_in_turn(fault, fault, 200)
+    if call.tries == 1:
+        failure(call, caller, client, server.host, 1)
+    else:
+        assert call(caller, client, skip_deserialization=True).body == {}
+    assert len(server.requests) == call.tries
+
+
+def test_different_faults_in_a_row(caller: Any, server: Any, client: Humanloop) -> None:
+    server.answer_in_turn(b"", 429, HEAD + b"Content-Length: 9\r\n\r\n{}", 503, 200)
+    assert GET(caller, client, retries=EAGER, skip_deserialization=True).body == {}
+    assert len(server.requests) == 5
+    server.answer_in_turn(b"", 429, 503)
+    error = failure(GET, caller, client, server.host, 3)
+    assert type(error) is exceptions.ServiceUnavailableError  # the last one
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 405, 418, 422, 501, 505, 599])
+def test_what_would_be_the_same_again(
+    status: int, caller: Any, server: Any, client: Humanloop
+) -> None:
+    server.reply = server.sending(
+        b"HTTP/1.1 %d So it is\r\nContent-Type: application/json\r\nContent-Length: 15\r\n\r\n"
+        b'{"detail":"no"}' % status
+    )
+    error = failure(GET, caller, client, server.host, 1)
+    assert type(error) is exceptions.exception_for_status(status)
+    assert (error.status, error.reason, error.body) == (status, "So it is", {"detail": "no"})
+    assert str(error) == f"{status} So it is: GET /projects: no"
+    assert len(server.requests) == 1
+
+
+def test_html_of_what_stands_before_the_server(caller: Any, server: Any, client: Humanloop) -> None:
+    page = "<html>\n<h1>502 Bad Gatewäy</h1>\n</html>"
+    server.answer(page.encode(), status=502, Content_Type="text/html")
+    error = failure(GET, caller, client, server.host, 3)
+    assert type(error) is exceptions.BadGatewayError
+    assert error.body == page
+    assert "<html> <h1>502 Bad Gatewäy</h1> </html> (3 tries" in str(error)
+
+
+UNFIT = {
+    "empty": (b"", ApiResponseDecodingError, "it is empty"),
+    "no JSON": (b'{"id": ', ApiResponseDecodingError, "expected JSON text"),
+    "HTML": (b"<html>", ApiResponseDecodingError, "expected JSON text"),
+    "another schema": (b'{"id": 5}', ApiResponseValidationError, "/id"),
+}
+
+
+@pytest.mark.parametrize(("data", "kind", "said"), UNFIT.values(), ids=UNFIT)
+def test_a_success_without_a_result(
+    data: bytes, kind: type[Exception], said: str, caller: Any, server: Any, client: Humanloop
+) -> None:
+    server.answer(data)
+    call = Call("/sessions", lambda c: (c.sessions.create, {}), 1)
+    error = failure(call, caller, client, server.host, 1, idempotent=True)
+    assert type(error) is kind
+    assert (error.status, error.body) == (200, data.decode())
+    assert said in str(error)
+    assert error.headers["Content-Type"] == "application/json"
+    assert len(server.requests) == 1  # it would say the same again
+
+
+# --- connections ---
+
+
+def test_an_idle_connection_that_the_server_has_dropped(
+    caller: Any, server: Any, client: Humanloop
+) -> None:
+    dropped = threading.Event()
+
+    def reply(request: Any, connection: socket.socket) -> None:
+        connection.sendall(HEAD + b"Content-Length: 2\r\n\r\n{}")
+        connection.shutdown(socket.SHUT_RDWR)
+        dropped.set()
+
+    server.reply = reply
+    for _ in range(3):
+        POST(caller, client, skip_deserialization=True)
+        assert dropped.wait(10)
+        dropped.clear()
+    assert len(server.requests) == server.connections == 3
+
+
+def test_a_kept_connection_that_drops_with_the_next_request(
+    caller: Any, server: Any, client: Humanloop
+) -> None:
+    server.answer_in_turn(200, b"", 200, b"", 200)
+    GET(caller, client, skip_deserialization=True)
+    GET(caller, client, skip_deserialization=True)
+    assert (len(server.requests), server.connections) == (3, 2)
+    error = failure(POST, caller, client, server.host, 1)
+    assert type(error) is ApiConnectionError
+    assert len(server.requests) == 4
+
+
+@every_call
+def test_a_port_where_nobody_listens(call: Call, caller: Any) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        host = f"http://127.0.0.1:{listener.getsockname()[1]}/v4"
+    client = caller.client(host, retries=FAST)
+    error = failure(call, caller, client, host, 3)  # nothing was sent: any call may be tried again
+    assert type(error) is ApiConnectionError
+    assert error.reason == "can't connect: Connection refused"
+    assert not error.sent
+
+
+def test_a_host_that_does_not_exist(caller: Any) -> None:
+    client = caller.client("http://nowhere.invalid/v4", retries=FAST)
+    error = failure(POST, caller, client, "http://nowhere.invalid/v4", 3)
+    assert type(error) is ApiConnectionError
+    assert error.reason == "can't connect: Name or service not known"
+    assert not error.sent
+
+
+@pytest.mark.parametrize(
+    ("tls_server", "trust", "reason"),
+    [
+        ("expired", True, "certificate has expired"),
+        ("elsewhere", True, "IP address mismatch"),
+        ("loopback", False, "unable to get local issuer|self.signed"),
+    ],
+    indirect=["tls_server"],
+    ids=["expired", "of another host", "not trusted"],
+)
+def test_a_certificate_that_proves_nothing(
+    tls_server: Any, trust: bool, reason: str, caller: Any, trusting: dict[str, Any]
+) -> None:
+    options = {"ssl_ca_cert": trusting["ssl_ca_cert"]} if trust else {}
+    client = caller.client(tls_server.host, retries=FAST, **options)
+    error = failure(GET, caller, client, tls_server.host, 1)
+    assert type(error) is ApiTlsError
+    assert re.search(reason, error.reason)
+    assert not error.sent
+    assert (tls_server.connections, tls_server.requests) == (1, [])
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+@pytest.mark.parametrize("where", ["itself", "elsewhere"])
+def test_redirects_are_never_followed(
+    where: str, status: int, caller: Any, server: Any, client: Humanloop
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as elsewhere:
+        elsewhere.settimeout(0)
+        port = server.port if where == "itself" else elsewhere.getsockname()[1]
+        server.answer(status=status, Location=f"http://127.0.0.1:{port}/v4/projects")
+        error = failure(POST, caller, client, server.host, 1)
+        with pytest.raises(BlockingIOError):  # nobody has knocked
+            elsewhere.accept()
+    assert type(error) is ApiException
+    assert error.status == status
+    assert error.headers["location"].endswith(f":{port}/v4/projects")
+    assert len(server.requests) == 1
+
+
+# --- time ---
+
+
+def test_the_timeout_is_one_deadline_for_all_tries(
+    caller: Any, server: Any, client: Humanloop
+) -> None:
+    server.reply = server.hanging()
+    error = failure(GET, caller, client, server.host, 1, timeout=0.2, retries=EAGER)
+    assert type(error) is ApiTimeoutError
+    assert error.reason == "no complete answer within 0.2 seconds"
+    assert 0.2 <= error.elapsed < 0.2 + GRACE
+    assert len(server.requests) == 1
+
+
+def test_the_deadline_goes_on_during_retries(caller: Any, server: Any, client: Humanloop) -> None:
+    server.answer_in_turn(503, b"", server.hanging())
+    error = failure(GET, caller, client, server.host, 3, timeout=0.3, retries=EAGER)
+    assert type(error) is ApiTimeoutError
+    assert 0.3 <= error.elapsed < 0.3 + GRACE
+    assert len(server.requests) == 3
+
+
+@pytest.mark.parametrize("name", ["GET", "POST", "POST with a reference"])
+def test_a_wait_for_bytes_that_is_too_long_is_tried_again(
+    name: str, caller: Any, server: Any
+) -> None:
+    call = CALLS[name]
+    server.reply = server.hanging(HEAD)
+    client = caller.client(server.host, retries=FAST, read_timeout=0.15)
+    error = failure(call, caller, client, server.host, call.tries)
+    assert type(error) is ApiTimeoutError
+    assert error.reason == "nothing came for 0.15 seconds"
+    assert 0.15 * call.tries <= error.elapsed < 0.15 * call.tries + GRACE
+    assert len(server.requests) == call.tries
+
+
+def test_reads_that_are_tried_again_stay_within_the_deadline(caller: Any, server: Any) -> None:
+    server.reply = server.hanging()
+    client = caller.client(server.host, retries=EAGER, read_timeout=0.2)
+    with pytest.raises(ApiTimeoutError) as caught:
+        GET(caller, client, timeout=0.5)
+    assert caught.value.elapsed is not None
+    assert caught.value.elapsed < 0.5 + GRACE
+    assert len(server.requests) == caught.value.tries <= 3
+
+
+SLOW = {
+    "headers": (b"X-Slow: ", b"x"),
+    "length": (b"Content-Length: 100000\r\n\r\n", b" "),
+    "chunks": (b"Transfer-Encoding: chunked\r\n\r\n", b"1\r\n \r\n"),
+    "one chunk": (b"Transfer-Encoding: chunked\r\n\r\nffff\r\n", b" "),
+    "until closed": (b"\r\n", b" "),
+}
+
+
+@pytest.mark.parametrize(("head", "piece"), SLOW.values(), ids=SLOW)
+def test_a_slow_drip_does_not_outlive_the_deadline(
+    head: bytes, piece: bytes, caller: Any, server: Any, client: Humanloop
+) -> None:
+    server.reply = server.dripping(HEAD + head, piece)
+    error = failure(GET, caller, client, server.host, 1, timeout=0.2)
+    assert type(error) is ApiTimeoutError
+    assert error.elapsed < 0.2 + GRACE
+
+
+# --- lengths, codings, sizes ---
+
+
+@pytest.mark.parametrize("then", ["hang", "close"])
+def test_a_body_shorter_than_its_length(
+    then: str, caller: Any, server: Any, client: Humanloop
+) -> None:
+    cut = HEAD + b"Content-Length: 3\r\n\r\n{}"
+    server.reply = server.hanging(cut) if then == "hang" else server.sending(cut, then_close=True)
+    timeout = 0.2 if then == "hang" else 10
+    error = failure(POST, caller, client, server.host, 1, timeout=timeout)
+    assert isinstance(error, ApiTimeoutError) == (then == "hang")
+    server.answer({"id": "sesh_1"})
+    assert caller(client.sessions.create).body.id == "sesh_1"
+
+
+@pytest.mark.parametrize("length", ["2, 3", "2\r\nContent-Length: 3", "1_5", "+15", "-1", "0x2"])
+def test_a_length_that_is_none(length: str, caller: Any, server: Any, client: Humanloop) -> None:
+    server.send_raw(HEAD + b"Content-Length: %b\r\n\r\n" % length.encode() + b'{"id": "sesh_1"}')
+    call = Call("/sessions", lambda c: (c.sessions.create, {}), 1)
+    assert type(failure(call, caller, client, server.host, 1)) is ApiConnectionError
+
+
+@pytest.mark.parametrize("late", [False, True], ids=["at once", "later"])
+def test_a_body_longer_than_its_length(late: bool, caller: Any, server: Any) -> None:
+    """What is too much is never taken for the answer to the next request."""
+    fcntl, termios = pytest.importorskip("fcntl"), pytest.importorskip("termios")
+    answer = HEAD + b'Content-Length: 15\r\n\r\n{"id": "first"}'
+    planted = answer.replace(b"first", b"EVIL!")
+    client = caller.client(server.host, retries=0)
+    sent, go_on = threading.Event(), threading.Event()
+
+    def reply(request: Any, connection: socket.socket) -> None:
+        if late:
+            connection.sendall(answer)
+            go_on.wait(10)
+            connection.sendall(planted)
+        else:
+            connection.sendall(answer + planted)
+        while unpack("i", fcntl.ioctl(connection, termios.TIOCOUTQ, bytes(4)))[0]:
+            pass  # it has not arrived yet
+        sent.set()
+
+    for _ in range(2):
+        server.reply = reply
+        assert caller(client.sessions.create).body.id == "first"
+        go_on.set()
+        assert sent.wait(10)
+        server.answer({"id": "second"})
+        assert caller(client.sessions.create).body.id == "second"
+        sent.clear()
+        go_on.clear()
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "x-gzip", "deflate", "GZip, deflate"])
+def test_a_compressed_answer(encoding: str, caller: Any, server: Any, client: Humanloop) -> None:
+    data = b'{"id": "sesh_1"}'
+    for coding in encoding.lower().split(", "):
+        data = zlib.compress(data) if coding == "deflate" else gzip.compress(data)
+    server.answer(data, Content_Encoding=encoding)
+    assert caller(client.sessions.create).body.id == "sesh_1"
+    server.answer(data, status=500, Content_Encoding=encoding)
+    error = failure(POST, caller, client, server.host, 1)
+    assert error.body == {"id": "sesh_1"}
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "deflate", "br"])
+def test_an_answer_that_its_coding_does_not_fit(
+    encoding: str, caller: Any, server: Any, client: Humanloop
+) -> None:
+    server.answer(b'{"id": "sesh_1"}', Content_Encoding=encoding)
+    error = failure(POST, caller, client, server.host, 1)
+    assert type(error) is ApiConnectionError
+    assert encoding in str(error)
+
+
+@cache
+def bomb(size: int, layers: int = 1) -> bytes:
+    """As many zeros, in a thousandth of their size for each layer."""
+    data = b""
+    packer = zlib.compressobj(6, wbits=31)
+    for _ in range(size >> 20):
+        data += packer.compress(bytes(1 << 20))
+    data += packer.flush()
+    for _ in range(layers - 1):
+        data = gzip.compress(data)
+    return data
+
+
+@pytest.mark.parametrize("layers", [1, 2])
+def test_a_small_body_that_would_fill_the_memory(layers: int, caller: Any, server: Any) -> None:
+    encoding = ", ".join(["gzip"] * layers)
+    server.answer(bomb(64 << 20, layers), Content_Encoding=encoding)
+    client = caller.client(server.host, retries=FAST, max_response_bytes=1_000_000)
+    tracemalloc.start()
+    try:
+        error = failure(GET, caller, client, server.host, 1)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert type(error) is ApiResponseTooLargeError
+    assert "over 1,000,000 bytes" in str(error)
+    assert peak < 8_000_000
+    assert len(server.requests) == 1
+
+
+ENDLESS = {
+    "chunked": (HEAD + b"Transfer-Encoding: chunked\r\n\r\n", b"400\r\n" + b" " * 1024 + b"\r\n"),
+    "until closed": (HEAD + b"\r\n", b" " * 1024),
+    "of an error": (
+        b"HTTP/1.1 500 Oh\r\nTransfer-Encoding: chunked\r\n\r\n",
+        b"400\r\n" + b" " * 1024 + b"\r\n",
+    ),
+}
+
+
+@pytest.mark.parametrize(("head", "piece"), ENDLESS.values(), ids=ENDLESS)
+def test_a_body_without_an_end(head: bytes, piece: bytes, caller: Any, server: Any) -> None:
+    server.reply = server.endless(head, piece)
+    client = caller.client(server.host, retries=FAST, max_response_bytes=100_000)
+    error = failure(GET, caller, client, server.host, 1)
+    assert type(error) is ApiResponseTooLargeError
+    assert len(server.requests) == 1
+
+
+def test_a_head_without_an_end(caller: Any, server: Any) -> None:
+    server.reply = server.endless(HEAD, b"X-More: more\r\n" * 100)
+    client = caller.client(server.host, retries=0)
+    error = failure(GET, caller, client, server.host, 1)
+    assert isinstance(error, ApiConnectionError)
+    assert not isinstance(error, ApiTimeoutError)
+
+
+# --- what the server asks for ---
+
+
+DATE = "Sun, 06 Nov 1994 08:49:37 GMT"
+SOONER = {
+    "seconds": {"Retry-After": "0"},
+    "decimals": {"Retry-After": "0.01"},
+    "milliseconds": {"Retry-After-Ms": "10", "Retry-After": "100"},
+    "date now": {"Retry-After": DATE, "Date": DATE},
+    "date of RFC 850": {"Retry-After": "Sunday, 06-Nov-94 08:49:37 GMT", "Date": DATE},
+    "date of asctime": {"Retry-After": "Sun Nov  6 08:49:37 1994", "Date": DATE},
+    "date in the past": {"Retry-After": "Sun, 06 Nov 1994 08:00:00 GMT"},
+    "garbage": {"Retry-After": "soon"},
+    "negative": {"Retry-After": "-5"},
+    "nothing": {},
+}
+LATER = {
+    "seconds": {"Retry-After": "30"},
+    "decimals": {"Retry-After": "29.9999"},
+    "milliseconds": {"Retry-After-Ms": "30000", "Retry-After": "0"},
+    "date": {"Retry-After": "Sun, 06 Nov 1994 08:50:07 GMT", "Date": DATE},
+    "date of RFC 850": {"Retry-After": "Sunday, 06-Nov-94 08:50:07 GMT", "Date": DATE},
+    "date of asctime": {"Retry-After": "Sun Nov  6 08:50:07 1994", "Date": DATE},
+}
+
+
+def answer_with(server: Any, status: int, headers: dict[str, str]) -> Any:
+    fields = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+    head = f"HTTP/1.1 {status} Later\r\nContent-Length: 0\r\n{fields}\r\n"
+    return server.sending(head.encode())
+
+
+@pytest.mark.parametrize("call", [GET, POST], ids=["GET", "POST"])
+@pytest.mark.parametrize("headers", SOONER.values(), ids=SOONER)
+def test_too_many_requests(
+    headers: dict[str, str], call: Call, caller: Any, server: Any, client: Humanloop
+) -> None:
+    """The server did not take it, so any call may be repeated."""
+    limited = answer_with(server, 429, headers)
+    server.answer_in_turn(limited, limited, 200)
+    assert call(caller, client, skip_deserialization=True).body == {}
+    assert len(server.requests) == 3
+    server.answer_in_turn(limited)
+    error = failure(call, caller, client, server.host, 3)
+    assert type(error) is exceptions.RateLimitError
+    assert {name: error.headers[name] for name in headers} == headers
+    assert len(server.requests) == 6
+
+
+def test_the_wait_that_is_asked_for_is_kept(
+    caller: Any, server: Any, client: Humanloop, caplog: pytest.LogCaptureFixture
+) -> None:
+    waiting = answer_with(server, 429, {"Retry-After": "0.05"})
+    server.answer_in_turn(waiting, answer_with(server, 503, {"Retry-After-Ms": "70"}), 200)
+    began = time.monotonic()
+    with caplog.at_level(logging.DEBUG, "humanloop"):
+        POST(caller, client, skip_deserialization=True)
+    assert time.monotonic() - began >= 0.12
+    waits = [m for m in caplog.messages if "again in" in m]
+    assert waits == [f"POST /projects: again in {s} s" for s in ("0.05", "0.07")]
+    assert len(server.requests) == 3
+
+
+@pytest.mark.parametrize("headers", LATER.values(), ids=LATER)
+def test_a_wait_longer_than_what_is_left_of_the_deadline(
+    headers: dict[str, str], caller: Any, server: Any, client: Humanloop
+) -> None:
+    server.reply = answer_with(server, 429, headers)
+    error = failure(GET, caller, client, server.host, 1, timeout=20)
+    assert type(error) is exceptions.RateLimitError
+    assert "the next try would come in 30 s, and the call may take" in str(error)
+    assert error.elapsed < GRACE
+    assert len(server.requests) == 1
+
+
+def test_a_wait_longer_than_the_policy_allows(caller: Any, server: Any, client: Humanloop) -> None:
+    server.reply = answer_with(server, 429, {"Retry-After": "61"})
+    error = failure(GET, caller, client, server.host, 1, timeout=None)
+    assert "the server asks to wait 61 s, more than the 60 s that max_retry_after allows" in str(
+        error
+    )
+    assert error.elapsed < GRACE
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "gets", "posts"),
+    [
+        (408, {}, 3, 3),  # the server did not wait for all of it
+        (409, {}, 1, 1),  # the conflict stays
+        (409, {"Retry-After": "0"}, 3, 3),  # ... unless the server says when not
+        (425, {}, 1, 1),
+        (500, {}, 3, 1),
+        (500, {"Retry-After": "0"}, 3, 1),
+        (501, {}, 1, 1),
+        (502, {}, 3, 1),
+        (503, {"Retry-After": "0"}, 3, 3),  # the server did not take it
+        (504, {}, 3, 1),
+    ],
+)
+def test_what_a_status_allows(
+    status: int,
+    headers: dict[str, str],
+    gets: int,
+    posts: int,
+    caller: Any,
+    server: Any,
+    client: Humanloop,
+) -> None:
+    server.reply = answer_with(server, status, headers)
+    for call, tries in ((GET, gets), (POST, posts)):
+        server.requests.clear()
+        error = failure(call, caller, client, server.host, tries)
+        assert type(error) is exceptions.exception_for_status(status)
+        assert len(server.requests) == tries

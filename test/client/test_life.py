@@ -1,0 +1,325 @@
+"""The life of a client: threads, loops, forks, and ends of all kinds; nothing is left open."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from humanloop import Humanloop
+
+CHAT: dict[str, Any] = {
+    "messages": [{"role": "user", "content": "hi"}],
+    "model_config": {"model": "gpt-4"},
+}
+
+
+def listing(caller: Any, client: Humanloop) -> Any:
+    return caller(client.projects.list, skip_deserialization=True).body
+
+
+def sockets() -> set[str]:
+    """The sockets that this process has open."""
+    found: set[str] = set()
+    for entry in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(OSError):  # it was that of the listing itself
+            found.add(os.readlink(entry))
+    return {name for name in found if name.startswith("socket:")}
+
+
+needs_proc = pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="needs /proc")
+needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+
+
+def test_one_client_in_eight_threads(server: Any) -> None:
+    server.answer({"id": "sesh_1"})
+    with Humanloop("k", server.host, timeout=10) as client, ThreadPoolExecutor(8) as pool:
+        # Even the first use, which makes what is made lazily, is from all of them at once.
+        barrier = threading.Barrier(8)
+
+        def work(number: int) -> list[str]:
+            barrier.wait()
+            return [client.sessions.create().body.id for _ in range(10)]
+
+        bodies = [body for listed in pool.map(work, range(8)) for body in listed]
+    assert bodies == ["sesh_1"] * 80
+    assert len(server.requests) == 80
+    assert server.connections <= 8
+
+
+def test_one_client_in_the_loops_of_several_threads(server: Any) -> None:
+    async def main(client: Humanloop) -> None:
+        for _ in range(3):
+            await asyncio.gather(
+                *(client.projects.alist(skip_deserialization=True) for _ in range(3))
+            )
+
+    with Humanloop("k", server.host, timeout=10) as client, ThreadPoolExecutor(4) as pool:
+        for done in [pool.submit(asyncio.run, main(client)) for _ in range(4)]:
+            done.result(20)
+    assert len(server.requests) == 36
+    assert server.connections <= 12
+
+
+def test_threads_and_loops_at_once(server: Any) -> None:
+    async def main(client: Humanloop) -> None:
+        await client.projects.alist(skip_deserialization=True)
+        client.projects.list(skip_deserialization=True)
+
+    with Humanloop("k", server.host, timeout=10) as client:
+        asyncio.run(main(client))
+        client.projects.list(skip_deserialization=True)
+    assert (len(server.requests), server.connections) == (3, 2)
+
+
+def test_closing_is_no_end(caller: Any, server: Any) -> None:
+    client = caller.client(server.host)
+    caller.close(client)
+    for _ in range(3):
+        assert listing(caller, client) == {}
+        for _ in range(2):
+            caller.close(client)
+    assert server.connections == 3
+
+
+def test_closing_the_other_way(server: Any) -> None:
+    """`close` in a loop, and `aclose` after synchronous calls, close it all, too."""
+
+    async def main(client: Humanloop) -> None:
+        await client.projects.alist(skip_deserialization=True)
+        client.close()
+        await client.projects.alist(skip_deserialization=True)
+        client.projects.list(skip_deserialization=True)
+        await client.aclose()
+        await client.aclose()
+
+    asyncio.run(main(Humanloop("k", server.host)))
+    assert server.connections == 3
+
+
+@needs_proc
+def test_one_loop_after_another(server: Any) -> None:
+    client = Humanloop("k", server.host, timeout=10)
+
+    async def main() -> None:
+        for _ in range(2):
+            await client.projects.alist(skip_deserialization=True)
+
+    asyncio.run(main())
+    gc.collect()
+    before = len(sockets())
+    for _ in range(5):
+        asyncio.run(main())
+    client.close()
+    gc.collect()
+    # Each loop had a connection of its own, which the server's side may be yet to close.
+    assert server.connections == 6
+    server.close()
+    assert len(sockets()) <= before
+
+
+def test_closing_from_another_loop(server: Any) -> None:
+    client = Humanloop("k", server.host, timeout=10)
+    called, closed = threading.Event(), threading.Event()
+
+    async def use() -> None:
+        await client.projects.alist(skip_deserialization=True)
+        called.set()
+        while not closed.is_set():
+            await asyncio.sleep(0.005)
+        await client.projects.alist(skip_deserialization=True)
+        await client.aclose()
+
+    with ThreadPoolExecutor(1) as pool:
+        used = pool.submit(asyncio.run, use())
+        assert called.wait(10)
+        asyncio.run(client.aclose())
+        closed.set()
+        used.result(10)
+    assert server.connections == 2
+
+
+@needs_fork
+@pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
+def test_a_forked_child_shares_no_socket_with_its_parent(caller: Any, server: Any) -> None:
+    client = caller.client(server.host)
+    listing(caller, client)
+    child = os.fork()
+    if child == 0:
+        code = 1
+        with contextlib.suppress(BaseException):
+            if caller.kind == "sync":
+                listing(caller, client)
+                client.close()
+            else:
+
+                async def main() -> None:
+                    async with client:
+                        await client.projects.alist(skip_deserialization=True)
+
+                asyncio.run(main())
+            code = 0
+        os._exit(code)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    listing(caller, client)  # the child has closed what it had, and not this
+    assert len(server.requests) == 3
+    assert server.connections == 2
+
+
+SCRIPTS = {
+    "a call": "client.projects.list(skip_deserialization=True)",
+    "a stream that is left": "stream = client.chat(**CHAT, stream=True); next(stream)",
+    "a stream that is dropped": "next(client.chat(**CHAT, stream=True))",
+    "pages": "pages = client.projects.iterate_list(size=1); print(next(iter(pages)))",
+    "an error that is kept": (
+        "try: client.projects.get('no')\nexcept Exception as error: kept = error"
+    ),
+    "two loops": "asyncio.run(apages()); asyncio.run(apages())",
+    "an async stream that is left": "asyncio.run(astream(1))",
+    "an unread async stream that outlives its loop": "stream = asyncio.run(astream(0))",
+    "async pages": "asyncio.run(apages())",
+    "an async generator of outputs": "asyncio.run(outputs())",
+    "both ways": (
+        "client.projects.list(skip_deserialization=True); asyncio.run(apages());"
+        " stream = asyncio.run(astream(1)); other = client.chat(**CHAT, stream=True)"
+    ),
+}
+PRELUDE = """
+import asyncio, sys
+from humanloop import Humanloop
+client = Humanloop("k", sys.argv[1], timeout=10)
+CHAT = {"messages": [{"role": "user", "content": "hi"}], "model_config": {"model": "gpt-4"}}
+async def apages():
+    async for project in client.projects.aiterate_list(size=1):
+        print(project)
+        return
+async def astream(read):
+    stream = await client.achat(**CHAT, stream=True)
+    for _ in range(read):
+        await stream.__anext__()
+    return stream
+async def outputs():
+    response = await client.chat_stream(**CHAT)
+    async for piece in response.content:
+        break
+"""
+PROJECT = {
+    "id": "pr_1",
+    "name": "p",
+    "users": [],
+    "data_count": 1,
+    "feedback_types": [],
+    "team_id": "tm_1",
+    "created_at": "2024-02-29T12:30:00Z",
+    "updated_at": "2024-02-29T12:30:00Z",
+}
+
+RECORDS = json.dumps({"records": [PROJECT] * 2, "page": 0, "size": 1, "total": 99}).encode()
+JSON = b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n%b"
+PAGE = b"HTTP/1.1 200 OK\r\n" + JSON % (len(RECORDS), RECORDS)
+MISSING = b"HTTP/1.1 404 Not Found\r\n" + JSON % (2, b"{}")
+
+
+@pytest.fixture
+def busy(server: Any) -> Any:
+    """A server of endless pages, and of streams that never end."""
+    event = b'data: {"data": [{"id": "d", "index": 0, "output": "o", "raw_output": "o",'
+    event += b' "inputs": {}, "model_config_id": "c"}], "provider_responses": []}\n\n'
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked"
+
+    def reply(recorded: Any, connection: socket.socket) -> None:
+        if recorded.path.endswith("/chat"):
+            connection.sendall(head + b"\r\n\r\n%x\r\n%b\r\n" % (len(event), event))
+        elif recorded.path.endswith("/no"):
+            connection.sendall(MISSING)
+        else:
+            connection.sendall(PAGE)
+
+    server.reply = reply
+    return server
+
+
+@pytest.mark.parametrize("script", SCRIPTS.values(), ids=SCRIPTS)
+def test_an_interpreter_ends_silently_whatever_was_left_open(script: str, busy: Any) -> None:
+    command = [sys.executable, "-X", "dev", "-W", "error", "-c", PRELUDE + script, busy.host]
+    run = subprocess.run(command, capture_output=True, text=True, timeout=30)
+    # The debug mode of asyncio tells of whatever takes long, as the first import of aiohttp may.
+    complaints = re.sub(r"^Executing <.*> took [0-9.]+ seconds\n", "", run.stderr, flags=re.M)
+    assert (run.returncode, complaints) == (0, "")
+
+
+def test_the_import_leaves_logging_alone() -> None:
+    script = (
+        "import logging\n"
+        "def state():\n"
+        "    loggers = [logging.getLogger(n) for n in ('', 'humanloop', 'humanloop.wire')]\n"
+        "    return [(l.level, l.handlers, l.propagate, l.disabled, l.filters) for l in loggers]\n"
+        "before = state()\n"
+        "import humanloop\n"
+        "client = humanloop.Humanloop('k')\n"
+        "client.api_client, client.projects, client.api_client.transport\n"
+        "client.api_client.async_transport\n"
+        "assert state() == before, state()\n"
+    )
+    environment = {k: v for k, v in os.environ.items() if k != "HUMANLOOP_LOG"}
+    run = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=30, env=environment
+    )
+    assert (run.returncode, run.stderr) == (0, "")
+
+
+CHAT_ANSWER = b'{"data": [], "provider_responses": []}'
+
+
+@needs_proc
+def test_a_thousand_calls_at_once() -> None:
+    """On one client, against a server in the same loop; then no socket is open."""
+    answer = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b"
+    answer %= (len(CHAT_ANSWER), CHAT_ANSWER)
+    served = connections = 0
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal served, connections
+        connections += 1
+        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+            while True:
+                head = await reader.readuntil(b"\r\n\r\n")
+                length = head.lower().partition(b"content-length: ")[2].partition(b"\r")[0]
+                await reader.readexactly(int(length))
+                served += 1
+                writer.write(answer)
+        writer.close()
+
+    async def main() -> None:
+        server = await asyncio.start_server(serve, "127.0.0.1", 0, backlog=1000)
+        host = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v4"
+        async with Humanloop("k", host, timeout=60) as client:
+            calls = (client.achat(**CHAT, idempotent=True) for _ in range(1000))
+            responses = await asyncio.gather(*calls)
+        assert {response.status for response in responses} == {200}
+        assert all(response.body.data == () for response in responses)
+        server.close()
+        for _ in range(100):  # the server's ends of the connections
+            if len(sockets()) <= before + 2:  # the loop has two of its own
+                break
+            await asyncio.sleep(0.01)
+        assert len(sockets()) <= before + 2
+
+    gc.collect()
+    before = len(sockets())
+    asyncio.run(main())
+    assert served == 1000
+    assert connections <= 1000
+    assert len(sockets()) == before
