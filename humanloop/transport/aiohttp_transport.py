@@ -42,6 +42,8 @@ except ImportError as error:
         'asynchronous calls need aiohttp 3.12 or later: pip install "humanloop[async]"'
     ) from error
 
+from urllib3.util.wait import wait_for_read
+
 from humanloop.api_response import Headers
 from humanloop.exceptions import (
     ApiConnectionError,
@@ -56,6 +58,8 @@ from humanloop.transport.content import ContentDecoder, ContentError, ContentToo
 if TYPE_CHECKING:
     from types import TracebackType
 
+    from aiohttp.client_proto import ResponseHandler
+    from aiohttp.tracing import Trace
     from typing_extensions import Self
 
     from humanloop.configuration import Configuration
@@ -137,7 +141,7 @@ class _Exchange(_Limit):
         super().__init__()
         self.request = request
         self.sent = False
-        self.reused = False
+        self.reused = True
         self.lines: _Lines | None = None
         self._connection: aiohttp.connector.Connection | None = None
         self._transport: asyncio.Transport | None = None
@@ -204,7 +208,7 @@ class _Exchange(_Limit):
         return self._transport is not None and self._transport.get_write_buffer_size() > 0
 
 
-# aiohttp hands nothing of ours down to its requests and traces: they find the exchange here.
+# aiohttp hands nothing of ours down to its requests and connector: they find the exchange here.
 _exchange: ContextVar[_Exchange] = ContextVar("exchange")
 
 
@@ -221,7 +225,7 @@ class _Request(aiohttp.ClientRequest):
 
     async def send(self, conn: aiohttp.connector.Connection) -> aiohttp.ClientResponse:
         exchange = _exchange.get()
-        if exchange.reused and (conn.protocol is None or conn.protocol.should_close):
+        if exchange.reused and _is_stale(conn):
             conn.close()  # an answer that nobody asked for would be taken for that to this request
             raise _Unusable
         if not _has_length(exchange.request):
@@ -234,6 +238,18 @@ class _Request(aiohttp.ClientRequest):
         _exchange.get().await_more()  # for an answer: until now there was none to wait for
 
 
+def _is_stale(connection: aiohttp.connector.Connection) -> bool:
+    """Whether the server has closed a connection, or sent more than it was asked for.
+
+    aiohttp knows what the loop has seen; what came since then, the socket does.
+    """
+    protocol, transport = connection.protocol, connection.transport
+    if protocol is None or transport is None or protocol.should_close:
+        return True
+    sock = transport.get_extra_info("socket")
+    return sock is not None and wait_for_read(sock, 0)
+
+
 async def _once(
     request: aiohttp.ClientRequest, handler: ClientHandlerType
 ) -> aiohttp.ClientResponse:
@@ -244,26 +260,18 @@ async def _once(
         raise _Broken from error
 
 
-def _traces() -> aiohttp.TraceConfig:
-    """How an exchange learns what it waits for."""
+class _Connector(aiohttp.TCPConnector):
+    """Tells an exchange when a connection is being made for it."""
 
-    async def connecting(*_: object) -> None:
-        exchange = _exchange.get()
-        exchange.allow(exchange.request.connect_timeout)
-
-    async def connected(*_: object) -> None:
+    async def _create_connection(
+        self, req: aiohttp.ClientRequest, traces: list[Trace], timeout: aiohttp.ClientTimeout
+    ) -> ResponseHandler:
         exchange = _exchange.get()
         exchange.reused = False
+        exchange.allow(exchange.request.connect_timeout)
+        made = await super()._create_connection(req, traces, timeout)
         exchange.allow(None)
-
-    async def reused(*_: object) -> None:
-        _exchange.get().reused = True
-
-    traces = aiohttp.TraceConfig()
-    traces.on_connection_create_start.append(connecting)
-    traces.on_connection_create_end.append(connected)
-    traces.on_connection_reuseconn.append(reused)
-    return traces
+        return made
 
 
 class _Lines:
@@ -438,7 +446,7 @@ def _client_session(configuration: Configuration) -> aiohttp.ClientSession:
             raise
         return sock
 
-    connector = aiohttp.TCPConnector(
+    connector = _Connector(
         limit=max(100, configuration.connection_pool_maxsize),
         resolver=aiohttp.ThreadedResolver(),  # finds what the synchronous transport finds
         socket_factory=new_socket,
@@ -447,7 +455,6 @@ def _client_session(configuration: Configuration) -> aiohttp.ClientSession:
         connector=connector,
         request_class=_Request,
         middlewares=(_once,),
-        trace_configs=[_traces()],
         cookie_jar=aiohttp.DummyCookieJar(),
         skip_auto_headers=("Accept", "Accept-Encoding", "Content-Type", "User-Agent"),
         timeout=aiohttp.ClientTimeout(),  # the exchange has its own
@@ -537,11 +544,20 @@ class _Stream:
                 self._undecoded = self._undecoded[self._piece :]
                 if data := self._decoder.feed(piece):
                     return data
-            self._undecoded = await self._response.content.readany()
+            self._undecoded = await self._received()
             if not self._undecoded:
                 self._decoder.end()
                 self._open = False
         return b""
+
+    async def _received(self) -> bytes:
+        """The next bytes of the body, even of one that is known to have broken off behind them."""
+        content = self._response.content
+        if content.exception() is not None:  # there is no public way to what came before
+            take = getattr(content, "_read_nowait", None)
+            if take is not None and (rest := take(-1)):
+                return bytes(rest)
+        return await content.readany()
 
     def close(self) -> None:
         """Give up what is left; see `AsyncRawStream`."""
@@ -641,11 +657,6 @@ class AiohttpTransport:
 
     async def _session(self) -> _Session:
         loop = asyncio.get_running_loop()
-        if loop in self._sessions:
-            # In its next round a loop polls its sockets, and in the one after that aiohttp knows
-            # which connections the server has closed while the loop did something else.
-            await asyncio.sleep(0)
-            await asyncio.sleep(0)
         session = self._sessions.get(loop)
         if session is None or session.process != os.getpid():
             _bury_dead()
