@@ -37,9 +37,9 @@ HOMES = {
     "functools": ("cached_property",),
     "humanloop.api": ("Api",),
     "humanloop.api_client": ("ApiClient", "RequestOptions"),
-    "humanloop.api_response": ("ApiResponse",),
+    "humanloop.api_response": ("ApiResponse", "AsyncGeneratorResponse"),
     "humanloop.pagination": ("AsyncPageIterator", "PageIterator"),
-    "humanloop.streaming": ("AsyncGeneratorResponse", "AsyncStream", "Stream"),
+    "humanloop.streaming": ("AsyncStream", "Stream"),
     "humanloop.schemas": (
         "AnyTypeSchema",
         "BoolClass",

@@ -102,7 +102,8 @@ class Opened(NamedTuple):
 class RequestOptions(TypedDict, total=False):
     """What any call takes beside the arguments of its operation.
 
-    timeout: seconds for the whole call, in place of the configuration's; None: no limit.
+    timeout: seconds for the whole call, in place of the configuration's; None: no limit;
+    connect_timeout, read_timeout: likewise.
     skip_deserialization: return the body as plain decoded JSON, not validated.
     extra_headers: sent with this call, before all others in rank.
     retries: when to try again, in place of the configuration's.
@@ -110,6 +111,8 @@ class RequestOptions(TypedDict, total=False):
     """
 
     timeout: float | None
+    connect_timeout: float | None
+    read_timeout: float | None
     skip_deserialization: bool
     extra_headers: Mapping[str, str]
     retries: RetryPolicy | int
@@ -367,9 +370,20 @@ class ApiClient:
                 known = [*operation.arguments, *RequestOptions.__annotations__]
                 raise unexpected_argument(f"{operation.name}()", name, known)
         configuration = self.configuration
-        timeout = options.get("timeout", configuration.timeout)
-        if not is_timeout(timeout):
-            raise ApiValueError(f"{operation.name}(): timeout must be {TIMEOUT}, not {timeout!r}")
+        timeouts = {
+            "timeout": options.get("timeout", configuration.timeout),
+            "connect_timeout": options.get("connect_timeout", configuration.connect_timeout),
+            "read_timeout": options.get("read_timeout", configuration.read_timeout),
+        }
+        for name, value in timeouts.items():
+            if not is_timeout(value):
+                hint = (
+                    ": a pair of 0.5 is connect_timeout and read_timeout"
+                    if isinstance(value, tuple)
+                    else ""
+                )
+                message = f"{name} must be {TIMEOUT}, not {value!r}{hint}"
+                raise ApiValueError(f"{operation.name}(): {message}")
         keys = configuration.provider_api_keys if operation.provider_keys else None
         path, query, body = serialize(operation, arguments, keys)
         stream = wants_stream(operation, arguments)
@@ -381,10 +395,8 @@ class ApiClient:
             query,
             self._headers(extra_headers, has_body=body is not None),
             body,
-            timeout,
-            configuration.connect_timeout,
-            configuration.read_timeout,
-            stream,
+            stream=stream,
+            **timeouts,
         )
 
     def finish(
@@ -534,7 +546,7 @@ class ApiClient:
             decode,
             failure,
             attempts.end if "timeout" in options else None,
-            request.timeout,
+            attempts.timeout,
             request.read_timeout,
             self.configuration.max_response_bytes,
             partial(without, secrets=self._secrets(request)),

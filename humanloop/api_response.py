@@ -5,14 +5,14 @@ Neither type knows which library did the I/O, so both stay the same whichever do
 
 from __future__ import annotations
 
-from collections.abc import ItemsView, Iterable, Iterator, Mapping, MutableMapping
+from collections.abc import AsyncGenerator, ItemsView, Iterable, Iterator, Mapping, MutableMapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, cast
 
 if TYPE_CHECKING:
     from humanloop.transport import RawResponse
 
-__all__ = ["ApiResponse", "Headers"]
+__all__ = ["ApiResponse", "AsyncApiResponse", "AsyncGeneratorResponse", "Headers"]
 
 T = TypeVar("T")
 
@@ -72,8 +72,9 @@ class Headers(MutableMapping[str, str]):
         return {k.lower(): v for k, v in self.items()} == {k.lower(): v for k, v in theirs.items()}
 
     def __repr__(self) -> str:
-        shown = {k: "***" if k.lower() in SECRET_HEADERS else v for k, v in self.items()}
-        return f"Headers({shown})"
+        from humanloop.redaction import masked_headers
+
+        return f"Headers({masked_headers(self)})"
 
 
 @dataclass
@@ -91,3 +92,20 @@ class ApiResponse(Generic[T]):
     response: RawResponse
     round_trip_time: float
     body: T
+
+
+@dataclass
+class AsyncGeneratorResponse:
+    """What a `*_stream` method returns, as version 0.5 did.
+
+    content: an async generator of `{"output": str, "id": str}`; response: the answer's head.
+    """
+
+    content: AsyncGenerator[dict[Literal["output", "id"], str], None]
+    headers: Headers
+    status: int
+    response: Any
+
+
+AsyncApiResponse = ApiResponse
+"""The name that the answer to an asynchronous call had in version 0.5."""

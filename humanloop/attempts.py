@@ -24,6 +24,8 @@ from humanloop.transport import AsyncRawStream, RawResponse, RawStream, Request
 
 __all__ = ["Attempts"]
 
+_TICK = 0.005  # seconds by which two clocks may differ
+
 ErrorType = TypeVar("ErrorType", ApiConnectionError, ApiException)
 
 
@@ -37,6 +39,7 @@ class Attempts:
     def __init__(self, timeout: float | None, policy: RetryPolicy, repeatable: bool) -> None:
         self.made = 0
         self.began = time.monotonic()
+        self.timeout = timeout
         self.end = None if timeout is None else self.began + timeout
         self._policy = policy
         self._repeatable = repeatable
@@ -59,6 +62,10 @@ class Attempts:
 
     def describe(self, error: ErrorType) -> ErrorType:
         """Tell `error` what it has taken so far."""
+        late = isinstance(error, ApiTimeoutError) and not isinstance(error, ApiException)
+        if late and self.made > 1 and self._is_over():
+            # The last try had only what was left of it.
+            error.reason = f"no complete answer within {self.timeout or 0:.3g} seconds"
         error.tries = self.made
         error.elapsed = time.monotonic() - self.began
         return error
@@ -88,6 +95,9 @@ class Attempts:
             now=time.time(),
         )
         return self._in_time(decision)
+
+    def _is_over(self) -> bool:
+        return self.end is not None and time.monotonic() >= self.end - _TICK
 
     def _in_time(self, decision: Decision) -> tuple[float | None, str]:
         wait = decision.wait

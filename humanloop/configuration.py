@@ -264,8 +264,9 @@ class Configuration:
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        """Every configured key, in clear."""
-        return (*self.api_key.values(), *self.provider_api_keys.values())
+        """Every configured key, and the password for the proxy, in clear."""
+        password = urlsplit(self.proxy).password if self.proxy else None
+        return (*self.api_key.values(), *self.provider_api_keys.values(), password or "")
 
     @classmethod
     def set_default(cls, default: Configuration | None) -> None:

@@ -47,6 +47,7 @@ from humanloop.exceptions_base import (
     ApiTypeError,
     ApiValueError,
     OpenApiException,
+    render_path,
 )
 
 if TYPE_CHECKING:
@@ -102,6 +103,7 @@ __all__ = [
     "describe",
     "exception_for_status",
     "exception_for_stream",
+    "render_path",
     "unexpected_argument",
 ]
 

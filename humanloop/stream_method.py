@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
-    from humanloop.streaming import AsyncGeneratorResponse
+    from humanloop.api_response import AsyncGeneratorResponse
 
 __all__ = ["stream_method"]
 
@@ -19,7 +19,8 @@ def stream_method(method: Callable[..., Any]) -> Callable[..., Any]:
     """An asynchronous method as a coroutine function whose result has the outputs as `content`."""
 
     async def call(*args: Any, **kwargs: Any) -> AsyncGeneratorResponse:
-        from humanloop.streaming import AsyncGeneratorResponse, outputs
+        from humanloop.api_response import AsyncGeneratorResponse
+        from humanloop.streaming import outputs
 
         body = kwargs.get("body")
         if isinstance(body, Mapping):

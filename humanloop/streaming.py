@@ -39,7 +39,7 @@ from humanloop.transport import AsyncRawStream, RawResponse, RawStream
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-__all__ = ["AsyncGeneratorResponse", "AsyncStream", "EventReader", "Stream", "outputs"]
+__all__ = ["AsyncStream", "EventReader", "Stream", "outputs"]
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -296,19 +296,6 @@ class AsyncStream(_Answer[T]):
 
     async def __aexit__(self, *exc_info: object) -> None:
         await self.aclose()
-
-
-@dataclass
-class AsyncGeneratorResponse:
-    """What a `*_stream` method returns, as version 0.5 did.
-
-    content: an async generator of `{"output": str, "id": str}`; response: the answer's head.
-    """
-
-    content: AsyncGenerator[dict[Literal["output", "id"], str], None]
-    headers: Headers
-    status: int
-    response: Any
 
 
 async def outputs(

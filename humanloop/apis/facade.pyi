@@ -8,7 +8,7 @@ from typing import Any, Literal, overload
 from typing_extensions import Unpack
 
 from humanloop.api_client import ApiClient, RequestOptions
-from humanloop.api_response import ApiResponse
+from humanloop.api_response import ApiResponse, AsyncGeneratorResponse
 from humanloop.apis.tags.chats_api import ChatsApi
 from humanloop.apis.tags.completions_api import CompletionsApi
 from humanloop.apis.tags.evaluations_api import EvaluationsApi
@@ -45,7 +45,7 @@ from humanloop.model.model_config_completion_request import ModelConfigCompletio
 from humanloop.model.model_config_request import ModelConfigRequest
 from humanloop.model.provider_api_keys import ProviderApiKeys
 from humanloop.model.tool_config_request import ToolConfigRequest
-from humanloop.streaming import AsyncGeneratorResponse, AsyncStream, Stream
+from humanloop.streaming import AsyncStream, Stream
 
 class Facade:
     api_client: ApiClient
