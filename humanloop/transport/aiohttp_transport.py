@@ -25,7 +25,7 @@ import socket
 import ssl
 import sys
 import weakref
-from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Coroutine, Iterable, Iterator, Mapping
 from contextvars import ContextVar
 from time import monotonic
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -71,6 +71,10 @@ LARGE = 1 << 20
 
 PIECE = 4_096
 """Bytes of a compressed stream that are decoded at once: a thousand times that come out at most."""
+
+ROUNDS = 3
+"""How often a loop goes round until all know of a transport that was aborted: one round for the
+transport itself, one for TLS above it."""
 
 CLOSED = (errno.EPIPE, errno.ECONNRESET, errno.EPROTOTYPE)
 """What sending fails with when the server reads no more."""
@@ -296,6 +300,11 @@ class _Lines:
             transport.close()  # in Python 3.10, TLS takes the server's closing for no reason to
             del self._lines[transport]
 
+    def abort(self) -> None:
+        """Have the loop close all."""
+        for transport in self._lines:
+            transport.abort()
+
     def drop(self) -> None:
         """Close all although the loop does not run."""
         for transport in self._lines:
@@ -325,7 +334,6 @@ class _Session:
         self.http = _client_session(configuration)
         self._home = home
         self._keeper = _keep(self)
-        self._task: asyncio.Task[None] | None = None
         home[self.loop] = self
         _open.add(self)
 
@@ -341,14 +349,10 @@ class _Session:
 
     async def end(self) -> None:
         """As `close`, for the loop that closes its asynchronous generators."""
-        if not self._retire():
-            return
-        for stream in tuple(self.streams):
-            stream.close()
-        for exchange in tuple(self.exchanges):
-            exchange.give_up()
-        await self.http.close()
-        self.lines.clear_up()
+        if self._retire():
+            self._cut_off()
+            await self.http.close()
+            self.lines.clear_up()
 
     def end_soon(self) -> concurrent.futures.Future[None]:
         """Close from outside of the loop: now if it is closed, else as soon as it runs."""
@@ -366,26 +370,35 @@ class _Session:
         return done
 
     def bury(self) -> None:
-        """Close all connections although the loop does not run, nor ever will."""
+        """Close all without the help of the loop: its connections are lost, or it is."""
         if not self._retire():
             return
         self.lines.drop()
-        closing = self.http.close()
-        with contextlib.suppress(StopIteration, RuntimeError):
-            closing.send(None)  # it has nothing to wait for
-        closing.close()
+        _run_through(self.http.close())
         self.http.detach()
+        _run_through(self._keeper.aclose())
         for stream in tuple(self.streams):
             stream.close()
 
     def _begin_to_close(self, done: concurrent.futures.Future[None]) -> None:
-        def tell(task: asyncio.Task[None]) -> None:
-            if not task.cancelled():
-                task.exception()
+        # Not by a task, of which a loop that is stopped next would say that it is pending.
+        self._cut_off()
+        self.lines.abort()
+        self._bury_after(ROUNDS, done)
+
+    def _bury_after(self, rounds: int, done: concurrent.futures.Future[None]) -> None:
+        if rounds:
+            self.loop.call_soon(self._bury_after, rounds - 1, done)
+        else:
+            self.bury()
             done.set_result(None)
 
-        self._task = self.loop.create_task(self.close())
-        self._task.add_done_callback(tell)
+    def _cut_off(self) -> None:
+        """Give up what is under way."""
+        for stream in tuple(self.streams):
+            stream.close()
+        for exchange in tuple(self.exchanges):
+            exchange.give_up()
 
     def _retire(self) -> bool:
         """Whether this is the first call."""
@@ -397,6 +410,14 @@ class _Session:
         if self._home.get(self.loop) is self:
             del self._home[self.loop]
         return True
+
+
+def _run_through(coroutine: Coroutine[Any, Any, None]) -> None:
+    """Run what has nothing to wait for."""
+    with contextlib.suppress(StopIteration, StopAsyncIteration, RuntimeError):
+        coroutine.send(None)
+    with contextlib.suppress(RuntimeError):
+        coroutine.close()
 
 
 async def _keep(session: _Session) -> AsyncGenerator[None, None]:
