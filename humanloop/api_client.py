@@ -41,6 +41,7 @@ from humanloop.exceptions import (
     ApiResponseValidationError,
     ApiTypeError,
     ApiValueError,
+    ClientConfigurationError,
     ResponseValidationWarning,
     SchemaValidationError,
     describe,
@@ -146,9 +147,11 @@ class _Transports:
             async_transport = async_transport or getattr(transport, "asynchronous", None)
         if async_transport is not None:
             self.async_transport = async_transport
+        self._own = transport is None and async_transport is None
 
     @cached_property
     def transport(self) -> Transport:
+        self._check("transport", "synchronous")
         from humanloop.transport import Urllib3Transport
 
         made: Transport = self.__dict__.setdefault(
@@ -158,12 +161,20 @@ class _Transports:
 
     @cached_property
     def async_transport(self) -> AsyncTransport:
+        self._check("async_transport", "asynchronous")
         from humanloop.transport import AiohttpTransport
 
         made: AsyncTransport = self.__dict__.setdefault(
             "async_transport", AiohttpTransport(self._configuration)
         )
         return made
+
+    def _check(self, name: str, kind: str) -> None:
+        # Whoever replaced one transport does not expect the other one to reach the network.
+        if not self._own:
+            raise ClientConfigurationError(
+                f"{kind} calls need {name}=, since only the other is given"
+            )
 
     def made(self) -> list[Transport | AsyncTransport]:
         """Those that were made so far."""
@@ -475,7 +486,8 @@ class ApiClient:
         """As `close`, in an event loop."""
         if "async_transport" in self._transports.__dict__:
             await self.async_transport.aclose()
-        self.close()
+        if "transport" in self._transports.__dict__:
+            self.transport.close()
 
     def __enter__(self) -> Self:
         return self

@@ -17,6 +17,7 @@ from humanloop.exceptions import (
     ApiResponseTooLargeError,
     ApiTimeoutError,
     ApiTlsError,
+    ClientClosedError,
 )
 from humanloop.operation import RETRY_HEADER
 from humanloop.retries import Decision, Fault, RetryPolicy, after_fault, after_response
@@ -72,7 +73,7 @@ class Attempts:
 
     def wait_after_fault(self, error: ApiConnectionError) -> float | None:
         """Seconds to wait before the next try; None: there is none."""
-        if isinstance(error, (ApiTlsError, ApiResponseTooLargeError)):
+        if isinstance(error, (ApiTlsError, ApiResponseTooLargeError, ClientClosedError)):
             return None  # it would happen again
         fault: Fault = "broken" if error.sent else "connect"
         if isinstance(error, ApiTimeoutError):

@@ -10,7 +10,8 @@
     |-- ApiConnectionError                  no answer came: refused, unknown host, dropped, cut
     |   |-- ApiTimeoutError (TimeoutError)  ... within the time allowed
     |   |-- ApiTlsError                     ... since TLS failed, such as a certificate not trusted
-    |   `-- ApiResponseTooLargeError        ... of a size that is allowed
+    |   |-- ApiResponseTooLargeError        ... of a size that is allowed
+    |   `-- ClientClosedError               ... before the client was closed
     `-- ApiException                        the server answered, and the answer is no result
         |-- BadRequestError 400, UnauthorizedError 401, ForbiddenError 403, NotFoundError 404,
         |   RequestTimeoutError 408, ConflictError 409, UnprocessableEntityError 422,
@@ -83,6 +84,7 @@ __all__ = [
     "ApiValueError",
     "BadGatewayError",
     "BadRequestError",
+    "ClientClosedError",
     "ClientConfigurationError",
     "ConflictError",
     "ForbiddenError",
@@ -172,15 +174,15 @@ class ApiConnectionError(_RequestFailed):
         path: str = "",
         sent: bool = True,
     ) -> None:
-        self.reason = reason
+        self.reason = _printable(reason)
         self.method = method
         self.host = host
         self.path = path
         self.sent = sent
-        super().__init__(reason)
+        super().__init__(self.reason)
 
     def __str__(self) -> str:
-        where = f"{self.method} {self.host}{self.path}: {self.reason}".lstrip(" :")
+        where = f"{self.method} {self.host}{self.path}: {_one_line(self.reason or '')}".lstrip(" :")
         return f"{where}{self._effort()}"
 
 
@@ -194,6 +196,10 @@ class ApiTlsError(ApiConnectionError):
 
 class ApiResponseTooLargeError(ApiConnectionError):
     """The answer is larger than the configuration's `max_response_bytes`."""
+
+
+class ClientClosedError(ApiConnectionError):
+    """The client was closed while the call was under way."""
 
 
 class ApiException(_RequestFailed):
@@ -236,6 +242,7 @@ class ApiException(_RequestFailed):
     def __str__(self) -> str:
         where = " ".join(filter(None, (self.method, self.path)))
         code = " ".join(str(part) for part in (self.status, self.reason) if part not in (None, ""))
+        code = _one_line(code)
         said = ": ".join(filter(None, (code, where, self.detail))) or type(self).__name__
         return f"{said}{self._effort()}"
 
@@ -398,9 +405,19 @@ def describe(body: Any, redact: Callable[[str], str] | None = None) -> str:
         said = (words.get(key) for key in ("detail", "message", "error"))
         text = next((word for word in said if isinstance(word, str)), "")
     text = text or "; ".join(map(_described, _entries(body)))
-    text = redact(text) if redact else text  # before it is cut, which may be within a key
-    text = " ".join(text[: 4 * SHOWN_CHARACTERS].split())
+    return _one_line(redact(text) if redact else text)  # it may be cut within a key
+
+
+def _one_line(text: str) -> str:
+    """As much of a text as a message shows."""
+    text = _printable(text[: 4 * SHOWN_CHARACTERS])
     return text if len(text) <= SHOWN_CHARACTERS else f"{text[: SHOWN_CHARACTERS - 3]}..."
+
+
+def _printable(text: str) -> str:
+    """A text on one line, without control characters."""
+    text = " ".join(text.split())
+    return text if text.isprintable() else "".join(c if c.isprintable() else "?" for c in text)
 
 
 def _entries(body: Any) -> list[dict[str, Any]]:

@@ -146,6 +146,10 @@ class EventReader(Generic[T]):
         kind = ApiStreamTimeoutError if isinstance(error, ApiTimeoutError) else ApiStreamBrokenError
         return self._failed(kind, None, f"the stream broke off: {error.reason}")
 
+    def closed(self) -> ApiException:
+        """The error for whoever waits while somebody else closes the stream."""
+        return self._failed(ApiStreamBrokenError, None, "the stream was closed")
+
     def _decoded(self, data: str) -> T:
         try:
             event = self._context.decode(data)
@@ -207,6 +211,22 @@ class _Answer(Generic[T]):
         self.round_trip_time: float = response.elapsed
         self._reader = reader
         self._closed = False
+        self._busy = False
+
+    def _enter(self) -> None:
+        """A wait for the next event begins."""
+        if self._busy:
+            raise RuntimeError("somebody else is waiting for the next event of this stream")
+        self._busy = True
+        self._reader.resume()
+
+    def _broken(self, error: ApiConnectionError) -> ApiException:
+        return self._reader.closed() if self._closed else self._reader.broken(error)
+
+    def _take(self, data: bytes) -> None:
+        if self._closed:  # meanwhile, by somebody else, as which the data may have ended
+            raise self._reader.closed()
+        self._reader.feed(data)
 
     def _close(self) -> None:
         if not self._closed:
@@ -235,8 +255,8 @@ class Stream(_Answer[T]):
         return self
 
     def __next__(self) -> T:
+        self._enter()
         try:
-            self._reader.resume()
             while self._closed or (event := self._reader.next()) is None:
                 if self._closed or self._reader.ended:
                     raise StopIteration
@@ -244,11 +264,13 @@ class Stream(_Answer[T]):
                 try:
                     data = cast(RawStream, self.response).read(seconds)
                 except ApiConnectionError as error:
-                    raise self._reader.broken(error) from error
-                self._reader.feed(data)
+                    raise self._broken(error) from error
+                self._take(data)
         except BaseException:
             self.close()
             raise
+        finally:
+            self._busy = False
         return event
 
     def close(self) -> None:
@@ -269,8 +291,8 @@ class AsyncStream(_Answer[T]):
         return self
 
     async def __anext__(self) -> T:
+        self._enter()
         try:
-            self._reader.resume()
             while self._closed or (event := self._reader.next()) is None:
                 if self._closed or self._reader.ended:
                     raise StopAsyncIteration
@@ -278,11 +300,13 @@ class AsyncStream(_Answer[T]):
                 try:
                     data = await cast(AsyncRawStream, self.response).read(seconds)
                 except ApiConnectionError as error:
-                    raise self._reader.broken(error) from error
-                self._reader.feed(data)
+                    raise self._broken(error) from error
+                self._take(data)
         except BaseException:
             self._close()
             raise
+        finally:
+            self._busy = False
         return event
 
     async def aclose(self) -> None:

@@ -50,6 +50,7 @@ from humanloop.exceptions import (
     ApiResponseTooLargeError,
     ApiTimeoutError,
     ApiTlsError,
+    ClientClosedError,
     ClientConfigurationError,
 )
 from humanloop.transport import RawResponse, Request, is_event_stream
@@ -137,8 +138,8 @@ class _Limit:
 class _Exchange(_Limit):
     """One request under way: what it may take now, and what connection it has got.
 
-    sent: whether a part of the request may have left; reused: whether the connection is; lines:
-    those of its session.
+    sent: whether a part of the request may have left; reused: whether the connection is; session:
+    the one that it is an exchange of.
     """
 
     def __init__(self, request: Request) -> None:
@@ -146,7 +147,7 @@ class _Exchange(_Limit):
         self.request = request
         self.sent = False
         self.reused = True
-        self.lines: _Lines | None = None
+        self.session: _Session | None = None
         self._connection: aiohttp.connector.Connection | None = None
         self._transport: asyncio.Transport | None = None
         self._end = None if request.timeout is None else self._loop.time() + request.timeout
@@ -169,26 +170,34 @@ class _Exchange(_Limit):
 
     def begin(self, connection: aiohttp.connector.Connection) -> None:
         """The request will leave now."""
+        if self.closed:
+            connection.close()
+            raise ConnectionAbortedError
         self._connection = connection
         self._transport = connection.transport
-        if self.lines is not None and not self.reused:
-            self.lines.add(connection)
+        if self.session is not None and not self.reused:
+            self.session.lines.add(connection)
         self.sent = True
         self.await_more()
 
     def give_up(self) -> None:
         """Cut the connection off, unless it has been given back already."""
-        transport, connection = self._transport, self._connection
-        if transport is None or connection is None or self.lines is None or self._loop.is_closed():
+        transport, connection, session = self._transport, self._connection, self.session
+        if transport is None or connection is None or session is None or self._loop.is_closed():
             return
         # Merely closed, it would be open until the server has read all that waits to be sent.
-        if connection.transport is transport or self.lines.lost(transport):
+        if connection.transport is transport or session.lines.lost(transport):
             transport.abort()
 
     def finish(self) -> None:
         """The whole answer has come."""
         if self._unsent:  # it came early: the connection can't be used again
             self.give_up()
+
+    @property
+    def closed(self) -> bool:
+        """Whether the session was closed meanwhile, which is the end of the exchange, too."""
+        return self.session is not None and self.session.ended and not self.passed
 
     def exceeded(self) -> str:
         """What to say of an exchange that took too long."""
@@ -297,7 +306,7 @@ class _Lines:
     def clear_up(self) -> None:
         """Forget what is lost."""
         for transport in tuple(filter(self.lost, self._lines)):
-            transport.close()  # in Python 3.10, TLS takes the server's closing for no reason to
+            transport.close()  # else TLS of Python 3.10 warns, when it was the server that closed
             del self._lines[transport]
 
     def abort(self) -> None:
@@ -305,10 +314,13 @@ class _Lines:
         for transport in self._lines:
             transport.abort()
 
-    def drop(self) -> None:
-        """Close all although the loop does not run."""
+    def drop(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Close all, although the loop may not run."""
         for transport in self._lines:
-            _drop(transport)
+            if loop.is_running():
+                transport.abort()
+            else:
+                _drop(transport)
         self._lines.clear()
 
 
@@ -373,12 +385,12 @@ class _Session:
         """Close all without the help of the loop: its connections are lost, or it is."""
         if not self._retire():
             return
-        self.lines.drop()
+        self.lines.drop(self.loop)
         _run_through(self.http.close())
         self.http.detach()
         _run_through(self._keeper.aclose())
         for stream in tuple(self.streams):
-            stream.close()
+            stream.cut_off()
 
     def _begin_to_close(self, done: concurrent.futures.Future[None]) -> None:
         # Not by a task, of which a loop that is stopped next would say that it is pending.
@@ -395,8 +407,9 @@ class _Session:
 
     def _cut_off(self) -> None:
         """Give up what is under way."""
+        self.ended = True
         for stream in tuple(self.streams):
-            stream.close()
+            stream.cut_off()
         for exchange in tuple(self.exchanges):
             exchange.give_up()
 
@@ -544,6 +557,7 @@ class _Stream:
         self._session = session
         self._response = response
         self._open = True
+        self._cut_off = False
         session.streams.add(self)
 
     async def read(self, timeout: float | None) -> bytes:
@@ -555,10 +569,14 @@ class _Stream:
                 return await self._next()
         except Exception as error:
             self.close()
+            if self._cut_off:
+                raise _closed(self._request, sent=True) from error
             late = f"no more of the answer within {timeout or 0:.3g} seconds"
             raise _translated(error, self._request, sent=True, late=late) from error
 
     async def _next(self) -> bytes:
+        if self._cut_off:
+            raise ConnectionAbortedError
         while self._open:
             while self._undecoded:
                 piece = self._undecoded[: self._piece]
@@ -592,6 +610,11 @@ class _Stream:
         self._response.close()
         if connection is not None:  # which a response does not close when the loop is closed
             connection.close()
+
+    def cut_off(self) -> None:
+        """Give up what is left, of which the reader does not know."""
+        self._cut_off = self._cut_off or self._open
+        self.close()
 
     def __del__(self) -> None:
         if not self.__dict__.get("_open"):
@@ -651,6 +674,8 @@ class AiohttpTransport:
             exchange.give_up()
             cause = error.__cause__ if isinstance(error, _Broken) else error
             late = exchange.exceeded() if exchange.passed or not exchange.sent else ""
+            if exchange.closed:
+                raise _closed(request, sent=exchange.sent) from cause
             raise _translated(cause, request, sent=exchange.sent, late=late) from cause
         except BaseException:
             exchange.give_up()
@@ -690,7 +715,7 @@ class AiohttpTransport:
     ) -> RawResponse | _Stream:
         started = monotonic()
         session.exchanges.add(exchange)
-        exchange.lines = session.lines
+        exchange.session = session
         try:
             response = await _respond(session.http, route, exchange)
             try:
@@ -699,8 +724,8 @@ class AiohttpTransport:
                 response.close()
                 raise
         except asyncio.CancelledError as error:
-            if session.ended and not exchange.passed and not exchange.cancelled:
-                raise ConnectionAbortedError("the client was closed") from error
+            if exchange.closed and not exchange.cancelled:
+                raise ConnectionAbortedError from error
             raise
         finally:
             session.exchanges.discard(exchange)
@@ -881,6 +906,13 @@ def _translated(
     else:
         reason = f"the connection broke: {reason}" if sent else f"can't connect: {reason}"
     return kind(reason, method=request.method, host=request.host, path=request.path, sent=sent)
+
+
+def _closed(request: Request, *, sent: bool) -> ClientClosedError:
+    reason = "the client was closed"
+    return ClientClosedError(
+        reason, method=request.method, host=request.host, path=request.path, sent=sent
+    )
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:

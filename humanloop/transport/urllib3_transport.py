@@ -13,11 +13,14 @@ of its own.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import http.client
 import io
+import math
 import os
 import re
+import socket
 import ssl
 from collections.abc import Iterator, Mapping
 from contextvars import ContextVar
@@ -45,8 +48,6 @@ from humanloop.transport import RawResponse, Request, is_event_stream
 from humanloop.transport.content import ContentDecoder, ContentError, ContentTooLargeError
 
 if TYPE_CHECKING:
-    from socket import socket
-
     from humanloop.configuration import Configuration
 
 __all__ = ["Urllib3Transport"]
@@ -73,14 +74,27 @@ class _Deadline:
     def __init__(self, total: float | None, connect: float | None, read: float | None) -> None:
         self.connect = connect
         self.read = read
-        self.connecting = False
         self.sent = False
+        self._connecting: float | None = None  # until when
         self._said = "complete answer"
         self._start(total)
 
     def _start(self, total: float | None) -> None:
         self.total = total
         self._end = None if total is None else monotonic() + total
+
+    @property
+    def connecting(self) -> bool:
+        """Whether the connection is being made, as which a proxy's answer to CONNECT counts."""
+        return self._connecting is not None
+
+    def begin_to_connect(self) -> None:
+        """From now on, connecting has its own limit."""
+        self._connecting = math.inf if self.connect is None else monotonic() + self.connect
+
+    def connected(self) -> None:
+        """That limit is over."""
+        self._connecting = None
 
     def wait_for_more(self, seconds: float | None) -> None:
         """From now on, be the limit of one read of a stream."""
@@ -90,9 +104,12 @@ class _Deadline:
 
     def remaining(self, at_most: float | None = None) -> float | None:
         """Seconds left, raising TimeoutError when there are none."""
-        if self._end is None:
+        end = math.inf if self._end is None else self._end
+        if self._connecting is not None:
+            end = min(end, self._connecting)
+        if end == math.inf:
             return at_most
-        left = self._end - monotonic()
+        left = end - monotonic()
         if left <= 0:
             raise TimeoutError("the deadline has passed")
         return left if at_most is None else min(left, at_most)
@@ -118,8 +135,8 @@ _deadline: ContextVar[_Deadline] = ContextVar("deadline")
 class _TimedReader(io.RawIOBase):
     """A socket's bytes, each read with what is left of the deadline."""
 
-    def __init__(self, sock: socket) -> None:
-        self._sock = sock
+    def __init__(self, sock: socket.socket) -> None:
+        self.socket = sock
         self._raw = sock.makefile("rb", buffering=0)
         self._deadline = _deadline.get()
 
@@ -127,7 +144,7 @@ class _TimedReader(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any, /) -> int | None:
-        self._sock.settimeout(self._deadline.remaining(self._deadline.read))
+        self.socket.settimeout(self._deadline.remaining(self._deadline.read))
         return self._raw.readinto(buffer)
 
     def close(self) -> None:
@@ -148,7 +165,7 @@ class _HeadReader(io.BufferedReader):
 class _TimedSocket:
     """As much of a socket as a response asks for."""
 
-    def __init__(self, sock: socket) -> None:
+    def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
 
     def makefile(self, mode: str) -> io.BufferedReader:
@@ -156,8 +173,8 @@ class _TimedSocket:
 
 
 class _TimedResponse(http.client.HTTPResponse):
-    def __init__(self, sock: socket, *args: Any, **options: Any) -> None:
-        super().__init__(cast("socket", _TimedSocket(sock)), *args, **options)
+    def __init__(self, sock: socket.socket, *args: Any, **options: Any) -> None:
+        super().__init__(cast("socket.socket", _TimedSocket(sock)), *args, **options)
 
     def begin(self) -> None:
         reader = cast(_HeadReader, self.fp)
@@ -168,14 +185,19 @@ class _TimedResponse(http.client.HTTPResponse):
 
 class _TimedConnection(HTTPConnection):
     response_class = _TimedResponse
-    sock: socket | None
+    sock: socket.socket | None
 
     def connect(self) -> None:
         deadline = _deadline.get()
-        self.timeout = deadline.remaining(deadline.connect)
-        deadline.connecting = True
+        deadline.begin_to_connect()
+        self.timeout = deadline.remaining()
         super().connect()
-        deadline.connecting = False
+        deadline.connected()
+
+    def _new_conn(self) -> socket.socket:
+        sock = super()._new_conn()
+        sock.settimeout(_deadline.get().remaining())  # for TLS, which comes next
+        return sock
 
     def send(self, data: Any) -> None:
         if self.sock is None:
@@ -215,7 +237,8 @@ class _Pool(HTTPConnectionPool):
         try:
             if tunnel and connection.is_closed:
                 self._prepare_proxy(connection)
-            self._validate_conn(connection)
+            if connection.is_closed:
+                connection.connect()
             try:
                 connection.request(request.method, target, request.body, headers)
             except OSError as error:  # a server may answer, and close, before it has read all
@@ -270,6 +293,7 @@ class _Stream:
         self._opened = opened
         at_once = PIECE if headers.get("Content-Encoding") else CHUNK
         self._pieces = _pieces(opened.response, opened.decoder, None, at_once)
+        self._socket = _socket_of(opened.response)
         self._open = True
 
     def read(self, timeout: float | None) -> bytes:
@@ -277,8 +301,10 @@ class _Stream:
         self._opened.deadline.wait_for_more(timeout)
         try:
             data = next(filter(None, self._pieces), b"")
-        except ERRORS as error:
-            self.close()
+        except Exception as error:
+            if self._open and not isinstance(error, ERRORS):
+                raise
+            self.close()  # or somebody else has closed it, which http.client does not expect
             raise _translated(error, self._request, self._opened.deadline) from error
         if not data:
             self._give_back(usable=True)
@@ -286,13 +312,24 @@ class _Stream:
 
     def close(self) -> None:
         """Give up what is left; see `RawStream`."""
+        if self._open and self._socket is not None:
+            with contextlib.suppress(OSError):  # it has been shut down already
+                # A thread that reads holds a lock, and wakes by this. (TLS has its own method.)
+                socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
         self._give_back(usable=False)
 
     def _give_back(self, *, usable: bool) -> None:
         if self._open:
             self._open = False
-            self._opened.response.close()
+            with contextlib.suppress(AttributeError):  # whoever reads closes it at this moment
+                self._opened.response.close()
             self._opened.pool.give_back(self._opened.connection, usable=usable)
+
+
+def _socket_of(response: http.client.HTTPResponse) -> socket.socket | None:
+    """What a response is read from; None when it has been read."""
+    reader = cast("_HeadReader | None", response.fp)
+    return None if reader is None else cast(_TimedReader, reader.raw).socket
 
 
 class _TlsPool(_Pool, HTTPSConnectionPool):

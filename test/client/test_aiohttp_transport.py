@@ -570,14 +570,14 @@ def test_sending_is_no_pause_of_the_answer() -> None:
         with connection, connection.makefile("rb") as file:
             while file.readline().strip():
                 pass
-            select.select([], [], [], 0.7)
+            select.select([], [], [], 1.5)
             assert len(file.read(len(body))) == len(body)
             connection.sendall(HEAD + b"Content-Length: 2\r\n\r\n{}")
 
     with socket.create_server(("127.0.0.1", 0)) as listener, ThreadPoolExecutor(1) as pool:
         reading = pool.submit(read_slowly, listener)
         host = f"http://127.0.0.1:{listener.getsockname()[1]}/v4"
-        assert send(host, method="POST", body=body, read_timeout=0.2).data == b"{}"
+        assert send(host, method="POST", body=body, read_timeout=0.6).data == b"{}"
         reading.result(10)
 
 
@@ -1036,7 +1036,7 @@ def test_a_stream_of_a_client_that_is_closed(server: Any, events: Events) -> Non
         reading = asyncio.create_task(response.read(None))
         await asyncio.sleep(0.05)
         await transport.aclose()
-        with pytest.raises(ApiConnectionError, match="the connection broke"):
+        with pytest.raises(ApiConnectionError, match=r"the connection broke|the client was closed"):
             await reading
 
     run(main())
@@ -1273,11 +1273,10 @@ def test_requests_under_way_when_the_client_is_closed(server: Any) -> None:
             await asyncio.sleep(0.01)
         await transport.aclose()
         errors = await asyncio.gather(*tasks, return_exceptions=True)
-        assert {type(error) for error in errors} == {ApiConnectionError}
+        assert all(isinstance(error, ApiConnectionError) for error in errors)
         waiting = [error for error in errors if not cast(ApiConnectionError, error).sent]
-        assert [cast(ApiConnectionError, error).reason for error in waiting] == [
-            "can't connect: the client was closed"
-        ]
+        assert len(waiting) == 1
+        assert cast(ApiConnectionError, waiting[0]).reason.endswith("the client was closed")
 
     run(main())
 

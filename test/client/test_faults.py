@@ -254,10 +254,29 @@ def test_another_name_may_be_expected(tls_server: Any, trusting: dict[str, Any])
 
 
 @pytest.mark.parametrize("tls_server", ["expired"], indirect=True)
-@pytest.mark.filterwarnings("ignore:Unverified HTTPS request")
 def test_verification_can_be_switched_off(tls_server: Any) -> None:
     with Humanloop("k", tls_server.host, verify_ssl=False) as client:
         assert client.projects.list(skip_deserialization=True).body == {}
+
+
+def test_connecting_has_its_limit_even_through_a_proxy() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        proxy = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        client = Humanloop("k", "https://api.example/v4", proxy=proxy, retries=0, timeout=30)
+        started = time.monotonic()
+        with pytest.raises(ApiTimeoutError, match=r"no connection within 0\.2 seconds") as caught:
+            client.projects.list(connect_timeout=0.2)
+        assert time.monotonic() - started < 0.2 + GRACE
+    assert not caught.value.sent
+
+
+def test_a_message_is_short_whatever_the_server_says(server: Any, client: Humanloop) -> None:
+    for answer in (b"HTTP/1.1 500 " + b"a\x1b" * 9000 + b"\r\n\r\n", b"x\x1b[31m" + b"a" * 9000):
+        server.send_raw(answer + b"\r\n\r\n")
+        with pytest.raises((ApiException, ApiConnectionError)) as caught:
+            client.projects.list()
+        assert len(str(caught.value)) < 500
+        assert str(caught.value).isprintable()
 
 
 def test_plain_http_where_tls_is_expected(server: Any, trusting: dict[str, Any]) -> None:
