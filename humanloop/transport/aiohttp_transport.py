@@ -39,7 +39,7 @@ try:
     from yarl import URL
 except ImportError as error:
     raise ImportError(
-        'asynchronous calls need aiohttp 3.12 or later: pip install "humanloop[async]"'
+        'asynchronous calls need aiohttp 3.12.8 or later: pip install "humanloop[async]"'
     ) from error
 
 from urllib3.util.wait import wait_for_read
