@@ -25,11 +25,11 @@ import socket
 import ssl
 import sys
 import weakref
-from collections.abc import AsyncGenerator, Coroutine, Iterable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Coroutine, Iterable, Mapping
 from contextvars import ContextVar
 from time import monotonic
 from typing import TYPE_CHECKING, Any, NamedTuple
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import quote, urlsplit
 
 try:
     import aiohttp
@@ -47,14 +47,18 @@ from urllib3.util.wait import wait_for_read
 from humanloop.api_response import Headers
 from humanloop.exceptions import (
     ApiConnectionError,
-    ApiResponseTooLargeError,
-    ApiTimeoutError,
-    ApiTlsError,
     ClientClosedError,
     ClientConfigurationError,
 )
 from humanloop.transport import RawResponse, Request, is_event_stream
-from humanloop.transport.content import ContentDecoder, ContentError, ContentTooLargeError
+from humanloop.transport.common import (
+    chain_of,
+    check_length,
+    connection_error,
+    proxy_of,
+    tls_context,
+)
+from humanloop.transport.content import ContentDecoder, ContentTooLargeError
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -754,7 +758,7 @@ class AiohttpTransport:
         headers: Mapping[str, str] = {}
         proxy = ""
         if configuration.proxy:
-            proxy, headers = _proxy(configuration)
+            proxy, headers = proxy_of(configuration)
             options["proxy"] = proxy
             if url.scheme == "https":
                 options["proxy_headers"], headers = headers, {}
@@ -811,9 +815,7 @@ def _headers(response: aiohttp.ClientResponse) -> Headers:
     headers = Headers(
         (name.decode("latin-1"), value.decode("latin-1")) for name, value in response.raw_headers
     )
-    # RFC 9112 section 6.3: where lengths contradict each other, the message has no known end.
-    if len({length.strip() for length in headers.get("Content-Length", "").split(",")}) > 1:
-        raise ValueError("several values of Content-Length")
+    check_length(headers)
     return headers
 
 
@@ -838,20 +840,6 @@ async def _body(
     return b"".join(pieces)
 
 
-def _proxy(configuration: Configuration) -> tuple[str, dict[str, str]]:
-    """The URL of the proxy, without credentials, and the headers for it."""
-    proxy = urlsplit(configuration.proxy or "")
-    if proxy.scheme not in ("http", "https") or not proxy.hostname:
-        raise ClientConfigurationError("proxy must be a URL such as http://proxy.example:3128")
-    headers = dict(configuration.proxy_headers or {})
-    if proxy.username is not None:
-        from urllib3.util import make_headers
-
-        credentials = f"{unquote(proxy.username)}:{unquote(proxy.password or '')}"
-        headers.update(make_headers(proxy_basic_auth=credentials))
-    return proxy._replace(netloc=proxy.netloc.rpartition("@")[2]).geturl(), headers
-
-
 def _check_tls_in_tls(proxy: str) -> None:
     if sys.version_info < (3, 11) and proxy.startswith("https:"):
         raise ClientConfigurationError(
@@ -861,28 +849,9 @@ def _check_tls_in_tls(proxy: str) -> None:
 
 
 def _tls_context(configuration: Configuration) -> ssl.SSLContext:
-    from urllib3.util.ssl_ import create_urllib3_context
-
-    context = create_urllib3_context()
-    context.set_alpn_protocols(["http/1.1"])
-    try:
-        if not configuration.verify_ssl:
-            context.check_hostname = False
-            context.verify_mode = ssl.CERT_NONE
-        elif configuration.ssl_ca_cert:
-            context.load_verify_locations(configuration.ssl_ca_cert)
-        else:
-            import certifi
-
-            context.load_verify_locations(certifi.where())
-        if configuration.assert_hostname is False:
-            context.check_hostname = False
-        if configuration.cert_file:
-            context.load_cert_chain(configuration.cert_file, configuration.key_file)
-    except OSError as error:  # also ssl.SSLError, for a file without a certificate
-        raise ClientConfigurationError(
-            f"ssl_ca_cert, cert_file or key_file can't be used: {error}"
-        ) from error
+    context = tls_context(configuration)
+    if configuration.assert_hostname is False:
+        context.check_hostname = False
     return context
 
 
@@ -890,22 +859,11 @@ def _translated(
     error: BaseException | None, request: Request, *, sent: bool, late: str = ""
 ) -> ApiConnectionError:
     """Our error for the library's; late: what to say of one that took too long."""
-    chain = list(_chain(error))
+    chain = list(chain_of(error))
     _forget_secrets(chain)
-    reason = _described(chain[-1])
-    kind: type[ApiConnectionError] = ApiConnectionError
-    timed_out = any(isinstance(e, (TimeoutError, asyncio.TimeoutError)) for e in chain)
-    if timed_out:
-        kind = ApiTimeoutError
-        reason = late or f"the connection broke: {reason}"
-    elif any(isinstance(e, ssl.SSLError) for e in chain):
-        kind = ApiTlsError
-        reason = f"TLS failed: {reason}"
-    elif isinstance(error, ContentTooLargeError):
-        kind = ApiResponseTooLargeError
-    else:
-        reason = f"the connection broke: {reason}" if sent else f"can't connect: {reason}"
-    return kind(reason, method=request.method, host=request.host, path=request.path, sent=sent)
+    late_errors = (TimeoutError, asyncio.TimeoutError)
+    said = _described(chain[-1])
+    return connection_error(chain, request, said, sent=sent, late=late, timeout=late_errors)
 
 
 def _closed(request: Request, *, sent: bool) -> ClientClosedError:
@@ -913,18 +871,6 @@ def _closed(request: Request, *, sent: bool) -> ClientClosedError:
     return ClientClosedError(
         reason, method=request.method, host=request.host, path=request.path, sent=sent
     )
-
-
-def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    """An error and those that it wraps, the outermost first."""
-    seen: set[int] = set()
-    while error is not None and id(error) not in seen:
-        seen.add(id(error))
-        yield error
-        if isinstance(error, ContentError):  # which says it better than zlib does
-            return
-        inner = (error.__cause__, *error.args)
-        error = next((e for e in inner if isinstance(e, Exception)), None)
 
 
 def _described(error: BaseException) -> str:

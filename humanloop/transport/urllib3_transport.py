@@ -26,25 +26,24 @@ from collections.abc import Iterator, Mapping
 from contextvars import ContextVar
 from time import monotonic
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
-from urllib.parse import unquote, urlsplit
 
 import urllib3
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import HTTPError, SSLError
-from urllib3.util import make_headers, parse_url
-from urllib3.util.ssl_ import create_urllib3_context
+from urllib3.util import parse_url
 from urllib3.util.ssl_match_hostname import CertificateError
 
 from humanloop.api_response import Headers
-from humanloop.exceptions import (
-    ApiConnectionError,
-    ApiResponseTooLargeError,
-    ApiTimeoutError,
-    ApiTlsError,
-    ClientConfigurationError,
-)
+from humanloop.exceptions import ApiConnectionError
 from humanloop.transport import RawResponse, Request, is_event_stream
+from humanloop.transport.common import (
+    chain_of,
+    check_length,
+    connection_error,
+    proxy_of,
+    tls_context,
+)
 from humanloop.transport.content import ContentDecoder, ContentError, ContentTooLargeError
 
 if TYPE_CHECKING:
@@ -247,7 +246,7 @@ class _Pool(HTTPConnectionPool):
             plain = cast(http.client.HTTPConnection, connection)
             response = http.client.HTTPConnection.getresponse(plain)
             received = Headers((k, _FOLD.sub(" ", v)) for k, v in response.getheaders())
-            _check_length(received)
+            check_length(received)
             decoder = ContentDecoder(received.get("Content-Encoding", ""), limit)
             if request.stream and is_event_stream(response.status, received):
                 decoder = ContentDecoder(received.get("Content-Encoding", ""))
@@ -404,7 +403,7 @@ class Urllib3Transport:
         if configuration.socket_options is not None:
             options["socket_options"] = configuration.socket_options
         if scheme == "https":
-            options["ssl_context"] = _tls_context(configuration)
+            options["ssl_context"] = tls_context(configuration)
             options["assert_hostname"] = configuration.assert_hostname
         manager = (
             _proxy_manager(configuration, options)
@@ -413,15 +412,6 @@ class Urllib3Transport:
         )
         manager.pool_classes_by_scheme = dict[str, Any](http=_Pool, https=_TlsPool)
         return manager
-
-
-def _check_length(headers: Headers) -> None:
-    """RFC 9112 section 6.3: without one length that is a number, the message has no known end."""
-    length, *others = {part.strip() for part in headers.get("Content-Length", "").split(",")}
-    if others:
-        raise http.client.HTTPException("several values of Content-Length")
-    if length and not (length.isascii() and length.isdecimal()):  # int() would take 1_0, and +10
-        raise http.client.HTTPException("Content-Length is no number")
 
 
 def _pieces(
@@ -448,67 +438,21 @@ def _pieces(
 
 
 def _proxy_manager(configuration: Configuration, options: dict[str, Any]) -> urllib3.ProxyManager:
-    proxy = urlsplit(configuration.proxy or "")
-    if proxy.scheme not in ("http", "https") or not proxy.hostname:
-        raise ClientConfigurationError("proxy must be a URL such as http://proxy.example:3128")
-    headers = dict(configuration.proxy_headers or {})
-    if proxy.username is not None:
-        credentials = f"{unquote(proxy.username)}:{unquote(proxy.password or '')}"
-        headers.update(make_headers(proxy_basic_auth=credentials))
-    if proxy.scheme == "https":
-        options["proxy_ssl_context"] = _tls_context(configuration)
-    url = proxy._replace(netloc=proxy.netloc.rpartition("@")[2]).geturl()
+    url, headers = proxy_of(configuration)
+    if url.startswith("https:"):
+        options["proxy_ssl_context"] = tls_context(configuration)
     return urllib3.ProxyManager(url, proxy_headers=headers, **options)
-
-
-def _tls_context(configuration: Configuration) -> ssl.SSLContext:
-    context = create_urllib3_context()
-    try:
-        if not configuration.verify_ssl:
-            context.check_hostname = False
-            context.verify_mode = ssl.CERT_NONE
-        elif configuration.ssl_ca_cert:
-            context.load_verify_locations(configuration.ssl_ca_cert)
-        else:
-            import certifi
-
-            context.load_verify_locations(certifi.where())
-        if configuration.cert_file:
-            context.load_cert_chain(configuration.cert_file, configuration.key_file)
-    except OSError as error:  # also ssl.SSLError, for a file without a certificate
-        raise ClientConfigurationError(
-            f"ssl_ca_cert, cert_file or key_file can't be used: {error}"
-        ) from error
-    return context
 
 
 def _translated(error: Exception, request: Request, deadline: _Deadline) -> ApiConnectionError:
     """Our error for the library's."""
-    chain = list(_chain(error))
-    reason = getattr(chain[-1], "strerror", None) or str(chain[-1]) or type(chain[-1]).__name__
-    kind: type[ApiConnectionError] = ApiConnectionError
-    if any(isinstance(e, TimeoutError) for e in chain):
-        kind = ApiTimeoutError
-        reason = deadline.exceeded()
-    elif any(isinstance(e, (SSLError, ssl.SSLError, CertificateError)) for e in chain):
-        kind = ApiTlsError
-        reason = f"TLS failed: {reason}"
-    elif isinstance(error, ContentTooLargeError):
-        kind = ApiResponseTooLargeError
-    elif deadline.connecting:
-        reason = f"can't connect: {reason}"
-    else:
-        reason = f"the connection broke: {reason}"
-    return kind(
-        reason, method=request.method, host=request.host, path=request.path, sent=deadline.sent
+    chain = list(chain_of(error))
+    said = getattr(chain[-1], "strerror", None) or str(chain[-1]) or type(chain[-1]).__name__
+    return connection_error(
+        chain,
+        request,
+        said,
+        sent=deadline.sent,
+        late=deadline.exceeded(),
+        tls=(SSLError, ssl.SSLError, CertificateError),
     )
-
-
-def _chain(error: BaseException) -> Iterator[BaseException]:
-    """An error and those that it wraps, the outermost first."""
-    yield error
-    if isinstance(error, ContentError):  # which says it better than zlib does
-        return
-    inner = error.__cause__ or next((a for a in error.args if isinstance(a, BaseException)), None)
-    if inner is not None:
-        yield from _chain(inner)

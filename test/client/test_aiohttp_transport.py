@@ -1036,7 +1036,7 @@ def test_a_stream_of_a_client_that_is_closed(server: Any, events: Events) -> Non
         reading = asyncio.create_task(response.read(None))
         await asyncio.sleep(0.05)
         await transport.aclose()
-        with pytest.raises(ApiConnectionError, match=r"the connection broke|the client was closed"):
+        with pytest.raises(ApiConnectionError, match="the client was closed"):
             await reading
 
     run(main())
@@ -1477,5 +1477,5 @@ def test_without_aiohttp() -> None:
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert done.stdout.strip() == (
-        'asynchronous calls need aiohttp 3.12 or later: pip install "humanloop[async]"'
+        'asynchronous calls need aiohttp 3.12.8 or later: pip install "humanloop[async]"'
     )
