@@ -19,7 +19,7 @@ import warnings
 from collections.abc import Callable, Coroutine, Generator, Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypedDict, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypedDict, TypeVar, cast
 
 from humanloop import schemas
 from humanloop.api import Api, Preparer
@@ -68,6 +68,7 @@ ErrorType = TypeVar("ErrorType", bound=ApiException)
 
 _PACKAGE = f"{__package__}."
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 section 5.1
+_FIELD = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t\x20-\x7e\x80-\xff]*")
 _HEADER_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")  # RFC 9110 section 5.5
 
 
@@ -381,20 +382,13 @@ class ApiClient:
                 known = [*operation.arguments, *RequestOptions.__annotations__]
                 raise unexpected_argument(f"{operation.name}()", name, known)
         configuration = self.configuration
-        timeouts = {
-            "timeout": options.get("timeout", configuration.timeout),
-            "connect_timeout": options.get("connect_timeout", configuration.connect_timeout),
-            "read_timeout": options.get("read_timeout", configuration.read_timeout),
-        }
-        for name, value in timeouts.items():
-            if not is_timeout(value):
-                hint = (
-                    ": a pair of 0.5 is connect_timeout and read_timeout"
-                    if isinstance(value, tuple)
-                    else ""
-                )
-                message = f"{name} must be {TIMEOUT}, not {value!r}{hint}"
-                raise ApiValueError(f"{operation.name}(): {message}")
+        timeout = configuration.timeout
+        connect_timeout = configuration.connect_timeout
+        read_timeout = configuration.read_timeout
+        if options:
+            timeout = _limit(operation, options, "timeout", timeout)
+            connect_timeout = _limit(operation, options, "connect_timeout", connect_timeout)
+            read_timeout = _limit(operation, options, "read_timeout", read_timeout)
         keys = configuration.provider_api_keys if operation.provider_keys else None
         path, query, body = serialize(operation, arguments, keys)
         stream = wants_stream(operation, arguments)
@@ -406,8 +400,10 @@ class ApiClient:
             query,
             self._headers(extra_headers, has_body=body is not None),
             body,
-            stream=stream,
-            **timeouts,
+            timeout,
+            connect_timeout,
+            read_timeout,
+            stream,
         )
 
     def finish(
@@ -517,7 +513,8 @@ class ApiClient:
             _check_header(name, value)  # before a name that is none is changed to lower case
             headers[name] = value
         for name, value in headers.items():
-            _check_header(name, value)
+            if not _FIELD.fullmatch(f"{name}:{value}"):
+                _check_header(name, value)
         return headers
 
     def _opened(
@@ -619,6 +616,19 @@ def _shown(findings: Iterable[Drift], redact: Callable[[str], str]) -> Iterator[
     for drift in findings:
         value = redact(drift.value) if isinstance(drift.value, str) else drift.value
         yield replace(drift, pointer=redact(drift.pointer), value=value)
+
+
+def _limit(
+    operation: Operation, options: RequestOptions, name: str, default: float | None
+) -> float | None:
+    """A time limit of one call."""
+    seconds: Any = options.get(name, default)
+    if not is_timeout(seconds):
+        pair = isinstance(seconds, tuple)
+        hint = ": a pair of 0.5 is connect_timeout and read_timeout" if pair else ""
+        message = f"{name} must be {TIMEOUT}, not {seconds!r}{hint}"
+        raise ApiValueError(f"{operation.name}(): {message}")
+    return cast("float | None", seconds)
 
 
 def _replaced(request: Request, returned: Any) -> Request:

@@ -30,6 +30,9 @@ class Headers(MutableMapping[str, str]):
 
     def __init__(self, fields: Mapping[str, str] | Iterable[tuple[str, str]] = ()) -> None:
         self._fields: dict[str, tuple[str, list[str]]] = {}
+        if isinstance(fields, Headers):
+            self._fields = {k: (name, [*values]) for k, (name, values) in fields._fields.items()}
+            return
         if isinstance(fields, Mapping):
             fields = cast("Mapping[str, str]", fields).items()
         for name, value in fields:

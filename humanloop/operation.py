@@ -8,6 +8,7 @@ parameter can neither add nor remove a segment of the path.
 from __future__ import annotations
 
 import keyword
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -34,6 +35,7 @@ __all__ = [
 ]
 
 
+_UNRESERVED = re.compile(r"[A-Za-z0-9_.~-]*")  # RFC 3986 section 2.3
 RETRY_HEADER = "X-Retry-Count"
 """How often a request was sent before; not with the first try. It lets a server find what an
 earlier try has done, where its answer was lost."""
@@ -116,6 +118,11 @@ class Operation:
     def body_arguments(self) -> Mapping[str, str]:
         """The keyword argument that each of the body's keys is given by."""
         return {key: argument_name(key) for key in self.body_keys}
+
+    @cached_property
+    def required_parameters(self) -> tuple[str, ...]:
+        """The arguments for the parameters that must be given."""
+        return tuple(p.argument for p in self.parameters if p.required)
 
     @cached_property
     def required_body_arguments(self) -> tuple[str, ...]:
@@ -231,9 +238,9 @@ def _check_names(operation: Operation, given: Mapping[str, Any]) -> None:
     for name in given:
         if name not in operation.arguments:
             raise unexpected_argument(f"{operation.name}()", name, operation.arguments)
-    required = [p.argument for p in operation.parameters if p.required]
+    required = operation.required_parameters
     if "body" not in given:
-        required = [*operation.required_body_arguments, *required]
+        required = (*operation.required_body_arguments, *required)
     elif beside := [name for name in given if name in operation.body_arguments.values()]:
         raise ApiTypeError(
             f"{operation.name}() takes either body= or the body's keys, not both;"
@@ -281,6 +288,8 @@ def _text(value: Any) -> str:
 
 
 def _encode(operation: Operation, name: str, text: str, safe: str) -> str:
+    if _UNRESERVED.fullmatch(text):
+        return text
     try:
         return quote(text, safe=safe)
     except UnicodeEncodeError as error:
