@@ -7,7 +7,6 @@ import inspect
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import pytest
@@ -15,11 +14,10 @@ import pytest
 from codegen import ir, markdown, pages, spec
 from codegen.__main__ import ROOT
 from codegen.render import MODEL_PAGES, NOTICE, TAG_PAGES
-from humanloop.api_client import ApiClient
 from humanloop.apis.operations import OPERATIONS
 from humanloop.operation import Operation
 from humanloop.schemas import JSON_TYPES
-from humanloop.transport import RawResponse, Request
+from humanloop.testing import TestTransport
 
 HERE = Path(__file__).parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -242,7 +240,8 @@ def examples() -> Iterator[Any]:
     operations = {operation.name: operation for operation in OPERATIONS}
     for name, page in sorted(tag_pages().items()):
         for block in re.findall(r"^```python\n(.*?)^```$", page, re.M | re.S):
-            [called] = set(re.findall(r"client\.(\w+\.\w+)\(", block))
+            [parts] = set(re.findall(r"client\.(\w+\.)(?:iterate_)?(\w+)\(", block))
+            called = "".join(parts)
             yield pytest.param(block, operations.pop(called), id=f"{name}.{called}")
     assert not operations
 
@@ -252,28 +251,14 @@ def test_examples_call_their_operation_with_what_it_takes(
     block: str, operation: Operation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Run up to the transport: the arguments bind to the method and fit the schemas."""
-    sent: list[Request] = []
-
-    class Recorder:
-        def __init__(self, configuration: object) -> None:
-            pass
-
-        def send(self, request: Request) -> RawResponse:
-            sent.append(request)
-            return RawResponse(operation.status, "", {}, b"", 0.0)  # type: ignore[arg-type]
-
-        def close(self) -> None:
-            pass
-
+    transport = TestTransport()
     monkeypatch.setenv("HUMANLOOP_API_KEY", "key")
-    monkeypatch.setattr("humanloop.transport.Urllib3Transport", Recorder)
-    answer = SimpleNamespace(body="the body", status=operation.status)
-    monkeypatch.setattr(ApiClient, "finish", lambda *arguments: answer)
+    monkeypatch.setattr("humanloop.transport.Urllib3Transport", lambda configuration: transport)
     exec(compile(block, operation.name, "exec"), {})
 
     path = re.sub(r"\\{\w+\\}", r"[\\w-]+", re.escape(operation.path))
-    assert len(sent) == block.count("response = ")
-    for request in sent:
+    assert len(transport.requests) == block.count("response = ") + block.count(".iterate_")
+    for request in transport.requests:
         assert request.method == operation.method
         assert re.fullmatch(path, request.path)
 
