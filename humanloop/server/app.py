@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import threading
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -130,10 +131,16 @@ class Api:
         self._settings = settings
         self._router = Router(OPERATIONS)
         self._generators = ThreadPoolExecutor(_GENERATORS, "humanloop-provider")
+        self._generations: list[Generation] = []  # those of which not all may be kept yet
+        self._stopping = threading.Event()
 
     def close(self) -> None:
         """Wait for what is being generated to be kept, then close the database."""
+        self._stopping.set()
         self._generators.shutdown()
+        samples = [sample for generation in self._generations for sample in generation.samples]
+        if rest := [sample for sample in samples if not sample.kept]:  # their turn never came
+            generations.keep(self._database, rest)
         self._database.close()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -162,7 +169,8 @@ class Api:
             handler = _handler(operation)
             body = await self._read_body(request, upload)
             query = request.scope["query_string"].decode("latin-1")
-            repeated = headers.get(RETRY_HEADER, "0") != "0"
+            retries = headers.get(RETRY_HEADER, "0")
+            repeated = retries.isdecimal() and retries != "0"
             outcome = await run_in_threadpool(
                 self._run, operation, handler, account, path, query, body, repeated
             )
@@ -181,6 +189,8 @@ class Api:
         """Ask the providers, outside of any transaction."""
         schema = operation.response_schema
         assert schema is not None, "what generates answers with what it generated"
+        under_way = [g for g in self._generations if not all(sample.kept for sample in g.samples)]
+        self._generations = [*under_way, generation]
         if generation.stream:
             events = generations.events(self._database, generation, schema)
             stream = EventStream(
@@ -189,7 +199,7 @@ class Api:
             await stream.begin()
             return stream
         text = await asyncio.get_running_loop().run_in_executor(
-            self._generators, generations.run, self._database, generation, schema
+            self._generators, generations.run, self._database, generation, schema, self._stopping
         )
         return Response(text, operation.status, media_type="application/json")
 

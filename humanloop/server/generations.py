@@ -8,8 +8,11 @@ sample is complete.
 
 from __future__ import annotations
 
+import logging
+import threading
 import time
-from collections.abc import Generator, Iterable, Mapping, Sequence
+import traceback
+from collections.abc import Collection, Generator, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -19,7 +22,7 @@ from sqlalchemy.orm import Session
 
 from humanloop import schemas
 from humanloop.server.database import Database
-from humanloop.server.errors import ProviderFailed
+from humanloop.server.errors import ProviderFailed, RequestError, Unavailable
 from humanloop.server.providers import (
     Ending,
     Provider,
@@ -29,6 +32,7 @@ from humanloop.server.providers import (
 )
 from humanloop.server.tables import Log
 
+logger = logging.getLogger("humanloop.server")
 _NOT_BEGUN = "Not generated: the call ended before this sample."
 
 
@@ -38,7 +42,7 @@ class Sample:
 
     pieces: what the provider gave; ending: set once that is all of it.
     error: why it failed; begun: whether the provider was asked; latency: the seconds that were
-        spent in it.
+        spent in it; kept: it is in its log.
     """
 
     log_id: str
@@ -51,6 +55,7 @@ class Sample:
     error: str | None = None
     begun: bool = False
     latency: float = 0
+    kept: bool = False
 
     @property
     def raw_output(self) -> str:
@@ -69,30 +74,43 @@ class Sample:
         secrets = self.request.api_keys.values()
         started = time.perf_counter()
         try:
-            return next(pieces)
-        except StopIteration as end:
-            ending: Ending = end.value
-            self.ending = replace(ending, response=redact(ending.response, secrets))
-            return None
+            return self._step(pieces, secrets)
         except ProviderError as error:
             self.error = text = str(redact(str(error), secrets))
             # Without its cause: that one may hold a key.
             raise ProviderFailed(self.provider_name, text) from None
-        except Exception:
+        except Exception as error:
             self.error = "internal error"
-            raise
+            trace = redact("".join(traceback.format_exception(error)), secrets)
+            logger.error("the provider %r failed:\n%s", self.provider_name, trace)
+            raise RequestError("internal error: see the server's log") from None
         finally:
             self.latency += time.perf_counter() - started
 
+    def _step(self, pieces: Generator[str, None, Ending], secrets: Collection[str]) -> str | None:
+        """The next piece, or the ending; whatever an adapter gives can be answered and kept."""
+        try:
+            piece = next(pieces)
+        except StopIteration as end:
+            ending: Ending = end.value
+            response = redact(ending.response, secrets)
+            schemas.to_json(response)
+            self.ending = replace(ending, response=response)
+            return None
+        # Halves of a surrogate pair, as which some text comes when it is cut, can't be written.
+        return piece.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
     def keep(self, session: Session) -> None:
         """Write what came of it into its log."""
+        self.kept = True
         log = session.scalar(select(Log).where(Log.id == self.log_id))
         if log is None:
             return
         if not self.begun:
             log.error = _NOT_BEGUN
             return
-        log.error = self.error
+        if self.error is not None:
+            log.error = self.error
         log.provider_latency = round(self.latency, 6)
         if self.pieces or self.ending is not None:
             log.raw_output = self.raw_output
@@ -181,22 +199,25 @@ def _usage(endings: Iterable[Ending]) -> dict[str, int] | None:
     }
 
 
-def run(database: Database, generation: Generation, schema: type[schemas.Schema]) -> str:
+def run(
+    database: Database,
+    generation: Generation,
+    schema: type[schemas.Schema],
+    stopping: threading.Event,
+) -> str:
     """Generate everything; the JSON text of the answer, which fits the schema.
 
-    Raises ProviderFailed once that is in the logs.
+    stopping: set when the server stops. Raises ProviderFailed, or Unavailable then, once what came
+    is in the logs.
     """
     try:
         for sample in generation.samples:
             for _ in sample.run():
-                pass
-    except BaseException:
-        _keep(database, generation.samples)
-        raise
-    with database.write() as session:
-        for sample in generation.samples:
-            sample.keep(session)
+                if stopping.is_set():
+                    raise Unavailable("The server is stopping.")
         return schema(generation.response()).to_json()
+    finally:
+        keep(database, generation.samples)
 
 
 def events(
@@ -214,15 +235,16 @@ def events(
                 for piece in pieces:
                     yield schema(generation.next_piece(sample, piece)).to_json()
             last = schema(generation.last_piece(sample)).to_json()
-            _keep(database, [sample])
+            keep(database, [sample])
             del pending[0]
             yield last
     finally:
         if pending:
-            _keep(database, pending)
+            keep(database, pending)
 
 
-def _keep(database: Database, samples: Iterable[Sample]) -> None:
+def keep(database: Database, samples: Iterable[Sample]) -> None:
+    """Write what came of the samples into their logs."""
     with database.write() as session:
         for sample in samples:
             sample.keep(session)

@@ -145,8 +145,13 @@ def _ask(call: Call, task: Task, config: Config, place: Place) -> tuple[Provider
         parameters={**_model_parameters(parameters), **_only(call.body, _CALL_PARAMETERS)},
         other=parameters["other"],
         stream=call.body.get("stream", False),
-        api_keys=call.body.get("provider_api_keys", {}),
+        api_keys=_strings(call.body.get("provider_api_keys", {})),
     )
+
+
+def _strings(keys: Mapping[str, Any]) -> dict[str, str]:
+    """The keys that may be ones: the schema lets anything else stand beside them."""
+    return {name: key for name, key in keys.items() if isinstance(key, str)}
 
 
 def _provider(call: Call, name: str, place: Place) -> Provider:

@@ -787,13 +787,37 @@ class TestFailures:
     def test_a_faulty_adapter_is_500_and_kept(
         self, own: Own, stream: bool, caplog: pytest.LogCaptureFixture
     ) -> None:
-        own.provider.steps_ready(ZeroDivisionError("hm"))
-        answer = own.api.call("POST", "/chat", chat("p", stream=stream))
+        key = "sk-not-to-be-shown\n"
+        own.provider.steps_ready(ZeroDivisionError(f"Invalid header value {key!r}"))
+        body = chat("p", stream=stream, provider_api_keys={"mock": key, "beside": 5})
+        answer = own.api.call("POST", "/chat", body)
         assert answer.status == 500
         assert answer.body == {"detail": "internal error: see the server's log"}
-        assert "chats.create: internal error" in caplog.text
+        assert "ZeroDivisionError: Invalid header value '[redacted]'" in caplog.text
+        assert key.strip() not in caplog.text
         [record] = records(own.api, "p")
         assert record["error"] == "internal error"
+
+    @pytest.mark.parametrize(
+        "step", [Ending("stop", response={"x": object()}), 5, None], ids=["ending", "piece", "none"]
+    )
+    def test_what_came_before_an_adapter_goes_wrong_is_kept(self, own: Own, step: Any) -> None:
+        own.provider.steps_ready("some text", step)
+        assert own.api.call("POST", "/chat", chat("p")).status == 500
+        [record] = records(own.api, "p")
+        assert (record["output"], record["error"]) == ("some text", "internal error")
+
+    def test_halves_of_a_surrogate_pair_can_be_kept(self, own: Own) -> None:
+        own.provider.steps_ready("a\ud83d", "\ude00b", "\ud83d\ude00", Ending("stop"))
+        answer = own.api.ok("POST", "/chat", chat("p"))
+        assert answer["data"][0]["output"] == "a\ufffd\ufffdb\U0001f600"
+
+    def test_keys_that_begin_alike_are_redacted_and_words_are_not(self, own: Own) -> None:
+        keys = {"mock": "sk-SECRET", "openai": "sk-SECRETSECRET", "cohere": "o"}
+        own.provider.steps_ready(ProviderError("no key sk-SECRETSECRET for you"))
+        answer = own.api.call("POST", "/chat", chat("p", provider_api_keys=keys))
+        assert answer.status == 503
+        assert "no key [redacted] for you" in answer.body["detail"]
 
     def test_usage_that_is_not_told_is_left_out(self, own: Own) -> None:
         own.provider.steps_ready(" x ", Ending("stop"))
