@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypedDict, TypeVar, 
 
 from humanloop import schemas
 from humanloop.api import Api, Preparer
-from humanloop.api_response import ApiResponse, Headers
+from humanloop.api_response import ApiResponse, Headers, media_type
 from humanloop.attempts import Attempts
 from humanloop.configuration import (
     API_KEY_HEADER,
@@ -68,8 +68,8 @@ ErrorType = TypeVar("ErrorType", bound=ApiException)
 
 _PACKAGE = f"{__package__}."
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 section 5.1
-_FIELD = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t\x20-\x7e\x80-\xff]*")
 _HEADER_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")  # RFC 9110 section 5.5
+_FIELD = re.compile(f"{_HEADER_NAME.pattern}:{_HEADER_VALUE.pattern}")  # both in one search
 
 
 class Send(NamedTuple):
@@ -338,8 +338,7 @@ class ApiClient:
             try:
                 answer = yield Send(sent)
             except ApiConnectionError as error:
-                secrets = self._secrets(sent)
-                redact_error(attempts.describe(error), partial(without, secrets=secrets))
+                redact_error(attempts.describe(error), self._redactor(sent))
                 self._log.fault(sent, error)
                 for hook in self.configuration.event_hooks.get("error", ()):
                     yield Hook(hook, (sent, error))
@@ -417,28 +416,23 @@ class ApiClient:
         if not 200 <= response.status <= 299:
             raise self._refused(request, response)
         plain = (options or {}).get("skip_deserialization", False)
+        body: Any = schemas.unset
         try:
-            body = _body(operation, response, plain)
+            if operation.response_schema is not None:
+                _check_json(response)
+                data = response.data
+                body = _decoded(data) if plain else self._validated(operation, data, "the body")
         except SchemaValidationError as error:
-            self._report_drift(operation, response.data, error)
-            unreadable = error.errors[0].keyword == "json"
-            if self.configuration.response_validation == "lenient" and not unreadable:
-                message = f"{operation.name}(): {_summary(error)}"
-                _warn(message)
-                body = _decoded(response.data)
-            else:
-                kind = _unfit(request, decoded=not unreadable)
-                unfit = self._error(kind, request, response, response.text, _summary(error))
-                unfit.errors = error.errors
-                raise unfit from error
+            kind = _unfit(request, decoded=error.errors[0].keyword != "json")
+            detail = f"the body does not fit {error.summary}"
+            unfit = self._error(kind, request, response, response.text, detail)
+            unfit.errors = error.errors
+            raise unfit from error
         except (ValueError, RecursionError) as error:
             detail = f"the body is not the JSON that was promised: {error}"
             kind = _unfit(request, decoded=False)
             unfit = self._error(kind, request, response, response.text, detail)
             raise unfit from error
-        else:
-            if not plain:
-                self._report_drift(operation, body)
         return ApiResponse(response.headers, response.status, response, response.elapsed, body)
 
     def build_request(self, method: Callable[..., Any], *args: Any, **kwargs: Any) -> Request:
@@ -528,25 +522,13 @@ class ApiClient:
         """The result of a call for a stream."""
         from humanloop.streaming import EventReader, StreamContext, is_report
 
-        lenient = self.configuration.response_validation == "lenient"
         plain = options.get("skip_deserialization", False)
 
-        def decode(data: str) -> Any:
+        def decode(text: str) -> Any:
+            data = text.encode()
             if plain:
-                return _decoded(data.encode())
-            try:
-                event = _validated(operation, data.encode())
-            except SchemaValidationError as error:
-                self._report_drift(operation, data.encode(), error)
-                if not lenient or error.errors[0].keyword == "json":
-                    raise
-                event = _decoded(data.encode())
-                if is_report(event):
-                    raise
-                _warn(f"{operation.name}(): an event does not fit {error.summary}")
-                return event
-            self._report_drift(operation, event)
-            return event
+                return _decoded(data)
+            return self._validated(operation, data, "an event", is_refused=is_report)
 
         def failure(kind: type[ApiException], body: Any, detail: str) -> ApiException:
             return attempts.describe(self._error(kind, request, answer, body, detail))
@@ -558,7 +540,7 @@ class ApiClient:
             attempts.timeout,
             request.read_timeout,
             self.configuration.max_response_bytes,
-            partial(without, secrets=self._secrets(request)),
+            self._redactor(request),
         )
         ready: tuple[Any, ...] = ()
         if isinstance(answer, RawResponse):  # from a server that does not stream: one event
@@ -571,16 +553,44 @@ class ApiClient:
         if request.stream:
             kind = exception_for_stream(kind)
         body = _decoded_if_possible(response)
-        secrets = self._secrets(request)
-        said = describe(body, partial(without, secrets=secrets))
-        detail = "; ".join(filter(None, (said, refusal)))
-        return self._error(kind, request, response, body, detail)
+        redact = self._redactor(request)
+        detail = "; ".join(filter(None, (describe(body, redact), refusal)))
+        return self._error(kind, request, response, body, detail, redact)
+
+    def _validated(
+        self,
+        operation: Operation,
+        data: bytes,
+        what: str,
+        is_refused: Callable[[object], bool] = lambda value: False,
+    ) -> Any:
+        """The typed value of JSON text, or where a misfit is to be taken as it is, the plain one.
+
+        what: what it is, for the warning then; is_refused: tells of a plain value that it is not
+        to be taken. Raises SchemaValidationError for what is not.
+        """
+        schema = operation.response_schema
+        assert schema is not None, "an operation with a body has a schema for it"
+        try:
+            value = schema.from_json(data, direction="response")
+        except SchemaValidationError as error:
+            self._report_drift(operation, data, error)
+            lenient = self.configuration.response_validation == "lenient"
+            if not lenient or error.errors[0].keyword == "json":
+                raise
+            plain = _decoded(data)
+            if is_refused(plain):
+                raise
+            _warn(f"{operation.name}(): {what} does not fit {error.summary}")
+            return plain
+        self._report_drift(operation, value)
+        return value
 
     def _report_drift(
         self, operation: Operation, body: Any, error: SchemaValidationError | None = None
     ) -> None:
         on_drift = self.configuration.on_drift
-        if on_drift is not None and operation.response_schema is not None:
+        if on_drift is not None:
             from humanloop.drift import find_drift
 
             report = find_drift(operation, body, error)
@@ -595,20 +605,22 @@ class ApiClient:
         response: Any,
         body: Any,
         detail: str,
+        redact: Callable[[str], str] | None = None,
     ) -> ErrorType:
         answer = ApiResponse(response.headers, response.status, response, response.elapsed, body)
-        secrets = self._secrets(request)
+        redact = redact or self._redactor(request)
         return kind(
-            reason=without(response.reason, secrets),
+            reason=redact(response.reason),
             api_response=answer,
             method=request.method,
             host=request.host,
-            path=without(request.path, secrets),
-            detail=without(detail, secrets),
+            path=redact(request.path),
+            detail=redact(detail),
         )
 
-    def _secrets(self, request: Request) -> tuple[str, ...]:
-        return (*self.configuration.secrets, *secrets_of(request))
+    def _redactor(self, request: Request) -> Callable[[str], str]:
+        """What takes the secrets of a request out of a text."""
+        return partial(without, secrets=secrets_of(request, self.configuration.secrets))
 
 
 def _shown(findings: Iterable[Drift], redact: Callable[[str], str]) -> Iterator[Drift]:
@@ -657,31 +669,17 @@ def _warn(message: str) -> None:
     warnings.warn(message, ResponseValidationWarning, stacklevel=level)
 
 
-def _body(operation: Operation, response: RawResponse, plain: bool) -> Any:
-    if operation.response_schema is None:
-        return schemas.unset
+def _check_json(response: RawResponse) -> None:
     if not response.data:
         raise ValueError("it is empty")
-    content_type = response.headers.get("Content-Type", "")
-    if not _is_json(content_type):
-        raise ValueError(f"its Content-Type is {content_type!r}")
-    return _decoded(response.data) if plain else _validated(operation, response.data)
+    if not _is_json(response.headers):
+        raise ValueError(f"its Content-Type is {response.headers.get('Content-Type', '')!r}")
 
 
-def _validated(operation: Operation, data: bytes) -> Any:
-    schema = operation.response_schema
-    assert schema is not None, "an operation with a body has a schema for it"
-    return schema.from_json(data, direction="response")
-
-
-def _summary(error: SchemaValidationError) -> str:
-    return f"the body does not fit {error.summary}"
-
-
-def _is_json(content_type: str) -> bool:
-    """Whether a media type is JSON: application/json, or with the suffix +json (RFC 6839)."""
-    media_type = content_type.partition(";")[0].strip().lower()
-    return media_type == "application/json" or media_type.endswith("+json")
+def _is_json(headers: Mapping[str, str]) -> bool:
+    """Whether a body is JSON: application/json, or with the suffix +json (RFC 6839)."""
+    name = media_type(headers)
+    return name == "application/json" or name.endswith("+json")
 
 
 def _decoded(data: bytes) -> Any:
@@ -690,7 +688,7 @@ def _decoded(data: bytes) -> Any:
 
 def _decoded_if_possible(response: RawResponse) -> Any:
     """The body of an error: decoded where it is JSON, else its text."""
-    if _is_json(response.headers.get("Content-Type", "")):
+    if _is_json(response.headers):
         try:
             return _decoded(response.data)
         except (ValueError, RecursionError):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, cast
 if TYPE_CHECKING:
     from humanloop.transport import RawResponse
 
-__all__ = ["ApiResponse", "AsyncApiResponse", "AsyncGeneratorResponse", "Headers"]
+__all__ = ["ApiResponse", "AsyncApiResponse", "AsyncGeneratorResponse", "Headers", "media_type"]
 
 T = TypeVar("T")
 
@@ -78,6 +78,11 @@ class Headers(MutableMapping[str, str]):
         from humanloop.redaction import masked_headers
 
         return f"Headers({masked_headers(self)})"
+
+
+def media_type(headers: Mapping[str, str]) -> str:
+    """The media type that Content-Type names, in lower case, without parameters."""
+    return headers.get("Content-Type", "").partition(";")[0].strip().lower()
 
 
 @dataclass

@@ -105,6 +105,7 @@ __all__ = [
     "describe",
     "exception_for_status",
     "exception_for_stream",
+    "likely_name",
     "render_path",
     "unexpected_argument",
 ]
@@ -434,8 +435,12 @@ def _described(entry: Mapping[str, Any]) -> str:
 
 def unexpected_argument(function: str, name: str, known: Iterable[str]) -> ApiTypeError:
     """The error for a keyword argument that `function` does not take, with the likely name."""
+    return ApiTypeError(f"{function} got an unexpected argument {name!r}{likely_name(name, known)}")
+
+
+def likely_name(name: str, known: Iterable[str]) -> str:
+    """What a message about an unknown name ends with: which one was probably meant, if any."""
     from difflib import get_close_matches
 
     likely = get_close_matches(name, list(known), n=1)
-    hint = f"; did you mean {likely[0]!r}?" if likely else ""
-    return ApiTypeError(f"{function} got an unexpected argument {name!r}{hint}")
+    return f"; did you mean {likely[0]!r}?" if likely else ""

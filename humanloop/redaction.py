@@ -63,14 +63,21 @@ def masked_body(data: bytes, secrets: Iterable[str] = ()) -> str:
     return without(text, secrets)
 
 
-def without(text: str, secrets: Iterable[str]) -> str:
-    """`text` with stars in place of each secret that is longer than a word."""
+def without(text: str, secrets: Iterable[str], mask: str = MASK) -> str:
+    """`text` with a mask in place of each secret that is longer than a word."""
+    long = (secret for secret in secrets if len(secret) >= SHORTEST_SECRET)
+    forms = {form for secret in long for form in _forms(secret)}
     # The longest first, since one may be the beginning of another.
-    for secret in sorted(secrets, key=len, reverse=True):
-        if len(secret) >= SHORTEST_SECRET:
-            for form in (secret, json.dumps(secret)[1:-1], quote(secret, safe=""), quote(secret)):
-                text = text.replace(form, MASK)
+    for form in sorted(forms, key=len, reverse=True):
+        if len(form) >= SHORTEST_SECRET:
+            text = text.replace(form, mask)
     return text
+
+
+def _forms(secret: str) -> tuple[str, ...]:
+    """How a secret may be written: as it is, and as JSON, an address or Python has it."""
+    texts = (secret, secret.strip(), json.dumps(secret)[1:-1], repr(secret)[1:-1])
+    return (*texts, quote(secret, safe=""), quote(secret))
 
 
 def redact_error(error: BaseException, redact: Callable[[str], str]) -> None:
@@ -133,9 +140,12 @@ def _hidden(value: object) -> Any:
     return value if value is None or isinstance(value, bool) else MASK
 
 
-def secrets_of(request: Request) -> list[str]:
-    """What authenticates in a request: in its headers, and under telling names in its body."""
-    found: list[str] = []
+def secrets_of(request: Request, configured: Iterable[str] = ()) -> list[str]:
+    """What authenticates in a request: in its headers, and under telling names in its body.
+
+    configured: what is known to be secret besides.
+    """
+    found = list(configured)
     for name, value in request.headers.items():
         if _is_secret(name):
             found += [value, *_PARTS.findall(value)]

@@ -27,7 +27,7 @@ from urllib.parse import parse_qsl, unquote
 from humanloop import schemas
 from humanloop.api_response import Headers
 from humanloop.apis.operations import OPERATIONS
-from humanloop.exceptions import ApiConnectionError, ApiTypeError, ApiValueError
+from humanloop.exceptions import ApiConnectionError, ApiTypeError, ApiValueError, likely_name
 from humanloop.operation import Operation
 from humanloop.schemas.nodes import Node
 from humanloop.transport import AsyncRawStream, AsyncTransport, RawResponse, RawStream, Request
@@ -383,11 +383,7 @@ _PATTERNS = [
 def _operation(name: str) -> Operation:
     operation = _BY_NAME.get(name)
     if operation is None:
-        from difflib import get_close_matches
-
-        likely = get_close_matches(name, _BY_NAME, 1)
-        hint = f"; did you mean {likely[0]!r}?" if likely else ""
-        raise ApiValueError(f"the API has no operation {name!r}{hint}")
+        raise ApiValueError(f"the API has no operation {name!r}{likely_name(name, _BY_NAME)}")
     return operation
 
 
@@ -490,9 +486,7 @@ def _echo(operation: Operation, recorded: RecordedRequest, body: dict[str, Any])
         asked = {**defaults, **recorded.parameters}
         body.update({key: asked[key] for key in ("page", "size") if type(asked.get(key)) is int})
         body["total"] = len(body["records"])
-        if body["page"] > (
-            defaults.get("page") or 0
-        ):  # the first page, by default, has all there is
+        if body["page"] > (defaults.get("page") or 0):  # the first page has all there is
             body["records"] = []
 
 

@@ -27,6 +27,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from humanloop import schemas
+from humanloop.api_response import media_type
 from humanloop.apis.operations import OPERATIONS
 from humanloop.operation import RETRY_HEADER, Operation
 from humanloop.schemas import SchemaValidationError
@@ -211,8 +212,7 @@ class Api:
             body += chunk
             if len(body) > limit:
                 raise TooLarge(f"The body is over {limit:,} bytes.")
-        content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-        if body and content_type != "application/json":
+        if body and media_type(request.headers) != "application/json":
             raise UnsupportedMediaType("The body must be of the type application/json.")
         return bytes(body)
 

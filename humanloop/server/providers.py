@@ -7,10 +7,11 @@ never inside a transaction; its api_keys go to the provider and nowhere else.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, cast
+
+from humanloop.redaction import without
 
 
 class ProviderError(Exception):
@@ -56,10 +57,6 @@ class Ending:
     response: dict[str, Any] = field(default_factory=dict[str, Any])
 
 
-SHORTEST_SECRET = 8
-"""Characters."""
-
-
 class Provider(Protocol):
     """An adapter. One object answers all requests, from several threads at once."""
 
@@ -74,23 +71,12 @@ class Provider(Protocol):
 
 
 def redact(value: Any, secrets: Collection[str]) -> Any:
-    """Plain data without the secrets, in case a provider repeats what it was sent.
-
-    What is shorter than a key ever is may be a word like any other, and stays.
-    """
+    """Plain data without the secrets, in case a provider repeats what it was sent."""
     if isinstance(value, str):
-        for form in _forms(secrets):
-            value = value.replace(form, "[redacted]")
-        return value
+        return without(value, secrets, "[redacted]")
     if isinstance(value, Mapping):
         items = cast("Mapping[str, Any]", value).items()
         return {redact(key, secrets): redact(each, secrets) for key, each in items}
     if isinstance(value, (list, tuple)):
         return [redact(each, secrets) for each in cast("Sequence[object]", value)]
     return value
-
-
-def _forms(secrets: Collection[str]) -> list[str]:
-    """How a secret may be written, the longest first, since one may begin like another."""
-    forms = {form for s in secrets for form in (s, s.strip(), repr(s)[1:-1], json.dumps(s)[1:-1])}
-    return sorted((form for form in forms if len(form) >= SHORTEST_SECRET), key=len, reverse=True)

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from humanloop.api_response import Headers
+from humanloop.api_response import Headers, media_type
 
 if TYPE_CHECKING:
     from humanloop.transport.aiohttp_transport import AiohttpTransport
@@ -166,8 +166,7 @@ class AsyncTransport(Protocol):
 
 def is_event_stream(status: int, headers: Mapping[str, str]) -> bool:
     """Whether an answer is a stream of events (WHATWG HTML, section 9.2)."""
-    media_type = headers.get("Content-Type", "").partition(";")[0].strip().lower()
-    return 200 <= status <= 299 and media_type == "text/event-stream"
+    return 200 <= status <= 299 and media_type(headers) == "text/event-stream"
 
 
 if not TYPE_CHECKING:  # a type checker would take any name for granted

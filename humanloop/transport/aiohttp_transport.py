@@ -18,7 +18,6 @@ import asyncio
 import atexit
 import concurrent.futures
 import contextlib
-import errno
 import io
 import os
 import socket
@@ -52,13 +51,14 @@ from humanloop.exceptions import (
 )
 from humanloop.transport import RawResponse, Request, is_event_stream
 from humanloop.transport.common import (
+    CLOSED,
     chain_of,
     check_length,
     connection_error,
     proxy_of,
     tls_context,
 )
-from humanloop.transport.content import ContentDecoder, ContentTooLargeError
+from humanloop.transport.content import PIECE, ContentDecoder, ContentTooLargeError
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -74,15 +74,9 @@ __all__ = ["AiohttpTransport"]
 LARGE = 1 << 20
 """Bytes from which a body is handed to aiohttp as a file, which it sends piece by piece."""
 
-PIECE = 4_096
-"""Bytes of a compressed stream that are decoded at once: a thousand times that come out at most."""
-
 ROUNDS = 3
 """How often a loop goes round until all know of a transport that was aborted: one round for the
 transport itself, one for TLS above it."""
-
-CLOSED = (errno.EPIPE, errno.ECONNRESET, errno.EPROTOTYPE)
-"""What sending fails with when the server reads no more."""
 
 LINE = 65_536
 """Bytes that a line of an answer's head may have, as in http.client."""

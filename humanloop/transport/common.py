@@ -6,6 +6,7 @@ credentials for a proxy leave its URL before anything else sees that.
 
 from __future__ import annotations
 
+import errno
 import ssl
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -25,7 +26,10 @@ if TYPE_CHECKING:
     from humanloop.configuration import Configuration
     from humanloop.transport import Request
 
-__all__ = ["chain_of", "check_length", "connection_error", "proxy_of", "tls_context"]
+__all__ = ["CLOSED", "chain_of", "check_length", "connection_error", "proxy_of", "tls_context"]
+
+CLOSED = (errno.EPIPE, errno.ECONNRESET, errno.EPROTOTYPE)
+"""What sending fails with when the server reads no more."""
 
 
 def proxy_of(configuration: Configuration) -> tuple[str, dict[str, str]]:

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import zlib
 
-__all__ = ["AT_ONCE", "ContentDecoder", "ContentError", "ContentTooLargeError", "decode"]
+__all__ = ["AT_ONCE", "PIECE", "ContentDecoder", "ContentError", "ContentTooLargeError"]
 
 AT_ONCE = 268_435_456
 """Bytes that may come out of one piece where there is no limit for the whole: no text is as dense
 as a body that was compressed twice to be that."""
+
+PIECE = 4_096
+"""Bytes of a compressed stream to decode at once: a thousand times that come out at most."""
 
 
 class ContentError(ValueError):
@@ -86,11 +89,3 @@ class _Inflater:
         except zlib.error as error:
             raise ContentError(f"the body is not {self._name}: {error}") from error
         return b"".join(pieces)
-
-
-def decode(data: bytes, encoding: str, limit: int | None) -> bytes:
-    """A whole body, decoded; raises ContentError."""
-    decoder = ContentDecoder(encoding, limit)
-    decoded = decoder.feed(data)
-    decoder.end()
-    return decoded

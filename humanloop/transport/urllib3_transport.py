@@ -14,7 +14,6 @@ of its own.
 from __future__ import annotations
 
 import contextlib
-import errno
 import http.client
 import io
 import math
@@ -38,13 +37,14 @@ from humanloop.api_response import Headers
 from humanloop.exceptions import ApiConnectionError
 from humanloop.transport import RawResponse, Request, is_event_stream
 from humanloop.transport.common import (
+    CLOSED,
     chain_of,
     check_length,
     connection_error,
     proxy_of,
     tls_context,
 )
-from humanloop.transport.content import ContentDecoder, ContentError, ContentTooLargeError
+from humanloop.transport.content import PIECE, ContentDecoder, ContentError, ContentTooLargeError
 
 if TYPE_CHECKING:
     from humanloop.configuration import Configuration
@@ -56,9 +56,6 @@ SLICE = 16_384
 
 CHUNK = 65_536
 """Bytes per read of a body whose length nobody told."""
-
-PIECE = 4_096
-"""Bytes of a compressed stream that are decoded at once: a thousand times that come out at most."""
 
 _TICK = 0.005  # seconds by which a clock and a timeout may differ
 _FOLD = re.compile(r"\r?\n[ \t]+")  # RFC 9112 section 5.2
@@ -241,7 +238,7 @@ class _Pool(HTTPConnectionPool):
             try:
                 connection.request(request.method, target, request.body, headers)
             except OSError as error:  # a server may answer, and close, before it has read all
-                if error.errno not in (errno.EPIPE, errno.ECONNRESET, errno.EPROTOTYPE):
+                if error.errno not in CLOSED:
                     raise
             plain = cast(http.client.HTTPConnection, connection)
             response = http.client.HTTPConnection.getresponse(plain)
