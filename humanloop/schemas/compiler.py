@@ -53,7 +53,10 @@ def form(node: Node, classes: Classes = ()) -> Form:
     found: Form | None = node.forms.get(classes)
     if found is None:
         # A schema that refers to itself finds this meanwhile.
-        node.forms[classes] = Form(lambda value, own: form(node, classes).convert(value, own))
+        node.forms[classes] = Form(
+            lambda value: form(node, classes).convert(value),
+            lambda value: form(node, classes).adopt(value),
+        )
         try:
             found = node.forms[classes] = _make(node, classes)
         except BaseException:
@@ -101,7 +104,8 @@ class _Union(Form):
     def __init__(self, by_class: dict[type, Form], other: Converter) -> None:
         unknown = Form(other)
         super().__init__(
-            lambda value, own: by_class.get(type_of(value), unknown).convert(value, own)
+            lambda value: by_class.get(type_of(value), unknown).convert(value),
+            lambda value: by_class.get(type_of(value), unknown).adopt(value),
         )
         self.by_class = by_class
 
@@ -125,20 +129,23 @@ class _Tagged(Form):
     def __init__(self, key: str, choices: dict[str, Form], other: Converter) -> None:
         self.key = key
         self.choices = choices
-        self.other = other
-        super().__init__(self.choose)
+        self.other = Form(other)
+        super().__init__(
+            lambda value: self.branch_of(value).convert(value),
+            lambda value: self.branch_of(value).adopt(value),
+        )
 
-    def choose(self, value: Any, own: bool) -> Any:
+    def branch_of(self, value: Any) -> Form:
         if type_of(value) is not dict:
-            return self.other(value, own)
+            return self.other
         tag = value.get(self.key)
         branch = self.choices.get(tag) if type_of(tag) is str else None
-        return branch.convert(value, own) if branch is not None else miss()
+        return branch or miss()
 
     def write(self, code: Code, target: str, value: str) -> None:
-        branch, other = f"{code.name(self.choices)}[{value}[{self.key!r}]]", self.call(code, value)
-        made = f"{branch}.convert({value}, own)"
-        code.line(f"{target} = {made} if type({value}) is dict else {other}")
+        with code.block(f"if type({value}) is dict:"):
+            code.call(target, f"{code.name(self.choices)}[{value}[{self.key!r}]]", value)
+        code.line(f"else: {target} = {code.name(self.other)}.convert({value})")
 
 
 def _composed(node: Node, classes: Classes) -> Form | None:
@@ -189,8 +196,10 @@ def _any_string(node: Node, classes: Classes, branches: list[Node]) -> Form | No
 class _Array(Form):
     """An array of values that are all of one form."""
 
-    def __init__(self, item: Form, new: Callable[[Any], Any], convert: Converter) -> None:
-        super().__init__(convert)
+    def __init__(
+        self, item: Form, new: Callable[[Any], Any], convert: Converter, adopt: Converter
+    ) -> None:
+        super().__init__(convert, adopt)
         self.item = item
         self.new = new
 
@@ -200,7 +209,7 @@ class _Array(Form):
             return
         index, part, parts = code.variable(), code.variable(), code.variable()
         with code.block(f"if type({value}) is list:"):
-            code.line(f"{parts} = {value} if own else {value}.copy()")
+            code.line(f"{parts} = {value if code.own else f'{value}.copy()'}")
             with code.block(f"for {index}, {part} in enumerate({value}):"):
                 self.item.write(code, f"{parts}[{index}]", part)
             code.line(f"{target} = {code.name(self.new)}({parts})")
@@ -217,25 +226,32 @@ def _array(node: Node, classes: Classes) -> Form | None:
     item = FREE if node.items is None else form(node.items)
     other = partial(exactly, node, classes)
 
-    def convert(value: Any, own: bool) -> Any:
+    def convert(value: Any) -> Any:
         if not (type_of(value) is list or type_of(value) is tuple):
-            return other(value, own)
+            return other(value)
         if checks:
             hold(checks, value)
-        return new([item.convert(part, own) for part in value])
+        return new([item.convert(part) for part in value])
 
-    def convert_texts(value: Any, own: bool) -> Any:
+    def adopt(value: Any) -> Any:
+        if type_of(value) is not list:
+            return convert(value)
+        if checks:
+            hold(checks, value)
+        return new([item.adopt(part) for part in value])
+
+    def convert_texts(value: Any) -> Any:
         if type_of(value) is list or type_of(value) is tuple:
             for part in value:
                 if type_of(part) is not str:
                     break
             else:
                 return new(value)
-        return convert(value, own)
+        return convert(value)
 
     if checks:
-        return Form(convert)
-    return Form(convert_texts) if item is TEXT else _Array(item, new, convert)
+        return Form(convert, adopt)
+    return Form(convert_texts) if item is TEXT else _Array(item, new, convert, adopt)
 
 
 # -- objects --------------------------------------------------------------------------------------
@@ -245,7 +261,7 @@ class _Object(Form):
     """An object, of which some keys may be declared."""
 
     def __init__(self, node: Node, classes: Classes, cls: type[Any]) -> None:
-        super().__init__(self.first)
+        super().__init__(partial(self.first, False), partial(self.first, True))
         self.name = node.name
         self.cls = cls
         self.new = maker(cls)
@@ -260,32 +276,37 @@ class _Object(Form):
         self.first_keys: list[str] = []
         self.is_text = len(self.texts) == len(self.parts)
 
-    def first(self, value: Any, own: bool) -> Any:
+    def first(self, own: bool, value: Any) -> Any:
         """The instance of the first value that comes: it may stay the only one."""
-        self.convert = self.second if len(self.parts) <= KEYS else self.unusual
+        after = self.second if len(self.parts) <= KEYS else self.unusual
+        self.convert, self.adopt = partial(after, False), partial(after, True)
         if type_of(value) is dict:
             self.first_keys = self.declared_in(value)
-        return self.unusual(value, own)
+        return self.unusual(own, value)
 
-    def second(self, value: Any, own: bool) -> Any:
+    def second(self, own: bool, value: Any) -> Any:
         if type_of(value) is not dict:
-            return self.unusual(value, own)
-        self.convert = self.compile(self.declared_in(value))
-        return self.convert(value, own)
+            return self.unusual(own, value)
+        convert = self.compile(own, self.declared_in(value))
+        if own:
+            self.adopt = convert
+        else:
+            self.convert = convert
+        return convert(value)
 
     def declared_in(self, value: dict[Any, Any]) -> list[str]:
         """The declared keys that a value has: the schema's own strings, none of the value's."""
         return [key for key in self.parts if key in value]
 
-    def unusual(self, value: Any, own: bool) -> Any:
+    def unusual(self, own: bool, value: Any) -> Any:
         """The instance of a value that need not be a dict, nor have strings for keys."""
         if type_of(value) is dict:
-            return self.general(value, own)
+            return self.general(own, value)
         # An instance of this class has all of its parts made.
         is_ours = type_of(value) is self.cls
-        return self.general({**value}, True) if is_ours else self.exactly(value, own)
+        return self.general(True, {**value}) if is_ours else self.exactly(value)
 
-    def general(self, value: dict[Any, Any], own: bool) -> Any:
+    def general(self, own: bool, value: dict[Any, Any]) -> Any:
         """The instance of a dict, whatever is in it; of an own one, parts may be made already."""
         for key in self.required:
             if key not in value:
@@ -298,27 +319,29 @@ class _Object(Form):
         parts: dict[str, Any] = value if own else {**value}
         for key, item in value.items():
             if type_of(item) is not str or key not in texts:
-                parts[key] = part_of(key, extra).convert(item, own)
+                part = part_of(key, extra)
+                parts[key] = part.adopt(item) if own else part.convert(item)
         return self.new(parts)
 
-    def with_extras(self, value: dict[str, Any], parts: dict[str, Any], own: bool) -> Any:
+    def with_extras(self, own: bool, value: dict[str, Any], parts: dict[str, Any]) -> Any:
         """The parts, those converted, too, that no property describes."""
         if parts is value and not own:
             parts = value.copy()
+        extra = self.extra.adopt if own else self.extra.convert
         for key, item in value.items():
             if key not in self.parts:
-                parts[key] = self.extra.convert(item, own)
+                parts[key] = extra(item)
         return parts
 
-    def compile(self, seen: list[str]) -> Converter:
+    def compile(self, own: bool, seen: list[str]) -> Converter:
         """The function for dicts; for those with the keys that were seen it is the shortest way."""
-        code = Code(self.name, general=self.general, unusual=self.unusual)
+        code = Code(self.name, own, general=self.general, unusual=self.unusual)
         required = [key for key in self.parts if key in self.required]
         likely = [key for key in seen if key not in required]
         others = [key for key in self.parts if key not in (*required, *likely)]
-        with code.block("def convert(v, own):"):
-            is_plain = "own or v.__sizeof__() in sizes or has_names(v)"
-            code.line(f"if not (type(v) is dict and ({is_plain})): return unusual(v, own)")
+        with code.block("def convert(v, type=type, str=str):"):
+            is_plain = "" if own else " and (v.__sizeof__() in sizes or has_names(v))"
+            code.line(f"if not (type(v) is dict{is_plain}): return unusual({own}, v)")
             with code.block("try:"):
                 if self.checks:
                     code.line(f"{code.name(hold)}({code.name(self.checks)}, v)")
@@ -328,7 +351,7 @@ class _Object(Form):
                 if likely and seen == self.first_keys:  # the same again: they may be steady
                     with code.block(f"if len(v) == {len(required) + len(likely)}:"):
                         self.write_all(code, [*required, *likely])
-                code.line("p = v" if self.is_text else "p = v if own else v.copy()")
+                code.line("p = v" if own or self.is_text else "p = v.copy()")
                 for key in required:
                     self.write_part(code, key)
                 code.line(f"n = {len(required) + len(likely)}")
@@ -341,10 +364,10 @@ class _Object(Form):
                         with code.block(f"if {key!r} in v:"):
                             code.line("n += 1")
                             self.write_part(code, key)
-                    extras = f"{code.name(self)}.with_extras(v, p, own)"
+                    extras = f"{code.name(self)}.with_extras({own}, v, p)"
                     code.line(f"if n != len(v): p = {extras}")
                 code.line(f"return {code.instance(self.cls, 'p')}")
-            code.line("except (KeyError, ValueError, TypeError): return general(v, own)")
+            code.line(f"except (KeyError, ValueError, TypeError): return general({own}, v)")
         return code.function()
 
     def write_all(self, code: Code, keys: list[str]) -> None:
@@ -359,19 +382,23 @@ class _Object(Form):
         code.line("except KeyError: pass")
         with code.block("else:"):
             changes = [key for key in keys if self.parts[key] is not TEXT]
-            code.line("p = v if own else v.copy()" if changes else "p = v")
+            code.line("p = v.copy()" if changes and not code.own else "p = v")
             for key in changes:
                 self.parts[key].write(code, f"p[{key!r}]", parts[key])
             code.line(f"return {code.instance(self.cls, 'p')}")
 
     def write_part(self, code: Code, key: str) -> None:
-        code.line(f"a = v[{key!r}]")
-        if self.is_text:
+        part, target, item = self.parts[key], f"p[{key!r}]", f"v[{key!r}]"
+        if part is TEXT and (code.own or not self.is_text):
+            part.write(code, target, item)
+            return
+        code.line(f"a = {item}")
+        if self.is_text and not code.own:
             with code.block("if type(a) is not str:"):
-                code.line("if p is v and not own: p = v.copy()")
-                self.parts[key].write(code, f"p[{key!r}]", "a")
+                code.line("if p is v: p = v.copy()")
+                part.write(code, target, "a")
         else:
-            self.parts[key].write(code, f"p[{key!r}]", "a")
+            part.write(code, target, "a")
 
 
 def _object(node: Node, classes: Classes) -> Form | None:

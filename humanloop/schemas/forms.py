@@ -4,9 +4,10 @@ A `Form` turns a raw Python value into the very instance that cast, match and bu
 `Miss`; and it writes the source that does so for common values into another function. A form has to
 be sound, never complete: what it does not take goes the exact way (`exactly`).
 
-Each takes a value and whether it is its own: a tree that was just decoded from JSON, which nobody
-else holds. There an object's dict is written into; elsewhere into a copy, if there is anything to
-write. When something is in doubt, an own tree may be half converted: every form takes what it made.
+Each does it in two ways. It converts a value that somebody else holds, and writes into a copy of an
+object's dict, if there is anything to write. Or it adopts one of its own, of a tree that was just
+decoded from JSON, and writes into that. When something is in doubt, an own tree may be half
+converted: every form takes what it made.
 
 Numbers are kept ready in bounded tables. No string of a user is kept.
 """
@@ -49,7 +50,7 @@ __all__ = [
     "string_form",
 ]
 
-Converter = Callable[[Any, bool], Any]
+Converter = Callable[[Any], Any]
 Classes = tuple[type, ...]
 
 INTEGERS = 4096
@@ -62,7 +63,7 @@ TABLES = 1024
 """The dicts of up to so many keys are told at a glance to have no other keys than strings."""
 
 
-def exactly(node: Node, classes: Classes, value: Any, own: bool = False) -> Any:
+def exactly(node: Node, classes: Classes, value: Any) -> Any:
     try:
         return exact(node, value, classes)
     except Exception:  # a user's `to_input` may raise any: then it does so once more, outside
@@ -84,10 +85,14 @@ def miss(*_: Any) -> NoReturn:
 
 
 class Code:
-    """The source of one function, while it is written, and what its names stand for."""
+    """The source of one function, while it is written, and what its names stand for.
 
-    def __init__(self, title: str, **names: Any) -> None:
+    own: whether it adopts what it converts.
+    """
+
+    def __init__(self, title: str, own: bool, **names: Any) -> None:
         self.title = title
+        self.own = own
         self.names: dict[str, Any] = {
             **names,
             "true": _TRUE,
@@ -96,7 +101,7 @@ class Code:
             "floats": _floats,
             "moment": _moment,
             "marks": _marks,
-            "by_class": _by_class,
+            "converter": _by_class[own].get,
             "free": _unusual,
             "Number": NUMBER_CLASS,
             "sizes": _SIZES,
@@ -133,6 +138,14 @@ class Code:
         self.count += 1
         return f"a{self.count}"
 
+    def call(self, target: str, form: str, value: str) -> None:
+        """Writes what puts into `target` a value that a form, an expression, converts.
+
+        Of an object's own attributes, Python is faster at reading one than at calling it.
+        """
+        self.line(f"f = {form}.{'adopt' if self.own else 'convert'}")
+        self.line(f"{target} = f({value})")
+
     def instance(self, cls: type[Any], parts: str) -> str:
         """Writes what makes an object of a dict; its expression."""
         new = self.name(constructor(cls))
@@ -156,30 +169,35 @@ class Code:
 class Form:
     """How the values of a schema are converted.
 
-    convert: the function that does it. It may be replaced at any time by a faster one, so it is
-    looked up for each call. Subclasses know how to write it out in the source of another function.
+    convert, adopt: the functions that do it, the second where it is told apart. They may be
+    replaced at any time by faster ones, so they are looked up for each call. Subclasses know how to
+    write them out in the source of another function.
     """
 
-    def __init__(self, convert: Converter) -> None:
+    def __init__(self, convert: Converter, adopt: Converter | None = None) -> None:
         self.convert = convert
+        self.adopt = adopt or convert
 
     def write(self, code: Code, target: str, value: str) -> None:
         """Writes what puts into `target`, which holds the value, what it is converted to.
 
         value: the variable of the value.
         """
-        code.line(f"{target} = {self.call(code, value)}")
+        code.call(target, code.name(self), value)
 
     def call(self, code: Code, value: str) -> str:
         """The expression of the converted value, not written out."""
-        return f"{code.name(self)}.convert({value}, own)"
+        return f"{code.name(self)}.{'adopt' if code.own else 'convert'}({value})"
 
 
 class Nullable(Form):
     """What an inner form takes, or null."""
 
     def __init__(self, inner: Form, null: Any) -> None:
-        super().__init__(lambda value, own: null if value is None else inner.convert(value, own))
+        super().__init__(
+            lambda value: null if value is None else inner.convert(value),
+            lambda value: null if value is None else inner.adopt(value),
+        )
         self.inner = inner
         self.null = null
 
@@ -232,7 +250,7 @@ def _decimal(value: Decimal) -> Any:
     return _new_number(value) if value.is_finite() else miss()
 
 
-def _any_number(value: Any, own: bool) -> Any:
+def _any_number(value: Any) -> Any:
     kind = type_of(value)
     if kind is int:
         return _ints[value]
@@ -243,10 +261,10 @@ def _any_number(value: Any, own: bool) -> Any:
     return _decimal(value) if kind is Decimal else miss()
 
 
-def _any_integer(value: Any, own: bool) -> Any:
+def _any_integer(value: Any) -> Any:
     if type_of(value) is int:
         return _ints[value]
-    return _any_number(value, own) if isinstance(value, Decimal) and is_integer(value) else miss()
+    return _any_number(value) if isinstance(value, Decimal) and is_integer(value) else miss()
 
 
 class _Number(Form):
@@ -277,15 +295,15 @@ def number_form(node: Node, classes: Classes) -> Form | None:
     if not checks:
         return plain
 
-    def convert(value: Any, own: bool) -> Any:
-        number = plain.convert(value, own)
+    def convert(value: Any) -> Any:
+        number = plain.convert(value)
         hold(checks, number)
         return number
 
     return Form(convert)
 
 
-def _boolean_of(value: Any, own: bool) -> Any:
+def _boolean_of(value: Any) -> Any:
     if value is True or value is _TRUE:
         return _TRUE
     return _FALSE if value is False or value is _FALSE else miss()
@@ -309,10 +327,10 @@ class _Text(Form):
 
     def write(self, code: Code, target: str, value: str) -> None:
         with code.block(f"if type({value}) is not str:"):
-            super().write(code, target, value)
+            code.line(f"{target} = {self.call(code, value)}")
 
 
-def _text_of(value: Any, own: bool) -> Any:
+def _text_of(value: Any) -> Any:
     if type_of(value) is str:
         return value
     if not issubclass(type_of(value), str) or is_mapping(value):
@@ -328,8 +346,8 @@ class Choice(Form):
 
     def __init__(self, members: dict[str, Any], other: Converter) -> None:
         super().__init__(
-            lambda value, own: (
-                members[value] if type_of(value) is str and value in members else other(value, own)
+            lambda value: (
+                members[value] if type_of(value) is str and value in members else other(value)
             )
         )
         self.members = members
@@ -368,9 +386,9 @@ class _DateTime(Form):
     def __init__(self, new: Callable[[Any], Any], other: Converter) -> None:
         self.new = new
 
-        def convert(value: Any, own: bool) -> Any:
+        def convert(value: Any) -> Any:
             if type_of(value) is not str:
-                return other(value, own)
+                return other(value)
             common = value[4:17:3] == "--T::" and value[11:13] < "24" and _offset(value, 19)
             if common and _takes(value[:19]) and "\0" not in value:
                 return new(value)
@@ -379,10 +397,10 @@ class _DateTime(Form):
         super().__init__(convert)
 
     def write(self, code: Code, target: str, value: str) -> None:
-        fits = f'{value}[marks] == "--T::Z"'
+        fits = f'(m := {value}[marks]) == "--T::Z"'
         if _TAKES_ZONE:
-            fraction = f'{value}[marks] == "--T::." and {value}[-1] == "Z"'
-            fits = f"({fits} or {fraction} and 21 < len({value}) < 28) and moment({value})"
+            fraction = f'm == "--T::." and {value}[-1] == "Z" and 21 < len({value}) < 28'
+            fits = f"({fits} or {fraction}) and moment({value})"
         else:
             fits += f" and len({value}) == 20 and moment({value}[:19])"
         if _HOUR_24:
@@ -410,10 +428,10 @@ def string_form(node: Node, classes: Classes) -> Form:
 
 
 def _checked(
-    new: Callable[[Any], Any], checks: tuple[Check, ...], other: Converter, value: Any, own: bool
+    new: Callable[[Any], Any], checks: tuple[Check, ...], other: Converter, value: Any
 ) -> Any:
     if type_of(value) is not str:
-        return other(value, own)
+        return other(value)
     hold(checks, value)
     return new(value)
 
@@ -469,15 +487,15 @@ def _unusual(value: Any) -> Any:
 def _converters(own: bool) -> dict[type, Callable[[Any], Any]]:
     """What makes the instance of a value of any kind, by its class: all in C but for containers."""
 
-    def from_dict(value: dict[str, Any]) -> Any:
-        if not (own or value.__sizeof__() in _SIZES or has_names(value)):
+    def convert_dict(value: dict[str, Any]) -> Any:
+        if value.__sizeof__() not in _SIZES and not has_names(value):
             raise Miss
         parts = value
         try:
             for key, item in value.items():
                 of = type_of(item)
                 if of is not str:
-                    if parts is value and not own:
+                    if parts is value:
                         parts = value.copy()
                     parts[key] = converters[of](item)
         except KeyError:
@@ -486,6 +504,20 @@ def _converters(own: bool) -> dict[type, Callable[[Any], Any]]:
             return _new_object(parts)
         instance = _new_object()
         fill(instance, parts)
+        return instance
+
+    def adopt_dict(value: dict[str, Any]) -> Any:
+        try:
+            for key, item in value.items():
+                of = type_of(item)
+                if of is not str:
+                    value[key] = converters[of](item)
+        except KeyError:
+            return _unusual(value)
+        if not MADE_EMPTY:
+            return _new_object(value)
+        instance = _new_object()
+        fill(instance, value)
         return instance
 
     def from_list(value: Iterable[Any]) -> Any:
@@ -506,7 +538,7 @@ def _converters(own: bool) -> dict[type, Callable[[Any], Any]]:
         NUMBER_CLASS: Decimal.__copy__,  # the number itself
         bool: _single.__getitem__,
         type(None): _single.__getitem__,
-        dict: from_dict,
+        dict: adopt_dict if own else convert_dict,
         list: from_list,
         tuple: from_list,
     }
@@ -517,31 +549,39 @@ _by_class = (_converters(False), _converters(True))
 _free_objects = tuple(converters[dict] for converters in _by_class)
 
 
-def _free(value: Any, own: bool) -> Any:
-    return _by_class[own].get(type_of(value), _unusual)(value)
-
-
 class _Free(Form):
     """A value of any kind."""
 
+    def __init__(self) -> None:
+        copied, adopted = _by_class
+        super().__init__(
+            lambda value: copied.get(type_of(value), _unusual)(value),
+            lambda value: adopted.get(type_of(value), _unusual)(value),
+        )
+
     def write(self, code: Code, target: str, value: str) -> None:
         with code.block(f"if type({value}) is not str:"):
-            code.line(f"{target} = by_class[own].get(type({value}), free)({value})")
+            code.line(f"{target} = converter(type({value}), free)({value})")
 
 
 class _FreeObject(Form):
     """An object of which nothing is said."""
 
+    def __init__(self) -> None:
+        copied, adopted = _free_objects
+        super().__init__(
+            lambda value: copied(value) if type_of(value) is dict else _no_dict(value),
+            lambda value: adopted(value) if type_of(value) is dict else _no_dict(value),
+        )
+
     def write(self, code: Code, target: str, value: str) -> None:
-        made, other = f"{code.name(_free_objects)}[own]({value})", self.call(code, value)
+        made, other = f"{code.name(_free_objects[code.own])}({value})", self.call(code, value)
         code.line(f"{target} = {made} if type({value}) is dict else {other}")
 
 
-def _free_object(value: Any, own: bool) -> Any:
-    if type_of(value) is dict:
-        return _free_objects[own](value)
+def _no_dict(value: Any) -> Any:
     return _unusual(value) if is_mapping(value) else miss()
 
 
-FREE = _Free(_free)
-FREE_OBJECT = _FreeObject(_free_object)
+FREE = _Free()
+FREE_OBJECT = _FreeObject()

@@ -86,8 +86,10 @@ class SchemaMeta(type):
                 given = {} if value is unset else value
                 value = {**given, **{k: v for k, v in keys.items() if v is not unset}}
             # As `validate` does, one call the less.
+            form = cls.__form or cls.compile()
+            convert = form.convert
             try:
-                return (cls.__form or cls.compile()).convert(value, False)
+                return convert(value)
             except (Miss, RecursionError):
                 pass
             return cls.validate_exactly(value)
@@ -138,7 +140,7 @@ class SchemaMeta(type):
         if direction is not None and cls.has_directions:
             return cls.validate_exactly(value, direction)
         try:
-            return (cls.__form or cls.compile()).convert(value, False)
+            return (cls.__form or cls.compile()).convert(value)
         except (Miss, RecursionError):
             pass  # what is raised below has nothing to do with this
         return cls.validate_exactly(value)
@@ -153,7 +155,7 @@ class SchemaMeta(type):
         if direction is None or not cls.has_directions:
             # What was just decoded is nobody else's, and may be written into.
             try:
-                return (cls.__form or cls.compile()).convert(value, True)
+                return (cls.__form or cls.compile()).adopt(value)
             except (Miss, RecursionError):
                 value = _decode(data)
         return cls.validate_exactly(value, direction)
