@@ -336,13 +336,15 @@ class _Object(Form):
     def compile(self, own: bool, seen: list[str]) -> Converter:
         """The function for dicts; for those with the keys that were seen it is the shortest way."""
         code = Code(self.name, own, general=self.general, unusual=self.unusual)
+        parts = "v" if own else "p"
         required = [key for key in self.parts if key in self.required]
         likely = [key for key in seen if key not in required]
         others = [key for key in self.parts if key not in (*required, *likely)]
         with code.block("def convert(v, type=type, str=str):"):
-            is_plain = "" if own else " and (v.__sizeof__() in sizes or has_names(v))"
-            code.line(f"if not (type(v) is dict{is_plain}): return unusual({own}, v)")
+            code.line(f"if type(v) is not dict: return unusual({own}, v)")
             with code.block("try:"):
+                if not own:
+                    code.line("if not (plain[v.__sizeof__()] or has_names(v)): raise KeyError")
                 if self.checks:
                     code.line(f"{code.name(hold)}({code.name(self.checks)}, v)")
                 for key in self.required:
@@ -351,7 +353,8 @@ class _Object(Form):
                 if likely and seen == self.first_keys:  # the same again: they may be steady
                     with code.block(f"if len(v) == {len(required) + len(likely)}:"):
                         self.write_all(code, [*required, *likely])
-                code.line("p = v" if own or self.is_text else "p = v.copy()")
+                if not own:
+                    code.line("p = v" if self.is_text else "p = v.copy()")
                 for key in required:
                     self.write_part(code, key)
                 code.line(f"n = {len(required) + len(likely)}")
@@ -364,10 +367,10 @@ class _Object(Form):
                         with code.block(f"if {key!r} in v:"):
                             code.line("n += 1")
                             self.write_part(code, key)
-                    extras = f"{code.name(self)}.with_extras({own}, v, p)"
-                    code.line(f"if n != len(v): p = {extras}")
-                code.line(f"return {code.instance(self.cls, 'p')}")
-            code.line(f"except (KeyError, ValueError, TypeError): return general({own}, v)")
+                    extras = f"{code.name(self)}.with_extras({own}, v, {parts})"
+                    code.line(f"if n != len(v): {parts} = {extras}")
+                code.line(f"return {code.instance(self.cls, parts)}")
+            code.line(f"except (LookupError, ValueError, TypeError): return general({own}, v)")
         return code.function()
 
     def write_all(self, code: Code, keys: list[str]) -> None:
@@ -382,22 +385,24 @@ class _Object(Form):
         code.line("except KeyError: pass")
         with code.block("else:"):
             changes = [key for key in keys if self.parts[key] is not TEXT]
-            code.line("p = v.copy()" if changes and not code.own else "p = v")
+            copied = "v"
+            if changes and not code.own:
+                copied = "p"
+                code.line("p = v.copy()")
             for key in changes:
-                self.parts[key].write(code, f"p[{key!r}]", parts[key])
-            code.line(f"return {code.instance(self.cls, 'p')}")
+                self.parts[key].write(code, f"{copied}[{key!r}]", parts[key])
+            code.line(f"return {code.instance(self.cls, copied)}")
 
     def write_part(self, code: Code, key: str) -> None:
-        part, target, item = self.parts[key], f"p[{key!r}]", f"v[{key!r}]"
-        if part is TEXT and (code.own or not self.is_text):
-            part.write(code, target, item)
-            return
-        code.line(f"a = {item}")
+        part, target, item = self.parts[key], f"{'v' if code.own else 'p'}[{key!r}]", f"v[{key!r}]"
         if self.is_text and not code.own:
-            with code.block("if type(a) is not str:"):
+            with code.block(f"if type({item}) is not str:"):
                 code.line("if p is v: p = v.copy()")
-                part.write(code, target, "a")
+                part.write(code, target, item)
+        elif part is TEXT:
+            part.write(code, target, item)
         else:
+            code.line(f"a = {item}")
             part.write(code, target, "a")
 
 

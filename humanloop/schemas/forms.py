@@ -59,7 +59,7 @@ INTEGERS = 4096
 FLOATS = 8192
 """How many floats are kept ready; then they are forgotten, and kept anew as they come."""
 
-TABLES = 1024
+TABLES = 170
 """The dicts of up to so many keys are told at a glance to have no other keys than strings."""
 
 
@@ -104,7 +104,7 @@ class Code:
             "converter": _by_class[own].get,
             "free": _unusual,
             "Number": NUMBER_CLASS,
-            "sizes": _SIZES,
+            "plain": _PLAIN,
             "has_names": has_names,
             "fill": fill,
         }
@@ -445,11 +445,11 @@ class _Name(str):
     __slots__ = ()
 
 
-def _sizes() -> frozenset[int]:
-    """The sizes of the dicts that have plain strings for keys and nothing else.
+def _plain() -> list[bool]:
+    """By the size of a dict, whether its keys are plain strings; a larger one's are not told.
 
-    CPython keeps their tables in a shorter form from 3.11 on. Before, and wherever it is not so,
-    there are none.
+    CPython keeps the tables of such dicts in a shorter form from 3.11 on. Before, and wherever it
+    is not so, it is true of none.
     """
     plain: dict[str, None] = {}
     mixed: dict[str, None] = {_Name("other"): None}
@@ -458,15 +458,17 @@ def _sizes() -> frozenset[int]:
         plain[str(number)] = mixed[str(number)] = None
         sizes.add(plain.__sizeof__())
         others.add(mixed.__sizeof__())
-    return frozenset() if sizes & others else frozenset(sizes)
+    told = set() if sizes & others else sizes
+    return [size in told for size in range(max(sizes) + 1)]
 
 
-_SIZES = _sizes()
+_PLAIN = _plain()
 
 
 def has_names(value: dict[Any, Any]) -> bool:
     """Whether the keys of a dict are plain strings."""
-    if value.__sizeof__() not in _SIZES:
+    size = value.__sizeof__()
+    if size >= len(_PLAIN) or not _PLAIN[size]:
         for key in value:
             if type_of(key) is not str:
                 return False
@@ -488,7 +490,11 @@ def _converters(own: bool) -> dict[type, Callable[[Any], Any]]:
     """What makes the instance of a value of any kind, by its class: all in C but for containers."""
 
     def convert_dict(value: dict[str, Any]) -> Any:
-        if value.__sizeof__() not in _SIZES and not has_names(value):
+        try:
+            is_plain = _PLAIN[value.__sizeof__()]
+        except IndexError:
+            is_plain = False
+        if not (is_plain or has_names(value)):
             raise Miss
         parts = value
         try:
