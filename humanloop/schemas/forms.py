@@ -458,7 +458,7 @@ def _plain() -> list[bool]:
         plain[str(number)] = mixed[str(number)] = None
         sizes.add(plain.__sizeof__())
         others.add(mixed.__sizeof__())
-    told = set() if sizes & others else sizes
+    told: set[int] = set() if sizes & others else sizes
     return [size in told for size in range(max(sizes) + 1)]
 
 

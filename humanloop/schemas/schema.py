@@ -24,10 +24,10 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
 
 from frozendict import frozendict
 
-from humanloop.exceptions_base import ApiAttributeError, ApiValueError
+from humanloop.exceptions_base import ApiAttributeError, ApiTypeError, ApiValueError
 from humanloop.schemas import layout
 from humanloop.schemas.building import BASES, Miss, exact, maker, new_instance, plain_of
-from humanloop.schemas.casting import cast, is_array, is_integer, is_object, is_sequence
+from humanloop.schemas.casting import cast, is_array, is_integer, is_mapping, is_object, is_sequence
 from humanloop.schemas.codec import decoder, encode, encode_instance
 from humanloop.schemas.containers import Container
 from humanloop.schemas.errors import ErrorDetail, SchemaValidationError
@@ -83,8 +83,7 @@ class SchemaMeta(type):
 
         def __call__(cls, value=unset, /, **keys):
             if keys or value is unset:
-                given = {} if value is unset else value
-                value = {**given, **{k: v for k, v in keys.items() if v is not unset}}
+                value = _with_keys(cls, value, keys)
             # As `validate` does, one call the less.
             form = cls.__form or cls.compile()
             convert = form.convert
@@ -213,6 +212,20 @@ def enum_members(values: Iterable[Any]) -> dict[str, str]:
     shared = list(takewhile(lambda column: len({*column}) == 1, zip(*words, strict=False)))
     start = len("".join(f"{column[0]}_" for column in shared)) if len(texts) > 1 else 0
     return {"".join(c if c.isalnum() else "_" for c in t[start:].upper()): t for t in texts}
+
+
+def _with_keys(cls: SchemaMeta, value: Any, keys: dict[str, Any]) -> Any:
+    """The argument of a class that was given keywords, beside a mapping or alone."""
+    for item in keys.values():
+        if item is unset:
+            keys = {key: item for key, item in keys.items() if item is not unset}
+            break
+    if value is unset:
+        return keys
+    if not is_mapping(value):
+        came = type(value).__name__
+        raise ApiTypeError(f"{cls.__name__} takes keywords beside a mapping alone, got {came}")
+    return {**value, **keys}
 
 
 def _scope_of(cls: SchemaMeta) -> Scope:

@@ -18,7 +18,7 @@ import pytest
 from frozendict import frozendict
 
 from humanloop import schemas
-from humanloop.exceptions_base import ApiValueError, OpenApiException
+from humanloop.exceptions_base import ApiTypeError, ApiValueError, OpenApiException
 from humanloop.model import ChatRole, ExperimentStatus, ProviderApiKeys, ToolCall
 from humanloop.schemas import (
     AnyTypeSchema,
@@ -177,6 +177,14 @@ def test_absent_and_undeclared_keys_are_no_attributes(thing: Any, name: str) -> 
 def test_a_misspelled_attribute_names_the_likely_one(thing: Any) -> None:
     with pytest.raises(AttributeError, match="size"):
         _ = thing.sise
+
+
+def test_keywords_stand_beside_a_mapping_alone() -> None:
+    named = ToolCall({"name": "search"}, arguments="{}", extra=unset)
+    assert named == ToolCall(name="search", arguments="{}") == {"name": "search", "arguments": "{}"}
+    for given in ("text", None, [("name", "search")]):
+        with pytest.raises(ApiTypeError, match=f"beside a mapping .* got {type(given).__name__}"):
+            ToolCall(given, arguments="{}")  # type: ignore[arg-type]
 
 
 def test_get_item_gives_unset_where_there_is_nothing(thing: Any) -> None:
