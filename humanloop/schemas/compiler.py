@@ -344,7 +344,7 @@ class _Object(Form):
             code.line(f"if type(v) is not dict: return unusual({own}, v)")
             with code.block("try:"):
                 if not own:
-                    code.line("if not (plain[v.__sizeof__()] or has_names(v)): raise KeyError")
+                    code.expect_names()
                 if self.checks:
                     code.line(f"{code.name(hold)}({code.name(self.checks)}, v)")
                 for key in self.required:

@@ -146,6 +146,14 @@ class Code:
         self.line(f"f = {form}.{'adopt' if self.own else 'convert'}")
         self.line(f"{target} = f({value})")
 
+    def expect_names(self) -> None:
+        """Writes what raises a LookupError if the keys of `v` are not all plain strings."""
+        if any(_PLAIN):
+            self.line("if not (plain[v.__sizeof__()] or has_names(v)): raise KeyError")
+        else:
+            with self.block("for a in v:"):
+                self.line("if type(a) is not str: raise KeyError")
+
     def instance(self, cls: type[Any], parts: str) -> str:
         """Writes what makes an object of a dict; its expression."""
         new = self.name(constructor(cls))
@@ -466,12 +474,10 @@ _PLAIN = _plain()
 
 
 def has_names(value: dict[Any, Any]) -> bool:
-    """Whether the keys of a dict are plain strings."""
-    size = value.__sizeof__()
-    if size >= len(_PLAIN) or not _PLAIN[size]:
-        for key in value:
-            if type_of(key) is not str:
-                return False
+    """Whether the keys of a dict are plain strings, each looked at."""
+    for key in value:
+        if type_of(key) is not str:
+            return False
     return True
 
 
