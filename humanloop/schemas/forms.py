@@ -475,7 +475,7 @@ _PLAIN = _plain()
 
 def has_names(value: dict[Any, Any]) -> bool:
     """Whether the keys of a dict are plain strings, each looked at."""
-    for key in value:
+    for key in value:  # noqa: SIM110 - a generator takes twice as long
         if type_of(key) is not str:
             return False
     return True
