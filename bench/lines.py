@@ -19,7 +19,6 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from functools import partial
 from itertools import count
 from pathlib import Path
 from types import CodeType, FrameType
@@ -111,11 +110,6 @@ def _timed(function: Callable[[Any], Any], values: list[Any]) -> float:
     return best / (2000 // len(values) * len(values))
 
 
-def _given(function: Callable[[Any, bool], Any], value: Any) -> Any:
-    """What a generated function makes of a value that is the caller's."""
-    return function(value, False)
-
-
 def _function(filename: str) -> ast.FunctionDef:
     tree = ast.parse("".join(linecache.getlines(filename)))
     return next(part for part in tree.body if isinstance(part, ast.FunctionDef))
@@ -133,7 +127,7 @@ def _line_costs(filename: str, values: list[Any]) -> Iterator[str]:
         space = dict(_spaces[filename])
         tree = ast.fix_missing_locations(ast.Module([cut], []))
         _exec(_compile(tree, filename, "exec"), space)
-        spent = _timed(partial(_given, space[cut.name]), values)
+        spent = _timed(space[cut.name], values)
         yield f"{(spent - before) * 1e9:8.0f} ns  {text[:100] if number else '(the call)'}"
         before = spent
 
