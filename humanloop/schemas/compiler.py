@@ -19,7 +19,7 @@ from decimal import Decimal
 from functools import partial
 from typing import Any
 
-from humanloop.schemas.building import BASES, Miss, class_of, maker
+from humanloop.schemas.building import BASES, Miss, class_of, exact, maker
 from humanloop.schemas.casting import type_of
 from humanloop.schemas.forms import (
     FREE,
@@ -41,6 +41,7 @@ from humanloop.schemas.forms import (
     string_form,
 )
 from humanloop.schemas.nodes import Node
+from humanloop.schemas.reports import Mismatch
 
 __all__ = ["form"]
 
@@ -81,8 +82,8 @@ def _make(node: Node, classes: Classes) -> Form:
     if fast is None:
         return Form(partial(exactly, node, classes))
     if node.nullable:
-        with suppress(Miss):  # an enum need not have null, and then nothing takes it
-            fast = Nullable(fast, exactly(node, classes, None))
+        with suppress(Mismatch):  # an enum need not have null, and then nothing takes it
+            fast = Nullable(fast, exact(node, None, classes))
     return fast
 
 
@@ -143,9 +144,11 @@ class _Tagged(Form):
         return branch or miss()
 
     def write(self, code: Code, target: str, value: str) -> None:
-        with code.block(f"if type({value}) is dict:"):
-            code.call(target, f"{code.name(self.choices)}[{value}[{self.key!r}]]", value)
-        code.line(f"else: {target} = {code.name(self.other)}.convert({value})")
+        tag = code.variable()
+        is_told = f"type({value}) is dict and type({tag} := {value}[{self.key!r}]) is str"
+        with code.block(f"if {is_told}:"):
+            code.call(target, f"{code.name(self.choices)}[{tag}]", value)
+        code.line(f"else: {target} = {self.call(code, value)}")
 
 
 def _composed(node: Node, classes: Classes) -> Form | None:
@@ -188,8 +191,8 @@ def _any_string(node: Node, classes: Classes, branches: list[Node]) -> Form | No
         return None
     members: dict[str, Any] = {}
     for text in (str.__str__(text) for enum in enums for text in enum.members or ()):
-        with suppress(Miss):  # another keyword may exclude it
-            members[text] = exactly(node, classes, text)
+        with suppress(Mismatch):  # another keyword may exclude it
+            members[text] = exact(node, text, classes)
     return Choice(members, TEXT.convert if plain else miss)
 
 
@@ -280,12 +283,12 @@ class _Object(Form):
         """The instance of the first value that comes: it may stay the only one."""
         after = self.second if len(self.parts) <= KEYS else self.unusual
         self.convert, self.adopt = partial(after, False), partial(after, True)
-        if type_of(value) is dict:
+        if type_of(value) is dict and has_names(value):
             self.first_keys = self.declared_in(value)
         return self.unusual(own, value)
 
     def second(self, own: bool, value: Any) -> Any:
-        if type_of(value) is not dict:
+        if type_of(value) is not dict or not has_names(value):
             return self.unusual(own, value)
         convert = self.compile(own, self.declared_in(value))
         if own:
@@ -308,11 +311,11 @@ class _Object(Form):
 
     def general(self, own: bool, value: dict[Any, Any]) -> Any:
         """The instance of a dict, whatever is in it; of an own one, parts may be made already."""
+        if not own and not has_names(value):
+            raise Miss
         for key in self.required:
             if key not in value:
                 raise Miss
-        if not own and not has_names(value):
-            raise Miss
         if self.checks:
             hold(self.checks, value)
         part_of, extra, texts = self.parts.get, self.extra, self.texts

@@ -272,7 +272,8 @@ def _any_number(value: Any) -> Any:
 def _any_integer(value: Any) -> Any:
     if type_of(value) is int:
         return _ints[value]
-    return _any_number(value) if isinstance(value, Decimal) and is_integer(value) else miss()
+    is_number = issubclass(type_of(value), Decimal)  # not isinstance: a proxy may claim any class
+    return _any_number(value) if is_number and is_integer(value) else miss()
 
 
 class _Number(Form):

@@ -85,9 +85,9 @@ class SchemaMeta(type):
             if keys or value is unset:
                 value = _with_keys(cls, value, keys)
             # As `validate` does, one call the less.
-            form = cls.__form or cls.compile()
-            convert = form.convert
             try:
+                form = cls.__form or cls.compile()
+                convert = form.convert
                 return convert(value)
             except (Miss, RecursionError):
                 pass
@@ -367,6 +367,10 @@ class DictSchema(Container, Schema, Frozen):
             return frozendict({**other, **self})
 
         __ior__ = __or__
+
+        @classmethod
+        def fromkeys(cls, keys, value=None):
+            return cls.validate(dict.fromkeys(keys, value))
 
         def copy(self):
             return self

@@ -8,6 +8,8 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime, timedelta, timezone
 from decimal import Context, Decimal, InvalidOperation, localcontext
 from enum import Enum
@@ -432,14 +434,85 @@ def test_keys_that_only_equal_strings(key: Any) -> None:
 @pytest.mark.parametrize("of", ["t", 1, 0.5, True, None, {}, [], Decimal(1), b"x", datetime.now()])
 def test_a_proxy_is_not_what_it_claims_to_be(of: Any) -> None:
     cls: Any = schema_from_openapi(
-        {"type": "object", "properties": {"a": {}, "t": {"type": "string"}}}
+        {
+            "type": "object",
+            "properties": {"a": {}, "t": {"type": "string"}, "i": {"type": "integer"}},
+        }
     )
-    for key in ("a", "t"):
+    for key in ("a", "t", "i"):
         for _ in range(3):
             cls({"a": "t", "t": "t"})
         agree(cls, {"a": "t", "t": "t", key: Claiming(of)})
         with pytest.raises(SchemaValidationError, match="Claiming"):
             cls({"a": "t", "t": "t", key: Claiming(of)})
+
+
+class Hostile:
+    """A key that has the hash of another, and can't be compared with it."""
+
+    def __hash__(self) -> int:
+        return hash("a")
+
+    def __eq__(self, other: object) -> bool:
+        raise RuntimeError("not to be compared")
+
+
+def test_a_key_that_can_not_be_compared() -> None:
+    cls: Any = schema_from_openapi({"type": "object", "required": ["a"], "properties": {"a": {}}})
+    for _ in range(3):
+        with pytest.raises(SchemaValidationError):
+            cls({Hostile(): 1})
+
+
+class Cat:
+    """It equals a tag, and is taken for another."""
+
+    def __hash__(self) -> int:
+        return hash("Cat")
+
+    def __eq__(self, other: object) -> bool:
+        return other == "Cat"
+
+
+def test_a_tag_that_only_equals_a_string() -> None:
+    to_input.register(Cat, lambda _: "Dog")
+    names = ("Cat", "Dog")
+    components = {name: {"type": "object", "required": ["kind"]} for name in names}
+    branches = [{"$ref": f"#/components/schemas/{name}"} for name in names]
+    pet = {"oneOf": branches, "discriminator": {"propertyName": "kind"}}
+    cls: Any = schema_from_openapi(
+        {"type": "object", "properties": {"pet": pet}}, components=components
+    )
+    for kind in ("Cat", "Cat", Cat(), "Dog", 1):
+        agree(cls, {"pet": {"kind": kind}})
+
+
+def _at(depth: int, call: Callable[[], Any]) -> Any:
+    return call() if depth == 0 else _at(depth - 1, call)
+
+
+def test_the_first_value_may_come_with_little_stack_left() -> None:
+    schema: dict[str, Any] = {"type": "integer"}
+    value: Any = 1
+    for _ in range(30):
+        schema, value = {"type": "object", "properties": {"a": schema}}, {"a": value}
+    schema_from_openapi(schema)(value)  # what is imported late is so
+    for depth in range(sys.getrecursionlimit() - 250, sys.getrecursionlimit() - 150, 10):
+        cls: Any = schema_from_openapi(schema)
+        assert _at(depth, lambda cls=cls: cls(value)) == value  # type: ignore[misc]
+
+
+def test_a_class_remembers_nothing_of_a_stack_that_ran_out() -> None:
+    kind = {"anyOf": [{"$ref": "#/components/schemas/Kind"}, {"type": "string"}]}
+    components = {"Kind": {"type": "string", "enum": ["a", "b"]}}
+    schema = {"type": "object", "properties": {"k": kind}}
+    schema_from_openapi(schema, components=components)({"k": "a"})
+    limit = sys.getrecursionlimit()
+    for depth in range(limit - 150, limit):
+        cls: Any = schema_from_openapi(schema, components=components)
+        with suppress(RecursionError):
+            _at(depth, lambda cls=cls: cls({"k": "a"}))  # type: ignore[misc]
+        assert type(cls({"k": "a"})["k"]).__name__ == "Kind"
 
 
 def test_moments_that_can_not_be_written() -> None:

@@ -179,6 +179,17 @@ def test_a_misspelled_attribute_names_the_likely_one(thing: Any) -> None:
         _ = thing.sise
 
 
+def test_fromkeys_validates_and_leaves_what_it_is_given() -> None:
+    inner: dict[str, Any] = {"z": 1, "l": [1, {"q": 2}]}
+    cls = make({"type": "object", "properties": {"a": {}}})
+    made = cls.fromkeys(["a"], inner)
+    assert type(made) is cls
+    assert made == {"a": {"z": 1, "l": (1, {"q": 2})}}
+    assert json.dumps(inner) == '{"z": 1, "l": [1, {"q": 2}]}'
+    with pytest.raises(SchemaValidationError):
+        cls.fromkeys([1], 2)
+
+
 def test_keywords_stand_beside_a_mapping_alone() -> None:
     named = ToolCall({"name": "search"}, arguments="{}", extra=unset)
     assert named == ToolCall(name="search", arguments="{}") == {"name": "search", "arguments": "{}"}
