@@ -46,9 +46,7 @@ class WireLog:
         if not logger.isEnabledFor(logging.DEBUG):
             return
         again = f" (try {attempt})" if attempt > 1 else ""
-        url = without(
-            f"{request.host}{request.path}", secrets_of(request, self._configuration.secrets)
-        )
+        url = without(f"{request.host}{request.path}", self._secrets(request))
         logger.debug("%s %s%s", request.method, url, again)
         if wire.isEnabledFor(logging.DEBUG):
             self._details(">", request, request.headers, request.body or b"")
@@ -57,7 +55,7 @@ class WireLog:
         """An answer."""
         if not logger.isEnabledFor(logging.DEBUG):
             return
-        path = without(request.path, secrets_of(request, self._configuration.secrets))
+        path = without(request.path, self._secrets(request))
         took = 1000 * answer.elapsed
         logger.debug("%s %s: %d in %.0f ms", request.method, path, answer.status, took)
         if wire.isEnabledFor(logging.DEBUG):
@@ -67,26 +65,27 @@ class WireLog:
     def fault(self, request: Request, error: ApiConnectionError) -> None:
         """That no answer came."""
         if logger.isEnabledFor(logging.DEBUG):
-            logger.debug(
-                "%s", without(str(error), secrets_of(request, self._configuration.secrets))
-            )
+            logger.debug("%s", without(str(error), self._secrets(request)))
 
     def wait(self, request: Request, seconds: float) -> None:
         """That the request is tried again."""
         if logger.isEnabledFor(logging.DEBUG):
-            path = without(request.path, secrets_of(request, self._configuration.secrets))
+            path = without(request.path, self._secrets(request))
             logger.debug("%s %s: again in %.2f s", request.method, path, seconds)
 
     def _details(
         self, mark: str, request: Request, headers: Mapping[str, str], body: bytes
     ) -> None:
-        secrets = secrets_of(request, self._configuration.secrets)
+        secrets = self._secrets(request)
         lines = [f"{name}: {without(v, secrets)}" for name, v in masked_headers(headers).items()]
         if body:
             text = masked_body(body, secrets)
             cut = f"... ({len(text):,} characters)" if len(text) > SHOWN_CHARACTERS else ""
             lines += ["", f"{text[:SHOWN_CHARACTERS]}{cut}"]
         wire.debug("%s", "\n".join(f"  {mark} {line}".rstrip() for line in lines))
+
+    def _secrets(self, request: Request) -> list[str]:
+        return secrets_of(request, self._configuration.secrets)
 
 
 @cache

@@ -147,7 +147,7 @@ class _Tagged(Form):
         tag = code.variable()
         is_told = f"type({value}) is dict and type({tag} := {value}[{self.key!r}]) is str"
         with code.block(f"if {is_told}:"):
-            code.call(target, f"{code.name(self.choices)}[{tag}]", value)
+            code.assign(target, f"{code.name(self.choices)}[{tag}]", value)
         code.line(f"else: {target} = {self.call(code, value)}")
 
 
@@ -388,13 +388,13 @@ class _Object(Form):
         code.line("except KeyError: pass")
         with code.block("else:"):
             changes = [key for key in keys if self.parts[key] is not TEXT]
-            copied = "v"
-            if changes and not code.own:
-                copied = "p"
+            is_copied = bool(changes) and not code.own
+            if is_copied:
                 code.line("p = v.copy()")
+            target = "p" if is_copied else "v"
             for key in changes:
-                self.parts[key].write(code, f"{copied}[{key!r}]", parts[key])
-            code.line(f"return {code.instance(self.cls, copied)}")
+                self.parts[key].write(code, f"{target}[{key!r}]", parts[key])
+            code.line(f"return {code.instance(self.cls, target)}")
 
     def write_part(self, code: Code, key: str) -> None:
         part, target, item = self.parts[key], f"{'v' if code.own else 'p'}[{key!r}]", f"v[{key!r}]"

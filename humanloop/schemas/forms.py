@@ -87,12 +87,13 @@ def miss(*_: Any) -> NoReturn:
 class Code:
     """The source of one function, while it is written, and what its names stand for.
 
-    own: whether it adopts what it converts.
+    own: whether it adopts what it converts; method: of a form, what does so.
     """
 
     def __init__(self, title: str, own: bool, **names: Any) -> None:
         self.title = title
         self.own = own
+        self.method = "adopt" if own else "convert"
         self.names: dict[str, Any] = {
             **names,
             "true": _TRUE,
@@ -138,17 +139,17 @@ class Code:
         self.count += 1
         return f"a{self.count}"
 
-    def call(self, target: str, form: str, value: str) -> None:
+    def assign(self, target: str, form: str, value: str) -> None:
         """Writes what puts into `target` a value that a form, an expression, converts.
 
         Of an object's own attributes, Python is faster at reading one than at calling it.
         """
-        self.line(f"f = {form}.{'adopt' if self.own else 'convert'}")
+        self.line(f"f = {form}.{self.method}")
         self.line(f"{target} = f({value})")
 
     def expect_names(self) -> None:
         """Writes what raises a LookupError if the keys of `v` are not all plain strings."""
-        if any(_PLAIN):
+        if _TELLS:
             self.line("if not (plain[v.__sizeof__()] or has_names(v)): raise KeyError")
         else:
             with self.block("for a in v:"):
@@ -191,11 +192,11 @@ class Form:
 
         value: the variable of the value.
         """
-        code.call(target, code.name(self), value)
+        code.assign(target, code.name(self), value)
 
     def call(self, code: Code, value: str) -> str:
         """The expression of the converted value, not written out."""
-        return f"{code.name(self)}.{'adopt' if code.own else 'convert'}({value})"
+        return f"{code.name(self)}.{code.method}({value})"
 
 
 class Nullable(Form):
@@ -472,6 +473,7 @@ def _plain() -> list[bool]:
 
 
 _PLAIN = _plain()
+_TELLS = any(_PLAIN)
 
 
 def has_names(value: dict[Any, Any]) -> bool:
