@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypedDict, TypeVar, 
 
 from humanloop import schemas
 from humanloop.api import Api, Preparer
-from humanloop.api_response import ApiResponse, Headers, media_type
+from humanloop.api_response import ApiResponse
 from humanloop.attempts import Attempts
 from humanloop.configuration import (
     API_KEY_HEADER,
@@ -49,11 +49,13 @@ from humanloop.exceptions import (
     exception_for_stream,
     unexpected_argument,
 )
+from humanloop.http import Headers, RawResponse, Request, is_json
 from humanloop.operation import Operation, is_idempotent, serialize, wants_stream
-from humanloop.redaction import redact_error, secrets_of, without
 from humanloop.retries import RetryPolicy
 from humanloop.schemas.codec import refuse_constant
-from humanloop.transport import AsyncTransport, RawResponse, Request, Transport
+from humanloop.secrets import redact as redact_text
+from humanloop.secrets import redact_error
+from humanloop.transport.base import AsyncTransport, Transport
 from humanloop.wire_log import WireLog
 
 if TYPE_CHECKING:
@@ -595,7 +597,7 @@ class ApiClient:
 
             report = find_drift(operation, body, error)
             if report is not None:
-                redact = partial(without, secrets=self.configuration.secrets)
+                redact = partial(redact_text, secrets=self.configuration.secrets)
                 on_drift(replace(report, findings=tuple(_shown(report.findings, redact))))
 
     def _error(
@@ -620,7 +622,7 @@ class ApiClient:
 
     def _redactor(self, request: Request) -> Callable[[str], str]:
         """What takes the secrets of a request out of a text."""
-        return partial(without, secrets=secrets_of(request, self.configuration.secrets))
+        return partial(redact_text, secrets=request.secrets(self.configuration.secrets))
 
 
 def _shown(findings: Iterable[Drift], redact: Callable[[str], str]) -> Iterator[Drift]:
@@ -672,14 +674,8 @@ def _warn(message: str) -> None:
 def _check_json(response: RawResponse) -> None:
     if not response.data:
         raise ValueError("it is empty")
-    if not _is_json(response.headers):
+    if not is_json(response.headers):
         raise ValueError(f"its Content-Type is {response.headers.get('Content-Type', '')!r}")
-
-
-def _is_json(headers: Mapping[str, str]) -> bool:
-    """Whether a body is JSON: application/json, or with the suffix +json (RFC 6839)."""
-    name = media_type(headers)
-    return name == "application/json" or name.endswith("+json")
 
 
 def _decoded(data: bytes) -> Any:
@@ -688,7 +684,7 @@ def _decoded(data: bytes) -> Any:
 
 def _decoded_if_possible(response: RawResponse) -> Any:
     """The body of an error: decoded where it is JSON, else its text."""
-    if _is_json(response.headers):
+    if is_json(response.headers):
         try:
             return _decoded(response.data)
         except (ValueError, RecursionError):

@@ -10,7 +10,6 @@ import time
 from dataclasses import replace
 from typing import TypeVar
 
-from humanloop.api_response import Headers
 from humanloop.exceptions import (
     ApiConnectionError,
     ApiException,
@@ -19,6 +18,7 @@ from humanloop.exceptions import (
     ApiTlsError,
     ClientClosedError,
 )
+from humanloop.http import Headers
 from humanloop.operation import RETRY_HEADER
 from humanloop.retries import Decision, Fault, RetryPolicy, after_fault, after_response
 from humanloop.transport import AsyncRawStream, RawResponse, RawStream, Request

@@ -258,7 +258,7 @@ class Configuration:
 
     def redact(self, text: str) -> str:
         """`text` with every configured key replaced by stars, but for those as short as a word."""
-        from humanloop.redaction import without
+        from humanloop.secrets import redact as without
 
         return without(text, self.secrets)
 

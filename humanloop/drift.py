@@ -20,7 +20,8 @@ from humanloop.exceptions_base import render_path
 from humanloop.schemas import ErrorDetail, Schema, SchemaValidationError, loads
 from humanloop.schemas.building import BASES
 from humanloop.schemas.casting import cast, kind_of, type_of
-from humanloop.schemas.errors import is_secret, mask, show
+from humanloop.schemas.errors import show
+from humanloop.secrets import is_secret_name, mask_keys, printable, shorten
 
 if TYPE_CHECKING:
     from humanloop.operation import Operation
@@ -71,7 +72,7 @@ class Drift:
             "misfit": f"does not fit {schema}: {self.value}",
         }[self.kind]
         place = self.pointer or "(top level)"
-        return "".join(c if c.isprintable() else repr(c)[1:-1] for c in f"{place}: {said}")
+        return printable(f"{place}: {said}")
 
 
 @dataclass(frozen=True)
@@ -171,20 +172,16 @@ def _at(root: Node, value: Any, path: tuple[str | int, ...]) -> tuple[Any, _Rule
 
 def _shown(value: Any, path: tuple[str | int, ...]) -> Any:
     """A value as a report may show it."""
-    if any(is_secret(step) for step in path):
+    if any(is_secret_name(step) for step in path):
         return _HIDDEN
     if isinstance(value, str):
-        return _shortened(mask(value[: 2 * SHOWN_CHARACTERS]))
+        return shorten(mask_keys(value[: 2 * SHOWN_CHARACTERS]))
     return show(value, path)
-
-
-def _shortened(text: str) -> str:
-    return text if len(text) <= SHOWN_CHARACTERS else f"{text[: SHOWN_CHARACTERS - 3]}..."
 
 
 def _name_of_key(key: str) -> str:
     """A key as a report may show it: nothing forbids that a secret is one."""
-    return _shortened(key if _WORDS.fullmatch(key) else mask(key[: 2 * SHOWN_CHARACTERS]))
+    return shorten(key if _WORDS.fullmatch(key) else mask_keys(key[: 2 * SHOWN_CHARACTERS]))
 
 
 def _pointer(path: Iterable[str | int]) -> str:

@@ -50,6 +50,7 @@ from humanloop.exceptions_base import (
     OpenApiException,
     render_path,
 )
+from humanloop.secrets import did_you_mean, one_line, shorten
 
 if TYPE_CHECKING:
     from humanloop.api_response import ApiResponse
@@ -105,7 +106,6 @@ __all__ = [
     "describe",
     "exception_for_status",
     "exception_for_stream",
-    "likely_name",
     "render_path",
     "unexpected_argument",
 ]
@@ -175,7 +175,7 @@ class ApiConnectionError(_RequestFailed):
         path: str = "",
         sent: bool = True,
     ) -> None:
-        self.reason = _printable(reason)
+        self.reason = one_line(reason)
         self.method = method
         self.host = host
         self.path = path
@@ -183,7 +183,8 @@ class ApiConnectionError(_RequestFailed):
         super().__init__(self.reason)
 
     def __str__(self) -> str:
-        where = f"{self.method} {self.host}{self.path}: {_one_line(self.reason or '')}".lstrip(" :")
+        reason = shorten(self.reason or "", SHOWN_CHARACTERS)
+        where = f"{self.method} {self.host}{self.path}: {reason}".lstrip(" :")
         return f"{where}{self._effort()}"
 
 
@@ -243,7 +244,7 @@ class ApiException(_RequestFailed):
     def __str__(self) -> str:
         where = " ".join(filter(None, (self.method, self.path)))
         code = " ".join(str(part) for part in (self.status, self.reason) if part not in (None, ""))
-        code = _one_line(code)
+        code = shorten(one_line(code), SHOWN_CHARACTERS)
         said = ": ".join(filter(None, (code, where, self.detail))) or type(self).__name__
         return f"{said}{self._effort()}"
 
@@ -406,19 +407,9 @@ def describe(body: Any, redact: Callable[[str], str] | None = None) -> str:
         said = (words.get(key) for key in ("detail", "message", "error"))
         text = next((word for word in said if isinstance(word, str)), "")
     text = text or "; ".join(map(_described, _entries(body)))
-    return _one_line(redact(text) if redact else text)  # it may be cut within a key
-
-
-def _one_line(text: str) -> str:
-    """As much of a text as a message shows."""
-    text = _printable(text[: 4 * SHOWN_CHARACTERS])
-    return text if len(text) <= SHOWN_CHARACTERS else f"{text[: SHOWN_CHARACTERS - 3]}..."
-
-
-def _printable(text: str) -> str:
-    """A text on one line, without control characters."""
-    text = " ".join(text.split())
-    return text if text.isprintable() else "".join(c if c.isprintable() else "?" for c in text)
+    # Redacted first, since a cut might leave a part of a key.
+    text = (redact(text) if redact else text)[: 4 * SHOWN_CHARACTERS]
+    return shorten(one_line(text), SHOWN_CHARACTERS)
 
 
 def _entries(body: Any) -> list[dict[str, Any]]:
@@ -435,12 +426,6 @@ def _described(entry: Mapping[str, Any]) -> str:
 
 def unexpected_argument(function: str, name: str, known: Iterable[str]) -> ApiTypeError:
     """The error for a keyword argument that `function` does not take, with the likely name."""
-    return ApiTypeError(f"{function} got an unexpected argument {name!r}{likely_name(name, known)}")
-
-
-def likely_name(name: str, known: Iterable[str]) -> str:
-    """What a message about an unknown name ends with: which one was probably meant, if any."""
-    from difflib import get_close_matches
-
-    likely = get_close_matches(name, list(known), n=1)
-    return f"; did you mean {likely[0]!r}?" if likely else ""
+    return ApiTypeError(
+        f"{function} got an unexpected argument {name!r}{did_you_mean(name, known)}"
+    )

@@ -18,7 +18,6 @@ from dataclasses import dataclass
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, cast
 
-from humanloop.api_response import Headers
 from humanloop.exceptions import (
     ApiConnectionError,
     ApiException,
@@ -32,7 +31,8 @@ from humanloop.exceptions import (
     describe,
     exception_for_stream,
 )
-from humanloop.redaction import redact_error
+from humanloop.http import Headers
+from humanloop.secrets import redact_error
 from humanloop.server_sent_events import EventParser, ServerSentEvent
 from humanloop.transport import AsyncRawStream, RawResponse, RawStream
 

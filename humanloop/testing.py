@@ -25,11 +25,12 @@ from typing import Any, cast
 from urllib.parse import parse_qsl, unquote
 
 from humanloop import schemas
-from humanloop.api_response import Headers
 from humanloop.apis.operations import OPERATIONS
-from humanloop.exceptions import ApiConnectionError, ApiTypeError, ApiValueError, likely_name
+from humanloop.exceptions import ApiConnectionError, ApiTypeError, ApiValueError
+from humanloop.http import Headers
 from humanloop.operation import Operation
 from humanloop.schemas.nodes import Node
+from humanloop.secrets import did_you_mean
 from humanloop.transport import AsyncRawStream, AsyncTransport, RawResponse, RawStream, Request
 
 __all__ = ["RecordedRequest", "TestTransport", "sample"]
@@ -383,7 +384,7 @@ _PATTERNS = [
 def _operation(name: str) -> Operation:
     operation = _BY_NAME.get(name)
     if operation is None:
-        raise ApiValueError(f"the API has no operation {name!r}{likely_name(name, _BY_NAME)}")
+        raise ApiValueError(f"the API has no operation {name!r}{did_you_mean(name, _BY_NAME)}")
     return operation
 
 

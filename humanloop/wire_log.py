@@ -14,15 +14,16 @@ import os
 from functools import cache
 from typing import TYPE_CHECKING
 
-from humanloop.redaction import masked_body, masked_headers, secrets_of, without
-from humanloop.transport import RawResponse
+from humanloop.http import RawResponse, masked_body, masked_headers
+from humanloop.secrets import redact
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from humanloop.configuration import Configuration
     from humanloop.exceptions import ApiConnectionError
-    from humanloop.transport import AsyncRawStream, RawStream, Request
+    from humanloop.http import Request
+    from humanloop.transport.base import AsyncRawStream, RawStream
 
 __all__ = ["WireLog"]
 
@@ -46,7 +47,7 @@ class WireLog:
         if not logger.isEnabledFor(logging.DEBUG):
             return
         again = f" (try {attempt})" if attempt > 1 else ""
-        url = without(f"{request.host}{request.path}", self._secrets(request))
+        url = redact(f"{request.host}{request.path}", self._secrets(request))
         logger.debug("%s %s%s", request.method, url, again)
         if wire.isEnabledFor(logging.DEBUG):
             self._details(">", request, request.headers, request.body or b"")
@@ -55,7 +56,7 @@ class WireLog:
         """An answer."""
         if not logger.isEnabledFor(logging.DEBUG):
             return
-        path = without(request.path, self._secrets(request))
+        path = redact(request.path, self._secrets(request))
         took = 1000 * answer.elapsed
         logger.debug("%s %s: %d in %.0f ms", request.method, path, answer.status, took)
         if wire.isEnabledFor(logging.DEBUG):
@@ -65,19 +66,19 @@ class WireLog:
     def fault(self, request: Request, error: ApiConnectionError) -> None:
         """That no answer came."""
         if logger.isEnabledFor(logging.DEBUG):
-            logger.debug("%s", without(str(error), self._secrets(request)))
+            logger.debug("%s", redact(str(error), self._secrets(request)))
 
     def wait(self, request: Request, seconds: float) -> None:
         """That the request is tried again."""
         if logger.isEnabledFor(logging.DEBUG):
-            path = without(request.path, self._secrets(request))
+            path = redact(request.path, self._secrets(request))
             logger.debug("%s %s: again in %.2f s", request.method, path, seconds)
 
     def _details(
         self, mark: str, request: Request, headers: Mapping[str, str], body: bytes
     ) -> None:
         secrets = self._secrets(request)
-        lines = [f"{name}: {without(v, secrets)}" for name, v in masked_headers(headers).items()]
+        lines = [f"{name}: {redact(v, secrets)}" for name, v in masked_headers(headers).items()]
         if body:
             text = masked_body(body, secrets)
             cut = f"... ({len(text):,} characters)" if len(text) > SHOWN_CHARACTERS else ""
@@ -85,7 +86,7 @@ class WireLog:
         wire.debug("%s", "\n".join(f"  {mark} {line}".rstrip() for line in lines))
 
     def _secrets(self, request: Request) -> list[str]:
-        return secrets_of(request, self._configuration.secrets)
+        return request.secrets(self._configuration.secrets)
 
 
 @cache

@@ -17,8 +17,8 @@ from frozendict import frozendict
 
 from humanloop.schemas.building import BASES, maker
 from humanloop.schemas.casting import type_of
-from humanloop.schemas.errors import is_secret
 from humanloop.schemas.trampoline import Steps, run
+from humanloop.secrets import is_secret_name
 
 __all__ = ["Container"]
 
@@ -103,7 +103,7 @@ def _shown(instance: Any) -> Iterator[tuple[str, Any]]:
     cls = type_of(instance)
     secret = any("x-secret" in part.__openapi__ for part in cls.__mixed__ or (cls,))
     for key, item in instance.items():
-        yield key, _HIDDEN if secret or is_secret(key) else item
+        yield key, _HIDDEN if secret or is_secret_name(key) else item
 
 
 def _name(instance: Any) -> str:

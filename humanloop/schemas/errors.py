@@ -6,7 +6,6 @@ secret: an error message may end in a log.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -14,15 +13,13 @@ from typing import Any
 
 from humanloop.exceptions_base import OpenApiException, render_path
 from humanloop.schemas.casting import is_array, is_object
+from humanloop.secrets import is_secret_name, mask_keys, printable, shorten, shorten_middle
 
-__all__ = ["HIDDEN", "ErrorDetail", "SchemaValidationError", "is_secret", "show"]
+__all__ = ["HIDDEN", "ErrorDetail", "SchemaValidationError", "show"]
 
-SHOWN_CHARACTERS = 60
 SHOWN_ERRORS = 50
 SHOWN_PLACE = 200
 SUMMARY = 300
-_SECRET_KEY = re.compile(r"(^|[_-])(api_?keys?|keys?|secret|password|authorization|token)$", re.I)
-_SECRET_TEXT = re.compile(r"\b(sk|pk|hl|key)[-_][A-Za-z0-9_-]{6,}", re.I)
 
 
 @dataclass(frozen=True)
@@ -45,8 +42,8 @@ class ErrorDetail:
 
     def __str__(self) -> str:
         # A key may hold anything; what is printed stays one line that can be encoded.
-        place = "".join(c if c.isprintable() else repr(c)[1:-1] for c in self.pointer)
-        return f"{_ends(place, SHOWN_PLACE) or '(top level)'}: {self.message}"
+        place = shorten_middle(printable(self.pointer), SHOWN_PLACE)
+        return f"{place or '(top level)'}: {self.message}"
 
 
 class SchemaValidationError(OpenApiException, ValueError):
@@ -64,7 +61,7 @@ class SchemaValidationError(OpenApiException, ValueError):
     @property
     def summary(self) -> str:
         """The first error, and how many more there are, in one line that fits a log."""
-        first, more = _ends(str(self.errors[0]), SUMMARY), len(self.errors) - 1
+        first, more = shorten_middle(str(self.errors[0]), SUMMARY), len(self.errors) - 1
         return f"{self.schema_name}: {first}" + (f" (and {more:,} more)" if more else "")
 
     def __str__(self) -> str:
@@ -99,33 +96,14 @@ def show(value: Any, path: Sequence[str | int] = ()) -> str:
             return f"{_count(len(value), 'byte')}"
         case _Hidden():
             return "a value that is not shown"
-        case str() | Decimal() if any(is_secret(key) for key in path):
+        case str() | Decimal() if any(is_secret_name(key) for key in path):
             return "a value that is not shown"
         case Decimal():
-            return f"the number {_shorten(str(value))}"
+            return f"the number {shorten(str(value))}"
         case str():
-            return f"the string {_shorten(repr(mask(value[: 2 * SHOWN_CHARACTERS])))}"
+            return f"the string {shorten(repr(mask_keys(value[:200])))}"
         case _:
             return f"an object of type {type(value).__name__}"
-
-
-def is_secret(key: object) -> bool:
-    """Whether a key names a secret."""
-    return isinstance(key, str) and _SECRET_KEY.search(key) is not None
-
-
-def mask(text: str) -> str:
-    """`text` with whatever looks like a key replaced by stars."""
-    return _SECRET_TEXT.sub("***", text)
-
-
-def _ends(text: str, limit: int) -> str:
-    """A long text by its two ends."""
-    return text if len(text) <= limit else f"{text[: limit // 2]}...{text[-limit // 2 :]}"
-
-
-def _shorten(text: str) -> str:
-    return text if len(text) <= SHOWN_CHARACTERS else f"{text[: SHOWN_CHARACTERS - 3]}..."
 
 
 def _count(number: int, noun: str) -> str:

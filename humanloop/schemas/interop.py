@@ -14,9 +14,10 @@ from importlib import import_module
 from typing import Any
 
 from humanloop.schemas.casting import is_mapping
-from humanloop.schemas.errors import SchemaValidationError, is_secret, mask
+from humanloop.schemas.errors import SchemaValidationError
 from humanloop.schemas.nodes import Node
 from humanloop.schemas.scope import COMPONENTS
+from humanloop.secrets import is_secret_name, mask_keys
 
 __all__ = ["core_schema", "json_schema"]
 
@@ -65,10 +66,16 @@ def _at(value: Any, path: tuple[str | int, ...]) -> Any:
     """The number or text that an error speaks of; None for all else, and for secrets."""
     for step in path:
         try:
-            value = None if is_secret(step) else value[step]
+            value = None if is_secret_name(step) else value[step]
         except (LookupError, TypeError):
             return None
-    return mask(value) if isinstance(value, str) else value if isinstance(value, _NUMBERS) else None
+    return (
+        mask_keys(value)
+        if isinstance(value, str)
+        else value
+        if isinstance(value, _NUMBERS)
+        else None
+    )
 
 
 def json_schema(cls: Any, handler: Any) -> Any:

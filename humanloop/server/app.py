@@ -27,8 +27,8 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from humanloop import schemas
-from humanloop.api_response import media_type
 from humanloop.apis.operations import OPERATIONS
+from humanloop.http import media_type
 from humanloop.operation import RETRY_HEADER, Operation
 from humanloop.schemas import SchemaValidationError
 from humanloop.server import generations, guard

@@ -11,7 +11,7 @@ from collections.abc import Collection, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, cast
 
-from humanloop.redaction import without
+from humanloop.secrets import redact as without
 
 
 class ProviderError(Exception):

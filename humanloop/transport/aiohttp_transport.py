@@ -43,12 +43,12 @@ except ImportError as error:
 
 from urllib3.util.wait import wait_for_read
 
-from humanloop.api_response import Headers
 from humanloop.exceptions import (
     ApiConnectionError,
     ClientClosedError,
     ClientConfigurationError,
 )
+from humanloop.http import Headers
 from humanloop.transport import RawResponse, Request, is_event_stream
 from humanloop.transport.common import (
     CLOSED,

@@ -22,8 +22,8 @@ from humanloop.exceptions import (
 from humanloop.transport.content import ContentError, ContentTooLargeError
 
 if TYPE_CHECKING:
-    from humanloop.api_response import Headers
     from humanloop.configuration import Configuration
+    from humanloop.http import Headers
     from humanloop.transport import Request
 
 __all__ = ["CLOSED", "chain_of", "check_length", "connection_error", "proxy_of", "tls_context"]

@@ -33,8 +33,8 @@ from urllib3.exceptions import HTTPError, SSLError
 from urllib3.util import parse_url
 from urllib3.util.ssl_match_hostname import CertificateError
 
-from humanloop.api_response import Headers
 from humanloop.exceptions import ApiConnectionError
+from humanloop.http import Headers
 from humanloop.transport import RawResponse, Request, is_event_stream
 from humanloop.transport.common import (
     CLOSED,

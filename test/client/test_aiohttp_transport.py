@@ -26,8 +26,8 @@ import aiohttp
 import pytest
 
 from humanloop import ApiConnectionError, ApiTimeoutError, ApiTlsError, Configuration
-from humanloop.api_response import Headers
 from humanloop.exceptions import ApiResponseTooLargeError, ClientConfigurationError
+from humanloop.http import Headers
 from humanloop.transport import AsyncRawStream, AsyncTransport, RawResponse, Request
 from humanloop.transport.aiohttp_transport import AiohttpTransport
 from humanloop.transport.urllib3_transport import Urllib3Transport
@@ -1452,7 +1452,7 @@ def test_a_client_that_is_never_closed_leaves_no_warning(
 import asyncio
 import logging
 from humanloop import Configuration
-from humanloop.api_response import Headers
+from humanloop.http import Headers
 from humanloop.transport import Request
 from humanloop.transport.aiohttp_transport import AiohttpTransport
 logging.getLogger("asyncio").setLevel(logging.ERROR)  # but for what took more than 0.1 seconds

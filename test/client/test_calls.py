@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 
 from humanloop import ApiClient, Configuration, Humanloop, exceptions, schemas
-from humanloop.api_response import Headers
 from humanloop.apis.operations import OPERATIONS, PROJECTS_GET, PROJECTS_LIST, SESSIONS_CREATE
 from humanloop.apis.tags.projects_api import ProjectsApi
 from humanloop.exceptions import (
@@ -23,6 +22,7 @@ from humanloop.exceptions import (
     ApiTypeError,
     ApiValueError,
 )
+from humanloop.http import Headers
 from humanloop.model import CreateSessionResponse
 from humanloop.transport import RawResponse, Request
 

@@ -19,8 +19,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from humanloop.api_response import Headers
 from humanloop.exceptions import ClientConfigurationError
+from humanloop.http import Headers
 from humanloop.retries import (
     FAULTS,
     STATUSES,

@@ -18,7 +18,6 @@ import pytest
 
 import humanloop
 from humanloop import Humanloop, RetryPolicy
-from humanloop.api_response import Headers
 from humanloop.drift import DriftReport
 from humanloop.exceptions import (
     ApiConnectionError,
@@ -31,6 +30,7 @@ from humanloop.exceptions import (
     ResponseValidationWarning,
     ServiceUnavailableError,
 )
+from humanloop.http import Headers
 from humanloop.transport import RawResponse, Request
 
 ONCE = RetryPolicy(attempts=1)
