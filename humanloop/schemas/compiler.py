@@ -1,6 +1,6 @@
 """The fast path: for schemas of common form, functions that check and build in one pass.
 
-`form(node, classes)` gives the `Form` of a schema (`forms`), of compositions, arrays and objects,
+`converter_of(node, classes)` gives the `Converter` of a schema (`forms`), of compositions, arrays and objects,
 too. It may be left out for any node: the exact way stands in for what has no faster form.
 
 An object is compiled when a second value comes: into one function that looks up each declared key,
@@ -19,60 +19,60 @@ from decimal import Decimal
 from functools import partial
 from typing import Any
 
-from humanloop.schemas.building import BASES, Miss, class_of, exact, maker
 from humanloop.schemas.casting import type_of
 from humanloop.schemas.forms import (
     FREE,
     FREE_OBJECT,
     NUMBER_CLASS,
     TEXT,
-    Choice,
     Classes,
     Code,
+    Convert,
     Converter,
-    Form,
+    EnumConverter,
     Nullable,
     boolean_form,
-    exactly,
     has_names,
     hold,
+    interpret_or_miss,
     miss,
     number_form,
     string_form,
 )
+from humanloop.schemas.instances import BASES, FastPathMiss, class_of, interpret, maker
+from humanloop.schemas.matcher import Mismatch
 from humanloop.schemas.nodes import Node
-from humanloop.schemas.reports import Mismatch
 
-__all__ = ["form"]
+__all__ = ["converter_of"]
 
 KEYS = 256
 """How many keys a schema may declare for its objects to be compiled."""
 
 
-def form(node: Node, classes: Classes = ()) -> Form:
+def converter_of(node: Node, classes: Classes = ()) -> Converter:
     """How a schema's values are converted, to be instances of `classes`, too."""
-    found: Form | None = node.forms.get(classes)
+    found: Converter | None = node.converters.get(classes)
     if found is None:
         # A schema that refers to itself finds this meanwhile.
-        node.forms[classes] = Form(
-            lambda value: form(node, classes).convert(value),
-            lambda value: form(node, classes).adopt(value),
+        node.converters[classes] = Converter(
+            lambda value: converter_of(node, classes).convert(value),
+            lambda value: converter_of(node, classes).adopt(value),
         )
         try:
-            found = node.forms[classes] = _make(node, classes)
+            found = node.converters[classes] = _make(node, classes)
         except BaseException:
-            node.forms.pop(classes, None)
+            node.converters.pop(classes, None)
             raise
     return found
 
 
-def _make(node: Node, classes: Classes) -> Form:
+def _make(node: Node, classes: Classes) -> Converter:
     if node.cls is not None:
         classes = (*classes, node.cls)
     if node.ref is not None:
-        return form(node.target, classes)
-    fast: Form | None = None
-    if node.negated is None and not node.binary and not node.descends:
+        return converter_of(node.target, classes)
+    fast: Converter | None = None
+    if node.negated is None and not node.binary and not node.selects_subtype:
         if node.all_of or node.any_of or node.one_of:
             fast = _composed(node, classes)
         elif node.is_free:
@@ -80,10 +80,10 @@ def _make(node: Node, classes: Classes) -> Form:
         elif node.type in _BY_TYPE:
             fast = _BY_TYPE[node.type](node, classes)
     if fast is None:
-        return Form(partial(exactly, node, classes))
+        return Converter(partial(interpret_or_miss, node, classes))
     if node.nullable:
         with suppress(Mismatch):  # an enum need not have null, and then nothing takes it
-            fast = Nullable(fast, exact(node, None, classes))
+            fast = Nullable(fast, interpret(node, None, classes))
     return fast
 
 
@@ -99,11 +99,11 @@ _PYTHON: dict[str, tuple[type, ...]] = {
 }
 
 
-class _Union(Form):
+class _Union(Converter):
     """A value whose Python class tells the branch."""
 
-    def __init__(self, by_class: dict[type, Form], other: Converter) -> None:
-        unknown = Form(other)
+    def __init__(self, by_class: dict[type, Converter], other: Convert) -> None:
+        unknown = Converter(other)
         super().__init__(
             lambda value: by_class.get(type_of(value), unknown).convert(value),
             lambda value: by_class.get(type_of(value), unknown).adopt(value),
@@ -111,7 +111,7 @@ class _Union(Form):
         self.by_class = by_class
 
     def write(self, code: Code, target: str, value: str) -> None:
-        classes: dict[Form, list[type]] = {}
+        classes: dict[Converter, list[type]] = {}
         for cls, branch in self.by_class.items():
             classes.setdefault(branch, []).append(cls)
         word = "if"
@@ -124,19 +124,19 @@ class _Union(Form):
             super().write(code, target, value)
 
 
-class _Tagged(Form):
+class _Tagged(Converter):
     """An object whose discriminator tells the branch."""
 
-    def __init__(self, key: str, choices: dict[str, Form], other: Converter) -> None:
+    def __init__(self, key: str, choices: dict[str, Converter], other: Convert) -> None:
         self.key = key
         self.choices = choices
-        self.other = Form(other)
+        self.other = Converter(other)
         super().__init__(
             lambda value: self.branch_of(value).convert(value),
             lambda value: self.branch_of(value).adopt(value),
         )
 
-    def branch_of(self, value: Any) -> Form:
+    def branch_of(self, value: Any) -> Converter:
         if type_of(value) is not dict:
             return self.other
         tag = value.get(self.key)
@@ -151,20 +151,20 @@ class _Tagged(Form):
         code.line(f"else: {target} = {self.call(code, value)}")
 
 
-def _composed(node: Node, classes: Classes) -> Form | None:
+def _composed(node: Node, classes: Classes) -> Converter | None:
     """For a schema that is one composition and nothing else, where the value tells the branch."""
     branches = node.all_of or node.any_of or node.one_of
     if not node.is_bare or len(node.all_of) + len(node.any_of) + len(node.one_of) != len(branches):
         return None
     if len(branches) == 1 and node.discriminator is None:
-        return form(branches[0], classes)
+        return converter_of(branches[0], classes)
     if node.all_of:
         return None
-    other = partial(exactly, node, classes)
+    other = partial(interpret_or_miss, node, classes)
     if node.discriminator is not None:
-        choices = {name: form(branch, classes) for name, branch in node.choices.items()}
+        choices = {name: converter_of(branch, classes) for name, branch in node.choices.items()}
         return _Tagged(node.discriminator["propertyName"], choices, other)
-    by_class: dict[type, Form] = {}
+    by_class: dict[type, Converter] = {}
     texts = [branch for branch in branches if branch.resolved.type == "string"]
     if len(texts) > 1:
         choice = _any_string(node, classes, texts) if node.any_of else None
@@ -179,28 +179,28 @@ def _composed(node: Node, classes: Classes) -> Form | None:
         for cls in _PYTHON[target.type]:
             if cls in by_class:
                 return None
-            by_class[cls] = form(branch, classes)
+            by_class[cls] = converter_of(branch, classes)
     return _Union(by_class, other)
 
 
-def _any_string(node: Node, classes: Classes, branches: list[Node]) -> Form | None:
+def _any_string(node: Node, classes: Classes, branches: list[Node]) -> Converter | None:
     """For an anyOf of enums and of plain strings: each member's instance is made ahead."""
     enums = [branch.resolved for branch in branches if branch.resolved.members is not None]
     plain = [branch for branch in branches if branch.resolved.members is None]
-    if any(form(branch, classes) is not TEXT for branch in plain):
+    if any(converter_of(branch, classes) is not TEXT for branch in plain):
         return None
     members: dict[str, Any] = {}
     for text in (str.__str__(text) for enum in enums for text in enum.members or ()):
         with suppress(Mismatch):  # another keyword may exclude it
-            members[text] = exact(node, text, classes)
-    return Choice(members, TEXT.convert if plain else miss)
+            members[text] = interpret(node, text, classes)
+    return EnumConverter(members, TEXT.convert if plain else miss)
 
 
-class _Array(Form):
+class _Array(Converter):
     """An array of values that are all of one form."""
 
     def __init__(
-        self, item: Form, new: Callable[[Any], Any], convert: Converter, adopt: Converter
+        self, item: Converter, new: Callable[[Any], Any], convert: Convert, adopt: Convert
     ) -> None:
         super().__init__(convert, adopt)
         self.item = item
@@ -220,14 +220,14 @@ class _Array(Form):
             super().write(code, target, value)
 
 
-def _array(node: Node, classes: Classes) -> Form | None:
+def _array(node: Node, classes: Classes) -> Converter | None:
     checks = node.checks.get("array", ())
     if node.any_checks or any(check.keyword == "uniqueItems" for check in checks):
         return None
     cls = class_of(classes, "array")
     new: Any = tuple if cls is tuple else maker(cls)
-    item = FREE if node.items is None else form(node.items)
-    other = partial(exactly, node, classes)
+    item = FREE if node.items is None else converter_of(node.items)
+    other = partial(interpret_or_miss, node, classes)
 
     def convert(value: Any) -> Any:
         if not (type_of(value) is list or type_of(value) is tuple):
@@ -253,14 +253,14 @@ def _array(node: Node, classes: Classes) -> Form | None:
         return convert(value)
 
     if checks:
-        return Form(convert, adopt)
-    return Form(convert_texts) if item is TEXT else _Array(item, new, convert, adopt)
+        return Converter(convert, adopt)
+    return Converter(convert_texts) if item is TEXT else _Array(item, new, convert, adopt)
 
 
 # -- objects --------------------------------------------------------------------------------------
 
 
-class _Object(Form):
+class _Object(Converter):
     """An object, of which some keys may be declared."""
 
     def __init__(self, node: Node, classes: Classes, cls: type[Any]) -> None:
@@ -270,11 +270,11 @@ class _Object(Form):
         self.new = maker(cls)
         self.required = [key for key in node.required if key not in node.directions]
         self.checks = node.checks.get("object", ())
-        self.parts = {key: form(part) for key, part in node.properties.items()}
-        self.extra = Form(miss) if node.closed else FREE
+        self.parts = {key: converter_of(part) for key, part in node.properties.items()}
+        self.extra = Converter(miss) if node.closed else FREE
         if node.additional is not None:
-            self.extra = form(node.additional)
-        self.exactly = partial(exactly, node, classes)
+            self.extra = converter_of(node.additional)
+        self.interpret_or_miss = partial(interpret_or_miss, node, classes)
         self.texts = frozenset(key for key, part in self.parts.items() if part in (TEXT, FREE))
         self.first_keys: list[str] = []
         self.is_text = len(self.texts) == len(self.parts)
@@ -307,15 +307,15 @@ class _Object(Form):
             return self.general(own, value)
         # An instance of this class has all of its parts made.
         is_ours = type_of(value) is self.cls
-        return self.general(True, {**value}) if is_ours else self.exactly(value)
+        return self.general(True, {**value}) if is_ours else self.interpret_or_miss(value)
 
     def general(self, own: bool, value: dict[Any, Any]) -> Any:
         """The instance of a dict, whatever is in it; of an own one, parts may be made already."""
         if not own and not has_names(value):
-            raise Miss
+            raise FastPathMiss
         for key in self.required:
             if key not in value:
-                raise Miss
+                raise FastPathMiss
         if self.checks:
             hold(self.checks, value)
         part_of, extra, texts = self.parts.get, self.extra, self.texts
@@ -336,7 +336,7 @@ class _Object(Form):
                 parts[key] = extra(item)
         return parts
 
-    def compile(self, own: bool, seen: list[str]) -> Converter:
+    def compile(self, own: bool, seen: list[str]) -> Convert:
         """The function for dicts; for those with the keys that were seen it is the shortest way."""
         code = Code(self.name, own, general=self.general, unusual=self.unusual)
         parts = "v" if own else "p"
@@ -409,7 +409,7 @@ class _Object(Form):
             part.write(code, target, "a")
 
 
-def _object(node: Node, classes: Classes) -> Form | None:
+def _object(node: Node, classes: Classes) -> Converter | None:
     if node.any_checks:
         return None
     cls = class_of(classes, "object")
@@ -418,7 +418,7 @@ def _object(node: Node, classes: Classes) -> Form | None:
     return _Object(node, classes, cls)
 
 
-_BY_TYPE: dict[str | None, Callable[[Node, Classes], Form | None]] = {
+_BY_TYPE: dict[str | None, Callable[[Node, Classes], Converter | None]] = {
     "object": _object,
     "array": _array,
     "string": string_form,

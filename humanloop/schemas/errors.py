@@ -1,4 +1,4 @@
-"""What a bad value gets: one `SchemaValidationError` that holds every error, each with its place.
+"""The error for a bad value: one `SchemaValidationError` that holds every error and its place.
 
 Values are shown shortened, containers by their size only, and never under a key that names a
 secret: an error message may end in a log.
@@ -12,7 +12,7 @@ from decimal import Decimal
 from typing import Any
 
 from humanloop.exceptions_base import OpenApiException, render_path
-from humanloop.schemas.casting import is_array, is_object
+from humanloop.schemas.casting import Path, is_array, is_object
 from humanloop.secrets import is_secret_name, mask_keys, printable, shorten, shorten_middle
 
 __all__ = ["HIDDEN", "ErrorDetail", "SchemaValidationError", "show"]
@@ -31,7 +31,7 @@ class ErrorDetail:
     message: what came and what was wanted, in one line without the place.
     """
 
-    path: tuple[str | int, ...]
+    path: Path
     keyword: str
     message: str
 
@@ -81,8 +81,8 @@ HIDDEN = _Hidden()
 """Stands for a value that is not to be shown."""
 
 
-def show(value: Any, path: Sequence[str | int] = ()) -> str:
-    """A cast value as a message shows it: typed, short, masked where `path` or text is secret."""
+def show(value: Any, path: Path = ()) -> str:
+    """Return how a message shows a cast value: typed, short, masked if `path` or text is secret."""
     if is_object(value):
         return f"an object with {_count(len(value), 'key')}"
     if is_array(value):

@@ -1,8 +1,8 @@
 """How values are converted: the forms of single values, and of those that no schema speaks of.
 
-A `Form` turns a raw Python value into the very instance that cast, match and build give, or raises
-`Miss`; and it writes the source that does so for common values into another function. A form has to
-be sound, never complete: what it does not take goes the exact way (`exactly`).
+A `Converter` turns a raw Python value into the very instance that cast, match and build give, or raises
+`FastPathMiss`; and it writes the source that does so for common values into another function. A form has to
+be sound, never complete: what it does not take goes the exact way (`interpret_or_miss`).
 
 Each does it in two ways. It converts a value that somebody else holds, and writes into a copy of an
 object's dict, if there is anything to write. Or it adopts one of its own, of a tree that was just
@@ -22,11 +22,20 @@ from decimal import Decimal
 from functools import partial
 from typing import Any, NoReturn
 
-from humanloop.schemas.building import BASES, Miss, class_of, constructor, exact, free, maker
 from humanloop.schemas.casting import is_integer, is_mapping, type_of
 from humanloop.schemas.formats import FORMATS
+from humanloop.schemas.instances import (
+    BASES,
+    MADE_EMPTY,
+    FastPathMiss,
+    class_of,
+    constructor,
+    fill,
+    interpret,
+    interpret_free,
+    maker,
+)
 from humanloop.schemas.keywords import Check
-from humanloop.schemas.layout import MADE_EMPTY, fill
 from humanloop.schemas.nodes import Node
 from humanloop.schemas.values import BoolClass, NoneClass
 
@@ -35,22 +44,22 @@ __all__ = [
     "FREE_OBJECT",
     "NUMBER_CLASS",
     "TEXT",
-    "Choice",
     "Classes",
     "Code",
+    "Convert",
     "Converter",
-    "Form",
+    "EnumConverter",
     "Nullable",
     "boolean_form",
-    "exactly",
     "has_names",
     "hold",
+    "interpret_or_miss",
     "miss",
     "number_form",
     "string_form",
 ]
 
-Converter = Callable[[Any], Any]
+Convert = Callable[[Any], Any]
 Classes = tuple[type, ...]
 
 INTEGERS = 4096
@@ -63,22 +72,22 @@ TABLES = 170
 """The dicts of up to so many keys are told at a glance to have no other keys than strings."""
 
 
-def exactly(node: Node, classes: Classes, value: Any) -> Any:
+def interpret_or_miss(node: Node, classes: Classes, value: Any) -> Any:
     try:
-        return exact(node, value, classes)
+        return interpret(node, value, classes)
     except Exception:  # a user's `to_input` may raise any: then it does so once more, outside
-        raise Miss from None
+        raise FastPathMiss from None
 
 
 def hold(checks: Iterable[Check], value: Any) -> None:
-    """Raises `Miss` unless a value obeys all of `checks`."""
+    """Raises `FastPathMiss` unless a value obeys all of `checks`."""
     for check in checks:
         if not check.holds(value):
-            raise Miss
+            raise FastPathMiss
 
 
 def miss(*_: Any) -> NoReturn:
-    raise Miss
+    raise FastPathMiss
 
 
 # -- the source of a function ---------------------------------------------------------------------
@@ -165,7 +174,7 @@ class Code:
         self.line(f"fill({target}, {parts})")
         return target
 
-    def function(self) -> Converter:
+    def function(self) -> Convert:
         # A value's keys may be anybody's: in the source they stand as string literals alone.
         made: dict[str, Any] = {}
         exec(compile("\n".join(self.lines), f"<schema {self.title}>", "exec"), self.names, made)
@@ -175,7 +184,7 @@ class Code:
 # -- forms ----------------------------------------------------------------------------------------
 
 
-class Form:
+class Converter:
     """How the values of a schema are converted.
 
     convert, adopt: the functions that do it, the second where it is told apart. They may be
@@ -183,7 +192,7 @@ class Form:
     write them out in the source of another function.
     """
 
-    def __init__(self, convert: Converter, adopt: Converter | None = None) -> None:
+    def __init__(self, convert: Convert, adopt: Convert | None = None) -> None:
         self.convert = convert
         self.adopt = adopt or convert
 
@@ -199,10 +208,10 @@ class Form:
         return f"{code.name(self)}.{code.method}({value})"
 
 
-class Nullable(Form):
+class Nullable(Converter):
     """What an inner form takes, or null."""
 
-    def __init__(self, inner: Form, null: Any) -> None:
+    def __init__(self, inner: Converter, null: Any) -> None:
         super().__init__(
             lambda value: null if value is None else inner.convert(value),
             lambda value: null if value is None else inner.adopt(value),
@@ -241,7 +250,7 @@ class _Floats(dict[float, Any]):
 
     def __missing__(self, value: float) -> Any:
         if not -_INFINITY < value < _INFINITY:
-            raise Miss
+            raise FastPathMiss
         number = _new_number(repr(value))
         if value:  # 0.0 and -0.0 are one key and two numbers, so neither is kept
             if len(self) >= FLOATS:
@@ -277,7 +286,7 @@ def _any_integer(value: Any) -> Any:
     return _any_number(value) if is_number and is_integer(value) else miss()
 
 
-class _Number(Form):
+class _Number(Converter):
     """A number without bounds: those of JSON text have digits already."""
 
     def write(self, code: Code, target: str, value: str) -> None:
@@ -297,7 +306,7 @@ NUMBER = _Number(_any_number)
 INTEGER = _Number(_any_integer)
 
 
-def number_form(node: Node, classes: Classes) -> Form | None:
+def number_form(node: Node, classes: Classes) -> Converter | None:
     if classes:
         return None
     checks = (*node.any_checks, *node.checks.get("number", ()))
@@ -310,7 +319,7 @@ def number_form(node: Node, classes: Classes) -> Form | None:
         hold(checks, number)
         return number
 
-    return Form(convert)
+    return Converter(convert)
 
 
 def _boolean_of(value: Any) -> Any:
@@ -319,7 +328,7 @@ def _boolean_of(value: Any) -> Any:
     return _FALSE if value is False or value is _FALSE else miss()
 
 
-class _Boolean(Form):
+class _Boolean(Converter):
     def write(self, code: Code, target: str, value: str) -> None:
         other = self.call(code, value)
         code.line(f"{target} = true if {value} is True else false if {value} is False else {other}")
@@ -328,11 +337,11 @@ class _Boolean(Form):
 BOOLEAN = _Boolean(_boolean_of)
 
 
-def boolean_form(node: Node, classes: Classes) -> Form | None:
+def boolean_form(node: Node, classes: Classes) -> Converter | None:
     return None if node.any_checks or classes else BOOLEAN
 
 
-class _Text(Form):
+class _Text(Converter):
     """A string as it is."""
 
     def write(self, code: Code, target: str, value: str) -> None:
@@ -344,17 +353,17 @@ def _text_of(value: Any) -> Any:
     if type_of(value) is str:
         return value
     if not issubclass(type_of(value), str) or is_mapping(value):
-        raise Miss
+        raise FastPathMiss
     return str.__str__(value)
 
 
 TEXT = _Text(_text_of)
 
 
-class Choice(Form):
+class EnumConverter(Converter):
     """One of some strings, whose instances are made ahead."""
 
-    def __init__(self, members: dict[str, Any], other: Converter) -> None:
+    def __init__(self, members: dict[str, Any], other: Convert) -> None:
         super().__init__(
             lambda value: (
                 members[value] if type_of(value) is str and value in members else other(value)
@@ -386,14 +395,14 @@ _TAKES_ZONE = _takes("2024-01-01T00:00:00Z")
 _HOUR_24 = _takes("2024-01-01T24:00:00")
 
 
-class _DateTime(Form):
+class _DateTime(Converter):
     """A date-time: the common forms are checked by the calendar in C.
 
     The separators, the length and the hour exclude what `fromisoformat` takes beyond RFC 3339. It
     takes NUL for the end of the text.
     """
 
-    def __init__(self, new: Callable[[Any], Any], other: Converter) -> None:
+    def __init__(self, new: Callable[[Any], Any], other: Convert) -> None:
         self.new = new
 
         def convert(value: Any) -> Any:
@@ -423,22 +432,22 @@ class _DateTime(Form):
         code.line(f"except ValueError: {target} = {other}")
 
 
-def string_form(node: Node, classes: Classes) -> Form:
+def string_form(node: Node, classes: Classes) -> Converter:
     cls = class_of((*classes, node.format_class) if node.format_class else classes, "string")
     new: Callable[[Any], Any] = maker(cls) if cls is not str else str
     checks = (*node.any_checks, *node.checks.get("string", ()))
-    other = partial(exactly, node, classes)
+    other = partial(interpret_or_miss, node, classes)
     if node.members is not None and len(checks) == 1:
-        return Choice({text: new(text) for text in map(str.__str__, node.members)}, other)
+        return EnumConverter({text: new(text) for text in map(str.__str__, node.members)}, other)
     if [check.holds for check in checks] == [_is_date_time]:
         return _DateTime(new, other)
     if cls is str and not checks:
         return TEXT
-    return Form(partial(_checked, new, checks, other))
+    return Converter(partial(_checked, new, checks, other))
 
 
 def _checked(
-    new: Callable[[Any], Any], checks: tuple[Check, ...], other: Converter, value: Any
+    new: Callable[[Any], Any], checks: tuple[Check, ...], other: Convert, value: Any
 ) -> Any:
     if type_of(value) is not str:
         return other(value)
@@ -450,7 +459,7 @@ def _checked(
 
 
 class _Name(str):
-    """A key that equals a string and is none exactly."""
+    """A key that equals a string and is none interpret_or_miss."""
 
     __slots__ = ()
 
@@ -490,9 +499,9 @@ _single: dict[Any, Any] = {None: _NONE, True: _TRUE, False: _FALSE}
 
 def _unusual(value: Any) -> Any:
     try:
-        return free(value)
-    except Exception:  # as in `exactly`
-        raise Miss from None
+        return interpret_free(value)
+    except Exception:  # as in `interpret_or_miss`
+        raise FastPathMiss from None
 
 
 def _converters(own: bool) -> dict[type, Callable[[Any], Any]]:
@@ -504,7 +513,7 @@ def _converters(own: bool) -> dict[type, Callable[[Any], Any]]:
         except IndexError:
             is_plain = False
         if not (is_plain or has_names(value)):
-            raise Miss
+            raise FastPathMiss
         parts = value
         try:
             for key, item in value.items():
@@ -564,7 +573,7 @@ _by_class = (_converters(False), _converters(True))
 _free_objects = tuple(converters[dict] for converters in _by_class)
 
 
-class _Free(Form):
+class _Free(Converter):
     """A value of any kind."""
 
     def __init__(self) -> None:
@@ -579,7 +588,7 @@ class _Free(Form):
             code.line(f"{target} = converter(type({value}), free)({value})")
 
 
-class _FreeObject(Form):
+class _FreeObject(Converter):
     """An object of which nothing is said."""
 
     def __init__(self) -> None:
