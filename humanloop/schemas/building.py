@@ -22,7 +22,7 @@ from humanloop.schemas.values import BoolClass, NoneClass
 
 __all__ = [
     "BASES",
-    "Miss",
+    "FastPathMiss",
     "class_of",
     "constructor",
     "exact",
@@ -41,8 +41,8 @@ BASES: dict[str, type[Any]] = {
 }
 
 
-class Miss(Exception):
-    """The fast path has no answer: the exact one decides."""
+class FastPathMiss(Exception):
+    """The fast path has no answer: the matcher decides."""
 
 
 _DICT: Any = dict

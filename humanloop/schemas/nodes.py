@@ -63,7 +63,7 @@ class Node:
         self.place = place
         self.schema = schema
         self.ref: str | None = schema.get("$ref")
-        self.forms: dict[tuple[type, ...], Any] = {}
+        self.converters: dict[tuple[type, ...], Any] = {}
         self._target: Node | None = None
         if self.ref is None:
             self._compile(schema)

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import copyreg
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from datetime import date, datetime
 from decimal import Decimal
@@ -26,7 +26,7 @@ from frozendict import frozendict
 
 from humanloop.exceptions_base import ApiAttributeError, ApiTypeError, ApiValueError
 from humanloop.schemas import layout
-from humanloop.schemas.building import BASES, Miss, exact, maker, new_instance, plain_of
+from humanloop.schemas.building import BASES, FastPathMiss, exact, maker, new_instance, plain_of
 from humanloop.schemas.casting import cast, is_array, is_integer, is_mapping, is_object, is_sequence
 from humanloop.schemas.codec import decoder, encode, encode_instance
 from humanloop.schemas.containers import Container
@@ -43,7 +43,6 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
-    from humanloop.schemas.forms import Form
 
 _T_co = TypeVar("_T_co", covariant=True)
 
@@ -72,7 +71,7 @@ class SchemaMeta(type):
         super().__init__(name, bases, namespace)
         cls.__mixes: dict[tuple[type, ...], SchemaMeta] = {}
         cls.__node: Node | None = None
-        cls.__form: Form | None = None
+        cls.__convert: Callable[[Any], Any] | None = None
         cls.__keys: dict[str, None] | None = None
         cls.__directed: bool | None = None
         values = cls.__openapi__.get("enum")
@@ -86,10 +85,8 @@ class SchemaMeta(type):
                 value = _with_keys(cls, value, keys)
             # As `validate` does, one call the less.
             try:
-                form = cls.__form or cls.compile()
-                convert = form.convert
-                return convert(value)
-            except (Miss, RecursionError):
+                return (cls.__convert or cls.compile())(value)
+            except (FastPathMiss, RecursionError):
                 pass
             return cls.validate_exactly(value)
 
@@ -139,8 +136,8 @@ class SchemaMeta(type):
         if direction is not None and cls.has_directions:
             return cls.validate_exactly(value, direction)
         try:
-            return (cls.__form or cls.compile()).convert(value)
-        except (Miss, RecursionError):
+            return (cls.__convert or cls.compile())(value)
+        except (FastPathMiss, RecursionError):
             pass  # what is raised below has nothing to do with this
         return cls.validate_exactly(value)
 
@@ -151,20 +148,14 @@ class SchemaMeta(type):
         except ValueError as error:
             detail = ErrorDetail((), "json", f"expected JSON text: {error}")
             raise SchemaValidationError([detail], cls.__name__) from error
-        if direction is None or not cls.has_directions:
-            # What was just decoded is nobody else's, and may be written into.
-            try:
-                return (cls.__form or cls.compile()).adopt(value)
-            except (Miss, RecursionError):
-                value = _decode(data)
-        return cls.validate_exactly(value, direction)
+        return cls.validate(value, direction)
 
-    def compile(cls) -> Form:
-        """The fast path, made ready."""
-        from humanloop.schemas.compiler import form
+    def compile(cls) -> Callable[[Any], Any]:
+        """Return the fast path's function, made ready."""
+        from humanloop.schemas.fast_path import converter_of
 
-        cls.__form = form(cls.node)
-        return cls.__form
+        cls.__convert = converter_of(cls.node).convert
+        return cls.__convert
 
     def validate_exactly(cls, value: Any, direction: Direction | None = None) -> Any:
         """As `validate`, without the fast path."""
