@@ -5,8 +5,6 @@ and does so where no faster one is known to give the same.
 
 Of `converters` there are two forms: the source as it is, and the same source compiled to C, which
 an installation may have beside it. The compiled one is taken unless it was made of another source.
-
-This module is imported when the first class is used, after those that it makes instances of.
 """
 
 from __future__ import annotations
@@ -16,7 +14,7 @@ import zlib
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from decimal import Decimal
-from functools import partial
+from functools import cache, partial
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -24,6 +22,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from humanloop.schemas.building import BASES, FastPathMiss, class_of, exact, free, maker
 from humanloop.schemas.formats import FORMATS
 from humanloop.schemas.keywords import Check
+from humanloop.schemas.layout import MADE_EMPTY
 from humanloop.schemas.nodes import Node
 from humanloop.schemas.reports import Mismatch
 
@@ -44,7 +43,7 @@ def _compiled_converters() -> Any:
         return None
     try:
         # The digest by which `hatch_build.py` marks what it compiles.
-        return found if found.SOURCE == zlib.crc32(source.read_bytes()) else None
+        return found if zlib.crc32(source.read_bytes()) == found.SOURCE else None
     except OSError:  # an installation without sources has nothing newer
         return found
 
@@ -83,7 +82,7 @@ def _make(node: Node, classes: Classes) -> converters.Converter:
         if node.all_of or node.any_of or node.one_of:
             fast = _composed(node, classes, interpret)
         elif node.is_free:
-            fast = None if classes else _FREE
+            fast = None if classes else _free()
         elif node.type in _BY_TYPE:
             fast = _BY_TYPE[node.type](node, classes, interpret)
     if fast is None:
@@ -115,6 +114,14 @@ def _interpret_free(value: Any, depth: int) -> Any:
         return free(value)
     except Exception:
         raise FastPathMiss from None
+
+
+@cache
+def _free() -> converters.Free:
+    """Return what converts values of which no schema says anything."""
+    cls, number = BASES["object"], BASES["number"]
+    numbers = converters.Number(_interpret_free, (), number, maker(number))
+    return converters.Free(_interpret_free, numbers, cls, maker(cls), _fills(cls))
 
 
 def _holds(checks: Iterable[Check]) -> tuple[Callable[[Any], bool], ...]:
@@ -150,11 +157,24 @@ def _composed(
         target = branch.resolved
         if target.type is None or target.nullable or target.binary:
             return None
-        for cls in _PYTHON[target.type]:
+        for cls in _python_classes(target.type):
             if cls in by_class:
                 return None
             by_class[cls] = converter_of(branch, classes)
     return converters.Union(interpret, by_class)
+
+
+def _python_classes(kind: str) -> tuple[type, ...]:
+    """Return the classes of the Python values that are converted as a JSON type."""
+    numbers = (int, float, Decimal, BASES["number"])
+    return {
+        "object": (dict,),
+        "array": (list, tuple),
+        "string": (str,),
+        "number": numbers,
+        "integer": numbers,
+        "boolean": (bool,),
+    }[kind]
 
 
 def _any_string(
@@ -198,7 +218,7 @@ def _number(
         return None
     kind = converters.Integer if node.type == "integer" else converters.Number
     checks = _holds((*node.any_checks, *node.checks.get("number", ())))
-    return kind(interpret, checks, NUMBER, maker(NUMBER))
+    return kind(interpret, checks, BASES["number"], maker(BASES["number"]))
 
 
 def _boolean(
@@ -214,7 +234,7 @@ def _array(
     if node.any_checks or any(check.keyword == "uniqueItems" for check in checks):
         return None
     cls = class_of(classes, "array")
-    item = _FREE if node.items is None else converter_of(node.items)
+    item = _free() if node.items is None else converter_of(node.items)
     return converters.Array(interpret, _holds(checks), item, None if cls is tuple else maker(cls))
 
 
@@ -224,37 +244,28 @@ def _object(
     if node.any_checks:
         return None
     cls = class_of(classes, "object")
-    others = _FREE if node.additional is None else converter_of(node.additional)
+    others = _free() if node.additional is None else converter_of(node.additional)
     return converters.Object(
         interpret,
         _holds(node.checks.get("object", ())),
         cls,
         maker(cls),
+        _fills(cls),
         {key: converter_of(part) for key, part in node.properties.items()},
         converters.Converter(_refuse) if node.closed else others,
         frozenset(key for key in node.required if key not in node.directions),
     )
 
 
+def _fills(cls: type[Any]) -> bool:
+    """Return whether an instance is a dict that C makes empty, by no constructor of a user's."""
+    return MADE_EMPTY and cls.__new__ is dict.__new__
+
+
 def _refuse(value: Any, depth: int) -> NoReturn:
     raise FastPathMiss
 
 
-NUMBER = BASES["number"]
-_FREE = converters.Free(
-    _interpret_free,
-    converters.Number(_interpret_free, (), NUMBER, maker(NUMBER)),
-    BASES["object"],
-    maker(BASES["object"]),
-)
-_PYTHON: dict[str, tuple[type, ...]] = {
-    "object": (dict,),
-    "array": (list, tuple),
-    "string": (str,),
-    "number": (int, float, Decimal, NUMBER),
-    "integer": (int, float, Decimal, NUMBER),
-    "boolean": (bool,),
-}
 _BY_TYPE: dict[str | None, Callable[..., converters.Converter | None]] = {
     "object": _object,
     "array": _array,

@@ -31,6 +31,7 @@ from humanloop.schemas.casting import cast, is_array, is_integer, is_mapping, is
 from humanloop.schemas.codec import decoder, encode, encode_instance
 from humanloop.schemas.containers import Container
 from humanloop.schemas.errors import ErrorDetail, SchemaValidationError
+from humanloop.schemas.fast_path import converter_of
 from humanloop.schemas.formats import parse_date, parse_datetime
 from humanloop.schemas.nodes import FORMAT_CLASSES, Node
 from humanloop.schemas.reports import Collector, Direction, Enough, Memory, Mismatch
@@ -152,8 +153,6 @@ class SchemaMeta(type):
 
     def compile(cls) -> Callable[[Any], Any]:
         """Return the fast path's function, made ready."""
-        from humanloop.schemas.fast_path import converter_of
-
         cls.__convert = converter_of(cls.node).convert
         return cls.__convert
 
