@@ -11,6 +11,7 @@ from humanloop.schemas.casting import JSON_TYPES, MAX_DEPTH, JsonType, to_input
 from humanloop.schemas.codec import decode as loads
 from humanloop.schemas.dynamic import base_of, schema_from_openapi
 from humanloop.schemas.errors import ErrorDetail, SchemaValidationError
+from humanloop.schemas.fast_path import compiled
 from humanloop.schemas.formats import FORMATS, Format
 from humanloop.schemas.metaclass import enum_members
 from humanloop.schemas.schema import (
@@ -57,6 +58,7 @@ __all__ = [
     "UUIDSchema",
     "Unset",
     "base_of",
+    "compiled",
     "enum_members",
     "loads",
     "schema_from_openapi",

@@ -164,11 +164,13 @@ def to_input(value: object) -> Any:
 class _Caster:
     """One walk over a value.
 
-    errors: (path, message) of all that JSON has no place for; path: the keys and indices of the
-    current place; containers: the ids of the containers around it, to find one that holds itself.
+    levels: how deep it may go; errors: (path, message) of all that JSON has no place for; path: the
+    keys and indices of the current place; containers: the ids of the containers around it, to find
+    one that holds itself.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, levels: int) -> None:
+        self.levels = levels
         self.errors: list[tuple[Path, str]] = []
         self.path: list[str | int] = []
         self.containers: set[int] = set()
@@ -188,7 +190,7 @@ class _Caster:
             if id(value) in self.containers:
                 kind = JSON_TYPES["object" if is_mapping(value) else "array"].phrase
                 return self.refuse(f"expected a JSON value, got {kind} that contains itself")
-            if len(self.containers) == MAX_DEPTH:
+            if len(self.containers) >= self.levels:
                 raise RecursionError(TOO_DEEP)
             self.containers.add(id(value))
             result: Any = self._cast_object(value) if is_mapping(value) else self._cast_array(value)
@@ -235,13 +237,15 @@ class _Caster:
         )
 
 
-def cast(value: Any) -> tuple[Any, list[tuple[Path, str]]]:
+def cast(value: Any, depth: int = 0) -> tuple[Any, list[tuple[Path, str]]]:
     """Return `value` as a new tree of exact JSON types, and the errors (path, message) in it.
+
+    depth: how many containers are around it already.
 
     Raises:
         RecursionError: it is nested too deeply.
     """
-    caster = _Caster()
+    caster = _Caster(MAX_DEPTH - depth)
     return caster.cast(value), caster.errors
 
 

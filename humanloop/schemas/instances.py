@@ -157,14 +157,17 @@ def interpret(
     value: Any,
     classes: tuple[type, ...] = (),
     direction: Direction | None = None,
+    depth: int = 0,
 ) -> Any:
     """Return the instance that a raw value makes by `node` and of `classes`.
+
+    depth: how many containers are around it already.
 
     Raises:
         Mismatch: it does not match.
         RecursionError: it is nested too deeply.
     """
-    plain, refused = cast(value)
+    plain, refused = cast(value, depth)
     if refused:
         raise Mismatch
     found = Match(classes)
@@ -172,14 +175,14 @@ def interpret(
     return _build(plain, found)
 
 
-def interpret_free(value: Any) -> Any:
+def interpret_free(value: Any, depth: int = 0) -> Any:
     """Return the instance of a raw value that no schema speaks of.
 
     Raises:
         Mismatch: JSON has no place for something in it.
         RecursionError: it is nested too deeply.
     """
-    plain, refused = cast(value)
+    plain, refused = cast(value, depth)
     if refused:
         raise Mismatch
     return _build(plain, _NOTHING)

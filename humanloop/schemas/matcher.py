@@ -227,17 +227,17 @@ def match(node: Node, value: Any, path: Path, reporter: FailFast) -> Match:
     """
     classes: tuple[type, ...] = ()
     key: tuple[Any, ...] | None = None
-    if node.ref is not None:
-        while node.ref is not None:
-            classes += (node.cls,) if node.cls is not None else ()
-            node = node.target
-        # Schemas recur by references, so these are remembered. A mismatch need not be: it ends the
-        # branch that it is in, and that is remembered.
-        if not reporter.collects and (is_object(value) or is_array(value)):
-            key = (id(node), id(value), reporter.validation.parents)
-            known = reporter.validation.attempts.get(key)
-            if known is not None:
-                return known.with_classes(classes)
+    is_reference = node.ref is not None
+    while node.ref is not None:
+        classes += (node.cls,) if node.cls is not None else ()
+        node = node.target
+    # Schemas recur by references, so these are remembered. A mismatch need not be: it ends the
+    # branch that it is in, and that is remembered.
+    if is_reference and not reporter.collects and (is_object(value) or is_array(value)):
+        key = (id(node), id(value), reporter.validation.parents)
+        known = reporter.validation.attempts.get(key)
+        if known is not None:
+            return known.with_classes(classes)
     found = Match() if node.cls is None else Match((node.cls,))
     if value is INVALID or not reporter.is_first_visit(node, path):
         return found

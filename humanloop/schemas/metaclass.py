@@ -1,6 +1,6 @@
 """The type of schema classes: calling a class validates a value and returns its instance.
 
-A value takes one of two ways. The fast path (`compiler`) checks and builds in one pass; it takes
+A value takes one of two ways. The fast path (`fast_path`) checks and builds in one pass; it takes
 common values of common schemas. What it does not take is interpreted (`instances`): cast to plain
 JSON types, matched, and built. Where nothing matches, the matcher explains.
 
@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import copyreg
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from functools import cache
 from itertools import takewhile
@@ -23,13 +23,11 @@ from humanloop.exceptions_base import ApiTypeError
 from humanloop.schemas.casting import TOO_DEEP, deep_nesting_start, is_mapping, is_sequence
 from humanloop.schemas.codec import JsonTooDeep, decoder
 from humanloop.schemas.errors import ErrorDetail, SchemaValidationError
+from humanloop.schemas.fast_path import converter_of
 from humanloop.schemas.instances import BASES, FastPathMiss, interpret, maker
 from humanloop.schemas.matcher import Mismatch, explain
 from humanloop.schemas.nodes import Direction, Node, Scope
 from humanloop.schemas.values import unset
-
-if TYPE_CHECKING:
-    from humanloop.schemas.forms import Converter
 
 __all__ = ["SchemaMeta", "enum_members"]
 
@@ -56,7 +54,7 @@ class SchemaMeta(type):
         super().__init__(name, bases, namespace)
         cls.__mixes: dict[tuple[type, ...], SchemaMeta] = {}
         cls.__node: Node | None = None
-        cls.__converter: Converter | None = None
+        cls.__convert: Callable[[Any], Any] | None = None
         cls.__keys: dict[str, None] | None = None
         cls.__directed: bool | None = None
         values = cls.__openapi__.get("enum")
@@ -117,7 +115,7 @@ class SchemaMeta(type):
         if direction is None or not cls.has_directions:
             # What is raised below has nothing to do with a failure of the fast path.
             with suppress(FastPathMiss, RecursionError):
-                return (cls.__converter or cls.compile()).convert(value)
+                return (cls.__convert or cls.compile())(value)
         return cls.interpret(value, direction)
 
     def validate_json(cls, data: str | bytes, direction: Direction | None = None) -> Any:
@@ -132,12 +130,10 @@ class SchemaMeta(type):
             raise SchemaValidationError([detail], cls.__name__) from error
         return cls.validate(value, direction)
 
-    def compile(cls) -> Converter:
-        """Prepare the fast path."""
-        from humanloop.schemas.compiler import converter_of
-
-        cls.__converter = converter_of(cls.node)
-        return cls.__converter
+    def compile(cls) -> Callable[[Any], Any]:
+        """Prepare the fast path and return its function."""
+        cls.__convert = converter_of(cls.node).convert
+        return cls.__convert
 
     def interpret(cls, value: Any, direction: Direction | None = None) -> Any:
         """Return the instance that `value` makes, without the fast path; see `validate`."""

@@ -323,7 +323,7 @@ def test_bad_values_do_not_make_good_ones_slow(monkeypatch: pytest.MonkeyPatch) 
             with pytest.raises(SchemaValidationError):
                 cls(bad)
     monkeypatch.setattr(type(cls), "interpret", None)
-    monkeypatch.setattr("humanloop.schemas.forms.interpret", None)
+    monkeypatch.setattr("humanloop.schemas.instances.interpret", None)
     assert cls(good) == good
 
 

@@ -80,7 +80,7 @@ def test_values_are_compared_at_every_level(keyword: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("depth", TOO_DEEP)
 @pytest.mark.parametrize("objects", [False, True])
-@pytest.mark.parametrize("schema", TREES)
+@pytest.mark.parametrize("schema", [*TREES, ANY_JSON])
 def test_a_deeper_value_gets_one_error(schema: dict[str, Any], objects: bool, depth: int) -> None:
     detail = only_error(lambda: make(schema)(nested(depth, objects=objects)))
     assert (detail.pointer, detail.keyword) == ("", "depth")
