@@ -98,7 +98,9 @@ class Humanloop(Facade):
 
         Nothing is sent. `as_curl()` of the result is a command for curl, without keys.
         """
-        return self.api_client.build_request(method, *args, **kwargs)
+        from humanloop.api import build_request
+
+        return build_request(self.api_client, method, *args, **kwargs)
 
     def with_options(
         self, *, headers: Mapping[str, str] | None = None, **settings: Unpack[CallSettings]

@@ -3,256 +3,60 @@
 
 from __future__ import annotations
 
-from functools import cached_property
-from typing import TYPE_CHECKING, Any
-
-from humanloop.stream_method import stream_method
-
-if TYPE_CHECKING:
-    from humanloop.api_client import ApiClient
-    from humanloop.apis.tags.chats_api import ChatsApi
-    from humanloop.apis.tags.completions_api import CompletionsApi
-    from humanloop.apis.tags.evaluations_api import EvaluationsApi
-    from humanloop.apis.tags.evaluators_api import EvaluatorsApi
-    from humanloop.apis.tags.experiments_api import ExperimentsApi
-    from humanloop.apis.tags.feedback_api import FeedbackApi
-    from humanloop.apis.tags.logs_api import LogsApi
-    from humanloop.apis.tags.model_configs_api import ModelConfigsApi
-    from humanloop.apis.tags.projects_api import ProjectsApi
-    from humanloop.apis.tags.sessions_api import SessionsApi
-    from humanloop.apis.tags.testcases_api import TestcasesApi
-    from humanloop.apis.tags.testsets_api import TestsetsApi
+from humanloop.shortcuts import shortcut, stream_shortcut, tag
 
 
 class Facade:
     """The tags and the shortcuts; a tag is imported and made when it is first used."""
 
-    api_client: ApiClient
+    chats = tag("chats_api.ChatsApi")
+    completions = tag("completions_api.CompletionsApi")
+    evaluations = tag("evaluations_api.EvaluationsApi")
+    evaluators = tag("evaluators_api.EvaluatorsApi")
+    experiments = tag("experiments_api.ExperimentsApi")
+    feedback_api = tag("feedback_api.FeedbackApi")
+    logs = tag("logs_api.LogsApi")
+    model_configs = tag("model_configs_api.ModelConfigsApi")
+    projects = tag("projects_api.ProjectsApi")
+    sessions = tag("sessions_api.SessionsApi")
+    testcases = tag("testcases_api.TestcasesApi")
+    testsets = tag("testsets_api.TestsetsApi")
 
-    @cached_property
-    def chats(self) -> ChatsApi:
-        """Generate the next message of a conversation with a chat model, and log it."""
-        from humanloop.apis.tags.chats_api import ChatsApi
-
-        return ChatsApi(self.api_client)
-
-    @cached_property
-    def completions(self) -> CompletionsApi:
-        """Generate text from a prompt template, and log it."""
-        from humanloop.apis.tags.completions_api import CompletionsApi
-
-        return CompletionsApi(self.api_client)
-
-    @cached_property
-    def evaluations(self) -> EvaluationsApi:
-        """Run a config over a testset and judge its outputs with evaluators."""
-        from humanloop.apis.tags.evaluations_api import EvaluationsApi
-
-        return EvaluationsApi(self.api_client)
-
-    @cached_property
-    def evaluators(self) -> EvaluatorsApi:
-        """Python functions that judge a datapoint with true or false, or with a number."""
-        from humanloop.apis.tags.evaluators_api import EvaluatorsApi
-
-        return EvaluatorsApi(self.api_client)
-
-    @cached_property
-    def experiments(self) -> ExperimentsApi:
-        """Compare configs of a project on live traffic, by the feedback that they earn."""
-        from humanloop.apis.tags.experiments_api import ExperimentsApi
-
-        return ExperimentsApi(self.api_client)
-
-    @cached_property
-    def feedback_api(self) -> FeedbackApi:
-        """Record what users and annotators thought of a datapoint."""
-        from humanloop.apis.tags.feedback_api import FeedbackApi
-
-        return FeedbackApi(self.api_client)
-
-    @cached_property
-    def logs(self) -> LogsApi:
-        """Log datapoints that you generated yourself, and update them."""
-        from humanloop.apis.tags.logs_api import LogsApi
-
-        return LogsApi(self.api_client)
-
-    @cached_property
-    def model_configs(self) -> ModelConfigsApi:
-        """Register sets of model parameters with a project."""
-        from humanloop.apis.tags.model_configs_api import ModelConfigsApi
-
-        return ModelConfigsApi(self.api_client)
-
-    @cached_property
-    def projects(self) -> ProjectsApi:
-        """Projects hold configs, experiments, datapoints, feedback types and deployments."""
-        from humanloop.apis.tags.projects_api import ProjectsApi
-
-        return ProjectsApi(self.api_client)
-
-    @cached_property
-    def sessions(self) -> SessionsApi:
-        """Group datapoints that belong together, such as the steps of one chain or conversation."""
-        from humanloop.apis.tags.sessions_api import SessionsApi
-
-        return SessionsApi(self.api_client)
-
-    @cached_property
-    def testcases(self) -> TestcasesApi:
-        """Read, change and delete the single cases of testsets."""
-        from humanloop.apis.tags.testcases_api import TestcasesApi
-
-        return TestcasesApi(self.api_client)
-
-    @cached_property
-    def testsets(self) -> TestsetsApi:
-        """Collections of testcases that evaluations run over."""
-        from humanloop.apis.tags.testsets_api import TestsetsApi
-
-        return TestsetsApi(self.api_client)
-
-    @property
-    def chat(self) -> Any:
-        """`chats.create`: Chat with a model config given in the request."""
-        return self.chats.create
-
-    @property
-    def achat(self) -> Any:
-        """`chats.acreate`: Chat with a model config given in the request."""
-        return self.chats.acreate
-
-    @property
-    def chat_stream(self) -> Any:
-        """As `achat`, with the pieces of output in `content`, as in version 0.5."""
-        return stream_method(self.achat)
-
-    @property
-    def chat_deployed(self) -> Any:
-        """`chats.create_deployed`: Chat with the project's active deployment."""
-        return self.chats.create_deployed
-
-    @property
-    def achat_deployed(self) -> Any:
-        """`chats.acreate_deployed`: Chat with the project's active deployment."""
-        return self.chats.acreate_deployed
-
-    @property
-    def chat_deployed_stream(self) -> Any:
-        """As `achat_deployed`, with the pieces of output in `content`, as in version 0.5."""
-        return stream_method(self.achat_deployed)
-
-    @property
-    def chat_experiment(self) -> Any:
-        """`chats.create_experiment`: Chat with configs drawn from an experiment."""
-        return self.chats.create_experiment
-
-    @property
-    def achat_experiment(self) -> Any:
-        """`chats.acreate_experiment`: Chat with configs drawn from an experiment."""
-        return self.chats.acreate_experiment
-
-    @property
-    def chat_experiment_stream(self) -> Any:
-        """As `achat_experiment`, with the pieces of output in `content`, as in version 0.5."""
-        return stream_method(self.achat_experiment)
-
-    @property
-    def chat_model_configuration(self) -> Any:
-        """`chats.create_model_config`: Chat with a registered model config."""
-        return self.chats.create_model_config
-
-    @property
-    def achat_model_configuration(self) -> Any:
-        """`chats.acreate_model_config`: Chat with a registered model config."""
-        return self.chats.acreate_model_config
-
-    @property
-    def chat_model_config_stream(self) -> Any:
-        """As `achat_model_configuration`, with the pieces of output in `content`, as in version
-        0.5.
-        """
-        return stream_method(self.achat_model_configuration)
-
-    @property
-    def complete(self) -> Any:
-        """`completions.create`: Complete with a model config given in the request."""
-        return self.completions.create
-
-    @property
-    def acomplete(self) -> Any:
-        """`completions.acreate`: Complete with a model config given in the request."""
-        return self.completions.acreate
-
-    @property
-    def complete_stream(self) -> Any:
-        """As `acomplete`, with the pieces of output in `content`, as in version 0.5."""
-        return stream_method(self.acomplete)
-
-    @property
-    def complete_deployed(self) -> Any:
-        """`completions.create_deployed`: Complete with the project's active deployment."""
-        return self.completions.create_deployed
-
-    @property
-    def acomplete_deployed(self) -> Any:
-        """`completions.acreate_deployed`: Complete with the project's active deployment."""
-        return self.completions.acreate_deployed
-
-    @property
-    def complete_deployed_stream(self) -> Any:
-        """As `acomplete_deployed`, with the pieces of output in `content`, as in version 0.5."""
-        return stream_method(self.acomplete_deployed)
-
-    @property
-    def complete_experiment(self) -> Any:
-        """`completions.create_experiment`: Complete with configs drawn from an experiment."""
-        return self.completions.create_experiment
-
-    @property
-    def acomplete_experiment(self) -> Any:
-        """`completions.acreate_experiment`: Complete with configs drawn from an experiment."""
-        return self.completions.acreate_experiment
-
-    @property
-    def complete_experiment_stream(self) -> Any:
-        """As `acomplete_experiment`, with the pieces of output in `content`, as in version 0.5."""
-        return stream_method(self.acomplete_experiment)
-
-    @property
-    def complete_model_configuration(self) -> Any:
-        """`completions.create_model_config`: Complete with a registered model config."""
-        return self.completions.create_model_config
-
-    @property
-    def acomplete_model_configuration(self) -> Any:
-        """`completions.acreate_model_config`: Complete with a registered model config."""
-        return self.completions.acreate_model_config
-
-    @property
-    def complete_model_config_stream(self) -> Any:
-        """As `acomplete_model_configuration`, with the pieces of output in `content`, as in
-        version 0.5.
-        """
-        return stream_method(self.acomplete_model_configuration)
-
-    @property
-    def feedback(self) -> Any:
-        """`feedback_api.feedback`: Send feedback on datapoints."""
-        return self.feedback_api.feedback
-
-    @property
-    def afeedback(self) -> Any:
-        """`feedback_api.afeedback`: Send feedback on datapoints."""
-        return self.feedback_api.afeedback
-
-    @property
-    def log(self) -> Any:
-        """`logs.log`: Log datapoints."""
-        return self.logs.log
-
-    @property
-    def alog(self) -> Any:
-        """`logs.alog`: Log datapoints."""
-        return self.logs.alog
+    chat = shortcut("chats.create", "Chat with a model config given in the request.")
+    achat = shortcut("chats.acreate")
+    chat_stream = stream_shortcut("chats.acreate")
+    chat_deployed = shortcut("chats.create_deployed", "Chat with the project's active deployment.")
+    achat_deployed = shortcut("chats.acreate_deployed")
+    chat_deployed_stream = stream_shortcut("chats.acreate_deployed")
+    chat_experiment = shortcut(
+        "chats.create_experiment", "Chat with configs drawn from an experiment."
+    )
+    achat_experiment = shortcut("chats.acreate_experiment")
+    chat_experiment_stream = stream_shortcut("chats.acreate_experiment")
+    chat_model_configuration = shortcut(
+        "chats.create_model_config", "Chat with a registered model config."
+    )
+    achat_model_configuration = shortcut("chats.acreate_model_config")
+    chat_model_config_stream = stream_shortcut("chats.acreate_model_config")
+    complete = shortcut("completions.create", "Complete with a model config given in the request.")
+    acomplete = shortcut("completions.acreate")
+    complete_stream = stream_shortcut("completions.acreate")
+    complete_deployed = shortcut(
+        "completions.create_deployed", "Complete with the project's active deployment."
+    )
+    acomplete_deployed = shortcut("completions.acreate_deployed")
+    complete_deployed_stream = stream_shortcut("completions.acreate_deployed")
+    complete_experiment = shortcut(
+        "completions.create_experiment", "Complete with configs drawn from an experiment."
+    )
+    acomplete_experiment = shortcut("completions.acreate_experiment")
+    complete_experiment_stream = stream_shortcut("completions.acreate_experiment")
+    complete_model_configuration = shortcut(
+        "completions.create_model_config", "Complete with a registered model config."
+    )
+    acomplete_model_configuration = shortcut("completions.acreate_model_config")
+    complete_model_config_stream = stream_shortcut("completions.acreate_model_config")
+    feedback = shortcut("feedback_api.feedback", "Send feedback on datapoints.")
+    afeedback = shortcut("feedback_api.afeedback")
+    log = shortcut("logs.log", "Log datapoints.")
+    alog = shortcut("logs.alog")
