@@ -43,11 +43,11 @@ class Api:
         of the arguments that are keys of it.
     Options: beside its arguments, each method takes those of `RequestOptions`:
         timeout: Seconds for the whole call, tries and waits included; None is no limit.
-        connect_timeout, read_timeout: Seconds to connect, and between two reads.
+        connect_timeout, read_timeout: Seconds to connect, and to wait for more bytes.
         skip_deserialization: True returns the body as plain decoded JSON, not validated.
         extra_headers: Headers to send with this call alone.
         retries: A RetryPolicy, or how often to try again.
-        idempotent: True allows to repeat the request though it may have arrived.
+        idempotent: True lets the request be sent again though an earlier try may have arrived.
     Returns: an ApiResponse with `body`, of the type in the method's signature, `status`, `headers`
         and `round_trip_time`. With `stream=True`, where a method takes it: a Stream of such bodies.
     Raises: SchemaValidationError or ApiTypeError for bad arguments, before anything is sent;

@@ -1,4 +1,4 @@
-"""What the client's attributes are made of: the tags, and shortcuts to their methods.
+"""The attributes of the client: the tags of the API, and shortcuts to some of their methods.
 
 A shortcut names a tag and a method, and gives just that method: `client.log` is `client.logs.log`.
 Invariants: a tag is imported and made when it is first used, not before.
