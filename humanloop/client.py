@@ -96,8 +96,8 @@ class Humanloop(Facade):
     ) -> Request:
         """Return the request that a method would send, and send nothing.
 
-        An example is `build_request(client.projects.get, id="pr_1")`. `as_curl()` of the result is a
-        command for curl, without keys.
+        An example is `build_request(client.projects.get, id="pr_1")`. `as_curl()` of the result is
+        a command for curl, without keys.
         """
         from humanloop.api import build_request
 
