@@ -1,4 +1,4 @@
-"""What a schema is typed as: when it is read (`accessed`) and when it is given (`given`).
+"""Type hints for a schema: for reading its values (`accessed`) and for giving them (`given`).
 
 What JSON types are in Python stands in `humanloop.schemas`; the tables here say how a hint spells
 it: wider than the types that are documented where a protocol will do (Mapping for dict), narrower

@@ -110,7 +110,7 @@ class Argument:
 
 @dataclass(frozen=True)
 class Answer:
-    """What an operation may answer by one status."""
+    """An answer that an operation may give, by its status."""
 
     status: int
     hint: str | None  # the type of the body; None: there is none
