@@ -19,10 +19,10 @@ import warnings
 from collections.abc import Callable, Coroutine, Generator, Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import cached_property, partial
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypedDict, TypeVar, cast
 
 from humanloop import schemas
-from humanloop.api import Api, Preparer
 from humanloop.api_response import ApiResponse
 from humanloop.attempts import Attempts
 from humanloop.configuration import (
@@ -64,7 +64,7 @@ if TYPE_CHECKING:
     from humanloop.drift import Drift, DriftReport
     from humanloop.streaming import EventReader
 
-__all__ = ["Api", "ApiClient", "CallSettings", "RequestOptions"]
+__all__ = ["ApiClient", "CallSettings", "RequestOptions"]
 
 ErrorType = TypeVar("ErrorType", bound=ApiException)
 
@@ -437,14 +437,6 @@ class ApiClient:
             raise unfit from error
         return ApiResponse(response.headers, response.status, response, response.elapsed, body)
 
-    def build_request(self, method: Callable[..., Any], *args: Any, **kwargs: Any) -> Request:
-        """The request that a method of a tag, or its asynchronous twin, would send."""
-        plain = inspect.unwrap(getattr(method, "__func__", method))
-        if not isinstance(getattr(method, "__self__", None), Api):
-            raise ApiTypeError(f"{method!r} is no method of a tag, such as client.projects.get")
-        request: Request = plain(Preparer(self), *args, **kwargs)
-        return request
-
     def with_options(
         self, headers: Mapping[str, str] | None = None, **settings: Unpack[CallSettings]
     ) -> Self:
@@ -706,3 +698,13 @@ def _user_agent() -> str:
 
     python = ".".join(map(str, sys.version_info[:3]))
     return f"humanloop-python/{__version__} ({sys.implementation.name} {python}; {sys.platform})"
+
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> Any:
+        # Version 0.5 had the base of the tags here. `api` imports this module, so it can't be
+        # imported before somebody asks for it.
+        if name != "Api":
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return import_module("humanloop.api").Api

@@ -53,7 +53,7 @@ def rows(page: str) -> Iterator[Row]:
 
 
 @pytest.fixture(scope="module")
-def api() -> ir.Api:
+def api() -> ir.GeneratedApi:
     return ir.build(spec.load(ROOT / "openapi.yaml"))
 
 
@@ -110,13 +110,13 @@ def test_sections_follow_what_links_to_them() -> None:
     ]
 
 
-def test_every_schema_and_every_tag_has_a_page(api: ir.Api) -> None:
+def test_every_schema_and_every_tag_has_a_page(api: ir.GeneratedApi) -> None:
     names = {model.name for model in api.models} | {tag.class_name for tag in api.tags}
     assert len(ALL_PAGES) == 125 + 12
     assert {path.stem for path in ALL_PAGES} == names
 
 
-def test_required_keys_come_first(api: ir.Api) -> None:
+def test_required_keys_come_first(api: ir.GeneratedApi) -> None:
     for model in api.models:
         keys = [row for row in rows(model_page(model.name)) if row.table == "Dictionary Keys"]
         own = [row for row in keys if row.section == ""]
@@ -219,7 +219,7 @@ def test_every_table_has_its_cells() -> None:
             assert len(counts) == 1, f"{path.name}: {block}"
 
 
-def test_tag_pages_explain_every_argument(api: ir.Api) -> None:
+def test_tag_pages_explain_every_argument(api: ir.GeneratedApi) -> None:
     for tag in api.tags:
         page = tag_pages()[tag.class_name]
         methods = dict(re.findall(r"^## (\w+)\n(.*?)(?=^## )", page, re.M | re.S))
@@ -263,7 +263,7 @@ def test_examples_call_their_operation_with_what_it_takes(
         assert re.fullmatch(path, request.path)
 
 
-def test_readme_lists_every_operation_and_every_model(api: ir.Api) -> None:
+def test_readme_lists_every_operation_and_every_model(api: ir.GeneratedApi) -> None:
     for tag in api.tags:
         for method in tag.methods:
             link = f"[{tag.attribute}.{method.name}]({TAG_PAGES}/{tag.class_name}.md#{method.name})"
