@@ -87,7 +87,9 @@ def for_site(markdown: str, *, is_generated: bool) -> str:
 
 def cells(row: str) -> list[str]:
     """Return the cells of a table's row."""
-    return [cell.strip() for cell in re.split(r"(?<!\\)\|", row.removeprefix("|").removesuffix("|"))]
+    return [
+        cell.strip() for cell in re.split(r"(?<!\\)\|", row.removeprefix("|").removesuffix("|"))
+    ]
 
 
 def labelled(row: str, columns: list[str]) -> str:
