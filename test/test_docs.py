@@ -5,7 +5,7 @@ The rules for a page:
 - Its `python` blocks run in order, in one namespace, with `HUMANLOOP_BASE_URL` and
   `HUMANLOOP_API_KEY` set for an embedded server of the page's own. On README each block runs alone,
   with a namespace and a server of its own, because readers paste single blocks.
-- A `text` block right below a `python` block is the output of that block; `...` stands for anything.
+- A `text` block right below a `python` block is its output; `...` stands for anything.
 - On the pages of the tags, an ID of 21 characters stands for an existing object. An example of an
   operation that the embedded server lacks may get status 501, which it sends after its validation.
 - `<!-- needs: NAME -->` right above a block: it runs only if that package is installed, as in the
