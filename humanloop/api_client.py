@@ -425,7 +425,7 @@ class ApiClient:
                 data = response.data
                 body = _decoded(data) if plain else self._validated(operation, data, "the body")
         except SchemaValidationError as error:
-            kind = _unfit(request, decoded=error.errors[0].keyword != "json")
+            kind = _unfit(request, decoded=not error.is_unreadable)
             detail = f"the body does not fit {error.summary}"
             unfit = self._error(kind, request, response, response.text, detail)
             unfit.errors = error.errors
@@ -570,7 +570,7 @@ class ApiClient:
         except SchemaValidationError as error:
             self._report_drift(operation, data, error)
             lenient = self.configuration.response_validation == "lenient"
-            if not lenient or error.errors[0].keyword == "json":
+            if not lenient or error.is_unreadable:
                 raise
             plain = _decoded(data)
             if is_refused(plain):

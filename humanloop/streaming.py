@@ -154,7 +154,7 @@ class EventReader(Generic[T]):
         try:
             event = self._context.decode(data)
         except SchemaValidationError as error:
-            unreadable = error.errors[0].keyword == "json"
+            unreadable = error.is_unreadable
             if not unreadable and is_report(body := _loaded(data)):
                 raise self._reported(body) from error
             kind = ApiResponseDecodingError if unreadable else ApiResponseValidationError

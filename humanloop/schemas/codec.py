@@ -16,6 +16,7 @@ from contextlib import suppress
 from decimal import Decimal, InvalidOperation
 from importlib import import_module
 from json.encoder import encode_basestring
+from threading import get_ident, main_thread
 from typing import Any
 
 from frozendict import frozendict
@@ -58,6 +59,7 @@ class JsonTooDeep(ValueError):
         self.path = path
 
 
+_MAIN_THREAD = main_thread().ident
 _BRACKETS = b"[]{}"
 _OTHERS = bytes(set(range(256)) - set(_BRACKETS))
 _TOKEN = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|[\[\]{},]', re.DOTALL)
@@ -66,7 +68,8 @@ _TOKEN = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|[\[\]{},]', re.DOTALL)
 def _may_be_deep(data: str | bytes | bytearray) -> bool:
     """Tell quickly whether JSON text may be nested more deeply than `MAX_DEPTH`.
 
-    The decoders recurse in C; on a thread with a small stack they would crash before they raise.
+    The decoders recurse in C. They raise in time for the stack of the main thread; on another one
+    they might crash before.
     """
     octets = data.encode("utf-8", "surrogatepass") if isinstance(data, str) else data
     if octets.count(b"[") + octets.count(b"{") <= MAX_DEPTH:
@@ -153,7 +156,7 @@ def decoder(
         """
         if not isinstance(data, (str, bytes, bytearray)):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise TypeError(f"expected JSON text in str or bytes, got {type(data).__name__}")
-        if _may_be_deep(data):
+        if get_ident() != _MAIN_THREAD and _may_be_deep(data):
             _check_depth(data)
         if read_fast is not None:
             # The standard library says what is wrong, or takes it.
@@ -167,7 +170,8 @@ def decoder(
         try:
             return read(text)
         except RecursionError:
-            raise JsonTooDeep(()) from None
+            _check_depth(text)
+            raise JsonTooDeep(()) from None  # it is the stack that is nearly used up
         except ValueError as error:
             # int() refuses numbers of more than 4,300 digits; Decimal reads them exactly.
             if not str(error).startswith("Exceeds the limit"):

@@ -123,7 +123,7 @@ class SchemaMeta(type):
         try:
             value = _decoder()(data)
         except JsonTooDeep as error:
-            detail = ErrorDetail(error.path, "json", TOO_DEEP)
+            detail = ErrorDetail(error.path, "depth", TOO_DEEP)
             raise SchemaValidationError([detail], cls.__name__) from None
         except ValueError as error:
             detail = ErrorDetail((), "json", f"expected JSON text: {error}")
