@@ -175,6 +175,7 @@ def decoder(
         except ValueError as error:
             # int() refuses numbers of more than 4,300 digits; Decimal reads them exactly.
             if not str(error).startswith("Exceeds the limit"):
+                _check_depth(text)  # deep text that is cut off is too deep before all else
                 raise
         return json.loads(
             text, parse_float=number, parse_int=integer, parse_constant=refuse_constant
