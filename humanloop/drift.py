@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeGuard
 
 from frozendict import frozendict
 
-from humanloop.exceptions_base import render_path
+from humanloop.exceptions import render_path
 from humanloop.schemas import ErrorDetail, Schema, SchemaValidationError, loads
 from humanloop.schemas.building import BASES
 from humanloop.schemas.casting import cast, kind_of, type_of

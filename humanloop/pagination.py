@@ -20,7 +20,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, cast
 from weakref import finalize
 
-from humanloop.exceptions_base import ApiTypeError
+from humanloop.exceptions import ApiTypeError
 
 if TYPE_CHECKING:
     from asyncio import Task

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
 
 from frozendict import frozendict
 
-from humanloop.exceptions_base import ApiAttributeError, ApiTypeError, ApiValueError
+from humanloop.exceptions import ApiAttributeError, ApiTypeError, ApiValueError
 from humanloop.schemas import layout
 from humanloop.schemas.building import BASES, Miss, exact, maker, new_instance, plain_of
 from humanloop.schemas.casting import cast, is_array, is_integer, is_mapping, is_object, is_sequence
