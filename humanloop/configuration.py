@@ -25,6 +25,8 @@ from humanloop.exceptions import (
     InvalidHostConfigurationError,
     unexpected_argument,
 )
+from humanloop.secrets import redact
+from humanloop.version import __version__
 
 if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
@@ -258,9 +260,7 @@ class Configuration:
 
     def redact(self, text: str) -> str:
         """`text` with every configured key replaced by stars, but for those as short as a word."""
-        from humanloop.secrets import redact as without
-
-        return without(text, self.secrets)
+        return redact(text, self.secrets)
 
     @property
     def secrets(self) -> tuple[str, ...]:
@@ -293,8 +293,6 @@ class Configuration:
 
     def to_debug_report(self) -> str:
         """Versions, for a bug report; no keys, no host."""
-        from humanloop import __version__
-
         return (
             f"Python SDK Debug Report:\nOS: {sys.platform}\nPython Version: {sys.version}\n"
             f"Version of the API: 4.0.0\nSDK Package Version: {__version__}"
