@@ -55,7 +55,7 @@ _FIELD = re.compile(f"{_HEADER_NAME.pattern}:{_HEADER_VALUE.pattern}")  # both i
 
 
 class RequestOptions(TypedDict, total=False):
-    """What any call takes beside the arguments of its operation.
+    """Options that every call takes beside the arguments of its operation.
 
     timeout: seconds for the whole call, in place of the configuration's; None: no limit;
     connect_timeout, read_timeout: likewise.
@@ -75,7 +75,7 @@ class RequestOptions(TypedDict, total=False):
 
 
 class CallSettings(TypedDict, total=False):
-    """The settings of a configuration that a copy of a client may have otherwise."""
+    """Settings of a configuration that a copy of a client may change."""
 
     timeout: float | None
     connect_timeout: float | None
@@ -87,7 +87,7 @@ class CallSettings(TypedDict, total=False):
 
 
 class _Transports:
-    """What sends the requests, made when it is first needed; a client shares it with its copies."""
+    """Makes each transport when it is first needed; a client shares them with its copies."""
 
     def __init__(
         self,
@@ -131,7 +131,7 @@ class _Transports:
             )
 
     def made(self) -> list[Transport | AsyncTransport]:
-        """Those that were made so far."""
+        """Return the transports that were made so far."""
         names = ("transport", "async_transport")
         return [self.__dict__[name] for name in names if name in self.__dict__]
 
@@ -167,12 +167,12 @@ class ApiClient:
 
     @property
     def transport(self) -> Transport:
-        """What sends the requests; made when it is first needed."""
+        """The transport of synchronous calls; made when it is first needed."""
         return self._transports.transport
 
     @property
     def async_transport(self) -> AsyncTransport:
-        """What sends the requests of asynchronous calls; made when it is first needed."""
+        """The transport of asynchronous calls; made when it is first needed."""
         return self._transports.async_transport
 
     @property
@@ -233,7 +233,7 @@ class ApiClient:
         arguments: Mapping[str, Any],
         options: RequestOptions | None = None,
     ) -> Request:
-        """The request for one call; sends nothing. `arguments` are as for `operation.serialize`."""
+        """Return the request for one call; send nothing. arguments: see `operation.serialize`."""
         options = options or {}
         for name in options:
             if name not in RequestOptions.__annotations__:
@@ -294,7 +294,7 @@ class ApiClient:
     def with_options(
         self, headers: Mapping[str, str] | None = None, **settings: Unpack[CallSettings]
     ) -> Self:
-        """A copy with other settings of the configuration, and with more headers for every call.
+        """Return a copy with other settings of the configuration, and more headers for every call.
 
         Both share their connections.
         """
@@ -321,7 +321,7 @@ class ApiClient:
             transport.close()
 
     async def aclose(self) -> None:
-        """As `close`, in an event loop."""
+        """Close in an event loop: as `close`, and wait until it is done."""
         if "async_transport" in self._transports.__dict__:
             await self.async_transport.aclose()
         if "transport" in self._transports.__dict__:
@@ -363,7 +363,7 @@ class ApiClient:
 def _limit(
     operation: Operation, options: RequestOptions, name: str, default: float | None
 ) -> float | None:
-    """A time limit of one call."""
+    """Return a time limit of one call."""
     seconds: Any = options.get(name, default)
     if not is_timeout(seconds):
         pair = isinstance(seconds, tuple)

@@ -213,6 +213,11 @@ class SchemaValidationError(OpenApiException, ValueError):
         super().__init__(self.errors, schema_name)
 
     @property
+    def is_unreadable(self) -> bool:
+        """True if the text can't be read as JSON, so that the schema had no say."""
+        return self.errors[0].keyword in ("json", "depth")
+
+    @property
     def summary(self) -> str:
         """The first error, and how many more there are, in one line that fits a log."""
         first = shorten_middle(str(self.errors[0]), SHOWN_CHARACTERS)

@@ -125,7 +125,7 @@ class Operation:
 
     @property
     def streams(self) -> bool:
-        """Whether the operation can answer with a stream of events."""
+        """True if the operation can answer with a stream of events."""
         return "stream" in self.body_keys
 
     @cached_property

@@ -182,7 +182,7 @@ class ResponseReader:
             plain = _decoded_or_text(data)
             check(plain)
             lenient = self._configuration.response_validation == "lenient"
-            if not lenient or error.errors[0].keyword == "json":
+            if not lenient or error.is_unreadable:
                 raise invalid(error) from error
             _warn(f"{self._operation.name}(): {what} does not fit {error.summary}")
             return plain
@@ -220,7 +220,7 @@ class ResponseReader:
         errors: tuple[schemas.ErrorDetail, ...] = ()
         if isinstance(error, SchemaValidationError):
             errors, detail = error.errors, f"{what} does not fit {error.summary}"
-            if errors[0].keyword != "json":
+            if not error.is_unreadable:
                 kind = ApiResponseValidationError
         if request.stream:
             kind = exception_for_stream(kind)

@@ -45,7 +45,7 @@ _END = "[DONE]"  # how model providers end their streams; not part of this API, 
 
 @dataclass(frozen=True)
 class StreamContext(Generic[T_co]):
-    """What a stream knows of its call.
+    """The call of a stream, as far as its reader needs it.
 
     decode: returns the typed event, or raises the ApiException for it; error: makes an error, from
     its class, body and detail; end: when the whole call must be over, by `time.monotonic()`; None:
