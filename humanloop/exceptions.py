@@ -257,7 +257,7 @@ class _RequestError(OpenApiException):
 
 
 class ApiConnectionError(_RequestError):
-    """No answer came. The `__cause__` is the transport's own error.
+    """No answer came. The transport's own error is the `__cause__`.
 
     method, path: of the request, without query; host: the base URL that it was sent to; sent:
     whether the request may have arrived; tries: how often it was sent; elapsed: seconds, all tries
