@@ -15,7 +15,7 @@ import re
 import sys
 from collections.abc import Callable, Generator, Mapping
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal, TypedDict, cast
+from typing import TYPE_CHECKING, Any, TypedDict, cast
 
 from humanloop.api import Api, Preparer
 from humanloop.api_response import ApiResponse
@@ -24,8 +24,8 @@ from humanloop.configuration import (
     API_KEY_HEADER,
     SECURITY_SCHEME,
     TIMEOUT,
+    CallSettings,
     Configuration,
-    EventHooks,
     is_timeout,
 )
 from humanloop.exceptions import (
@@ -44,8 +44,6 @@ from humanloop.wire_log import WireLog
 
 if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
-
-    from humanloop.drift import DriftReport
 
 __all__ = ["Api", "ApiClient", "CallSettings", "RequestOptions"]
 
@@ -72,18 +70,6 @@ class RequestOptions(TypedDict, total=False):
     extra_headers: Mapping[str, str]
     retries: RetryPolicy | int
     idempotent: bool
-
-
-class CallSettings(TypedDict, total=False):
-    """Settings of a configuration that a copy of a client may change."""
-
-    timeout: float | None
-    connect_timeout: float | None
-    read_timeout: float | None
-    retries: RetryPolicy | int
-    response_validation: Literal["strict", "lenient"]
-    event_hooks: EventHooks
-    on_drift: Callable[[DriftReport], object] | None
 
 
 class _Transports:

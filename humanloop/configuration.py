@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from humanloop.drift import DriftReport
     from humanloop.retries import RetryPolicy
 
-__all__ = ["Configuration", "ConnectionOptions"]
+__all__ = ["CallSettings", "Configuration", "ConnectionOptions"]
 
 EVENTS = ("request", "response", "error")
 EventHooks: TypeAlias = "Mapping[str, Sequence[Callable[..., Any]]]"
@@ -70,17 +70,22 @@ _NO_EFFECT: Mapping[str, Any] = {
 }
 
 
-class ConnectionOptions(TypedDict, total=False):
-    """The settings of a connection; `Configuration` says what each means."""
+class CallSettings(TypedDict, total=False):
+    """The settings that a copy of a client may change; `Configuration` explains each."""
 
     timeout: float | None
     connect_timeout: float | None
     read_timeout: float | None
     retries: RetryPolicy | int
-    max_response_bytes: int | None
     response_validation: Literal["strict", "lenient"]
     event_hooks: EventHooks
     on_drift: Callable[[DriftReport], object] | None
+
+
+class ConnectionOptions(CallSettings, total=False):
+    """All settings that are options of `Configuration`, which explains each."""
+
+    max_response_bytes: int | None
     proxy: str | None
     proxy_headers: Mapping[str, str] | None
     verify_ssl: bool
