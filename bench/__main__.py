@@ -39,7 +39,6 @@ def _arguments() -> argparse.Namespace:
     add("--keep", action="store_true", help="guard: keep these ratios")
     add("--nodes", type=int, default=10**6, help="growth: of the largest payload")
     add("--stream", type=int, default=5000, help="growth: logs whose keys never repeat")
-    add("--line", action="store_true", help="profile: the generated functions, line by line")
     return parser.parse_args()
 
 
@@ -95,11 +94,7 @@ def _growth(options: argparse.Namespace, environment: dict[str, dict[str, str]])
     return code
 
 
-def _profile(options: argparse.Namespace, environment: dict[str, dict[str, str]]) -> int:
-    return _inside(environment, "lines", *["line"] * options.line)
-
-
-COMMANDS = {"run": _run, "growth": _growth, "profile": _profile, "guard": _guard}
+COMMANDS = {"run": _run, "growth": _growth, "guard": _guard}
 
 
 def main() -> int:

@@ -18,7 +18,7 @@ LEFT, WIDTH, ROW, GAP = 150, 420, 18, 34
 LIMIT = 5.0
 """Bars longer than this many times ours are cut."""
 
-COLORS = {"ours": "#2f81f7", "fast": "#1f6feb", "original": "#d1793a"}
+COLORS = {"ours": "#2f81f7", "fast": "#1f6feb", "interpreted": "#54aeff", "original": "#d1793a"}
 STYLE = """
 text { font: 12px system-ui, sans-serif; fill: #57606a }
 .title { font-weight: 600; fill: #1f2328 }

@@ -18,7 +18,7 @@ from typing import Any
 from bench.payloads import batch
 from bench.rivals import source
 
-__all__ = ["CONTESTANTS", "ROOT", "Contestant", "versions"]
+__all__ = ["CONTESTANTS", "ROOT", "Contestant", "is_compiled", "versions"]
 
 ROOT = Path(__file__).resolve().parent.parent
 ROOTS = ["PaginatedDataLogResponse", "ExperimentResponse"]
@@ -230,16 +230,16 @@ class Httpx(Contestant):
 CONTESTANTS: dict[str, tuple[str, type[Contestant]]] = {
     "ours": ("ours", Ours),
     "fast": ("fast", Ours),
+    "interpreted": ("ours", Ours),
     "pydantic": ("rivals", Pydantic),
     "typeddict": ("rivals", TypedDicts),
     "msgspec": ("rivals", Msgspec),
     "original": ("original", Original),
     "plain": ("ours", Plain),
     "httpx": ("rivals", Httpx),
-    "repeating": ("ours", Ours),
 }
 """By name, the environment that each lives in, and what it does. `fast` is ours with the extra
-`fast`; `repeating` is ours, to see shapes that come again where the others never do."""
+`fast`; `interpreted` is ours with its converters as they are, not compiled to C."""
 
 
 def versions() -> dict[str, str]:
@@ -252,3 +252,9 @@ def versions() -> dict[str, str]:
         except metadata.PackageNotFoundError:
             continue
     return found
+
+
+def is_compiled() -> bool:
+    """Return whether our converters run compiled to C in this process."""
+    compiled: bool = import_module("humanloop.schemas").compiled
+    return compiled

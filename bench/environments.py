@@ -26,6 +26,14 @@ NEEDS = {
     "rivals": RIVALS,
     "original": ["humanloop==0.5.13", "frozendict==2.5.1", "urllib3==1.26.20"],
 }
+SOURCES = [
+    "pyproject.toml",
+    "hatch_build.py",
+    "humanloop/schemas/converters.py",
+    "humanloop/schemas/converters.pxd",
+]
+"""What an installation of ours is made of, beside the checkout that it refers to."""
+
 ORIGINAL_ON = ("3.10", "3.11")
 """The Pythons that the original works on."""
 
@@ -58,6 +66,7 @@ def pythons(asked: Iterable[str]) -> dict[str, str]:
 def make(version: str, python: str) -> dict[str, str]:
     """The interpreter of each environment for a version of Python."""
     made = {}
+    env = {**os.environ, "HUMANLOOP_BUILD": "require"}
     uv = shutil.which("uv")
     uv = uv if uv and _works([uv, "--version"]) else None
     for name, needs in NEEDS.items():
@@ -67,17 +76,19 @@ def make(version: str, python: str) -> dict[str, str]:
         made[name] = str(place / ("Scripts" if os.name == "nt" else "bin") / "python")
         stamp, wanted = place / "needs.txt", "\n".join(needs)
         if name in ("ours", "fast"):
-            wanted += (ROOT / "pyproject.toml").read_text("utf-8")
+            wanted += "".join((ROOT / name).read_text("utf-8") for name in SOURCES)
         if stamp.exists() and stamp.read_text("utf-8") == wanted:
             continue
         print(f"making the environment {version}/{name}", file=sys.stderr)
         shutil.rmtree(place, ignore_errors=True)
         if uv:
             subprocess.run([uv, "venv", "-q", "-p", python, str(place)], check=True)
-            subprocess.run([uv, "pip", "install", "-q", "-p", made[name], *needs], check=True)
+            subprocess.run(
+                [uv, "pip", "install", "-q", "-p", made[name], *needs], check=True, env=env
+            )
         else:
             subprocess.run([python, "-m", "venv", str(place)], check=True)
-            subprocess.run([made[name], "-m", "pip", "install", "-q", *needs], check=True)
+            subprocess.run([made[name], "-m", "pip", "install", "-q", *needs], check=True, env=env)
         stamp.write_text(wanted, "utf-8")
     return made
 

@@ -14,15 +14,15 @@ __all__ = ["LABELS", "figure", "markdown", "ratio", "table"]
 LABELS = {
     "ours": "ours",
     "fast": "ours, extra fast",
+    "interpreted": "ours, interpreted",
     "pydantic": "pydantic",
     "typeddict": "pydantic, TypedDict",
     "msgspec": "msgspec",
     "original": "0.5.13",
     "plain": "bare Python",
     "httpx": "httpx",
-    "repeating": "ours, shapes repeat",
 }
-RIVALS = [name for name in LABELS if name not in ("ours", "fast")]
+RIVALS = [name for name in LABELS if not LABELS[name].startswith("ours")]
 
 
 def ratio(value: float) -> str:
@@ -41,8 +41,10 @@ def _rows(results: Sequence[Result]) -> tuple[list[str], list[list[str]]]:
     rows = []
     for result in results:
         for subject, ratios in result.ratios.items():
-            with_extra = ", extra fast" if subject == "fast" else ""
-            cells = [result.title + with_extra, f"{figure(result.values[subject])} {result.unit}"]
+            cells = [
+                result.title + LABELS[subject].removeprefix("ours"),
+                f"{figure(result.values[subject])} {result.unit}",
+            ]
             for name in rivals:
                 if name not in ratios:
                     cells.append("")

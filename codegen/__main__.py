@@ -22,7 +22,7 @@ README = "README.md"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the generator; returns the exit code."""
+    """Run the generator, and return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m codegen", description=__doc__)
     parser.add_argument(
         "--check", action="store_true", help="write nothing, exit 1 if a file differs"

@@ -1,7 +1,7 @@
-"""The calls that the documentation shows, made of the document's examples.
+"""Make the calls that the documentation shows from the examples in openapi.yaml.
 
-What stays true: an example's arguments are arguments of its method, and fit their schemas if the
-document's examples do.
+Invariants: an example's arguments are arguments of its method, and fit their schemas if the
+examples in openapi.yaml do.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from codegen.spec import Node, Spec
 
 __all__ = ["Example", "examples"]
 
-# A method gives one body, so an example shows it without asking for a stream of them.
+# The examples print one body, so they don't ask for a stream.
 NOT_SHOWN = {"stream"}
 
 ID_LENGTH = 21  # characters after the prefix of an ID
@@ -25,14 +25,14 @@ SOME_ID = "FnVjh7XxeUpEHicLzXKhc"
 
 @dataclass(frozen=True)
 class Example:
-    """One call: what it shows, in a few words, if there are several; and its arguments."""
+    """One call: a caption, used when an operation has several examples, and its arguments."""
 
     caption: str
     arguments: Mapping[str, Any]
 
 
 def examples(spec: Spec, parameters: Sequence[Node], media_type: Node | None) -> list[Example]:
-    """The examples of an operation: one, and a second one if its body may also be an array."""
+    """Return an operation's examples: one, and a second one if its body may be an array too."""
     always = {
         names.argument_name(parameter["name"]): _value(spec, parameter)
         for parameter in sorted(parameters, key=lambda parameter: not parameter.get("required"))
@@ -60,7 +60,10 @@ def _arguments(body: Any) -> dict[str, Any]:
 
 
 def _value(spec: Spec, parameter: Node) -> Any:
-    """A value for a parameter: its example, its default, or one that the document has elsewhere."""
+    """Return a value for a parameter: its example, its default, or one from elsewhere in the API.
+
+    IDs are recognised by their prefix, other values by the parameter's name.
+    """
     schema, name = parameter["schema"], parameter["name"]
     for place, key in ((parameter, "example"), (schema, "example"), (schema, "default")):
         if key in place:

@@ -1,4 +1,4 @@
-"""What a schema is typed as: when it is read (`accessed`) and when it is given (`given`).
+"""Type hints for a schema: for reading its values (`accessed`) and for giving them (`given`).
 
 What JSON types are in Python stands in `humanloop.schemas`; the tables here say how a hint spells
 it: wider than the types that are documented where a protocol will do (Mapping for dict), narrower
@@ -34,11 +34,11 @@ HOMES = {
     "datetime": ("date", "datetime"),
     "decimal": ("Decimal",),
     "frozendict": ("frozendict",),
-    "functools": ("cached_property",),
-    "humanloop.api": ("Api",),
+    "humanloop.api": ("Api", "async_iteration", "async_variant"),
     "humanloop.api_client": ("ApiClient", "RequestOptions"),
-    "humanloop.api_response": ("ApiResponse", "AsyncGeneratorResponse"),
+    "humanloop.api_response": ("ApiResponse",),
     "humanloop.pagination": ("AsyncPageIterator", "PageIterator"),
+    "humanloop.shortcuts": ("stream_method",),
     "humanloop.streaming": ("AsyncStream", "Stream"),
     "humanloop.schemas": (
         "AnyTypeSchema",
@@ -65,7 +65,7 @@ HOME_OF = {name: module for module, names in HOMES.items() for name in names}
 
 
 def accessed(spec: Spec, schema: SchemaNode) -> str:
-    """The type of a value that was read from a schema instance."""
+    """Return the hint for a value that was read from a schema instance."""
     if name := ref_name(schema):
         return name
     if branches := _branches(schema):
@@ -84,7 +84,7 @@ def accessed(spec: Spec, schema: SchemaNode) -> str:
 
 
 def given(spec: Spec, schema: SchemaNode) -> str:
-    """The type of a value that a caller passes for a schema."""
+    """Return the hint for a value that a caller passes for a schema."""
     resolved, name = spec.schema(schema), spec.name(schema)
     if branches := _branches(resolved):
         hint = _without_repeats(union(given(spec, branch) for branch in branches))
@@ -103,7 +103,7 @@ def given(spec: Spec, schema: SchemaNode) -> str:
 
 
 def union(hints: Iterable[str]) -> str:
-    """One hint for several: each part once, containers and None last; Any swallows the rest."""
+    """Join hints to one: each part once, containers and None last; Any swallows the rest."""
     parts = list(dict.fromkeys(part for hint in hints for part in _split(hint)))
     if "float" in parts and "int" in parts:  # type checkers take an int for a float
         parts.remove("int")
@@ -111,13 +111,13 @@ def union(hints: Iterable[str]) -> str:
 
 
 def quoted(value: object) -> str:
-    """`value` as a Python literal in double quotes."""
+    """Return `value` as a Python literal in double quotes."""
     text = repr(value)
     return f'"{text[1:-1]}"' if text.startswith("'") and '"' not in text else text
 
 
 def imports(text: str, generated: Mapping[str, str]) -> list[tuple[str, list[str]]]:
-    """(module, names) of all that the text of a stub speaks of; `generated`: class to module."""
+    """Return (module, names) for each name in the text of a stub; `generated`: class to module."""
     words = set(re.findall(r"[A-Za-z_]\w*", re.sub(r'"[^"]*"', "", text)))
     homes = {**generated, **HOME_OF}
     found: dict[str, list[str]] = {}
@@ -132,7 +132,7 @@ def _rank(part: str) -> int:
 
 
 def _without_repeats(hint: str) -> str:
-    """Where a union names a class, its arrays need not: an instance of the class is a Mapping."""
+    """Leave a class out of the arrays of a union that names it: its instances are Mappings."""
     parts = _split(hint)
     for name in parts:
         parts = [part.replace(f"[{name} | ", "[") for part in parts]
@@ -145,21 +145,21 @@ def _branches(schema: SchemaNode) -> Sequence[SchemaNode]:
 
 
 def _values(spec: Spec, schema: SchemaNode, hint: _Hint) -> str:
-    """The type of an object's values, where it declares no keys."""
+    """Return the hint for the values of an object that declares no keys."""
     if schema.get("properties") or not isinstance(schema.get("additionalProperties"), dict):
         return "Any"
     return hint(spec, schema["additionalProperties"])
 
 
 def json_type(schema: SchemaNode) -> JsonType:
-    """The JSON type of a schema that neither refers to another one nor is composed."""
+    """Return the JSON type of a schema that neither refers to another one nor is composed."""
     kind = schema.get("type", "")
     found = JSON_TYPES.get(f"{kind}:{schema.get('format')}") or JSON_TYPES.get(kind)
     return found or JsonType("any value", ("Any",), ("Any",))
 
 
 def _split(hint: str) -> list[str]:
-    """The members of a union, those of nested brackets left alone."""
+    """Split a union into its members, and leave nested brackets alone."""
     parts: list[str] = []
     depth = start = 0
     for at, character in enumerate(hint):

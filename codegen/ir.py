@@ -1,13 +1,13 @@
 """The intermediate representation: all that the templates need, decided, as frozen dataclasses.
 
-`build` makes it from a `Spec`. What stays true: a template chooses no name, no type and no order;
+`build` makes it from a `Spec`. Invariants: a template chooses no name, no type and no order;
 it only lays out what stands here.
 """
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -16,9 +16,10 @@ from codegen.examples import Example, examples
 from codegen.pages import Section, page
 from codegen.spec import Node, SchemaNode, Spec, SpecError, ref_name, without_prose
 from humanloop import exceptions
+from humanloop.operation import schema_choices
 from humanloop.schemas import base_of, enum_members
 
-__all__ = ["Answer", "Api", "Argument", "Method", "Model", "Shortcut", "Tag", "build"]
+__all__ = ["Answer", "Argument", "GeneratedApi", "Method", "Model", "Shortcut", "Tag", "build"]
 
 # The errors that any call may raise, as the documentation lists them.
 ERRORS = (
@@ -98,24 +99,18 @@ class Argument:
 
     @property
     def in_body(self) -> bool:
-        """One of the body's keys."""
+        """True for a key of the body."""
         return self.location == "key"
 
     @property
-    def explanation(self) -> str:
-        """What the docstring says of it."""
-        default = "" if self.default is None else f" By default `{self.default}`."
-        return f"{self.doc}{default}".lstrip()
-
-    @property
     def optional_hint(self) -> str:
-        """The hint for an argument that may be left out."""
+        """Return the hint for an argument that may be left out."""
         return hints.union([self.hint, "None"])
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What an operation may answer by one status."""
+    """An answer that an operation may give, by its status."""
 
     status: int
     hint: str | None  # the type of the body; None: there is none
@@ -135,7 +130,6 @@ class Method:
     arguments: list[Argument]  # in 0.5's positional order
     body: Argument | None  # the keyword-only `body`
     result: str
-    result_doc: str
     record: str | None  # what its pages hold; None: it has no pages
     answers: list[Answer]
     examples: list[Example]
@@ -143,28 +137,23 @@ class Method:
 
     @property
     def streams(self) -> bool:
-        """The answer is a stream of results if the argument `stream` says so."""
-        return "stream" in self.operation["body_keys"]
+        """True if the argument `stream` turns the answer into a stream of results."""
+        return any(a.in_body and a.name == "stream" for a in self.arguments)
 
     @property
     def returned(self) -> str:
-        """The type of what it returns."""
+        """Return the hint for what it returns."""
         answer = f"ApiResponse[{self.result}]"
         return f"{answer} | Stream[{self.result}]" if self.streams else answer
 
     @property
     def overloaded(self) -> bool:
-        """Either all required keys or `body` must be given, which takes two signatures to say."""
+        """True if either all required keys or `body` must be given: that takes two signatures."""
         return self.body is not None and any(a.in_body and a.required for a in self.arguments)
 
     @property
-    def explained(self) -> list[Argument]:
-        """The arguments that the docstring explains; the body's schema explains its keys."""
-        return [a for a in self.everything if a.explanation and not a.in_body]
-
-    @property
     def everything(self) -> list[Argument]:
-        """All arguments, `body` last where it is keyword-only."""
+        """Return all arguments, `body` last where it is keyword-only."""
         return [*self.arguments, *([self.body] if self.body else [])]
 
 
@@ -184,13 +173,14 @@ class Shortcut:
     """A method of a tag that the client carries under a name of its own."""
 
     name: str
-    attribute: str
+    attribute: str  # of the tag
+    tag: str  # its class
     method: Method
     stream: str | None  # the name of the method that streams its outputs
 
 
 @dataclass(frozen=True)
-class Api:
+class GeneratedApi:
     """Everything that is generated."""
 
     models: list[Model]
@@ -200,18 +190,20 @@ class Api:
     errors: list[tuple[str, str]]  # (exception, when it is raised)
 
 
-def build(spec: Spec) -> Api:
-    """The intermediate representation of `spec`."""
+def build(spec: Spec) -> GeneratedApi:
+    """Make the intermediate representation of `spec`."""
     models = sorted((_model(spec, name) for name in spec.schemas), key=lambda model: model.module)
     tags = sorted((_tag(spec, tag) for tag in spec.tags), key=lambda tag: tag.module)
-    by_constant = {m.constant: (tag.attribute, m) for tag in tags for m in tag.methods}
+    by_constant = {
+        m.constant: (tag.attribute, tag.class_name, m) for tag in tags for m in tag.methods
+    }
     shortcuts = [
         Shortcut(name, *by_constant[operation_id.upper()], STREAMS.get(name))
         for name, operation_id in SHORTCUTS.items()
         if operation_id.upper() in by_constant
     ]
     errors = [(e.__name__, (inspect.getdoc(e) or "").partition("\n")[0]) for e in ERRORS]
-    return Api(models, tags, shortcuts, spec.host, errors)
+    return GeneratedApi(models, tags, shortcuts, spec.host, errors)
 
 
 def _model(spec: Spec, name: str) -> Model:
@@ -251,21 +243,16 @@ def _model(spec: Spec, name: str) -> Model:
 
 
 def _shapes(spec: Spec, schema: SchemaNode) -> tuple[list[SchemaNode], list[SchemaNode]]:
-    """The object and the array schemas among the alternatives that `schema` offers."""
-    schema = spec.schema(schema)
-    if schema.get("type") in ("object", "array"):
-        return ([schema], []) if schema["type"] == "object" else ([], [schema])
-    objects: list[SchemaNode] = []
-    arrays: list[SchemaNode] = []
-    for branch in schema.get("anyOf") or schema.get("oneOf") or ():
-        more_objects, more_arrays = _shapes(spec, branch)
-        objects += more_objects
-        arrays += more_arrays
+    """Return the object and the array schemas among the alternatives that `schema` offers."""
+    choices = list(schema_choices(schema, lambda ref: spec.resolve({"$ref": ref})))
+    objects, arrays = (
+        [choice for choice in choices if choice.get("type") == kind] for kind in ("object", "array")
+    )
     return objects, arrays
 
 
 def _attributes(spec: Spec, objects: Sequence[SchemaNode]) -> dict[str, str]:
-    """The attributes that all of `objects` have."""
+    """Return the attributes that all of `objects` have."""
     first, *others = (schema.get("properties", {}) for schema in objects)
     return {
         attribute: hints.union(hints.accessed(spec, one[key]) for one in (first, *others))
@@ -277,7 +264,7 @@ def _attributes(spec: Spec, objects: Sequence[SchemaNode]) -> dict[str, str]:
 def _items(
     spec: Spec, objects: Sequence[SchemaNode], arrays: Sequence[SchemaNode]
 ) -> list[tuple[str, str]]:
-    """What `instance[key]` gives: one entry a distinct type, then what holds for any other key."""
+    """Return the hints for `instance[key]`: one entry a distinct type, then one for other keys."""
     hints_of: dict[str, list[str]] = {}
     for schema in objects:
         for key, value in schema.get("properties", {}).items():
@@ -327,7 +314,7 @@ def _method(spec: Spec, attribute: str, method: str, path: str, operation: Node)
     name = operation_id.removeprefix(names.module_name(operation["tags"][0]) + "_")
     status, response = _success(spec, operation)
     body = _body_schema(spec, operation)
-    in_body, keys = _body_arguments(spec, body)
+    in_body = _body_arguments(spec, body)
     parameters = [spec.resolve(parameter) for parameter in operation["parameters"]]
     arguments = [*in_body, *(_parameter_argument(spec, parameter) for parameter in parameters)]
     keyword_body = body is not None and all(argument.name != "body" for argument in arguments)
@@ -340,18 +327,17 @@ def _method(spec: Spec, attribute: str, method: str, path: str, operation: Node)
             "path": path,
             "parameters": [_parameter_fields(parameter) for parameter in parameters],
             "body": ref_name(body) if body is not None else None,
-            "body_keys": tuple(keys),
             "response": _response_field(response),
             "status": status,
-            "provider_keys": "provider_api_keys" in keys,
         },
         name=name,
         summary=_sentence(summary),
         description=operation.get("description", "").strip(),
         arguments=sorted(arguments, key=lambda argument: not argument.required),
-        body=_body_argument(spec, body, keys) if keyword_body and body is not None else None,
+        body=_body_argument(spec, body, bool(in_body))
+        if keyword_body and body is not None
+        else None,
         result="Unset" if response is None else hints.accessed(spec, response),
-        result_doc=_result_doc(response),
         record=_record(spec, parameters, response),
         answers=list(_answers(spec, operation)),
         examples=examples(spec, parameters, _media_type(spec, operation)),
@@ -370,7 +356,7 @@ def _answers(spec: Spec, operation: Node) -> Iterator[Answer]:
 
 
 def _success(spec: Spec, operation: Node) -> tuple[int, SchemaNode | None]:
-    """The success status and the schema of its body."""
+    """Return the success status and the schema of its body."""
     for status, node in operation["responses"].items():
         if str(status).startswith("2"):
             content = spec.resolve(node).get("content", {})
@@ -379,7 +365,7 @@ def _success(spec: Spec, operation: Node) -> tuple[int, SchemaNode | None]:
 
 
 def _media_type(spec: Spec, operation: Node) -> Node | None:
-    """The JSON body that an operation takes."""
+    """Return the JSON body that an operation takes."""
     if "requestBody" not in operation:
         return None
     found: Node = spec.resolve(operation["requestBody"])["content"]["application/json"]
@@ -396,14 +382,14 @@ def _body_schema(spec: Spec, operation: Node) -> SchemaNode | None:
     return schema
 
 
-def _body_arguments(spec: Spec, body: SchemaNode | None) -> tuple[list[Argument], list[str]]:
-    """The positional arguments that a body gives a method, and the keys among them.
+def _body_arguments(spec: Spec, body: SchemaNode | None) -> list[Argument]:
+    """Return the positional arguments that a body gives a method.
 
     An object gives its keys. An array gives `body`. A choice of both gives `body`, then the keys of
     all its objects, none of them required.
     """
     if body is None:
-        return [], []
+        return []
     objects, arrays = _shapes(spec, body)
     single = len(objects) == 1 and not arrays
     properties: dict[str, SchemaNode] = {}
@@ -415,14 +401,14 @@ def _body_arguments(spec: Spec, body: SchemaNode | None) -> tuple[list[Argument]
         for key, schema in properties.items()
     ]
     if not single:
-        arguments.insert(0, _body_argument(spec, body, properties, required=not objects))
-    return arguments, list(properties)
+        arguments.insert(0, _body_argument(spec, body, bool(properties), required=not objects))
+    return arguments
 
 
 def _body_argument(
-    spec: Spec, body: SchemaNode, keys: Collection[str], required: bool = False
+    spec: Spec, body: SchemaNode, has_keys: bool, required: bool = False
 ) -> Argument:
-    doc = f"The whole {ref_name(body)}{', in place of its keys as arguments' if keys else ''}."
+    doc = f"The whole {ref_name(body)}{', in place of its keys as arguments' if has_keys else ''}."
     needed = [f"`{names.argument_name(key)}`" for key in spec.schema(body).get("required", ())]
     if needed:
         doc += f" Needed without it: {', '.join(needed)}."
@@ -449,7 +435,7 @@ def _argument(
 
 
 def _description(spec: Spec, schema: SchemaNode) -> str:
-    """The description of a key, or of the schema that it refers to."""
+    """Return the description of a key, or of the schema that it refers to."""
     return str(schema.get("description") or spec.resolve(schema).get("description", ""))
 
 
@@ -471,7 +457,7 @@ def _response_field(response: SchemaNode | None) -> object:
 
 
 def _record(spec: Spec, parameters: Sequence[Node], response: SchemaNode | None) -> str | None:
-    """The hint of the records of an answer that is one page of several."""
+    """Return the hint for the records of an answer that is one page of several."""
     if not {"page", "size"} <= {parameter["name"] for parameter in parameters}:
         return None
     properties = spec.schema(response or {}).get("properties", {})
@@ -480,17 +466,7 @@ def _record(spec: Spec, parameters: Sequence[Node], response: SchemaNode | None)
     return hints.accessed(spec, properties["records"]["items"])
 
 
-def _result_doc(response: SchemaNode | None) -> str:
-    if response is None:
-        return "an ApiResponse without a body."
-    return f"an ApiResponse whose body is {_article(ref_name(response) or 'JSON object')}."
-
-
-def _article(name: str) -> str:
-    return f"{'an' if name[0] in 'AEIOU' else 'a'} {name}"
-
-
 def _sentence(text: str) -> str:
-    """`text` without outer space, ending with a full stop."""
+    """Strip `text` and end it with a full stop."""
     text = text.strip()
     return f"{text}." if text and text[-1] not in ".!?:`" else text

@@ -1,6 +1,6 @@
-"""Text as Markdown, for GitHub and for the generators of sites alike.
+"""Write text as Markdown that GitHub and site generators read alike.
 
-What stays true: a table's cell stays on one line, and no character of the text is taken for markup.
+Invariants: a table's cell stays on one line; of the text's characters only backticks are markup.
 """
 
 from __future__ import annotations
@@ -13,18 +13,27 @@ __all__ = ["anchor", "cell", "linked", "with_sections"]
 
 
 def anchor(heading: str) -> str:
-    """The anchor that a heading gets."""
+    """Return the anchor that a heading gets."""
     return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
 
 
 def cell(text: str, *, quotes: bool = True) -> str:
-    """`text` inside a table; without `quotes`, quotation marks and backticks stay as they are."""
-    escaped = html.escape(" ".join(text.split()), quote=quotes).replace("|", "&#124;")
-    return escaped.replace("`", "&#x60;") if quotes else escaped
+    """Return `text` for a table's cell; without `quotes`, quotation marks stay as they are.
+
+    Entities mean nothing inside `code`, and only there may a pipe have a backslash.
+    """
+    parts = re.split(r"(`[^`]+`)", " ".join(text.split()))  # text, code, text, ...
+    for at, part in enumerate(parts):
+        if at % 2:
+            parts[at] = part.replace("|", r"\|")
+        else:
+            escaped = html.escape(part, quote=quotes).replace("|", "&#124;")
+            parts[at] = escaped.replace("`", "&#x60;")  # one without a partner
+    return "".join(parts)
 
 
 def linked(hint: str, pages: Mapping[str, str]) -> str:
-    """A type hint inside a table; `pages`: the addresses of the classes that have one."""
+    """Return a type hint for a table's cell; `pages` maps class names to addresses."""
 
     def link(word: re.Match[str]) -> str:
         name = word[0]
@@ -34,7 +43,10 @@ def linked(hint: str, pages: Mapping[str, str]) -> str:
 
 
 def with_sections(text: str, sections: Mapping[str, str]) -> str:
-    """`text` with new contents for its sections `## HEADING`; it must have each of them once."""
+    """Return `text` with new contents under its headings `## HEADING`.
+
+    Raises ValueError unless `text` has each heading exactly once.
+    """
     parts = re.split(r"^(?=## )", text, flags=re.M)
     titles = [part.partition("\n")[0] for part in parts]
     for heading, content in sections.items():

@@ -1,8 +1,10 @@
-"""The pages of the models: what each schema, and each schema inside it, takes and gives.
+"""Describe each model for its page: the Python types that it takes and gives, key by key.
 
-A page is a list of sections, the named schema's own first, each other one right after the section
-whose tables name it. What stays true: a section lists required keys first and otherwise keeps the
-document's order, the types are those of `humanloop.schemas`, and no two sections have one anchor.
+A page is a list of sections. The first is the named schema's own. Each schema inside it has a
+section too, right after the section whose tables name it.
+
+Invariants: required keys come first, and otherwise keys keep the order of openapi.yaml; the types
+are those of `humanloop.schemas`; each section of a page has an anchor of its own.
 """
 
 from __future__ import annotations
@@ -17,8 +19,8 @@ from humanloop.schemas import FORMATS, JSON_TYPES
 
 __all__ = ["Row", "Section", "notes", "page"]
 
-# How the pages order the types of any value: where a schema says nothing, and where a key is not
-# declared at all; the latter leaves one out.
+# The types of any value, in the order of the pages: for a schema without a type, and for keys that
+# are not declared. The second list leaves out uuid.UUID.
 ANY_VALUE = (
     "dict frozendict.frozendict str date datetime uuid.UUID int float decimal.Decimal bool "
     "BoolClass None NoneClass list tuple bytes io.FileIO FileIO io.BufferedReader"
@@ -35,7 +37,7 @@ COMPOSED = {"allOf": "all_of_{}", "anyOf": "any_of_{}", "oneOf": "one_of_{}", "n
 
 @dataclass(frozen=True)
 class Row:
-    """A row of a table: Markdown, but for the description, which is text."""
+    """A table's row. Its cells are Markdown, apart from the description, which is text."""
 
     name: str
     inputs: str
@@ -58,17 +60,17 @@ class Section:
 
     @property
     def needs_anchor(self) -> bool:
-        """The heading alone would get another anchor, since an earlier one is the same."""
+        """Tell whether the heading alone would get another anchor, because it is repeated."""
         return self.anchor != markdown.anchor(self.title)
 
 
 def page(title: str, schema: SchemaNode) -> list[Section]:
-    """The sections of a named schema."""
+    """Return the sections of a named schema."""
     return list(_Page().sections(title, schema))
 
 
 def notes(schema: SchemaNode) -> str:
-    """What else there is to say about the values of a schema, as Markdown."""
+    """Return the notes on a schema's values as Markdown: enum, default, format."""
     found: list[str] = []
     if "enum" in schema:
         values = _listed(_literal(value) for value in schema["enum"])
@@ -82,13 +84,13 @@ def notes(schema: SchemaNode) -> str:
 
 
 class _Page:
-    """One walk over a schema, in the order of the page; it counts the anchors that are taken."""
+    """One walk over a schema in the page's order, which counts the anchors already used."""
 
     def __init__(self) -> None:
         self.taken: Counter[str] = Counter()
 
     def sections(self, title: str, schema: SchemaNode) -> Iterator[Section]:
-        """The section of `schema`, then those of its parts."""
+        """Yield the section of `schema`, then those of its parts."""
         anchor = self._anchor(title)
         parts: list[Section] = []
         description = schema.get("description", "").strip()
@@ -110,10 +112,10 @@ class _Page:
         anchor = markdown.anchor(title)
         self.taken[anchor] += 1
         repeated = self.taken[anchor] - 1
-        return f"{anchor}-{repeated}" if repeated else anchor  # as GitHub numbers them
+        return f"{anchor}-{repeated}" if repeated else anchor  # GitHub's own numbering
 
     def _part(self, name: str, schema: SchemaNode, parts: list[Section]) -> str:
-        """A link to the section of `schema`, which is added to `parts`."""
+        """Add the section of `schema` to `parts`, and return a link to it."""
         own, *others = self.sections(name, schema)
         parts += [own, *others]
         return f"[{name}](#{own.anchor})"
@@ -154,7 +156,7 @@ class _Page:
 
 
 def _composed(schema: SchemaNode) -> Iterator[tuple[str, list[tuple[str, SchemaNode]]]]:
-    """(keyword, [(name, branch)]) of each keyword that composes schemas."""
+    """Yield (keyword, [(name, branch)]) for each keyword that composes schemas."""
     for keyword, pattern in COMPOSED.items():
         if keyword in schema:
             found = [schema[keyword]] if keyword == "not" else schema[keyword]
@@ -163,12 +165,12 @@ def _composed(schema: SchemaNode) -> Iterator[tuple[str, list[tuple[str, SchemaN
 
 
 def _is_structured(schema: SchemaNode) -> bool:
-    """Whether a schema inside another one has more to tell than fits a row."""
+    """Tell whether a schema inside another one needs a section, since a row can't hold it."""
     return schema.get("type") in ("object", "array") or any(key in schema for key in COMPOSED)
 
 
 def _types(schema: SchemaNode) -> tuple[str, str]:
-    """The Python types that a schema takes and gives, as cells."""
+    """Return the Python types that a schema takes, and those that it gives, as two cells."""
     if ref := ref_name(schema):
         return _link(ref), _link(ref)
     if "type" not in schema:
@@ -176,7 +178,7 @@ def _types(schema: SchemaNode) -> tuple[str, str]:
         return _listed(inputs), ", ".join(accessed)
     found = hints.json_type(schema)
     inputs, accessed = [*found.inputs], [*found.accessed]
-    if schema.get("nullable"):  # None stands behind containers and before all else
+    if schema.get("nullable"):  # the pages list None after containers, but before scalars
         null = JSON_TYPES["null"]
         at = schema["type"] in ("object", "array")
         inputs = [*inputs, *null.inputs] if at else [*null.inputs, *inputs]
@@ -185,7 +187,7 @@ def _types(schema: SchemaNode) -> tuple[str, str]:
 
 
 def _any_value(order: str) -> tuple[list[str], list[str]]:
-    """The types that any value takes and gives, those of `order` in its order."""
+    """Return the types in `order` that any value takes, and those that any value gives."""
     inputs = {name for json_type in JSON_TYPES.values() for name in json_type.inputs}
     accessed = {name for json_type in JSON_TYPES.values() for name in json_type.accessed}
     names = order.split()

@@ -1,7 +1,7 @@
 """The text of every generated file, from the intermediate representation.
 
 `render` gives a mapping of path to text, with Python formatted as `ruff format` would; `readme`
-gives the sections of README that are generated. What stays true: every file of Python opens with
+gives the sections of README that are generated. Invariants: every file of Python opens with
 `HEADER`, every page holds `NOTICE`, and the text depends on the document and the templates alone.
 """
 
@@ -20,7 +20,8 @@ from typing import Any
 import jinja2
 
 from codegen import hints, markdown
-from codegen.ir import Api
+from codegen.ir import Argument, GeneratedApi
+from codegen.spec import SpecError
 
 __all__ = ["FOLDERS", "HEADER", "NOTICE", "is_generated", "readme", "render"]
 
@@ -41,8 +42,8 @@ RUFF_OPTIONS = (
 )
 
 
-def render(api: Api) -> dict[str, str]:
-    """Every generated file, by its path from the repository's root."""
+def render(api: GeneratedApi) -> dict[str, str]:
+    """Return every generated file, by its path from the repository's root."""
     files = {path: f"{HEADER}\n{text}" for path, text in _modules(api)}
     examples = {f"{constant}.py": text for constant, text in _examples(api)}
     formatted = _formatted({**files, **examples})
@@ -50,8 +51,8 @@ def render(api: Api) -> dict[str, str]:
     return {**formatted, **dict(_documents(api, examples))}
 
 
-def readme(api: Api) -> dict[str, str]:
-    """The contents of the generated sections of README, by their headings."""
+def readme(api: GeneratedApi) -> dict[str, str]:
+    """Return the contents of the generated sections of README, by their headings."""
     context = {
         "api": api,
         "methods": [method for tag in api.tags for method in tag.methods],
@@ -64,11 +65,11 @@ def readme(api: Api) -> dict[str, str]:
 
 
 def is_generated(text: str) -> bool:
-    """Whether a file's text says that it was generated."""
+    """Tell from a file's text that it was generated."""
     return text.startswith(HEADER) or NOTICE in text.splitlines()
 
 
-def _modules(api: Api) -> Iterable[tuple[str, str]]:
+def _modules(api: GeneratedApi) -> Iterable[tuple[str, str]]:
     page = _environment().get_template
     homes = {model.name: f"humanloop.model.{model.module}" for model in api.models}
     homes |= {tag.class_name: f"humanloop.apis.tags.{tag.module}" for tag in api.tags}
@@ -90,16 +91,16 @@ def _modules(api: Api) -> Iterable[tuple[str, str]]:
     yield from _lazy_packages(api)
 
 
-def _examples(api: Api) -> Iterable[tuple[str, str]]:
-    """The example of each operation, by the name of its constant."""
+def _examples(api: GeneratedApi) -> Iterable[tuple[str, str]]:
+    """Yield the example of each operation, by the name of its constant."""
     template = _environment().get_template("example.py.j2")
     for tag in api.tags:
         for method in tag.methods:
             yield method.constant, template.render(tag=tag, method=method)
 
 
-def _documents(api: Api, examples: Mapping[str, str]) -> Iterable[tuple[str, str]]:
-    """The pages of the models and of the tags."""
+def _documents(api: GeneratedApi, examples: Mapping[str, str]) -> Iterable[tuple[str, str]]:
+    """Yield the pages of the models and of the tags."""
     pages = _addresses(api, "../../models/", "")
     for model in api.models:
         yield f"{MODEL_PAGES}/{model.name}.md", _page("model.md.j2", model=model)
@@ -108,20 +109,20 @@ def _documents(api: Api, examples: Mapping[str, str]) -> Iterable[tuple[str, str
         yield f"{TAG_PAGES}/{tag.class_name}.md", text
 
 
-def _addresses(api: Api, models: str, tags: str) -> dict[str, str]:
-    """The address of each class's page, from where the two folders have these addresses."""
+def _addresses(api: GeneratedApi, models: str, tags: str) -> dict[str, str]:
+    """Return the address of each class's page, where the two folders have these addresses."""
     found = {model.name: f"{models}{model.name}.md" for model in api.models}
     return found | {tag.class_name: f"{tags}{tag.class_name}.md" for tag in api.tags}
 
 
 def _page(template: str, **context: object) -> str:
-    """A page of Markdown, with no more than one blank line between what stands in it."""
+    """Render a page of Markdown, with no more than one blank line in a row."""
     text = _environment().get_template(template).render(context)
     return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
 
 
 def _stub(text: str, homes: Mapping[str, str], own: str = "") -> str:
-    """A stub with the imports that it needs; `own` is the class that it declares."""
+    """Add the imports that a stub needs; `own` is the class that it declares."""
     found = hints.imports(text, _without(homes, own))
     lines = [f"from {module} import {', '.join(names)}" for module, names in found]
     return "\n".join([*lines, "", text])
@@ -131,8 +132,8 @@ def _without(homes: Mapping[str, str], own: str) -> dict[str, str]:
     return {name: module for name, module in homes.items() if name != own}
 
 
-def _lazy_packages(api: Api) -> Iterable[tuple[str, str]]:
-    """The packages whose names are imported when they are first asked for."""
+def _lazy_packages(api: GeneratedApi) -> Iterable[tuple[str, str]]:
+    """Yield the packages whose names are imported when they are first asked for."""
     models = {model.name: model.module for model in api.models}
     tags = {tag.class_name: tag.module for tag in api.tags}
     deep = {name: f"tags.{module}" for name, module in tags.items()}
@@ -159,7 +160,7 @@ def _environment() -> jinja2.Environment:
     )
     filters: dict[str, Any] = environment.filters
     filters.update(literal=repr, lines=_lines, quoted=hints.quoted)
-    filters.update(prose=_prose, docstring=_docstring)
+    filters.update(prose=_prose, docstring=_docstring, explained=_explained)
     filters.update(anchor=markdown.anchor, cell=markdown.cell, linked=markdown.linked)
     filters.update(code="`{}`".format)
     known: dict[str, Any] = environment.globals
@@ -168,13 +169,12 @@ def _environment() -> jinja2.Environment:
 
 
 def _prose(text: str, indent: int, reserved: int = 0) -> str:
-    """`text` as the inside of a docstring: wrapped paragraphs, list items on lines of their own.
+    """Lay `text` out as the inside of a docstring: paragraphs wrapped, list items on own lines.
 
     reserved: the columns of the first line that are taken.
     """
-    text = text.strip().replace("\\", "\\\\").replace('"""', '\\"\\"\\"')
     lines: list[str] = []
-    for line in text.splitlines():
+    for line in _escaped(text.strip()).splitlines():
         first = " " * reserved if not lines else ""
         after = "  " if line.startswith(("- ", "* ")) else ""
         lines += textwrap.wrap(
@@ -188,23 +188,45 @@ def _prose(text: str, indent: int, reserved: int = 0) -> str:
     return "\n".join(" " * indent + line if line else "" for line in lines)[indent + reserved :]
 
 
+def _escaped(text: str) -> str:
+    """Escape what would end a docstring, or be an escape sequence in it."""
+    return text.replace("\\", "\\\\").replace('"""', '\\"\\"\\"')
+
+
 def _docstring(text: str, indent: int) -> str:
-    """`text` as a docstring, on one line if it fits."""
+    """Lay `text` out as a docstring, on one line if it fits."""
     inside = _prose(text, indent, reserved=3)
     if "\n" not in inside:
         return f'"""{inside}"""'
     return f'"""{inside}\n{" " * indent}"""'
 
 
+def _explained(argument: Argument, indent: int) -> str:
+    """Return the line of a docstring that explains an argument.
+
+    It has as many sentences of the description as there is room for. Raises SpecError if the first
+    one does not fit, which has to explain the argument alone.
+    """
+    default = "" if argument.default is None else f" By default `{argument.default}`."
+    end = " Required." if argument.required else default
+    text = f"{argument.name}: {' '.join(argument.doc.split())}".rstrip()
+    while len(text) + len(end) > LINE_LENGTH - indent:
+        text, full_stop, dropped = text[:-1].rpartition(". ")
+        if not full_stop:
+            raise SpecError(f"no room for the first sentence about an argument: {dropped}")
+        text += "."
+    return _escaped(text + end)
+
+
 def _lines(value: object) -> str:
-    """`value` as a Python literal; a text of several lines as one literal a line."""
+    """Return `value` as a Python literal; a text of several lines as one literal a line."""
     if isinstance(value, str) and "\n" in value:
         return f"({' '.join(map(repr, value.splitlines(keepends=True)))})"
     return repr(value)
 
 
 def _formatted(files: Mapping[str, str]) -> dict[str, str]:
-    """`files` with sorted imports, in ruff's format; one process for each of the two."""
+    """Sort the imports of `files` and format them, by one process of ruff for each."""
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         for path, text in files.items():

@@ -1,6 +1,6 @@
 """The OpenAPI document as plain data: reading it, following its references, taking its prose out.
 
-What stays true: nothing here knows of Python names or of templates, and the document is never
+Invariants: nothing here knows of Python names or of templates, and the document is never
 changed.
 """
 
@@ -38,28 +38,28 @@ class Spec:
 
     @property
     def schemas(self) -> Mapping[str, SchemaNode]:
-        """The named schemas."""
+        """Return the named schemas."""
         found: Mapping[str, SchemaNode] = self.document["components"]["schemas"]
         return found
 
     @cached_property
     def text(self) -> str:
-        """The document as one text, to look for examples in."""
+        """Return the document as one text, to look for examples in."""
         return str(self.document)
 
     @property
     def tags(self) -> list[Node]:
-        """The tags with their descriptions, in the document's order."""
+        """Return the tags with their descriptions, in the document's order."""
         found: list[Node] = self.document["tags"]
         return found
 
     @property
     def host(self) -> str:
-        """The base URL."""
+        """Return the base URL."""
         return str(self.document.get("servers", [{"url": "/"}])[0]["url"])
 
     def security(self, operation: Node) -> Iterator[tuple[str, str]]:
-        """(scheme, header) of each way to authenticate an operation."""
+        """Yield (scheme, header) for each way to authenticate an operation."""
         needed: list[Node] = operation.get("security", self.document.get("security", []))
         for name in (name for alternative in needed for name in alternative):
             scheme = self.document["components"]["securitySchemes"][name]
@@ -68,7 +68,7 @@ class Spec:
             yield name, scheme["name"]
 
     def operations(self) -> Iterator[tuple[str, str, Node]]:
-        """(method, path, operation) of every operation, in the document's order."""
+        """Yield (method, path, operation) for every operation, in the document's order."""
         for path, item in self.document["paths"].items():
             for method in METHODS:
                 if method in item:
@@ -78,7 +78,7 @@ class Spec:
                     yield method, path, {**operation, "parameters": parameters}
 
     def resolve(self, node: Node) -> Node:
-        """`node`, or what it refers to."""
+        """Return `node`, or what it refers to."""
         while "$ref" in node:
             target: Any = self.document
             for step in node["$ref"].removeprefix("#/").split("/"):
@@ -89,12 +89,12 @@ class Spec:
         return node
 
     def name(self, node: SchemaNode) -> str | None:
-        """The name of the schema that `node` stands for: by `$ref`, or by an allOf around one."""
+        """Name the schema that `node` stands for: by `$ref`, or by an allOf around one."""
         all_of = node.get("allOf", ())
         return self.name(all_of[0]) if len(all_of) == 1 else ref_name(node)
 
     def schema(self, node: SchemaNode) -> SchemaNode:
-        """`node`, or the schema that it stands for: by `$ref`, or by an allOf around one."""
+        """Return `node`, or the schema that it stands for: by `$ref`, or by an allOf around one."""
         while "$ref" in node or "allOf" in node:
             if "$ref" in node:
                 node = self.resolve(node)
@@ -112,13 +112,13 @@ def load(path: Path) -> Spec:
 
 
 def ref_name(node: SchemaNode) -> str | None:
-    """The name of the schema that `node` refers to; None if it is no reference."""
+    """Return the name of the schema that `node` refers to; None if it is no reference."""
     ref = node.get("$ref")
     return None if ref is None else str(ref).removeprefix(SCHEMAS)
 
 
 def without_prose(schema: SchemaNode) -> dict[str, Any]:
-    """A schema without descriptions, examples and extensions; keys of those names stay."""
+    """Copy a schema without descriptions, examples and extensions; keys of those names stay."""
     kept: dict[str, Any] = {}
     for key, value in schema.items():
         if key == "properties":

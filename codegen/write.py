@@ -1,6 +1,6 @@
 """Brings the working tree in line with the generated files, or says how it differs.
 
-What stays true: nothing but the files that are wanted and the generated folders is touched, and a
+Invariants: nothing but the files that are wanted and the generated folders is touched, and a
 file there that does not say that it was generated is reported, never removed.
 """
 
@@ -29,7 +29,7 @@ class Difference:
     wanted: str | None
 
     def summary(self) -> str:
-        """The start of a unified diff for a changed file, nothing for the others."""
+        """Return the start of a unified diff for a changed file, nothing for the others."""
         if self.kind != "changed" or self.found is None or self.wanted is None:
             return ""
         lines = list(
@@ -47,7 +47,7 @@ class Difference:
 
 
 def differences(root: Path, files: Mapping[str, str]) -> list[Difference]:
-    """How the tree at `root` differs from `files`, by path."""
+    """Compare the tree at `root` with `files`; return the differences by path."""
     return sorted((*_unlike(root, files), *_surplus(root, files)), key=lambda found: found.path)
 
 

@@ -1,36 +1,68 @@
-"""What the tags' classes have in common: how a method becomes a call.
+"""Api, the base of the tags: how a method of a tag becomes a call.
 
-A generated method hands its operation and its `locals()` to `_call` of its `self`. What that does
-is up to the caller: `Api` calls, `AsyncCaller` gives a coroutine, `Preparer` gives the request. So
-each operation is written once, and its asynchronous twin is the same function with another `self`.
+A generated method hands its operation and its `locals()` to `_call` of its `self`, so the kind of
+`self` decides what happens: `Api` calls, `AsyncInvoker` returns a coroutine, `RequestBuilder`
+returns the request. Invariants: each operation is written once; its async variant is the same
+function with another `self`.
 """
 
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Callable, Coroutine
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
+
+from humanloop.api_client import ApiClient, RequestOptions
+from humanloop.exceptions import ApiTypeError
 
 if TYPE_CHECKING:
-    from humanloop.api_client import ApiClient, RequestOptions
+    from humanloop.http import Request
     from humanloop.operation import Operation
-    from humanloop.transport import Request
+    from humanloop.pagination import AsyncPageIterator, PageIterator
 
-__all__ = ["Api", "AsyncCaller", "Preparer", "iteration_twin", "twin"]
+__all__ = [
+    "Api",
+    "AsyncInvoker",
+    "RequestBuilder",
+    "async_iteration",
+    "async_variant",
+    "build_request",
+]
 
-CallableType = TypeVar("CallableType", bound=Callable[..., Any])
+Arguments = ParamSpec("Arguments")
+Record = TypeVar("Record")
+Result = TypeVar("Result")
 Locals = dict[str, Any]
 
 
 class Api:
-    """A tag: the client that its methods call by."""
+    """A tag of the API. Its methods have these things in common.
+
+    Arguments: an argument that is None is not sent. `body=` takes the whole request body, in place
+        of the arguments that are keys of it.
+    Options: beside its arguments, each method takes those of `RequestOptions`:
+        timeout: Seconds for the whole call, tries and waits included; None is no limit.
+        connect_timeout, read_timeout: Seconds to connect, and to wait for more bytes.
+        skip_deserialization: True returns the body as plain decoded JSON, not validated.
+        extra_headers: Headers to send with this call alone.
+        retries: A RetryPolicy, or how often to try again.
+        idempotent: True lets the request be sent again though an earlier try may have arrived.
+    Returns: an ApiResponse with `body`, of the type in the method's signature, `status`, `headers`
+        and `round_trip_time`. With `stream=True`, where a method takes it: a Stream of such bodies.
+    Raises: SchemaValidationError or ApiTypeError for bad arguments, before anything is sent;
+        ApiException for a status outside 2xx, or a body that does not fit its schema;
+        ApiConnectionError when no answer came. Each is an OpenApiException.
+    Async variants: `await api.aget(...)` is `api.get(...)` in an event loop, and so with every
+        method; its streams are AsyncStreams.
+    Pages: `iterate_NAME`, where there is one, iterates over the records of all pages of `NAME`,
+        with the same arguments, and fetches the next page while you work on one. It returns a
+        PageIterator, whose `pages()` iterates over whole pages; `aiterate_NAME` returns an
+        AsyncPageIterator. Both raise what `NAME` raises, after the records that came before.
+    """
 
     def __init__(self, api_client: ApiClient | None = None) -> None:
-        if api_client is None:
-            from humanloop.api_client import ApiClient
-
-            api_client = ApiClient()
-        self.api_client = api_client
+        self.api_client = ApiClient() if api_client is None else api_client
 
     def _call(self, operation: Operation, arguments: Locals) -> Any:
         return self.api_client.call(operation, *_split(arguments))
@@ -45,8 +77,8 @@ class Api:
         return f"{type(self).__name__}({self.api_client!r})"
 
 
-class AsyncCaller:
-    """What a tag's method gets as its `self` to be asynchronous."""
+class AsyncInvoker:
+    """The `self` of a tag's method that makes it asynchronous."""
 
     def __init__(self, api_client: ApiClient) -> None:
         self.api_client = api_client
@@ -62,8 +94,8 @@ class AsyncCaller:
         return iterator
 
 
-class Preparer:
-    """What a tag's method gets as its `self` to send nothing: its result is the request."""
+class RequestBuilder:
+    """The `self` of a tag's method that makes it return its request, and send nothing."""
 
     def __init__(self, api_client: ApiClient) -> None:
         self.api_client = api_client
@@ -78,35 +110,53 @@ class Preparer:
         return request
 
 
-def twin(method: Callable[..., Any]) -> Callable[..., Coroutine[Any, Any, Any]]:
-    """The asynchronous twin of a tag's method, with the same arguments."""
+def build_request(
+    api_client: ApiClient, method: Callable[Arguments, Any], *args: Any, **kwargs: Any
+) -> Request:
+    """Return the request that a method of a tag, or its async variant, would send.
 
-    @functools.wraps(method)
+    Raises ApiTypeError if `method` is anything else, and what the method itself raises.
+    """
+    if not isinstance(getattr(method, "__self__", None), Api):
+        raise ApiTypeError(f"{method!r} is no method of a tag, such as client.projects.get")
+    function = inspect.unwrap(getattr(method, "__func__", method))
+    request: Request = function(RequestBuilder(api_client), *args, **kwargs)
+    return request
+
+
+def async_variant(
+    method: Callable[Concatenate[Any, Arguments], Result],
+) -> Callable[Concatenate[Any, Arguments], Coroutine[Any, Any, Result]]:
+    """Return the async variant of a tag's method, a coroutine function with the same arguments."""
+
     async def call(self: Api, *args: Any, **kwargs: Any) -> Any:
-        return await method(AsyncCaller(self.api_client), *args, **kwargs)
+        coroutine: Any = method(AsyncInvoker(self.api_client), *args, **kwargs)
+        return await coroutine
 
-    return _named_as_twin(call, method)
+    return _named_after(method, call)
 
 
-def iteration_twin(method: Callable[..., Any]) -> Callable[..., Any]:
-    """The asynchronous twin of a method that iterates over pages."""
+def async_iteration(
+    method: Callable[Concatenate[Any, Arguments], PageIterator[Record]],
+) -> Callable[Concatenate[Any, Arguments], AsyncPageIterator[Record]]:
+    """Return the async variant of a tag's method that iterates over pages."""
 
-    @functools.wraps(method)
     def iterate(self: Api, *args: Any, **kwargs: Any) -> Any:
-        return method(AsyncCaller(self.api_client), *args, **kwargs)
+        return method(AsyncInvoker(self.api_client), *args, **kwargs)
 
-    return _named_as_twin(iterate, method)
+    return _named_after(method, iterate)
 
 
-def _named_as_twin(twin: CallableType, method: Callable[..., Any]) -> CallableType:
-    twin.__name__ = f"a{method.__name__}"
+def _named_after(method: Callable[..., Any], variant: Callable[..., Any]) -> Callable[..., Any]:
+    """Give an async variant the signature and docstring of its method, and its name with an `a`."""
+    functools.update_wrapper(variant, method)
     head, dot, name = method.__qualname__.rpartition(".")
-    twin.__qualname__ = f"{head}{dot}a{name}"
-    return twin
+    variant.__name__, variant.__qualname__ = f"a{name}", f"{head}{dot}a{name}"
+    return variant
 
 
 def _split(arguments: Locals) -> tuple[Locals, RequestOptions | None]:
-    """The `locals()` of a method as the arguments of its operation, and its options."""
+    """Return the `locals()` of a method as its operation's arguments, and its options."""
     options = arguments.pop("options", None)
     del arguments["self"]
     return arguments, options
@@ -115,7 +165,7 @@ def _split(arguments: Locals) -> tuple[Locals, RequestOptions | None]:
 def _paging(
     call: Callable[[Operation, Locals], Any], operation: Operation, arguments: Locals
 ) -> dict[str, Any]:
-    """What makes an iterator over pages, from the `locals()` of its method."""
+    """Return the arguments for an iterator over pages, from the `locals()` of its method."""
     own = {name: arguments.pop(name) for name in ("page", "size", "progress")}
     first = next(p.schema["default"] for p in operation.parameters if p.name == "page")
     # To read a page again changes nothing, even where the operation is a POST.

@@ -10,14 +10,13 @@ Invariants: keys go only where they belong; no header can break a request; a cop
 from __future__ import annotations
 
 import copy
-import inspect
 import re
 import sys
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Generator, Mapping
 from functools import cached_property
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, TypedDict, cast
 
-from humanloop.api import Api, Preparer
 from humanloop.api_response import ApiResponse
 from humanloop.call import RetryState, Step, call_steps, run, run_async
 from humanloop.configuration import (
@@ -29,7 +28,6 @@ from humanloop.configuration import (
     is_timeout,
 )
 from humanloop.exceptions import (
-    ApiTypeError,
     ApiValueError,
     ClientConfigurationError,
     unexpected_argument,
@@ -45,7 +43,7 @@ from humanloop.wire_log import WireLog
 if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
 
-__all__ = ["Api", "ApiClient", "CallSettings", "RequestOptions"]
+__all__ = ["ApiClient", "CallSettings", "RequestOptions"]
 
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 section 5.1
 _HEADER_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")  # RFC 9110 section 5.5
@@ -269,14 +267,6 @@ class ApiClient:
             whole_stream="timeout" in options,
         )
 
-    def build_request(self, method: Callable[..., Any], *args: Any, **kwargs: Any) -> Request:
-        """The request that a method of a tag, or its asynchronous twin, would send."""
-        plain = inspect.unwrap(getattr(method, "__func__", method))
-        if not isinstance(getattr(method, "__self__", None), Api):
-            raise ApiTypeError(f"{method!r} is no method of a tag, such as client.projects.get")
-        request: Request = plain(Preparer(self), *args, **kwargs)
-        return request
-
     def with_options(
         self, headers: Mapping[str, str] | None = None, **settings: Unpack[CallSettings]
     ) -> Self:
@@ -371,3 +361,13 @@ def _check_header(name: object, value: object) -> None:
 def _user_agent() -> str:
     python = ".".join(map(str, sys.version_info[:3]))
     return f"humanloop-python/{__version__} ({sys.implementation.name} {python}; {sys.platform})"
+
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> Any:
+        # Version 0.5 had the base of the tags here. `api` imports this module, so it can't be
+        # imported before somebody asks for it.
+        if name != "Api":
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return import_module("humanloop.api").Api

@@ -1,4 +1,4 @@
-"""Humanloop: what a user holds. The tags are attributes of it, made when they are first used."""
+"""Humanloop, the client of the API: the tags and shortcuts of `Facade`, with a configuration."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ class Humanloop(Facade):
 
     @cached_property
     def api_client(self) -> ApiClient:  # type: ignore[override]
-        """What makes the calls; imported and made when it is first needed."""
+        """Return what makes the calls; it is imported and made when it is first needed."""
         from humanloop.api_client import ApiClient
 
         transport, async_transport = self._transports
@@ -87,23 +87,26 @@ class Humanloop(Facade):
 
     @property
     def configuration(self) -> Configuration:
-        """The configuration in use."""
+        """Return the configuration in use."""
         made = self.__dict__.get("api_client")
         return self._configuration if made is None else cast(Configuration, made.configuration)
 
     def build_request(
         self, method: Callable[Arguments, Any], /, *args: Arguments.args, **kwargs: Arguments.kwargs
     ) -> Request:
-        """The request that a method would send: `build_request(client.projects.get, id="pr_1")`.
+        """Return the request that a method would send, and send nothing.
 
-        Nothing is sent. `as_curl()` of the result is a command for curl, without keys.
+        An example is `build_request(client.projects.get, id="pr_1")`. `as_curl()` of the result is
+        a command for curl, without keys.
         """
-        return self.api_client.build_request(method, *args, **kwargs)
+        from humanloop.api import build_request
+
+        return build_request(self.api_client, method, *args, **kwargs)
 
     def with_options(
         self, *, headers: Mapping[str, str] | None = None, **settings: Unpack[CallSettings]
     ) -> Self:
-        """A copy of the client with other settings: `with_options(timeout=5, retries=0)`.
+        """Return a copy of the client with other settings: `with_options(timeout=5, retries=0)`.
 
         headers: sent with every call of the copy; timeout, connect_timeout, read_timeout, retries,
         response_validation, event_hooks, on_drift: as in `Configuration`. The copy and the client
@@ -126,7 +129,7 @@ class Humanloop(Facade):
             self.api_client.close()
 
     async def aclose(self) -> None:
-        """As `close`, in an event loop."""
+        """Close the connections, in an event loop, and wait until they are closed."""
         if "api_client" in self.__dict__:
             await self.api_client.aclose()
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import keyword
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal, NamedTuple, cast
@@ -71,10 +71,8 @@ class Operation:
     name: tag attribute and Python method, `logs.update_by_ref`.
     method, path: `PATCH`, `/projects/{id}/export`.
     body: the schema name of the JSON request body; None: the request has no body.
-    body_keys: the body's top-level keys that are also keyword arguments.
     response: the schema name, or the schema object, of the success body; None: there is no body.
     status: the documented success status.
-    provider_keys: the body's schema has a place for `provider_api_keys`.
     """
 
     name: str
@@ -82,10 +80,8 @@ class Operation:
     path: str
     parameters: tuple[Parameter, ...] = ()
     body: str | None = None
-    body_keys: tuple[str, ...] = ()
     response: str | Mapping[str, Any] | None = None
     status: int = 200
-    provider_keys: bool = False
 
     @cached_property
     def segments(self) -> tuple[str | None, ...]:
@@ -116,6 +112,19 @@ class Operation:
     def response_schema(self) -> type[schemas.Schema] | None:
         """The class of the success body."""
         return self._schema(self.response)
+
+    @cached_property
+    def body_keys(self) -> tuple[str, ...]:
+        """The top-level keys of the body, of each object that it may be; all are arguments too."""
+        if self.body_schema is None:
+            return ()
+        choices = schema_choices(self.body_schema.__openapi__, _resolve)
+        return tuple(dict.fromkeys(k for choice in choices for k in choice.get("properties", ())))
+
+    @property
+    def provider_keys(self) -> bool:
+        """True if the body has a place for the keys of model providers."""
+        return "provider_api_keys" in self.body_keys
 
     @cached_property
     def arguments(self) -> tuple[str, ...]:
@@ -160,10 +169,35 @@ class Operation:
         )
 
 
-def _components(schema: Any) -> dict[str, Any]:
-    """Return the schema objects of the models that `schema` refers to, and of all that they do."""
+def schema_choices(
+    schema: Mapping[str, Any], resolve: Callable[[str], Mapping[str, Any]]
+) -> Iterator[Mapping[str, Any]]:
+    """Yield the schemas among which `schema` lets a value choose, itself if there is no choice.
+
+    It looks through `$ref`, `anyOf`, `oneOf`, and an `allOf` of one schema, which the API writes
+    where a reference needs a description. resolve: returns the target of a `$ref`.
+    """
+    if "$ref" in schema:
+        yield from schema_choices(resolve(schema["$ref"]), resolve)
+    elif len(all_of := schema.get("allOf", ())) == 1:
+        yield from schema_choices(all_of[0], resolve)
+    elif branches := schema.get("anyOf") or schema.get("oneOf"):
+        for branch in branches:
+            yield from schema_choices(branch, resolve)
+    else:
+        yield schema
+
+
+def _resolve(ref: str) -> Mapping[str, Any]:
+    """Return the schema object of the model that a `$ref` names."""
     from humanloop import model
 
+    found: Mapping[str, Any] = getattr(model, ref.rpartition("/")[2]).__openapi__
+    return found
+
+
+def _components(schema: Any) -> dict[str, Any]:
+    """The schema objects of the models that `schema` refers to, and those that they refer to."""
     found: dict[str, Any] = {}
     pending: list[Any] = [schema]
     while pending:
@@ -173,7 +207,7 @@ def _components(schema: Any) -> dict[str, Any]:
             pending += parts.values()
             name = str(parts.get("$ref", "")).rpartition("/")[2]
             if name and name not in found:
-                found[name] = getattr(model, name).__openapi__
+                found[name] = _resolve(name)
                 pending.append(found[name])
         elif isinstance(part, list):
             pending += part

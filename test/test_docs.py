@@ -1,15 +1,16 @@
-"""The pages keep their word: their Python runs and prints what they say, their links hold.
+"""The documentation's Python runs and prints what the pages show, and its links lead somewhere.
 
-How a page is written for this:
+The rules for a page:
 
-- The `python` blocks of a page run in their order, in one namespace, with `HUMANLOOP_BASE_URL` and
-  `HUMANLOOP_API_KEY` set for an embedded server of the page's own.
-- A `text` block right below a `python` block is what that one prints; `...` stands for anything.
-- On the pages of the tags, an ID with its 21 characters stands for an object that is there; an
-  operation that the embedded server lacks may answer so, since it checks the request before.
-- `<!-- needs: NAME -->` right above a block: it runs where that package is installed, which it is
-  in the tox environment `docs`. `<!-- not run: REASON -->`: it never runs.
-- Shell is `sh`, data `json`, and everything else `text`.
+- Its `python` blocks run in order, in one namespace, with `HUMANLOOP_BASE_URL` and
+  `HUMANLOOP_API_KEY` set for an embedded server of the page's own. On README each block runs alone,
+  with a namespace and a server of its own, because readers paste single blocks.
+- A `text` block right below a `python` block is its output; `...` stands for anything.
+- On the pages of the tags, an ID of 21 characters stands for an existing object. An example of an
+  operation that the embedded server lacks may get status 501, which it sends after its validation.
+- `<!-- needs: NAME -->` right above a block: it runs only if that package is installed, as in the
+  tox environment `docs`. `<!-- not run: REASON -->`: it never runs.
+- Shell is `sh`, data is `json`, and everything else is `text`.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
 README = ROOT / "README.md"
 LANGUAGES = {"json", "python", "sh", "text"}
 NOT_BUILT = 501
-"""What the embedded server answers to a valid request for an operation that it lacks."""
+"""The embedded server's status for a valid request of an operation that it lacks."""
 
 NUMBERS = count(1)
 FENCE = re.compile(
@@ -55,7 +56,7 @@ LINK = re.compile(r"\]\(([^()\s]+)\)")
 
 @dataclass(frozen=True)
 class Block:
-    """A fenced block. `printed`: the output that the page shows below it."""
+    """A fenced block; `printed` is the output that the page shows below it."""
 
     language: str
     code: str
@@ -99,12 +100,12 @@ def runs(block: Block) -> bool:
 
 
 def is_reference(page: Path) -> bool:
-    """Whether this is the page of a tag: each of its examples is a call of its own."""
+    """Tell whether this is the page of a tag, where each example is a call of its own."""
     return page.parent.name == "tags"
 
 
 def existing_ids(project: str) -> dict[str, list[str]]:
-    """The IDs of new objects of a project, by their prefixes."""
+    """Create objects in a project, and return their IDs by prefix."""
     number = next(NUMBERS)
     with Humanloop() as client:
         common: Any = {"project": project, "config": {"model": "gpt-4"}}
@@ -141,7 +142,7 @@ def existing_ids(project: str) -> dict[str, list[str]]:
 
 
 def with_existing_ids(code: str) -> str:
-    """`code` with IDs of existing objects in place of those that it shows."""
+    """Return `code` with the IDs of existing objects in place of the ones that it shows."""
     shown = sorted(set(ID.findall(code)))
     if shown:
         named = re.search('project="([^"]+)"', code)
@@ -152,7 +153,7 @@ def with_existing_ids(code: str) -> str:
 
 
 def run(page: Path, block: Block, namespace: dict[str, Any]) -> None:
-    """Run a block; its lines have the numbers of the page in a traceback."""
+    """Run a block and compare its output; tracebacks show the page's line numbers."""
     source = with_existing_ids(block.code) if is_reference(page) else block.code
     code = compile("\n" * block.line + source, str(page), "exec")
     output = io.StringIO()
@@ -168,25 +169,36 @@ def run(page: Path, block: Block, namespace: dict[str, Any]) -> None:
         assert as_shown, f"{name_of(page)}:{block.line} prints\n{printed}"
 
 
-@pytest.mark.parametrize(
-    "page", [page for page in PAGES if any(map(runs, blocks_of(text_of(page))))], ids=name_of
-)
-def test_its_python_runs(page: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def programs() -> Iterator[Any]:
+    """Yield the blocks that run together: all of a page, but each block of README alone."""
+    for page in PAGES:
+        blocks = [block for block in blocks_of(text_of(page)) if runs(block)]
+        if page == README:
+            for block in blocks:
+                yield pytest.param(page, [block], id=f"{name_of(page)}:{block.line}")
+        elif blocks:
+            yield pytest.param(page, blocks, id=name_of(page))
+
+
+@pytest.mark.parametrize(("page", "blocks"), [*programs()])
+def test_python_runs(
+    page: Path, blocks: list[Block], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.chdir(tmp_path)
     namespace: dict[str, Any] = {"__name__": "__main__"}
-    # The reference shows models of a provider that only the hosted service has.
+    # The reference shows models of a provider for which the embedded server has no adapter.
     settings = Settings(providers={"mock": Mock(), "openai": Mock()})
     with EmbeddedServer(settings=settings if is_reference(page) else None) as server:
         monkeypatch.setenv("HUMANLOOP_BASE_URL", server.url)
         monkeypatch.setenv("HUMANLOOP_API_KEY", server.api_key)
-        for block in filter(runs, blocks_of(text_of(page))):
+        for block in blocks:
             run(page, block, namespace)
         for value in namespace.values():
             if isinstance(value, Humanloop):
                 value.close()
 
 
-def test_a_block_says_what_it_holds() -> None:
+def test_blocks_have_a_known_language_and_mark() -> None:
     wrong = [
         f"{name_of(page)}:{block.line}: {block.language or 'no language'} {block.mark or ''}"
         for page in PAGES
@@ -197,7 +209,7 @@ def test_a_block_says_what_it_holds() -> None:
 
 
 def test_output_is_compared() -> None:
-    """What is shown below a block is compared, with `...` for what differs each time."""
+    """The shown output must match, with `...` for anything."""
     page = ROOT / "docs" / "page.md"
     [right, _] = blocks_of("```python\nprint('pr_1', 2)\n```\n\n```text\npr_... 2\n```\n")
     run(page, right, {})
@@ -211,6 +223,12 @@ def test_one_line_does_it(title: str) -> None:
     line = next(block.code for block in blocks_of(section(title)) if block.language == "sh")
     assert line.count("\n") == 1
     assert "\\\n" not in line
+
+
+def test_no_page_installs_the_package_from_pypi() -> None:
+    """PyPI's package of this name is another SDK."""
+    by_name = re.compile(r"install [^\n]*(?<![\w./-])humanloop(?![\w.-])")
+    assert [name_of(page) for page in PAGES if by_name.search(text_of(page))] == []
 
 
 def test_every_setting_is_described() -> None:
@@ -247,7 +265,7 @@ def broken_links(page: Path) -> Iterator[str]:
 
 @cache
 def anchors(page: Path) -> frozenset[str]:
-    """Where a link may lead on a page: its headings, named as GitHub does, and its own anchors."""
+    """Return the anchors of a page: those that GitHub makes of headings, and its own."""
     text = without_fences(text_of(page))
     found = re.findall(r"<a (?:name|id)=\"([^\"]+)\"", text)
     seen: Counter[str] = Counter()

@@ -1,8 +1,8 @@
-"""Writes what the site is made of: README.md, docs/ and what they link to, into build/docs.
+"""Write the site's sources into build/docs: README.md, docs/ and the files that they link to.
 
-What stays true: every page is at the place that it has in the repository, so that its relative
-links hold in both; no page is written for the site alone, and only what GitHub and the site's
-parser read differently is changed.
+Invariants: each page has the same path as in the repository, so relative links work in both; no
+page exists for the site alone; a page's words are never changed, only Markdown that the site's
+parser reads in another way than GitHub, and the labels of tables for narrow windows.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ SITE = Path(__file__).resolve().parent
 ROOT = SITE.parents[1]
 TARGET = ROOT / "build" / "docs"
 GENERATED = {"Operations": ROOT / "docs" / "apis" / "tags", "Models": ROOT / "docs" / "models"}
-"""The folders of the pages that codegen writes, by the menus that list them."""
+"""The folders of generated pages, by the menus that list them."""
 
 HOME_WITHOUT_MENU = "---\nhide:\n  - navigation\n---\n"
 
@@ -38,20 +38,20 @@ def main() -> None:
 
 
 def write(path: Path, text: str) -> None:
-    """Write what stands at a path of the repository to the same path of the site."""
+    """Write `text`, the content of a path in the repository, to the same path of the site."""
     target = TARGET / "pages" / path.relative_to(ROOT)
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_text(text, encoding="utf-8")
 
 
 def entries(folder: Path) -> str:
-    """The menu of a folder: its pages by the names of their classes."""
+    """Return the menu of a folder: its pages by the names of their classes."""
     pages = sorted(folder.glob("*.md"))
     return ", ".join(f'{{ "{p.stem}" = "{p.relative_to(ROOT).as_posix()}" }}' for p in pages)
 
 
 def linked_files(pages: list[Path]) -> Iterator[Path]:
-    """What the pages link to that is no page itself."""
+    """Yield the files that pages link to and that are not pages themselves."""
     for page in pages:
         for link in re.findall(r"\]\(([^()#:\s]+)\)", page.read_text(encoding="utf-8")):
             path = (page.parent / link).resolve()
@@ -60,9 +60,10 @@ def linked_files(pages: list[Path]) -> Iterator[Path]:
 
 
 def for_site(markdown: str, *, is_generated: bool) -> str:
-    """GitHub's Markdown as the site's parser wants it; code is left alone."""
+    """Return GitHub's Markdown in the form that the site's parser wants; code stays unchanged."""
     lines: list[str] = []
     in_code, titles = False, 0
+    columns: list[str] = []  # the titles of the table that the line is in
     for line in markdown.split("\n"):
         in_code ^= line.startswith("```")
         if not in_code:
@@ -73,8 +74,34 @@ def for_site(markdown: str, *, is_generated: bool) -> str:
                 line = f"#{line}"  # repeated in every section: the table of contents ends above
             if line.startswith("- ") and lines and re.match(r"[^\s\-#]", lines[-1]):
                 lines.append("")  # a list right below a line of text would be part of it
+            if re.fullmatch(r"[ |-]*---[ |-]*\|[ |-]*", line):
+                columns = cells(lines[-1])
+            elif columns and "|" in line:
+                line = labelled(line, columns)
+            else:
+                columns = []
+            line = line.replace("<details>", '<details markdown="1">')
         lines.append(line)
     return "\n".join(lines)
+
+
+def cells(row: str) -> list[str]:
+    """Return the cells of a table's row."""
+    return [
+        cell.strip() for cell in re.split(r"(?<!\\)\|", row.removeprefix("|").removesuffix("|"))
+    ]
+
+
+def labelled(row: str, columns: list[str]) -> str:
+    """Return a table's row with its column's title as an attribute of each cell.
+
+    Where the window is too narrow for a table, style.css shows the cells one below the other.
+    """
+    found = " | ".join(
+        f'{cell} {{: data-label="{title.replace("`", "")}" }}' if cell else ""
+        for cell, title in zip(cells(row), columns, strict=True)
+    )
+    return f"| {found} |" if row.startswith("|") else found
 
 
 if __name__ == "__main__":

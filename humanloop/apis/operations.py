@@ -6,208 +6,56 @@ from __future__ import annotations
 from humanloop.operation import Operation, Parameter
 
 CHATS_CREATE = Operation(
-    name="chats.create",
-    method="POST",
-    path="/chat",
-    body="ChatRequest",
-    body_keys=(
-        "messages",
-        "model_config",
-        "project",
-        "project_id",
-        "session_id",
-        "session_reference_id",
-        "parent_id",
-        "parent_reference_id",
-        "inputs",
-        "source",
-        "metadata",
-        "provider_api_keys",
-        "num_samples",
-        "stream",
-        "user",
-    ),
-    response="ChatResponse",
-    provider_keys=True,
+    name="chats.create", method="POST", path="/chat", body="ChatRequest", response="ChatResponse"
 )
 CHATS_CREATE_DEPLOYED = Operation(
     name="chats.create_deployed",
     method="POST",
     path="/chat-deployed",
     body="ChatDeployedRequest",
-    body_keys=(
-        "messages",
-        "project",
-        "project_id",
-        "session_id",
-        "session_reference_id",
-        "parent_id",
-        "parent_reference_id",
-        "inputs",
-        "source",
-        "metadata",
-        "provider_api_keys",
-        "num_samples",
-        "stream",
-        "user",
-        "environment",
-    ),
     response="ChatResponse",
-    provider_keys=True,
 )
 CHATS_CREATE_EXPERIMENT = Operation(
     name="chats.create_experiment",
     method="POST",
     path="/chat-experiment",
     body="ChatExperimentRequest",
-    body_keys=(
-        "messages",
-        "experiment_id",
-        "project",
-        "project_id",
-        "session_id",
-        "session_reference_id",
-        "parent_id",
-        "parent_reference_id",
-        "inputs",
-        "source",
-        "metadata",
-        "provider_api_keys",
-        "num_samples",
-        "stream",
-        "user",
-    ),
     response="ChatResponse",
-    provider_keys=True,
 )
 CHATS_CREATE_MODEL_CONFIG = Operation(
     name="chats.create_model_config",
     method="POST",
     path="/chat-model-config",
     body="ChatModelConfigRequest",
-    body_keys=(
-        "messages",
-        "model_config_id",
-        "project",
-        "project_id",
-        "session_id",
-        "session_reference_id",
-        "parent_id",
-        "parent_reference_id",
-        "inputs",
-        "source",
-        "metadata",
-        "provider_api_keys",
-        "num_samples",
-        "stream",
-        "user",
-    ),
     response="ChatResponse",
-    provider_keys=True,
 )
 COMPLETIONS_CREATE = Operation(
     name="completions.create",
     method="POST",
     path="/completion",
     body="CompletionRequest",
-    body_keys=(
-        "model_config",
-        "project",
-        "project_id",
-        "session_id",
-        "session_reference_id",
-        "parent_id",
-        "parent_reference_id",
-        "inputs",
-        "source",
-        "metadata",
-        "provider_api_keys",
-        "num_samples",
-        "logprobs",
-        "stream",
-        "suffix",
-        "user",
-    ),
     response="CompletionResponse",
-    provider_keys=True,
 )
 COMPLETIONS_CREATE_DEPLOYED = Operation(
     name="completions.create_deployed",
     method="POST",
     path="/completion-deployed",
     body="CompletionDeployedRequest",
-    body_keys=(
-        "project",
-        "project_id",
-        "session_id",
-        "session_reference_id",
-        "parent_id",
-        "parent_reference_id",
-        "inputs",
-        "source",
-        "metadata",
-        "provider_api_keys",
-        "num_samples",
-        "logprobs",
-        "stream",
-        "suffix",
-        "user",
-        "environment",
-    ),
     response="CompletionResponse",
-    provider_keys=True,
 )
 COMPLETIONS_CREATE_EXPERIMENT = Operation(
     name="completions.create_experiment",
     method="POST",
     path="/completion-experiment",
     body="CompletionExperimentRequest",
-    body_keys=(
-        "experiment_id",
-        "project",
-        "project_id",
-        "session_id",
-        "session_reference_id",
-        "parent_id",
-        "parent_reference_id",
-        "inputs",
-        "source",
-        "metadata",
-        "provider_api_keys",
-        "num_samples",
-        "logprobs",
-        "stream",
-        "suffix",
-        "user",
-    ),
     response="CompletionResponse",
-    provider_keys=True,
 )
 COMPLETIONS_CREATE_MODEL_CONFIG = Operation(
     name="completions.create_model_config",
     method="POST",
     path="/completion-model-config",
     body="CompletionModelConfigRequest",
-    body_keys=(
-        "model_config_id",
-        "project",
-        "project_id",
-        "session_id",
-        "session_reference_id",
-        "parent_id",
-        "parent_reference_id",
-        "inputs",
-        "source",
-        "metadata",
-        "provider_api_keys",
-        "num_samples",
-        "logprobs",
-        "stream",
-        "suffix",
-        "user",
-    ),
     response="CompletionResponse",
-    provider_keys=True,
 )
 EVALUATIONS_CREATE = Operation(
     name="evaluations.create",
@@ -215,10 +63,8 @@ EVALUATIONS_CREATE = Operation(
     path="/projects/{project_id}/evaluations",
     parameters=(Parameter("project_id", "path", {"type": "string"}, required=True),),
     body="CreateEvaluationRequest",
-    body_keys=("config_id", "evaluator_ids", "testset_id", "provider_api_keys"),
     response="EvaluationResponse",
     status=201,
-    provider_keys=True,
 )
 EVALUATIONS_GET = Operation(
     name="evaluations.get",
@@ -256,7 +102,6 @@ EVALUATORS_CREATE = Operation(
     method="POST",
     path="/evaluators",
     body="CreateEvaluatorRequest",
-    body_keys=("description", "name", "code", "arguments_type", "return_type"),
     response="EvaluatorResponse",
     status=201,
 )
@@ -276,7 +121,6 @@ EVALUATORS_UPDATE = Operation(
     path="/evaluators/{id}",
     parameters=(Parameter("id", "path", {"type": "string"}, required=True),),
     body="UpdateEvaluatorRequest",
-    body_keys=("description", "name", "code", "arguments_type", "return_type"),
     response="EvaluatorResponse",
 )
 EXPERIMENTS_CREATE = Operation(
@@ -285,7 +129,6 @@ EXPERIMENTS_CREATE = Operation(
     path="/projects/{project_id}/experiments",
     parameters=(Parameter("project_id", "path", {"type": "string"}, required=True),),
     body="CreateExperimentRequest",
-    body_keys=("name", "positive_labels", "config_ids", "set_active"),
     response="ExperimentResponse",
 )
 EXPERIMENTS_DELETE = Operation(
@@ -315,7 +158,6 @@ EXPERIMENTS_UPDATE = Operation(
     path="/experiments/{experiment_id}",
     parameters=(Parameter("experiment_id", "path", {"type": "string"}, required=True),),
     body="UpdateExperimentRequest",
-    body_keys=("name", "positive_labels", "config_ids_to_register", "config_ids_to_deregister"),
     response="ExperimentResponse",
 )
 FEEDBACK_FEEDBACK = Operation(
@@ -323,7 +165,6 @@ FEEDBACK_FEEDBACK = Operation(
     method="POST",
     path="/feedback",
     body="FeedbackSubmitRequest",
-    body_keys=("type", "value", "data_id", "user", "created_at", "unset"),
     response="FeedbackSubmitResponse",
 )
 LOGS_LOG = Operation(
@@ -331,26 +172,6 @@ LOGS_LOG = Operation(
     method="POST",
     path="/logs",
     body="LogDatapointRequest",
-    body_keys=(
-        "project",
-        "project_id",
-        "session_id",
-        "session_reference_id",
-        "parent_id",
-        "parent_reference_id",
-        "inputs",
-        "source",
-        "metadata",
-        "reference_id",
-        "trial_id",
-        "messages",
-        "output",
-        "config",
-        "feedback",
-        "created_at",
-        "error",
-        "duration",
-    ),
     response="LogsLogResponse",
 )
 LOGS_UPDATE = Operation(
@@ -359,7 +180,6 @@ LOGS_UPDATE = Operation(
     path="/logs/{id}",
     parameters=(Parameter("id", "path", {"type": "string"}, required=True),),
     body="UpdateLogRequest",
-    body_keys=("output", "error", "duration"),
     response="LogResponse",
 )
 LOGS_UPDATE_BY_REF = Operation(
@@ -368,7 +188,6 @@ LOGS_UPDATE_BY_REF = Operation(
     path="/logs",
     parameters=(Parameter("reference_id", "query", {"type": "string"}, required=True),),
     body="UpdateLogRequest",
-    body_keys=("output", "error", "duration"),
     response="LogResponse",
 )
 MODEL_CONFIGS_GET = Operation(
@@ -383,26 +202,6 @@ MODEL_CONFIGS_REGISTER = Operation(
     method="POST",
     path="/model-configs",
     body="ProjectModelConfigRequest",
-    body_keys=(
-        "model",
-        "description",
-        "name",
-        "provider",
-        "max_tokens",
-        "temperature",
-        "top_p",
-        "stop",
-        "presence_penalty",
-        "frequency_penalty",
-        "other",
-        "project",
-        "project_id",
-        "experiment",
-        "prompt_template",
-        "chat_template",
-        "endpoint",
-        "tools",
-    ),
     response="ProjectConfigResponse",
 )
 PROJECTS_CREATE = Operation(
@@ -410,7 +209,6 @@ PROJECTS_CREATE = Operation(
     method="POST",
     path="/projects",
     body="CreateProjectRequest",
-    body_keys=("name", "feedback_types"),
     response="ProjectResponse",
     status=201,
 )
@@ -420,7 +218,6 @@ PROJECTS_CREATE_FEEDBACK_TYPE = Operation(
     path="/projects/{id}/feedback-types",
     parameters=(Parameter("id", "path", {"type": "string"}, required=True),),
     body="FeedbackTypeRequest",
-    body_keys=("type", "values", "class"),
     response="FeedbackTypeModel",
     status=201,
 )
@@ -460,7 +257,6 @@ PROJECTS_DEPLOY_CONFIG = Operation(
     path="/projects/{project_id}/deploy-config",
     parameters=(Parameter("project_id", "path", {"type": "string"}, required=True),),
     body="EnvironmentProjectConfigRequest",
-    body_keys=("config_id", "experiment_id", "environments"),
     response="ProjectsDeployConfigToEnvironmentsResponse",
 )
 PROJECTS_EXPORT = Operation(
@@ -539,7 +335,6 @@ PROJECTS_UPDATE = Operation(
     path="/projects/{id}",
     parameters=(Parameter("id", "path", {"type": "string"}, required=True),),
     body="UpdateProjectRequest",
-    body_keys=("name", "active_experiment_id", "active_config_id", "positive_labels"),
     response="ProjectResponse",
 )
 PROJECTS_UPDATE_FEEDBACK_TYPES = Operation(
@@ -595,7 +390,6 @@ TESTCASES_UPDATE = Operation(
     path="/testcases/{id}",
     parameters=(Parameter("id", "path", {"type": "string"}, required=True),),
     body="UpdateTestcaseRequest",
-    body_keys=("inputs", "messages", "target"),
     response="TestcaseResponse",
 )
 TESTSETS_CREATE = Operation(
@@ -604,7 +398,6 @@ TESTSETS_CREATE = Operation(
     path="/projects/{project_id}/testsets",
     parameters=(Parameter("project_id", "path", {"type": "string"}, required=True),),
     body="CreateTestsetRequest",
-    body_keys=("description", "name"),
     response="TestsetResponse",
     status=201,
 )
@@ -614,7 +407,6 @@ TESTSETS_CREATE_TESTCASE = Operation(
     path="/testsets/{testset_id}/testcases",
     parameters=(Parameter("testset_id", "path", {"type": "string"}, required=True),),
     body="TestsetsCreateTestcaseRequest",
-    body_keys=("datapoint_ids", "inputs", "messages", "target"),
     response="TestsetsCreateTestcaseResponse",
     status=201,
 )
@@ -656,7 +448,6 @@ TESTSETS_UPDATE = Operation(
     path="/testsets/{id}",
     parameters=(Parameter("id", "path", {"type": "string"}, required=True),),
     body="UpdateTestsetRequest",
-    body_keys=("description", "name"),
     response="TestsetResponse",
 )
 

@@ -3,8 +3,8 @@ from humanloop.schemas import DictSchema
 
 
 class ProviderApiKeys(DictSchema):
-    """Your own keys for model providers, used for this one request and not stored. Where a
-    provider's key is missing, the one saved with your organization is used.
+    """Your own keys for model providers, used once and not stored. Where a provider's key is
+    missing, the one saved with your organization is used.
     """
 
     __openapi__ = {

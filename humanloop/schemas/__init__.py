@@ -1,16 +1,19 @@
-"""Schemas as classes: calling one validates a value and gives an immutable, typed instance.
+"""Schemas as classes: calling one validates a value and returns an immutable, typed instance.
 
-The rooms, in the order that a value passes them: `casting` (Python values to JSON types), `nodes`
-with `keywords`, `formats` and `patterns` (does it match, and what is it), `schema` (the instances),
-`errors` (what is said when it does not). `dynamic` makes classes at run time, `codec` reads and
-writes JSON text. Nothing here knows of HTTP.
+In the order that a value passes them: `metaclass` (what a call does), `casting` (Python values to
+JSON types), `nodes` with `keywords`, `formats` and `patterns` (compiled schema objects), `matcher`
+(does it match, and what is wrong), `instances` and `schema` (the classes, and how their instances
+are made). `dynamic` makes classes at run time, `codec` and `writing` read and write JSON text.
+Nothing here knows of HTTP.
 """
 
-from humanloop.schemas.casting import JSON_TYPES, JsonType, to_input
+from humanloop.schemas.casting import JSON_TYPES, MAX_DEPTH, JsonType, to_input
 from humanloop.schemas.codec import decode as loads
 from humanloop.schemas.dynamic import base_of, schema_from_openapi
 from humanloop.schemas.errors import ErrorDetail, SchemaValidationError
+from humanloop.schemas.fast_path import compiled
 from humanloop.schemas.formats import FORMATS, Format
+from humanloop.schemas.metaclass import enum_members
 from humanloop.schemas.schema import (
     AnyTypeSchema,
     BoolSchema,
@@ -25,15 +28,14 @@ from humanloop.schemas.schema import (
     Schema,
     StrSchema,
     UUIDSchema,
-    enum_members,
-    to_json,
-    to_primitive,
 )
 from humanloop.schemas.values import BoolClass, FileIO, NoneClass, Unset, unset
+from humanloop.schemas.writing import to_json, to_primitive
 
 __all__ = [
     "FORMATS",
     "JSON_TYPES",
+    "MAX_DEPTH",
     "AnyTypeSchema",
     "BoolClass",
     "BoolSchema",
@@ -56,6 +58,7 @@ __all__ = [
     "UUIDSchema",
     "Unset",
     "base_of",
+    "compiled",
     "enum_members",
     "loads",
     "schema_from_openapi",

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import io
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta, timezone
 from decimal import Decimal
@@ -19,14 +19,19 @@ from typing import Any, TypeGuard
 
 from frozendict import frozendict
 
-from humanloop.schemas.trampoline import Steps, run
 from humanloop.schemas.values import BoolClass, NoneClass
 
 __all__ = [
     "INVALID",
     "JSON_TYPES",
+    "MAX_DEPTH",
+    "MAX_PATH_STEPS",
+    "TOO_DEEP",
     "JsonType",
+    "Path",
+    "before_repetition",
     "cast",
+    "deep_nesting_start",
     "is_array",
     "is_integer",
     "is_mapping",
@@ -68,6 +73,10 @@ JSON_TYPES: dict[str, JsonType] = {
 }
 
 
+Path = tuple[str | int, ...]
+"""Where a part of a value is: the keys and indices that lead to it, from the outermost inwards."""
+
+
 class _Invalid:
     __slots__ = ()
 
@@ -75,8 +84,17 @@ class _Invalid:
 INVALID: Any = _Invalid()
 """Stands in a cast tree for a value that was refused, so that it is reported only once."""
 
-TOLD_STEPS = 10_000_000
-"""How long the paths of one value's errors may be in sum: deep values could fill the memory."""
+MAX_DEPTH = 200
+"""How many objects and arrays may stand inside each other, in values and in JSON text.
+
+Every walk over a value recurses, and so ends well within the stack of a thread.
+"""
+
+TOO_DEEP = f"nested too deeply: at most {MAX_DEPTH} levels, fewer if the stack is nearly used up"
+"""The message on a value that is nested more deeply, or more deeply than Python's stack holds."""
+
+MAX_PATH_STEPS = 10_000_000
+"""How long the paths of one value's errors may be in sum: many deep ones could fill the memory."""
 
 Refuse = Callable[[str], Any]
 """Reports a value that can't be cast, by a message, and gives INVALID."""
@@ -144,53 +162,46 @@ def to_input(value: object) -> Any:
 
 
 class _Caster:
-    """One walk over a value; `errors` holds (path, message) of all that JSON has no place for.
+    """One walk over a value.
 
-    open: the containers on the way to the current place, to tell one that contains itself.
+    levels: how deep it may go; errors: (path, message) of all that JSON has no place for; path: the
+    keys and indices of the current place; containers: the ids of the containers around it, to find
+    one that holds itself.
     """
 
-    def __init__(self) -> None:
-        self.errors: list[tuple[tuple[str | int, ...], str]] = []
+    def __init__(self, levels: int) -> None:
+        self.levels = levels
+        self.errors: list[tuple[Path, str]] = []
         self.path: list[str | int] = []
-        self.steps = 0
-        self.open: set[int] = set()
+        self.containers: set[int] = set()
+        self._path_steps = 0
 
     def refuse(self, message: str) -> Any:
-        self.steps += len(self.path)
-        if self.steps <= TOLD_STEPS or not self.errors:
+        self._path_steps += len(self.path)
+        if self._path_steps <= MAX_PATH_STEPS or not self.errors:
             self.errors.append((tuple(self.path), message))
         return INVALID
 
-    def cast(self, value: Any) -> Steps[Any]:
+    def cast(self, value: Any) -> Any:
+        leaf = _LEAVES.get(type_of(value))
+        if leaf is not None:
+            return leaf(value, self.refuse)
         if is_mapping(value) or is_sequence(value):
-            if id(value) in self.open:
+            if id(value) in self.containers:
                 kind = JSON_TYPES["object" if is_mapping(value) else "array"].phrase
                 return self.refuse(f"expected a JSON value, got {kind} that contains itself")
-            self.open.add(id(value))
-            result: Any
-            if is_mapping(value):
-                result = yield from self.cast_object(value)
-            else:
-                result = yield from self.cast_array(value)
-            self.open.discard(id(value))
+            if len(self.containers) >= self.levels:
+                raise RecursionError(TOO_DEEP)
+            self.containers.add(id(value))
+            result: Any = self._cast_object(value) if is_mapping(value) else self._cast_array(value)
+            self.containers.discard(id(value))
             return result
         for base, leaf in _LEAVES.items():
             if issubclass(type_of(value), base):
                 return leaf(value, self.refuse)
-        # uuid takes long to import, and only where somebody did can a value be a UUID.
-        uuid = sys.modules.get("uuid")
-        if uuid is not None and isinstance(value, uuid.UUID):
-            return str(value)
-        convert = to_input.dispatch(type_of(value))
-        if convert is not to_input.dispatch(object):
-            taken = convert(value)
-            if type(taken) is not type_of(value):
-                return (yield self.cast(taken))
-        return self.refuse(
-            f"expected a JSON value, got {type_of(value).__name__}, which JSON has no place for"
-        )
+        return self._cast_other(value)
 
-    def cast_object(self, value: Mapping[Any, Any]) -> Steps[dict[str, Any]]:
+    def _cast_object(self, value: Mapping[Any, Any]) -> dict[str, Any]:
         result: dict[str, Any] = {}
         for key, item in value.items():
             if type_of(key) is not str:
@@ -199,27 +210,75 @@ class _Caster:
                     continue
                 key = str.__str__(key)
             self.path.append(key)
-            leaf = _LEAVES.get(type_of(item))
-            result[key] = (yield self.cast(item)) if leaf is None else leaf(item, self.refuse)
+            result[key] = self.cast(item)
             self.path.pop()
         return result
 
-    def cast_array(self, value: Iterable[Any]) -> Steps[list[Any]]:
+    def _cast_array(self, value: Iterable[Any]) -> list[Any]:
         result: list[Any] = []
         for index, item in enumerate(value):
             self.path.append(index)
-            leaf = _LEAVES.get(type_of(item))
-            result.append((yield self.cast(item)) if leaf is None else leaf(item, self.refuse))
+            result.append(self.cast(item))
             self.path.pop()
         return result
 
+    def _cast_other(self, value: Any) -> Any:
+        # uuid takes long to import, and only where somebody did can a value be a UUID.
+        uuid = sys.modules.get("uuid")
+        if uuid is not None and isinstance(value, uuid.UUID):
+            return str(value)
+        convert = to_input.dispatch(type_of(value))
+        if convert is not to_input.dispatch(object):
+            taken = convert(value)
+            if type(taken) is not type_of(value):
+                return self.cast(taken)
+        return self.refuse(
+            f"expected a JSON value, got {type_of(value).__name__}, which JSON has no place for"
+        )
 
-def cast(value: Any) -> tuple[Any, list[tuple[tuple[str | int, ...], str]]]:
-    """`value` as a new tree of exact JSON types, and the errors (path, message) met on the way."""
-    caster = _Caster()
-    leaf = _LEAVES.get(type_of(value))
-    plain = run(caster.cast(value)) if leaf is None else leaf(value, caster.refuse)
-    return plain, caster.errors
+
+def cast(value: Any, depth: int = 0) -> tuple[Any, list[tuple[Path, str]]]:
+    """Return `value` as a new tree of exact JSON types, and the errors (path, message) in it.
+
+    depth: how many containers are around it already.
+
+    Raises:
+        RecursionError: it is nested too deeply.
+    """
+    caster = _Caster(MAX_DEPTH - depth)
+    return caster.cast(value), caster.errors
+
+
+def deep_nesting_start(value: Any) -> Path:
+    """Return the path at which the deepest nesting of a value begins."""
+    layer: list[tuple[Path, Any]] = [((), value)]
+    for _ in range(MAX_DEPTH):
+        # Each container once: one that holds another twice would double the layer at every step.
+        below = {
+            id(item): ((*path, step), item)
+            for path, container in layer
+            for step, item in _parts(container)
+            if is_mapping(item) or is_sequence(item)
+        }
+        if not below:
+            break
+        layer = [*below.values()]
+    return before_repetition(layer[0][0])
+
+
+def before_repetition(path: Sequence[str | int]) -> Path:
+    """Return the beginning of a long path, up to where the same few steps come again and again."""
+    for period in (1, 2, 3, 4):
+        start = len(path)
+        while start > period and path[start - 1] == path[start - 1 - period]:
+            start -= 1
+        if start < len(path):
+            return tuple(path[: start - period])
+    return tuple(path[:8])
+
+
+def _parts(container: Any) -> Iterable[tuple[Any, Any]]:
+    return container.items() if is_mapping(container) else enumerate(container)
 
 
 def _number(value: Decimal | float, refuse: Refuse) -> Any:

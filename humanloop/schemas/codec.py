@@ -10,16 +10,18 @@ text may be nested depends on which of them reads it.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from contextlib import suppress
 from decimal import Decimal, InvalidOperation
 from importlib import import_module
-from itertools import repeat
 from json.encoder import encode_basestring
+from threading import get_ident, main_thread
 from typing import Any
 
 from frozendict import frozendict
 
+from humanloop.schemas.casting import MAX_DEPTH, TOO_DEEP, Path, before_repetition
 from humanloop.schemas.values import BoolClass, NoneClass
 
 try:
@@ -27,7 +29,7 @@ try:
 except ImportError:
     _msgspec = None
 
-__all__ = ["decode", "decoder", "encode", "encode_instance", "refuse_constant"]
+__all__ = ["JsonTooDeep", "decode", "decoder", "encode", "encode_instance", "refuse_constant"]
 
 NUMBERS = 4096
 """How many numbers are kept ready for reading; then they are forgotten, and kept as they come."""
@@ -45,8 +47,59 @@ _OBJECT: Any = frozendict
 
 
 def refuse_constant(name: str) -> Any:
-    """What `json` is to do with NaN and the infinities, which it reads though JSON has none."""
+    """Reject NaN and the infinities, which `json` accepts and JSON forbids."""
     raise ValueError(f"{name} is not a JSON number")
+
+
+class JsonTooDeep(ValueError):
+    """JSON text is nested too deeply; path: where that nesting begins."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(TOO_DEEP)
+        self.path = path
+
+
+_MAIN_THREAD = main_thread().ident
+_BRACKETS = b"[]{}"
+_OTHERS = bytes(set(range(256)) - set(_BRACKETS))
+_TOKEN = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|[\[\]{},]', re.DOTALL)
+
+
+def _may_be_deep(data: str | bytes | bytearray) -> bool:
+    """Tell quickly whether JSON text may be nested more deeply than `MAX_DEPTH`.
+
+    The decoders recurse in C. They raise in time for the stack of the main thread; on another one
+    they might crash before.
+    """
+    octets = data.encode("utf-8", "surrogatepass") if isinstance(data, str) else data
+    if octets.count(b"[") + octets.count(b"{") <= MAX_DEPTH:
+        return False
+    brackets = octets.translate(None, _OTHERS)
+    for _ in range(MAX_DEPTH):
+        # Takes off the innermost level: bytes.replace is much faster than a walk over the text.
+        brackets = brackets.replace(b"[]", b"").replace(b"{}", b"")
+        if not brackets:
+            return False
+    return True
+
+
+def _check_depth(data: str | bytes | bytearray) -> None:
+    """Raise JsonTooDeep if the text is nested too deeply; brackets within strings don't count."""
+    text = data if isinstance(data, str) else data.decode(json.detect_encoding(data), "replace")
+    path: list[Any] = []  # for each open container: the index or the last string in it, a key
+    for token in _TOKEN.findall(text):
+        if token in "[{":
+            if len(path) == MAX_DEPTH:
+                raise JsonTooDeep(before_repetition(path))
+            path.append(0 if token == "[" else "")
+        elif token in "]}":
+            if path:
+                path.pop()
+        elif token == ",":
+            if path and isinstance(path[-1], int):
+                path[-1] += 1
+        elif path and isinstance(path[-1], str):
+            path[-1] = token[1:-1]
 
 
 class _Numbers(dict[str, Any]):
@@ -80,10 +133,10 @@ class _Numbers(dict[str, Any]):
 def decoder(
     new: Callable[[Any], Any], *, fast: bool = _msgspec is not None
 ) -> Callable[[str | bytes | bytearray], Any]:
-    """What reads JSON text into dict, list, str, int, bool, None and what `new` makes of numbers.
+    """Return the function that reads JSON text, into dict, list, str, int, bool and None.
 
-    new: takes the text of a number with a fraction or an exponent, or a tuple of sign, digits and
-        exponent, as `Decimal` does. fast: whether msgspec is to be asked first.
+    new: makes a number with a fraction or an exponent of its text, or of a tuple of sign, digits
+        and exponent, as `Decimal` does. fast: use msgspec, if it is installed.
     """
 
     def integer(text: str) -> Any:
@@ -94,14 +147,17 @@ def decoder(
     read_fast = _msgspec.json.Decoder(float_hook=number).decode if _msgspec and fast else None
 
     def decode(data: str | bytes | bytearray) -> Any:
-        """The value that JSON text means.
+        """Return the value that JSON text means.
 
         Raises:
-            ValueError: it is not JSON, is nested too deeply, or is not in UTF-8, UTF-16 or UTF-32.
+            ValueError: it is not JSON, is nested too deeply (`JsonTooDeep`), or is not in UTF-8,
+                UTF-16 or UTF-32.
             TypeError: it is no text.
         """
         if not isinstance(data, (str, bytes, bytearray)):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise TypeError(f"expected JSON text in str or bytes, got {type(data).__name__}")
+        if get_ident() != _MAIN_THREAD and _may_be_deep(data):
+            _check_depth(data)
         if read_fast is not None:
             # The standard library says what is wrong, or takes it.
             try:
@@ -114,10 +170,12 @@ def decoder(
         try:
             return read(text)
         except RecursionError:
-            raise ValueError("it is nested more deeply than can be handled") from None
+            _check_depth(text)
+            raise JsonTooDeep(()) from None  # it is the stack that is nearly used up
         except ValueError as error:
             # int() refuses numbers of more than 4,300 digits; Decimal reads them exactly.
             if not str(error).startswith("Exceeds the limit"):
+                _check_depth(text)  # deep text that is cut off is too deep before all else
                 raise
         return json.loads(
             text, parse_float=number, parse_int=integer, parse_constant=refuse_constant
@@ -164,39 +222,23 @@ _writers = _Writers()
 
 
 def encode(value: Any) -> str:
-    """A cast value, or an instance, as compact JSON text.
+    """Return a cast value, or an instance, as compact JSON text.
 
     Raises:
         TypeError: there are bytes or a file in it.
     """
-    parts: list[str] = []
-    out = parts.append
-    around: list[tuple[Any, str]] = []
-    items, end, before = iter([(None, value)]), "", ""
-    while True:
-        for key, item in items:
-            head = before if key is None else f"{before}{encode_basestring(key)}:"
-            before = ","
-            writer = _writers[type(item)]
-            if writer == "object":
-                out(f"{head}{{")
-                around.append((items, end))
-                items, end, before = iter(item.items()), "}", ""
-                break
-            if writer == "array":
-                out(f"{head}[")
-                around.append((items, end))
-                items, end, before = zip(repeat(None), item), "]", ""
-                break
-            out(f"{head}{writer(item)}")
-        else:
-            out(end)
-            if not around:
-                break
-            items, end = around.pop()
-            before = ","
-    text = "".join(parts)
+    text = _encoded(value)
     return text if text.isascii() else _without_surrogates(text)
+
+
+def _encoded(value: Any) -> str:
+    writer = _writers[type(value)]
+    if writer == "object":
+        members = [f"{encode_basestring(key)}:{_encoded(item)}" for key, item in value.items()]
+        return f"{{{','.join(members)}}}"
+    if writer == "array":
+        return f"[{','.join([_encoded(item) for item in value])}]"
+    return writer(value)  # type: ignore[no-any-return]
 
 
 def _without_surrogates(text: str) -> str:

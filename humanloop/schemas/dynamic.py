@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from humanloop.schemas.casting import is_mapping, is_object, is_sequence
-from humanloop.schemas.nodes import Node
+from humanloop.schemas.metaclass import SchemaMeta
+from humanloop.schemas.nodes import Node, Scope
 from humanloop.schemas.schema import (
     AnyTypeSchema,
     BoolSchema,
@@ -14,10 +15,8 @@ from humanloop.schemas.schema import (
     ListSchema,
     NumberSchema,
     Schema,
-    SchemaMeta,
     StrSchema,
 )
-from humanloop.schemas.scope import Scope
 
 __all__ = ["base_of", "schema_from_openapi"]
 
@@ -32,7 +31,7 @@ _BY_TYPE: dict[str, type[Schema]] = {
 
 
 def base_of(schema: Mapping[str, Any]) -> type[Schema]:
-    """What a named schema's class derives from: the class of its type, if it has just one."""
+    """Return the base of a named schema's class: the class of its type, if it has just one."""
     several = schema.get("nullable") is True or schema.get("format") == "binary" or "$ref" in schema
     return AnyTypeSchema if several else _BY_TYPE.get(str(schema.get("type")), AnyTypeSchema)
 
@@ -43,7 +42,7 @@ def schema_from_openapi(
     components: Mapping[str, Any] | None = None,
     name: str = "Schema",
 ) -> type[Schema]:
-    """A schema class from an OpenAPI 3.0 schema object, which behaves as the generated ones do.
+    """Return a schema class for an OpenAPI 3.0 schema object; it behaves as the generated ones do.
 
     schema: the schema object; it may refer to `#/components/schemas/<name>`, to itself by `#`, and
         to its own parts by JSON pointer.
@@ -59,11 +58,11 @@ def schema_from_openapi(
     try:
         return _Library(_copied(schema), _copied(components or {}), name).root
     except RecursionError:
-        raise ValueError(f"schema {name}: it is nested more deeply than can be handled") from None
+        raise ValueError(f"schema {name}: nested too deeply") from None
 
 
 def _copied(value: Any) -> Any:
-    """A copy in dicts and lists that no later change of the original reaches."""
+    """Copy into dicts and lists, which no later change of the original reaches."""
     if is_mapping(value):
         return {key: _copied(item) for key, item in value.items()}
     return [_copied(item) for item in value] if is_sequence(value) else value
@@ -83,7 +82,7 @@ class _Library:
         _follow(self.root.node, set())
 
     def component(self, name: str) -> type[Schema]:
-        """The class of a component."""
+        """Return the class of a component."""
         cls = self._classes.get(name)
         if cls is None:
             cls = self._make(name, self._components[name], _from_library, (*self._sources, name))
@@ -107,13 +106,13 @@ class _Library:
 def _from_library(
     schema: dict[str, Any], components: dict[str, Any], name: str, component: str | None
 ) -> type[Schema]:
-    """Makes a class again, for pickle."""
+    """Make a class again, for pickle."""
     library = _Library(schema, components, name)
     return library.root if component is None else library.component(component)
 
 
 def _follow(node: Node, done: set[int], open_: tuple[Node, ...] = ()) -> None:
-    """Resolves every reference below `node`, so that a bad one is found now and not at first use.
+    """Resolve every reference below `node`, so that a bad one is found now and not at first use.
 
     open_: the nodes above that speak of the same value.
     """
@@ -123,8 +122,8 @@ def _follow(node: Node, done: set[int], open_: tuple[Node, ...] = ()) -> None:
         )
     if id(node) in done:
         return
-    for part in node.here():
+    for part in node.in_place_applicators():
         _follow(part, done, (*open_, node))
     done.add(id(node))
-    for part in node.below():
+    for part in node.child_applicators():
         _follow(part, done)

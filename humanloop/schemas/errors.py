@@ -1,4 +1,4 @@
-"""What a bad value gets: one `SchemaValidationError` that holds every error, each with its place.
+"""The error for a bad value: one `SchemaValidationError` that holds every error and its place.
 
 Values are shown shortened, containers by their size only, and never under a key that names a
 secret: an error message may end in a log.
@@ -6,12 +6,11 @@ secret: an error message may end in a log.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
 from humanloop.exceptions import ErrorDetail, SchemaValidationError
-from humanloop.schemas.casting import is_array, is_object
+from humanloop.schemas.casting import Path, is_array, is_object
 from humanloop.secrets import is_secret_name, mask_keys, shorten
 
 __all__ = ["HIDDEN", "ErrorDetail", "SchemaValidationError", "show"]
@@ -25,8 +24,8 @@ HIDDEN = _Hidden()
 """Stands for a value that is not to be shown."""
 
 
-def show(value: Any, path: Sequence[str | int] = ()) -> str:
-    """A cast value as a message shows it: typed, short, masked where `path` or text is secret."""
+def show(value: Any, path: Path = ()) -> str:
+    """Return how a message shows a cast value: typed, short, masked if `path` or text is secret."""
     if is_object(value):
         return f"an object with {_count(len(value), 'key')}"
     if is_array(value):

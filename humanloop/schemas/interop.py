@@ -15,8 +15,7 @@ from typing import Any
 
 from humanloop.schemas.casting import is_mapping
 from humanloop.schemas.errors import SchemaValidationError
-from humanloop.schemas.nodes import Node
-from humanloop.schemas.scope import COMPONENTS
+from humanloop.schemas.nodes import COMPONENTS, Node
 from humanloop.secrets import is_secret_name, mask_keys
 
 __all__ = ["core_schema", "json_schema"]

@@ -5,8 +5,7 @@ Validation, draft-wright-json-schema-validation-00, section 5). A keyword says n
 other types.
 
 Numbers are compared and divided exactly at any exponent, whatever decimal context the caller has
-set. Values are compared part by part, without recursion and only as far as they are equal, so that
-a schema that refers to itself does not compare the same parts again at every depth.
+set.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ _LONGEST = Decimal(sys.maxsize)
 
 @dataclass(frozen=True)
 class Check:
-    """One keyword of one schema: `holds` tells whether a cast value obeys it."""
+    """One keyword of one schema; `holds` tests a cast value."""
 
     keyword: str
     holds: Callable[[Any], bool]
@@ -37,7 +36,7 @@ class Check:
 
 
 def checks_of(schema: Mapping[str, Any]) -> dict[str, list[Check]]:
-    """The checks of a schema object, by the JSON type that they speak of ("" is every type).
+    """Return the checks of a schema object, by the JSON type that they speak of ("": every type).
 
     Raises:
         ValueError: a keyword has a value that it can't have.
@@ -56,22 +55,17 @@ def checks_of(schema: Mapping[str, Any]) -> dict[str, list[Check]]:
 # -- comparing values -----------------------------------------------------------------------------
 
 
-def _take(rest: list[Any]) -> Hashable:
-    """Takes the last value off `rest`, puts its parts there, and gives what else there is to it.
+def _identity(value: Any) -> Hashable:
+    """Return what two values have in common exactly when they are equal as JSON values.
 
-    Two values are equal as JSON values exactly when this, repeated until nothing rests, gives the
-    same for both: 1 and 1.0 are equal, 1 and true are not, the order of keys does not count.
+    1 and 1.0 are equal, 1 and true are not, the order of keys does not count.
     """
-    value = rest.pop()
     if isinstance(value, str):
         return value
     if is_array(value):
-        rest.extend(value)
-        return ("array", len(value))
+        return ("array", *map(_identity, value))
     if is_object(value):
-        for key in sorted(value):
-            rest += (value[key], key)
-        return ("object", len(value))
+        return ("object", *((key, _identity(value[key])) for key in sorted(value)))
     if isinstance(value, Decimal):
         # A text, since hashes of numbers can be made to collide.
         return ("number", _EXACT.to_sci_string(_reduced(value)))
@@ -80,48 +74,19 @@ def _take(rest: list[Any]) -> Hashable:
 
 
 def _all_differ(values: list[Any]) -> bool:
-    """Whether no two values are equal. Of each, no more is looked at than it shares with others."""
-    groups = [[[value] for value in values]]
-    while groups:
-        alike: dict[Hashable, list[list[Any]]] = {}
-        for rest in groups.pop():
-            alike.setdefault(_take(rest), []).append(rest)
-        for group in alike.values():
-            if len(group) > 1:
-                if not group[0]:
-                    return False
-                groups.append(group)
-    return True
-
-
-def _one_of(values: list[Any]) -> Callable[[Any], bool]:
-    """A test whether a value equals one of `values`, by a tree of their parts."""
-    tree: dict[tuple[int, Hashable], int] = {}
-    for value in values:
-        place, rest = 0, [value]
-        while rest:
-            place = tree.setdefault((place, _take(rest)), len(tree) + 1)
-
-    def holds(value: Any) -> bool:
-        place: int | None = 0
-        rest = [value]
-        while rest and place is not None:
-            place = tree.get((place, _take(rest)))
-        return place is not None
-
-    return holds
+    return len({_identity(value) for value in values}) == len(values)
 
 
 # -- numbers --------------------------------------------------------------------------------------
 
 
 def _reduced(number: Decimal) -> Decimal:
-    """The same number without trailing zeros, 0 without sign."""
+    """Return the same number without trailing zeros, 0 without sign."""
     return number.normalize(_EXACT) if number else Decimal(0)
 
 
 def _split(number: Decimal) -> tuple[Decimal, int]:
-    """The digits of a number without trailing zeros, as an integer, and its exponent."""
+    """Return the digits of a number without trailing zeros, as an integer, and its exponent."""
     reduced = _reduced(number)
     exponent = int(reduced.as_tuple().exponent)
     return reduced.scaleb(-exponent, _EXACT), exponent
@@ -179,7 +144,7 @@ def _multiple_of(limit: Any, schema: Mapping[str, Any]) -> Made:
 
 
 def _length(keyword: str, bound: str, noun: str) -> Callable[[Any, Mapping[str, Any]], Made]:
-    """A bound on a length: of strings in code points, of arrays in items, of objects in keys."""
+    """Make the keyword for a length: strings in code points, arrays in items, objects in keys."""
 
     def make(limit: Any, schema: Mapping[str, Any]) -> Made:
         count = _count(keyword, limit)
@@ -208,7 +173,8 @@ def _enum(limit: Any, schema: Mapping[str, Any]) -> Made:
         raise ValueError(f"enum has to be a list of JSON values, got {limit!r:.40}")
     options = [repr(v) if isinstance(v, str) else f"{encode(v):.60}" for v in values]
     phrase = options[0] if len(options) == 1 else f"one of {', '.join(options) or 'no values'}"
-    return _one_of(values), phrase
+    known = {_identity(value) for value in values}
+    return lambda value: _identity(value) in known, phrase
 
 
 _KEYWORDS: dict[str, tuple[str, Callable[[Any, Mapping[str, Any]], Made]]] = {

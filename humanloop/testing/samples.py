@@ -19,9 +19,6 @@ from humanloop.secrets import did_you_mean
 
 __all__ = ["operation_named", "sample", "sample_body", "sample_events"]
 
-MAX_DEPTH = 50
-"""What is required deeper than this is required without end."""
-
 _BY_NAME = {operation.name: operation for operation in OPERATIONS}
 
 
@@ -169,7 +166,7 @@ class _Sampler:
         node = node.resolved
         if values := cast("Sequence[Any]", node.schema.get("enum", ())):
             return schemas.to_primitive(values[0])
-        if node.nullable and depth > MAX_DEPTH:
+        if node.nullable and depth > schemas.MAX_DEPTH:
             return None
         name = node.cls.__name__ if node.cls is not None else owner
         parts = [self.make(branch, key, depth, name) for branch in self._branches(node)]
@@ -200,7 +197,7 @@ class _Sampler:
         made: dict[str, Any] = {}
         for key, part in node.properties.items():
             optional = depth < self._levels and key not in _LEFT_OUT
-            if (key in node.required or optional) and depth <= MAX_DEPTH:
+            if (key in node.required or optional) and depth <= schemas.MAX_DEPTH:
                 made[key] = self.make(part, key, depth + 1, owner)
         return made
 

@@ -1,4 +1,4 @@
-"""The generated documentation: the pages of models and tags, and what README has of them."""
+"""The generated documentation: the pages of models and tags, and the lists in README."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 
 from codegen import ir, markdown, pages, spec
 from codegen.__main__ import ROOT
-from codegen.render import MODEL_PAGES, NOTICE, TAG_PAGES
+from codegen.render import MODEL_PAGES, NOTICE, TAG_PAGES, readme
 from humanloop.apis.operations import OPERATIONS
 from humanloop.operation import Operation
 from humanloop.schemas import JSON_TYPES
@@ -26,7 +26,7 @@ INFO = "Model Type Info"
 
 
 class Row(NamedTuple):
-    """A row of a model's page, without its description."""
+    """A row of a model's page, except for the description."""
 
     section: str
     table: str
@@ -37,7 +37,7 @@ class Row(NamedTuple):
 
 
 def rows(page: str) -> Iterator[Row]:
-    """The rows of a model's page; the section of the page's own tables is empty."""
+    """Yield the rows of a model's page; the section of the page's own tables is empty."""
     section = table = ""
     for line in page.splitlines():
         if line.startswith("# "):
@@ -53,7 +53,7 @@ def rows(page: str) -> Iterator[Row]:
 
 
 @pytest.fixture(scope="module")
-def api() -> ir.Api:
+def api() -> ir.GeneratedApi:
     return ir.build(spec.load(ROOT / "openapi.yaml"))
 
 
@@ -70,7 +70,7 @@ def tag_pages() -> dict[str, str]:
 
 
 def tables(schema: dict[str, Any]) -> Iterator[tuple[str, list[pages.Row]]]:
-    """(title, rows) of each table of the page for `schema`."""
+    """Yield (title, rows) for each table of the page for `schema`."""
     for section in pages.page("humanloop.model.thing.Thing", schema):
         yield section.title, [section.info]
         yield f"{section.title} keys", section.keys
@@ -80,7 +80,7 @@ def tables(schema: dict[str, Any]) -> Iterator[tuple[str, list[pages.Row]]]:
 
 
 def given_rows(name: str) -> list[Row]:
-    """What the given page of this schema says, without its descriptions."""
+    """Return the rows of this schema's given page, except for the descriptions."""
     blocks = text_of(HERE / "given_pages.txt").strip().split("\n\n")
     words = dict(line.split(" = ") for line in blocks[0].splitlines())
     found: list[Row] = []
@@ -96,7 +96,7 @@ def given_rows(name: str) -> list[Row]:
 
 
 @pytest.mark.parametrize(("name", "count"), [("ExperimentResponse", 19), ("LogResponse", 43)])
-def test_a_page_says_what_the_given_one_says(name: str, count: int) -> None:
+def test_a_page_agrees_with_the_given_one(name: str, count: int) -> None:
     wanted, found = given_rows(name), list(rows(model_page(name)))
     assert len(wanted) == count
     assert sorted(found) == sorted(wanted)
@@ -110,13 +110,13 @@ def test_sections_follow_what_links_to_them() -> None:
     ]
 
 
-def test_every_schema_and_every_tag_has_a_page(api: ir.Api) -> None:
+def test_every_schema_and_every_tag_has_a_page(api: ir.GeneratedApi) -> None:
     names = {model.name for model in api.models} | {tag.class_name for tag in api.tags}
     assert len(ALL_PAGES) == 125 + 12
     assert {path.stem for path in ALL_PAGES} == names
 
 
-def test_required_keys_come_first(api: ir.Api) -> None:
+def test_required_keys_come_first(api: ir.GeneratedApi) -> None:
     for model in api.models:
         keys = [row for row in rows(model_page(model.name)) if row.table == "Dictionary Keys"]
         own = [row for row in keys if row.section == ""]
@@ -219,7 +219,7 @@ def test_every_table_has_its_cells() -> None:
             assert len(counts) == 1, f"{path.name}: {block}"
 
 
-def test_tag_pages_explain_every_argument(api: ir.Api) -> None:
+def test_tag_pages_explain_every_argument(api: ir.GeneratedApi) -> None:
     for tag in api.tags:
         page = tag_pages()[tag.class_name]
         methods = dict(re.findall(r"^## (\w+)\n(.*?)(?=^## )", page, re.M | re.S))
@@ -250,7 +250,7 @@ def examples() -> Iterator[Any]:
 def test_examples_call_their_operation_with_what_it_takes(
     block: str, operation: Operation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Run up to the transport: the arguments bind to the method and fit the schemas."""
+    """Run up to the transport, so the arguments bind to the method and fit the schemas."""
     transport = TestTransport()
     monkeypatch.setenv("HUMANLOOP_API_KEY", "key")
     monkeypatch.setattr("humanloop.transport.Urllib3Transport", lambda configuration: transport)
@@ -263,7 +263,7 @@ def test_examples_call_their_operation_with_what_it_takes(
         assert re.fullmatch(path, request.path)
 
 
-def test_readme_lists_every_operation_and_every_model(api: ir.Api) -> None:
+def test_readme_lists_every_operation_and_every_model(api: ir.GeneratedApi) -> None:
     for tag in api.tags:
         for method in tag.methods:
             link = f"[{tag.attribute}.{method.name}]({TAG_PAGES}/{tag.class_name}.md#{method.name})"
@@ -280,13 +280,27 @@ def test_sections_are_replaced_in_place() -> None:
     )
 
 
+def test_readme_folds_its_long_lists(api: ir.Api) -> None:
+    for content in readme(api).values():
+        notice, space, first, *_, last = content.splitlines()
+        assert (notice, space, first, last) == (NOTICE, "", "<details>", "</details>")
+
+
 @pytest.mark.parametrize("text", ["# A\n", "## A\n## A\n", "text ## A\n"])
-def test_a_section_that_is_not_there_once_is_told(text: str) -> None:
+def test_a_missing_or_repeated_section_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"expected one section '## A', found [02]"):
         markdown.with_sections(text, {"A": "new"})
 
 
 def test_cells_hold_no_markup() -> None:
-    assert markdown.cell("it's `a`\n| <b>") == "it&#x27;s &#x60;a&#x60; &#124; &lt;b&gt;"
+    assert markdown.cell("it's\n| <b>") == "it&#x27;s &#124; &lt;b&gt;"
+    assert markdown.cell("one ` alone") == "one &#x60; alone"
+
+
+def test_cells_keep_code() -> None:
+    assert markdown.cell("`it's`, `a|b` | <c>") == r"`it's`, `a\|b` &#124; &lt;c&gt;"
+
+
+def test_hints_link_to_classes() -> None:
     hint = markdown.linked("Sequence[Cat | Mapping[str, Any]]", {"Cat": "Cat.md"})
     assert hint == r"Sequence\[[Cat](Cat.md) \| Mapping\[str, Any\]\]"

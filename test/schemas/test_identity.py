@@ -13,7 +13,6 @@ import multiprocessing
 import operator
 import pickle
 import random
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from decimal import Decimal
@@ -36,7 +35,7 @@ from humanloop.schemas import (
     schema_from_openapi,
 )
 
-from .support import deadline, make, nested
+from .support import make
 
 DEPTH = 3000
 """Deeper than Python's stack, and than C's recursion limit in 3.12 and later."""
@@ -155,52 +154,6 @@ def test_hash_needs_values_that_hash() -> None:
     with open(__file__, "rb") as file:
         assert isinstance(hash(DictSchema(a=file)), int)
     assert hash(DictSchema(a=1, b=2)) == hash(DictSchema(b=2, a=1))
-
-
-def deep(objects: bool, end: Any = 1, named: bool = True) -> Any:
-    """An instance, nested very deeply, around `end`."""
-    part: dict[str, Any] = {"$ref": "#"}
-    tree = {"additionalProperties": part, "items": part}
-    value = nested(DEPTH, objects=objects)
-    inner = value
-    while inner:
-        inner = inner["a"] if objects else inner[0]
-    if objects:
-        inner["b"] = end
-    else:
-        inner.append(end)
-    return make(tree if named else {})(value)
-
-
-@pytest.mark.parametrize(("objects", "named"), [(True, True), (False, False), (False, True)])
-def test_equality_hash_and_pickles_at_any_depth(objects: bool, named: bool) -> None:
-    """Python would recurse, and raise RecursionError or crash."""
-    one, same, other = (deep(objects, end, named) for end in (1, 1, 2))
-    with deadline(30):
-        assert one == same
-        assert not one != same  # noqa: SIM202
-        assert one != other
-        assert not one == other  # noqa: SIM201
-        assert one != same["a" if objects else 0]
-        assert hash(one) == hash(same) != hash(other)
-        again = pickle.loads(pickle.dumps(one))
-        assert type(again).__name__ == type(one).__name__
-        assert again == one
-        assert copy.deepcopy(one) == one
-
-
-def test_hash_needs_little_stack() -> None:
-    """Threads have 512 KB of it on macOS; C code that recurses uncounted would crash."""
-    made = make({"type": "object"})({"a": nested(DEPTH)})
-    found: list[int] = []
-    before = threading.stack_size(512 * 1024)
-    try:
-        thread = threading.Thread(target=lambda: found.append(hash(made)))
-        thread.start()
-        thread.join()
-    finally:
-        threading.stack_size(before)
-    assert found == [hash(made)]
 
 
 # -- booleans and null ----------------------------------------------------------------------------

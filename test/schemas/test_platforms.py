@@ -150,7 +150,7 @@ for cls, bad in [(LogResponse, {**value, "config": {"temprature": 1}, "duration"
         print(error, error.errors, str(pickle.loads(pickle.dumps(error))) == str(error))
 
 deep = {}
-for _ in range(3000):
+for _ in range(150):
     deep = {"a": deep}
 one, two = tree(deep), tree(deep)
 print(one == two, hash(one) == hash(two), repr(one) == repr(two))

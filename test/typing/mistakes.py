@@ -13,6 +13,8 @@ from humanloop.model import (
     ProjectResponse,
 )
 
+MESSAGES = [{"role": "user", "content": "Hi"}]
+
 
 def misspelled(client: Humanloop, log: LogResponse, experiment: ExperimentResponse) -> None:
     print(humanloop.model.LogRespons)  # wrong
@@ -51,6 +53,8 @@ def incomplete(client: Humanloop) -> None:
     client.experiments.sample()  # wrong
     client.experiments.create(name="warm or cold", project_id="pr_1")  # wrong
     client.logs.update(output="Hi")  # wrong
+    client.chat(MESSAGES)  # wrong
+    client.complete()  # wrong
 
 
 def changing(log: LogResponse) -> None:
@@ -68,5 +72,15 @@ async def asynchronous(client: Humanloop) -> None:
     print(client.projects.aget(id="pr_1").body)  # wrong
     print(list(client.projects.aiterate_export(id="pr_1")))  # wrong
     print(client.complete_deployed(stream=True).body)  # wrong
+    await client.alog(outptu="Hi")  # wrong
+    await client.alog(duration="0.4")  # wrong
+    print(client.alog(output="Hi").body)  # wrong
+    await client.projects.acreate()  # wrong
+    await client.projects.acreate(body=["support"])  # wrong
+    await client.achat(MESSAGES)  # wrong
+    await client.achat(MESSAGES, {"model": "gpt-4"}, stream="yes")  # wrong
+    await client.chat_stream(MESSAGES, {"model": "gpt-4"}, projetc="p")  # wrong
+    await client.complete_experiment_stream(project="p")  # wrong
+    print(client.chat_stream(MESSAGES, {"model": "gpt-4"}).content)  # wrong
     client.with_options(timeout="soon")  # wrong
     client.build_request(client.projects.get, name="pr_1")  # wrong

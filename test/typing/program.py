@@ -41,6 +41,7 @@ from humanloop.model.feedback import Feedback
 from humanloop.model.feedback_type import FeedbackType
 from humanloop.model.get_model_config_response import GetModelConfigResponse
 from humanloop.model.log_response import LogResponse
+from humanloop.model.logs_log_response import LogsLogResponse
 from humanloop.model.positive_label import PositiveLabel
 from humanloop.model.project_response import ProjectResponse
 from humanloop.schemas import (
@@ -214,6 +215,7 @@ def streams(client: Humanloop, wanted: bool) -> None:
         assert_type(stream, Stream[ChatResponse])
         for event in stream:
             print(event["data"][0]["output"])
+    assert_type(client.chat(body={"messages": MESSAGES}), ApiResponse[ChatResponse])
     assert_type(client.complete_deployed(stream=True), Stream[CompletionResponse])
     assert_type(
         client.completions.create_deployed(project="p", stream=wanted),
@@ -227,7 +229,11 @@ async def calls_asynchronously() -> None:
         answer = await client.projects.aexport(id="pr_1", timeout=5, retries=0)
         assert_type(answer.body, PaginatedDataLogResponse)
         created = await client.alog(project="p", output="Hi", idempotent=True)
-        print(created.body)
+        assert_type(created, ApiResponse[LogsLogResponse])
+        assert_type(
+            await client.achat(MESSAGES, {"model": "gpt-4"}, stream=False),
+            ApiResponse[ChatResponse],
+        )
         async with await client.achat(MESSAGES, {"model": "gpt-4"}, stream=True) as stream:
             assert_type(stream, AsyncStream[ChatResponse])
             async for event in stream:
@@ -235,6 +241,9 @@ async def calls_asynchronously() -> None:
         pieces = await client.chat_deployed_stream(messages=MESSAGES, project="p")
         async for piece in pieces.content:
             print(piece["output"].upper(), piece["id"])
+        await client.complete_stream(body={"model_config": {"model": "gpt-4"}, "project": "p"})
+        assert_type(await client.projects.acreate(name="p"), ApiResponse[ProjectResponse])
+        assert_type(await client.projects.acreate(body={"name": "p"}), ApiResponse[ProjectResponse])
         async for log in client.projects.aiterate_export(id="pr_1", size=50):
             assert_type(log, LogResponse)
 

@@ -21,7 +21,7 @@ from humanloop.streaming import AsyncStream, Stream
 class ChatsApi(Api):
     @overload
     def create(
-        self,
+        self: Any,
         messages: Sequence[ChatMessage | Mapping[str, Any]],
         model_config: ModelConfigChatRequest | Mapping[str, Any],
         project: str | None = None,
@@ -41,7 +41,7 @@ class ChatsApi(Api):
     ) -> ApiResponse[ChatResponse]: ...
     @overload
     def create(
-        self,
+        self: Any,
         messages: Sequence[ChatMessage | Mapping[str, Any]],
         model_config: ModelConfigChatRequest | Mapping[str, Any],
         project: str | None = None,
@@ -62,7 +62,7 @@ class ChatsApi(Api):
     ) -> Stream[ChatResponse]: ...
     @overload
     def create(
-        self,
+        self: Any,
         messages: Sequence[ChatMessage | Mapping[str, Any]],
         model_config: ModelConfigChatRequest | Mapping[str, Any],
         project: str | None = None,
@@ -83,11 +83,11 @@ class ChatsApi(Api):
     ) -> ApiResponse[ChatResponse] | Stream[ChatResponse]: ...
     @overload
     def create(
-        self, *, body: ChatRequest | Mapping[str, Any], **options: Unpack[RequestOptions]
+        self: Any, *, body: ChatRequest | Mapping[str, Any], **options: Unpack[RequestOptions]
     ) -> ApiResponse[ChatResponse]: ...
     @overload
     async def acreate(
-        self,
+        self: Any,
         messages: Sequence[ChatMessage | Mapping[str, Any]],
         model_config: ModelConfigChatRequest | Mapping[str, Any],
         project: str | None = None,
@@ -107,7 +107,7 @@ class ChatsApi(Api):
     ) -> ApiResponse[ChatResponse]: ...
     @overload
     async def acreate(
-        self,
+        self: Any,
         messages: Sequence[ChatMessage | Mapping[str, Any]],
         model_config: ModelConfigChatRequest | Mapping[str, Any],
         project: str | None = None,
@@ -128,7 +128,7 @@ class ChatsApi(Api):
     ) -> AsyncStream[ChatResponse]: ...
     @overload
     async def acreate(
-        self,
+        self: Any,
         messages: Sequence[ChatMessage | Mapping[str, Any]],
         model_config: ModelConfigChatRequest | Mapping[str, Any],
         project: str | None = None,
@@ -149,11 +149,11 @@ class ChatsApi(Api):
     ) -> ApiResponse[ChatResponse] | AsyncStream[ChatResponse]: ...
     @overload
     async def acreate(
-        self, *, body: ChatRequest | Mapping[str, Any], **options: Unpack[RequestOptions]
+        self: Any, *, body: ChatRequest | Mapping[str, Any], **options: Unpack[RequestOptions]
     ) -> ApiResponse[ChatResponse]: ...
     @overload
     def create_deployed(
-        self,
+        self: Any,
         messages: Sequence[ChatMessage | Mapping[str, Any]],
         project: str | None = None,
         project_id: str | None = None,
@@ -173,7 +173,7 @@ class ChatsApi(Api):
     ) -> ApiResponse[ChatResponse]: ...
     @overload
     def create_deployed(
-        self,
+        self: Any,
         messages: Sequence[ChatMessage | Mapping[str, Any]],
         project: str | None = None,
         project_id: str | None = None,
@@ -194,7 +194,7 @@ class ChatsApi(Api):
     ) -> Stream[ChatResponse]: ...
     @overload
     def create_deployed(
-        self,
+        self: Any,
         messages: Sequence[ChatMessage | Mapping[str, Any]],
         project: str | None = None,
         project_id: str | None = None,
@@ -215,11 +215,14 @@ class ChatsApi(Api):
     ) -> ApiResponse[ChatResponse] | Stream[ChatResponse]: ...
     @overload
     def create_deployed(
-        self, *, body: ChatDeployedRequest | Mapping[str, Any], **options: Unpack[RequestOptions]
+        self: Any,
+        *,
+        body: ChatDeployedRequest | Mapping[str, Any],
+        **options: Unpack[RequestOptions],
     ) -> ApiResponse[ChatResponse]: ...
     @overload
     async def acreate_deployed(
-        self,
+        self: Any,
         messages: Sequence[ChatMessage | Mapping[str, Any]],
         project: str | None = None,
         project_id: str | None = None,
@@ -239,7 +242,7 @@ class ChatsApi(Api):
     ) -> ApiResponse[ChatResponse]: ...
     @overload
     async def acreate_deployed(
-        self,
+        self: Any,
         messages: Sequence[ChatMessage | Mapping[str, Any]],
         project: str | None = None,
         project_id: str | None = None,
@@ -260,7 +263,7 @@ class ChatsApi(Api):
     ) -> AsyncStream[ChatResponse]: ...
     @overload
     async def acreate_deployed(
-        self,
+        self: Any,
         messages: Sequence[ChatMessage | Mapping[str, Any]],
         project: str | None = None,
         project_id: str | None = None,
@@ -281,11 +284,14 @@ class ChatsApi(Api):
     ) -> ApiResponse[ChatResponse] | AsyncStream[ChatResponse]: ...
     @overload
     async def acreate_deployed(
-        self, *, body: ChatDeployedRequest | Mapping[str, Any], **options: Unpack[RequestOptions]
+        self: Any,
+        *,
+        body: ChatDeployedRequest | Mapping[str, Any],
+        **options: Unpack[RequestOptions],
     ) -> ApiResponse[ChatResponse]: ...
     @overload
     def create_experiment(
-        self,
+        self: Any,
         messages: Sequence[ChatMessage | Mapping[str, Any]],
         experiment_id: str,
         project: str | None = None,
@@ -305,7 +311,7 @@ class ChatsApi(Api):
     ) -> ApiResponse[ChatResponse]: ...
     @overload
     def create_experiment(
-        self,
+        self: Any,
         messages: Sequence[ChatMessage | Mapping[str, Any]],
         experiment_id: str,
         project: str | None = None,
@@ -326,7 +332,7 @@ class ChatsApi(Api):
     ) -> Stream[ChatResponse]: ...
     @overload
     def create_experiment(
-        self,
+        self: Any,
         messages: Sequence[ChatMessage | Mapping[str, Any]],
         experiment_id: str,
         project: str | None = None,
@@ -347,11 +353,14 @@ class ChatsApi(Api):
     ) -> ApiResponse[ChatResponse] | Stream[ChatResponse]: ...
     @overload
     def create_experiment(
-        self, *, body: ChatExperimentRequest | Mapping[str, Any], **options: Unpack[RequestOptions]
+        self: Any,
+        *,
+        body: ChatExperimentRequest | Mapping[str, Any],
+        **options: Unpack[RequestOptions],
     ) -> ApiResponse[ChatResponse]: ...
     @overload
     async def acreate_experiment(
-        self,
+        self: Any,
         messages: Sequence[ChatMessage | Mapping[str, Any]],
         experiment_id: str,
         project: str | None = None,
@@ -371,7 +380,7 @@ class ChatsApi(Api):
     ) -> ApiResponse[ChatResponse]: ...
     @overload
     async def acreate_experiment(
-        self,
+        self: Any,
         messages: Sequence[ChatMessage | Mapping[str, Any]],
         experiment_id: str,
         project: str | None = None,
@@ -392,7 +401,7 @@ class ChatsApi(Api):
     ) -> AsyncStream[ChatResponse]: ...
     @overload
     async def acreate_experiment(
-        self,
+        self: Any,
         messages: Sequence[ChatMessage | Mapping[str, Any]],
         experiment_id: str,
         project: str | None = None,
@@ -413,11 +422,14 @@ class ChatsApi(Api):
     ) -> ApiResponse[ChatResponse] | AsyncStream[ChatResponse]: ...
     @overload
     async def acreate_experiment(
-        self, *, body: ChatExperimentRequest | Mapping[str, Any], **options: Unpack[RequestOptions]
+        self: Any,
+        *,
+        body: ChatExperimentRequest | Mapping[str, Any],
+        **options: Unpack[RequestOptions],
     ) -> ApiResponse[ChatResponse]: ...
     @overload
     def create_model_config(
-        self,
+        self: Any,
         messages: Sequence[ChatMessage | Mapping[str, Any]],
         model_config_id: str,
         project: str | None = None,
@@ -437,7 +449,7 @@ class ChatsApi(Api):
     ) -> ApiResponse[ChatResponse]: ...
     @overload
     def create_model_config(
-        self,
+        self: Any,
         messages: Sequence[ChatMessage | Mapping[str, Any]],
         model_config_id: str,
         project: str | None = None,
@@ -458,7 +470,7 @@ class ChatsApi(Api):
     ) -> Stream[ChatResponse]: ...
     @overload
     def create_model_config(
-        self,
+        self: Any,
         messages: Sequence[ChatMessage | Mapping[str, Any]],
         model_config_id: str,
         project: str | None = None,
@@ -479,11 +491,14 @@ class ChatsApi(Api):
     ) -> ApiResponse[ChatResponse] | Stream[ChatResponse]: ...
     @overload
     def create_model_config(
-        self, *, body: ChatModelConfigRequest | Mapping[str, Any], **options: Unpack[RequestOptions]
+        self: Any,
+        *,
+        body: ChatModelConfigRequest | Mapping[str, Any],
+        **options: Unpack[RequestOptions],
     ) -> ApiResponse[ChatResponse]: ...
     @overload
     async def acreate_model_config(
-        self,
+        self: Any,
         messages: Sequence[ChatMessage | Mapping[str, Any]],
         model_config_id: str,
         project: str | None = None,
@@ -503,7 +518,7 @@ class ChatsApi(Api):
     ) -> ApiResponse[ChatResponse]: ...
     @overload
     async def acreate_model_config(
-        self,
+        self: Any,
         messages: Sequence[ChatMessage | Mapping[str, Any]],
         model_config_id: str,
         project: str | None = None,
@@ -524,7 +539,7 @@ class ChatsApi(Api):
     ) -> AsyncStream[ChatResponse]: ...
     @overload
     async def acreate_model_config(
-        self,
+        self: Any,
         messages: Sequence[ChatMessage | Mapping[str, Any]],
         model_config_id: str,
         project: str | None = None,
@@ -545,5 +560,8 @@ class ChatsApi(Api):
     ) -> ApiResponse[ChatResponse] | AsyncStream[ChatResponse]: ...
     @overload
     async def acreate_model_config(
-        self, *, body: ChatModelConfigRequest | Mapping[str, Any], **options: Unpack[RequestOptions]
+        self: Any,
+        *,
+        body: ChatModelConfigRequest | Mapping[str, Any],
+        **options: Unpack[RequestOptions],
     ) -> ApiResponse[ChatResponse]: ...

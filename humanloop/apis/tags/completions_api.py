@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from humanloop.api import Api, twin
+from humanloop.api import Api, async_variant
 from humanloop.apis.operations import (
     COMPLETIONS_CREATE,
     COMPLETIONS_CREATE_DEPLOYED,
@@ -31,7 +31,10 @@ if TYPE_CHECKING:
 
 
 class CompletionsApi(Api):
-    """Generate text from a prompt template, and log it."""
+    """Generate text from a prompt template, and log it.
+
+    See `humanloop.api.Api` for what every method takes, returns and raises.
+    """
 
     def create(
         self,
@@ -64,15 +67,28 @@ class CompletionsApi(Api):
         of a sample carry the same datapoint ID, and only the last has a `finish_reason`.
 
         Args:
-            body: The whole CompletionRequest, in place of its keys as arguments. Needed
-                without it: `model_config`.
-
-        Returns: an ApiResponse whose body is a CompletionResponse.
-        Raises: SchemaValidationError for bad arguments, ApiException for a status outside 2xx.
+            model_config: The model to generate with, and its parameters. Required.
+            project: Name of the project. A project that does not exist is created.
+            project_id: ID of the project. Starts with `pr_`. Give this or `project`.
+            session_id: ID of the session that the datapoint belongs to. Starts with `sesh_`.
+            session_reference_id: Your own name for the session that the datapoint belongs to.
+            parent_id: ID of the datapoint that this one is nested under in its session.
+            parent_reference_id: The `reference_id` of the datapoint that this one is nested under.
+            inputs: Value of each variable of the template, by the variable's name. By default `{}`.
+            source: Where the call came from, such as the name of your service.
+            metadata: Anything else to keep with the datapoint.
+            provider_api_keys: Your own keys for model providers, used once and not stored.
+            num_samples: How many results to generate. By default `1`.
+            logprobs: How many of the likeliest tokens to report log probabilities of.
+            stream: Answer with server-sent events as the output is generated. By default `False`.
+            suffix: Text that follows the place where the output goes, for models that insert.
+            user: Your end user's ID, passed on to the provider.
+            body: The whole CompletionRequest, in place of its keys as arguments.
+            options: Those of every call: see `humanloop.api.Api`.
         """
         return self._call(COMPLETIONS_CREATE, locals())
 
-    acreate = twin(create)
+    acreate = async_variant(create)
 
     def create_deployed(
         self,
@@ -105,14 +121,28 @@ class CompletionsApi(Api):
         last has a `finish_reason`.
 
         Args:
+            project: Name of the project. A project that does not exist is created.
+            project_id: ID of the project. Starts with `pr_`. Give this or `project`.
+            session_id: ID of the session that the datapoint belongs to. Starts with `sesh_`.
+            session_reference_id: Your own name for the session that the datapoint belongs to.
+            parent_id: ID of the datapoint that this one is nested under in its session.
+            parent_reference_id: The `reference_id` of the datapoint that this one is nested under.
+            inputs: Value of each variable of the template, by the variable's name. By default `{}`.
+            source: Where the call came from, such as the name of your service.
+            metadata: Anything else to keep with the datapoint.
+            provider_api_keys: Your own keys for model providers, used once and not stored.
+            num_samples: How many results to generate. By default `1`.
+            logprobs: How many of the likeliest tokens to report log probabilities of.
+            stream: Answer with server-sent events as the output is generated. By default `False`.
+            suffix: Text that follows the place where the output goes, for models that insert.
+            user: Your end user's ID, passed on to the provider.
+            environment: Name of the environment, such as `production`.
             body: The whole CompletionDeployedRequest, in place of its keys as arguments.
-
-        Returns: an ApiResponse whose body is a CompletionResponse.
-        Raises: SchemaValidationError for bad arguments, ApiException for a status outside 2xx.
+            options: Those of every call: see `humanloop.api.Api`.
         """
         return self._call(COMPLETIONS_CREATE_DEPLOYED, locals())
 
-    acreate_deployed = twin(create_deployed)
+    acreate_deployed = async_variant(create_deployed)
 
     def create_experiment(
         self,
@@ -145,15 +175,28 @@ class CompletionsApi(Api):
         `finish_reason`.
 
         Args:
+            experiment_id: ID of the experiment. Starts with `exp_`. Required.
+            project: Name of the project. A project that does not exist is created.
+            project_id: ID of the project. Starts with `pr_`. Give this or `project`.
+            session_id: ID of the session that the datapoint belongs to. Starts with `sesh_`.
+            session_reference_id: Your own name for the session that the datapoint belongs to.
+            parent_id: ID of the datapoint that this one is nested under in its session.
+            parent_reference_id: The `reference_id` of the datapoint that this one is nested under.
+            inputs: Value of each variable of the template, by the variable's name. By default `{}`.
+            source: Where the call came from, such as the name of your service.
+            metadata: Anything else to keep with the datapoint.
+            provider_api_keys: Your own keys for model providers, used once and not stored.
+            num_samples: How many results to generate. By default `1`.
+            logprobs: How many of the likeliest tokens to report log probabilities of.
+            stream: Answer with server-sent events as the output is generated. By default `False`.
+            suffix: Text that follows the place where the output goes, for models that insert.
+            user: Your end user's ID, passed on to the provider.
             body: The whole CompletionExperimentRequest, in place of its keys as arguments.
-                Needed without it: `experiment_id`.
-
-        Returns: an ApiResponse whose body is a CompletionResponse.
-        Raises: SchemaValidationError for bad arguments, ApiException for a status outside 2xx.
+            options: Those of every call: see `humanloop.api.Api`.
         """
         return self._call(COMPLETIONS_CREATE_EXPERIMENT, locals())
 
-    acreate_experiment = twin(create_experiment)
+    acreate_experiment = async_variant(create_experiment)
 
     def create_model_config(
         self,
@@ -185,12 +228,25 @@ class CompletionsApi(Api):
         carry the same datapoint ID, and only the last has a `finish_reason`.
 
         Args:
+            model_config_id: ID of the config. Starts with `config_`. Required.
+            project: Name of the project. A project that does not exist is created.
+            project_id: ID of the project. Starts with `pr_`. Give this or `project`.
+            session_id: ID of the session that the datapoint belongs to. Starts with `sesh_`.
+            session_reference_id: Your own name for the session that the datapoint belongs to.
+            parent_id: ID of the datapoint that this one is nested under in its session.
+            parent_reference_id: The `reference_id` of the datapoint that this one is nested under.
+            inputs: Value of each variable of the template, by the variable's name. By default `{}`.
+            source: Where the call came from, such as the name of your service.
+            metadata: Anything else to keep with the datapoint.
+            provider_api_keys: Your own keys for model providers, used once and not stored.
+            num_samples: How many results to generate. By default `1`.
+            logprobs: How many of the likeliest tokens to report log probabilities of.
+            stream: Answer with server-sent events as the output is generated. By default `False`.
+            suffix: Text that follows the place where the output goes, for models that insert.
+            user: Your end user's ID, passed on to the provider.
             body: The whole CompletionModelConfigRequest, in place of its keys as arguments.
-                Needed without it: `model_config_id`.
-
-        Returns: an ApiResponse whose body is a CompletionResponse.
-        Raises: SchemaValidationError for bad arguments, ApiException for a status outside 2xx.
+            options: Those of every call: see `humanloop.api.Api`.
         """
         return self._call(COMPLETIONS_CREATE_MODEL_CONFIG, locals())
 
-    acreate_model_config = twin(create_model_config)
+    acreate_model_config = async_variant(create_model_config)

@@ -20,7 +20,7 @@ from humanloop.streaming import AsyncStream, Stream
 class CompletionsApi(Api):
     @overload
     def create(
-        self,
+        self: Any,
         model_config: ModelConfigCompletionRequest | Mapping[str, Any],
         project: str | None = None,
         project_id: str | None = None,
@@ -41,7 +41,7 @@ class CompletionsApi(Api):
     ) -> ApiResponse[CompletionResponse]: ...
     @overload
     def create(
-        self,
+        self: Any,
         model_config: ModelConfigCompletionRequest | Mapping[str, Any],
         project: str | None = None,
         project_id: str | None = None,
@@ -63,7 +63,7 @@ class CompletionsApi(Api):
     ) -> Stream[CompletionResponse]: ...
     @overload
     def create(
-        self,
+        self: Any,
         model_config: ModelConfigCompletionRequest | Mapping[str, Any],
         project: str | None = None,
         project_id: str | None = None,
@@ -85,11 +85,11 @@ class CompletionsApi(Api):
     ) -> ApiResponse[CompletionResponse] | Stream[CompletionResponse]: ...
     @overload
     def create(
-        self, *, body: CompletionRequest | Mapping[str, Any], **options: Unpack[RequestOptions]
+        self: Any, *, body: CompletionRequest | Mapping[str, Any], **options: Unpack[RequestOptions]
     ) -> ApiResponse[CompletionResponse]: ...
     @overload
     async def acreate(
-        self,
+        self: Any,
         model_config: ModelConfigCompletionRequest | Mapping[str, Any],
         project: str | None = None,
         project_id: str | None = None,
@@ -110,7 +110,7 @@ class CompletionsApi(Api):
     ) -> ApiResponse[CompletionResponse]: ...
     @overload
     async def acreate(
-        self,
+        self: Any,
         model_config: ModelConfigCompletionRequest | Mapping[str, Any],
         project: str | None = None,
         project_id: str | None = None,
@@ -132,7 +132,7 @@ class CompletionsApi(Api):
     ) -> AsyncStream[CompletionResponse]: ...
     @overload
     async def acreate(
-        self,
+        self: Any,
         model_config: ModelConfigCompletionRequest | Mapping[str, Any],
         project: str | None = None,
         project_id: str | None = None,
@@ -154,11 +154,11 @@ class CompletionsApi(Api):
     ) -> ApiResponse[CompletionResponse] | AsyncStream[CompletionResponse]: ...
     @overload
     async def acreate(
-        self, *, body: CompletionRequest | Mapping[str, Any], **options: Unpack[RequestOptions]
+        self: Any, *, body: CompletionRequest | Mapping[str, Any], **options: Unpack[RequestOptions]
     ) -> ApiResponse[CompletionResponse]: ...
     @overload
     def create_deployed(
-        self,
+        self: Any,
         project: str | None = None,
         project_id: str | None = None,
         session_id: str | None = None,
@@ -181,7 +181,7 @@ class CompletionsApi(Api):
     ) -> ApiResponse[CompletionResponse]: ...
     @overload
     def create_deployed(
-        self,
+        self: Any,
         project: str | None = None,
         project_id: str | None = None,
         session_id: str | None = None,
@@ -204,7 +204,7 @@ class CompletionsApi(Api):
     ) -> Stream[CompletionResponse]: ...
     @overload
     def create_deployed(
-        self,
+        self: Any,
         project: str | None = None,
         project_id: str | None = None,
         session_id: str | None = None,
@@ -227,7 +227,7 @@ class CompletionsApi(Api):
     ) -> ApiResponse[CompletionResponse] | Stream[CompletionResponse]: ...
     @overload
     async def acreate_deployed(
-        self,
+        self: Any,
         project: str | None = None,
         project_id: str | None = None,
         session_id: str | None = None,
@@ -250,7 +250,7 @@ class CompletionsApi(Api):
     ) -> ApiResponse[CompletionResponse]: ...
     @overload
     async def acreate_deployed(
-        self,
+        self: Any,
         project: str | None = None,
         project_id: str | None = None,
         session_id: str | None = None,
@@ -273,7 +273,7 @@ class CompletionsApi(Api):
     ) -> AsyncStream[CompletionResponse]: ...
     @overload
     async def acreate_deployed(
-        self,
+        self: Any,
         project: str | None = None,
         project_id: str | None = None,
         session_id: str | None = None,
@@ -296,7 +296,7 @@ class CompletionsApi(Api):
     ) -> ApiResponse[CompletionResponse] | AsyncStream[CompletionResponse]: ...
     @overload
     def create_experiment(
-        self,
+        self: Any,
         experiment_id: str,
         project: str | None = None,
         project_id: str | None = None,
@@ -317,7 +317,7 @@ class CompletionsApi(Api):
     ) -> ApiResponse[CompletionResponse]: ...
     @overload
     def create_experiment(
-        self,
+        self: Any,
         experiment_id: str,
         project: str | None = None,
         project_id: str | None = None,
@@ -339,7 +339,7 @@ class CompletionsApi(Api):
     ) -> Stream[CompletionResponse]: ...
     @overload
     def create_experiment(
-        self,
+        self: Any,
         experiment_id: str,
         project: str | None = None,
         project_id: str | None = None,
@@ -361,14 +361,14 @@ class CompletionsApi(Api):
     ) -> ApiResponse[CompletionResponse] | Stream[CompletionResponse]: ...
     @overload
     def create_experiment(
-        self,
+        self: Any,
         *,
         body: CompletionExperimentRequest | Mapping[str, Any],
         **options: Unpack[RequestOptions],
     ) -> ApiResponse[CompletionResponse]: ...
     @overload
     async def acreate_experiment(
-        self,
+        self: Any,
         experiment_id: str,
         project: str | None = None,
         project_id: str | None = None,
@@ -389,7 +389,7 @@ class CompletionsApi(Api):
     ) -> ApiResponse[CompletionResponse]: ...
     @overload
     async def acreate_experiment(
-        self,
+        self: Any,
         experiment_id: str,
         project: str | None = None,
         project_id: str | None = None,
@@ -411,7 +411,7 @@ class CompletionsApi(Api):
     ) -> AsyncStream[CompletionResponse]: ...
     @overload
     async def acreate_experiment(
-        self,
+        self: Any,
         experiment_id: str,
         project: str | None = None,
         project_id: str | None = None,
@@ -433,14 +433,14 @@ class CompletionsApi(Api):
     ) -> ApiResponse[CompletionResponse] | AsyncStream[CompletionResponse]: ...
     @overload
     async def acreate_experiment(
-        self,
+        self: Any,
         *,
         body: CompletionExperimentRequest | Mapping[str, Any],
         **options: Unpack[RequestOptions],
     ) -> ApiResponse[CompletionResponse]: ...
     @overload
     def create_model_config(
-        self,
+        self: Any,
         model_config_id: str,
         project: str | None = None,
         project_id: str | None = None,
@@ -461,7 +461,7 @@ class CompletionsApi(Api):
     ) -> ApiResponse[CompletionResponse]: ...
     @overload
     def create_model_config(
-        self,
+        self: Any,
         model_config_id: str,
         project: str | None = None,
         project_id: str | None = None,
@@ -483,7 +483,7 @@ class CompletionsApi(Api):
     ) -> Stream[CompletionResponse]: ...
     @overload
     def create_model_config(
-        self,
+        self: Any,
         model_config_id: str,
         project: str | None = None,
         project_id: str | None = None,
@@ -505,14 +505,14 @@ class CompletionsApi(Api):
     ) -> ApiResponse[CompletionResponse] | Stream[CompletionResponse]: ...
     @overload
     def create_model_config(
-        self,
+        self: Any,
         *,
         body: CompletionModelConfigRequest | Mapping[str, Any],
         **options: Unpack[RequestOptions],
     ) -> ApiResponse[CompletionResponse]: ...
     @overload
     async def acreate_model_config(
-        self,
+        self: Any,
         model_config_id: str,
         project: str | None = None,
         project_id: str | None = None,
@@ -533,7 +533,7 @@ class CompletionsApi(Api):
     ) -> ApiResponse[CompletionResponse]: ...
     @overload
     async def acreate_model_config(
-        self,
+        self: Any,
         model_config_id: str,
         project: str | None = None,
         project_id: str | None = None,
@@ -555,7 +555,7 @@ class CompletionsApi(Api):
     ) -> AsyncStream[CompletionResponse]: ...
     @overload
     async def acreate_model_config(
-        self,
+        self: Any,
         model_config_id: str,
         project: str | None = None,
         project_id: str | None = None,
@@ -577,7 +577,7 @@ class CompletionsApi(Api):
     ) -> ApiResponse[CompletionResponse] | AsyncStream[CompletionResponse]: ...
     @overload
     async def acreate_model_config(
-        self,
+        self: Any,
         *,
         body: CompletionModelConfigRequest | Mapping[str, Any],
         **options: Unpack[RequestOptions],

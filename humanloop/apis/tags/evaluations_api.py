@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from humanloop.api import Api, iteration_twin, twin
+from humanloop.api import Api, async_iteration, async_variant
 from humanloop.apis.operations import (
     EVALUATIONS_CREATE,
     EVALUATIONS_GET,
@@ -36,7 +36,10 @@ if TYPE_CHECKING:
 
 
 class EvaluationsApi(Api):
-    """Run a config over a testset and judge its outputs with evaluators."""
+    """Run a config over a testset and judge its outputs with evaluators.
+
+    See `humanloop.api.Api` for what every method takes, returns and raises.
+    """
 
     def create(
         self,
@@ -56,16 +59,17 @@ class EvaluationsApi(Api):
         `running` to `completed` or `failed`. Every generation is also logged to the project.
 
         Args:
-            project_id: ID of the project. Starts with `pr_`.
+            config_id: ID of the config. Starts with `config_`. Required.
+            evaluator_ids: IDs of the evaluators to run on each result. Required.
+            testset_id: ID of the testset. Starts with `evts_`. Required.
+            project_id: ID of the project. Starts with `pr_`. Required.
+            provider_api_keys: Your own keys for model providers, used once and not stored.
             body: The whole CreateEvaluationRequest, in place of its keys as arguments.
-                Needed without it: `config_id`, `evaluator_ids`, `testset_id`.
-
-        Returns: an ApiResponse whose body is an EvaluationResponse.
-        Raises: SchemaValidationError for bad arguments, ApiException for a status outside 2xx.
+            options: Those of every call: see `humanloop.api.Api`.
         """
         return self._call(EVALUATIONS_CREATE, locals())
 
-    acreate = twin(create)
+    acreate = async_variant(create)
 
     def get(
         self, id: str, evaluator_aggregates: bool | None = None, **options: Unpack[RequestOptions]
@@ -75,15 +79,13 @@ class EvaluationsApi(Api):
         Return one evaluation with its present status.
 
         Args:
-            id: ID of the evaluation. Starts with `ev_`.
-            evaluator_aggregates: Whether to include the aggregated result of each evaluator.
-
-        Returns: an ApiResponse whose body is an EvaluationResponse.
-        Raises: SchemaValidationError for bad arguments, ApiException for a status outside 2xx.
+            id: ID of the evaluation. Starts with `ev_`. Required.
+            evaluator_aggregates: Include the aggregated result of each evaluator.
+            options: Those of every call: see `humanloop.api.Api`.
         """
         return self._call(EVALUATIONS_GET, locals())
 
-    aget = twin(get)
+    aget = async_variant(get)
 
     def list_all_for_project(
         self,
@@ -96,15 +98,13 @@ class EvaluationsApi(Api):
         Return every evaluation of the project in one array.
 
         Args:
-            project_id: ID of the project. Starts with `pr_`.
-            evaluator_aggregates: Whether to include the aggregated result of each evaluator.
-
-        Returns: an ApiResponse whose body is an EvaluationsGetForProjectResponse.
-        Raises: SchemaValidationError for bad arguments, ApiException for a status outside 2xx.
+            project_id: ID of the project. Starts with `pr_`. Required.
+            evaluator_aggregates: Include the aggregated result of each evaluator.
+            options: Those of every call: see `humanloop.api.Api`.
         """
         return self._call(EVALUATIONS_LIST_ALL_FOR_PROJECT, locals())
 
-    alist_all_for_project = twin(list_all_for_project)
+    alist_all_for_project = async_variant(list_all_for_project)
 
     def list_testcases(
         self,
@@ -119,16 +119,14 @@ class EvaluationsApi(Api):
         that was generated for it, and what each evaluator said. Pages count from 1.
 
         Args:
-            id: ID of the evaluation. Starts with `ev_`.
+            id: ID of the evaluation. Starts with `ev_`. Required.
             page: Number of the page to return. The first page is 1. By default `1`.
             size: How many records a page holds at most. By default `10`.
-
-        Returns: an ApiResponse whose body is a PaginatedDataEvaluationTestcaseSnapshotResponse.
-        Raises: SchemaValidationError for bad arguments, ApiException for a status outside 2xx.
+            options: Those of every call: see `humanloop.api.Api`.
         """
         return self._call(EVALUATIONS_LIST_TESTCASES, locals())
 
-    alist_testcases = twin(list_testcases)
+    alist_testcases = async_variant(list_testcases)
 
     def iterate_list_testcases(
         self,
@@ -141,12 +139,11 @@ class EvaluationsApi(Api):
     ) -> PageIterator[EvaluationTestcaseSnapshotResponse]:
         """Iterate over the records of all pages of `list_testcases`, with the same arguments.
 
-        The next page is fetched while you work on one. `page` is where to start, `progress`
-        shows a progress bar (by tqdm or rich).
-
-        Returns: a PageIterator; its `pages()` iterates over whole pages instead.
-        Raises: what `list_testcases` raises, after the records that came before.
+        Args:
+            page: Number of the page to start at.
+            progress: Show a progress bar, by tqdm or rich.
+            options: Those of every call: see `humanloop.api.Api`.
         """
         return self._iterate(EVALUATIONS_LIST_TESTCASES, locals())
 
-    aiterate_list_testcases = iteration_twin(iterate_list_testcases)
+    aiterate_list_testcases = async_iteration(iterate_list_testcases)

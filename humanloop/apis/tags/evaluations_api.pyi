@@ -5,7 +5,7 @@ from typing import Any, overload
 
 from typing_extensions import Unpack
 
-from humanloop.api import Api
+from humanloop.api import Api, async_iteration, async_variant
 from humanloop.api_client import RequestOptions
 from humanloop.api_response import ApiResponse
 from humanloop.model.create_evaluation_request import CreateEvaluationRequest
@@ -16,12 +16,12 @@ from humanloop.model.paginated_data_evaluation_testcase_snapshot_response import
     PaginatedDataEvaluationTestcaseSnapshotResponse,
 )
 from humanloop.model.provider_api_keys import ProviderApiKeys
-from humanloop.pagination import AsyncPageIterator, PageIterator
+from humanloop.pagination import PageIterator
 
 class EvaluationsApi(Api):
     @overload
     def create(
-        self,
+        self: Any,
         config_id: str,
         evaluator_ids: Sequence[str],
         testset_id: str,
@@ -31,62 +31,39 @@ class EvaluationsApi(Api):
     ) -> ApiResponse[EvaluationResponse]: ...
     @overload
     def create(
-        self,
+        self: Any,
         *,
         project_id: str,
         body: CreateEvaluationRequest | Mapping[str, Any],
         **options: Unpack[RequestOptions],
     ) -> ApiResponse[EvaluationResponse]: ...
-    @overload
-    async def acreate(
-        self,
-        config_id: str,
-        evaluator_ids: Sequence[str],
-        testset_id: str,
-        project_id: str,
-        provider_api_keys: ProviderApiKeys | Mapping[str, Any] | None = None,
-        **options: Unpack[RequestOptions],
-    ) -> ApiResponse[EvaluationResponse]: ...
-    @overload
-    async def acreate(
-        self,
-        *,
-        project_id: str,
-        body: CreateEvaluationRequest | Mapping[str, Any],
-        **options: Unpack[RequestOptions],
-    ) -> ApiResponse[EvaluationResponse]: ...
+
+    acreate = async_variant(create)
     def get(
-        self, id: str, evaluator_aggregates: bool | None = None, **options: Unpack[RequestOptions]
+        self: Any,
+        id: str,
+        evaluator_aggregates: bool | None = None,
+        **options: Unpack[RequestOptions],
     ) -> ApiResponse[EvaluationResponse]: ...
-    async def aget(
-        self, id: str, evaluator_aggregates: bool | None = None, **options: Unpack[RequestOptions]
-    ) -> ApiResponse[EvaluationResponse]: ...
+
+    aget = async_variant(get)
     def list_all_for_project(
-        self,
+        self: Any,
         project_id: str,
         evaluator_aggregates: bool | None = None,
         **options: Unpack[RequestOptions],
     ) -> ApiResponse[EvaluationsGetForProjectResponse]: ...
-    async def alist_all_for_project(
-        self,
-        project_id: str,
-        evaluator_aggregates: bool | None = None,
-        **options: Unpack[RequestOptions],
-    ) -> ApiResponse[EvaluationsGetForProjectResponse]: ...
+
+    alist_all_for_project = async_variant(list_all_for_project)
     def list_testcases(
-        self,
+        self: Any,
         id: str,
         page: int | Decimal | None = None,
         size: int | Decimal | None = None,
         **options: Unpack[RequestOptions],
     ) -> ApiResponse[PaginatedDataEvaluationTestcaseSnapshotResponse]: ...
-    async def alist_testcases(
-        self,
-        id: str,
-        page: int | Decimal | None = None,
-        size: int | Decimal | None = None,
-        **options: Unpack[RequestOptions],
-    ) -> ApiResponse[PaginatedDataEvaluationTestcaseSnapshotResponse]: ...
+
+    alist_testcases = async_variant(list_testcases)
     def iterate_list_testcases(
         self,
         id: str,
@@ -96,12 +73,4 @@ class EvaluationsApi(Api):
         progress: bool = False,
         **options: Unpack[RequestOptions],
     ) -> PageIterator[EvaluationTestcaseSnapshotResponse]: ...
-    def aiterate_list_testcases(
-        self,
-        id: str,
-        page: int | Decimal | None = None,
-        size: int | Decimal | None = None,
-        *,
-        progress: bool = False,
-        **options: Unpack[RequestOptions],
-    ) -> AsyncPageIterator[EvaluationTestcaseSnapshotResponse]: ...
+    aiterate_list_testcases = async_iteration(iterate_list_testcases)

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from humanloop.api import Api, twin
+from humanloop.api import Api, async_variant
 from humanloop.apis.operations import (
     EVALUATORS_CREATE,
     EVALUATORS_DELETE,
@@ -29,7 +29,10 @@ if TYPE_CHECKING:
 
 
 class EvaluatorsApi(Api):
-    """Python functions that judge a datapoint with true or false, or with a number."""
+    """Python functions that judge a datapoint with true or false, or with a number.
+
+    See `humanloop.api.Api` for what every method takes, returns and raises.
+    """
 
     def create(
         self,
@@ -49,15 +52,17 @@ class EvaluatorsApi(Api):
         Store a Python function as an evaluator of the organization. It runs in a sandbox.
 
         Args:
-            body: The whole CreateEvaluatorRequest, in place of its keys as arguments. Needed
-                without it: `description`, `name`, `code`, `arguments_type`, `return_type`.
-
-        Returns: an ApiResponse whose body is an EvaluatorResponse.
-        Raises: SchemaValidationError for bad arguments, ApiException for a status outside 2xx.
+            description: What the evaluator judges. Required.
+            name: Name of the evaluator. Required.
+            code: Python source of the evaluator. Required.
+            arguments_type: What the evaluator is called with. Required.
+            return_type: What the evaluator returns. Required.
+            body: The whole CreateEvaluatorRequest, in place of its keys as arguments.
+            options: Those of every call: see `humanloop.api.Api`.
         """
         return self._call(EVALUATORS_CREATE, locals())
 
-    acreate = twin(create)
+    acreate = async_variant(create)
 
     def delete(self, id: str, **options: Unpack[RequestOptions]) -> ApiResponse[Unset]:
         """Delete an evaluator.
@@ -65,26 +70,24 @@ class EvaluatorsApi(Api):
         Delete an evaluator of the organization. It can no longer be used in new evaluations.
 
         Args:
-            id: ID of the evaluator. Starts with `evfn_`.
-
-        Returns: an ApiResponse without a body.
-        Raises: SchemaValidationError for bad arguments, ApiException for a status outside 2xx.
+            id: ID of the evaluator. Starts with `evfn_`. Required.
+            options: Those of every call: see `humanloop.api.Api`.
         """
         return self._call(EVALUATORS_DELETE, locals())
 
-    adelete = twin(delete)
+    adelete = async_variant(delete)
 
     def list(self, **options: Unpack[RequestOptions]) -> ApiResponse[EvaluatorsListResponse]:
         """List the evaluators.
 
         Return every evaluator of the organization in one array.
 
-        Returns: an ApiResponse whose body is an EvaluatorsListResponse.
-        Raises: SchemaValidationError for bad arguments, ApiException for a status outside 2xx.
+        Args:
+            options: Those of every call: see `humanloop.api.Api`.
         """
         return self._call(EVALUATORS_LIST, locals())
 
-    alist = twin(list)
+    alist = async_variant(list)
 
     def update(
         self,
@@ -105,12 +108,15 @@ class EvaluatorsApi(Api):
         Change the keys that are given; the others stay as they are.
 
         Args:
-            id: ID of the evaluator. Starts with `evfn_`.
+            id: ID of the evaluator. Starts with `evfn_`. Required.
+            description: What the evaluator judges.
+            name: Name of the evaluator.
+            code: Python source of the evaluator.
+            arguments_type: What the evaluator is called with.
+            return_type: What the evaluator returns.
             body: The whole UpdateEvaluatorRequest, in place of its keys as arguments.
-
-        Returns: an ApiResponse whose body is an EvaluatorResponse.
-        Raises: SchemaValidationError for bad arguments, ApiException for a status outside 2xx.
+            options: Those of every call: see `humanloop.api.Api`.
         """
         return self._call(EVALUATORS_UPDATE, locals())
 
-    aupdate = twin(update)
+    aupdate = async_variant(update)

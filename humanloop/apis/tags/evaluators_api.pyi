@@ -4,7 +4,7 @@ from typing import Any, Literal, overload
 
 from typing_extensions import Unpack
 
-from humanloop.api import Api
+from humanloop.api import Api, async_variant
 from humanloop.api_client import RequestOptions
 from humanloop.api_response import ApiResponse
 from humanloop.model.create_evaluator_request import CreateEvaluatorRequest
@@ -18,7 +18,7 @@ from humanloop.schemas import Unset
 class EvaluatorsApi(Api):
     @overload
     def create(
-        self,
+        self: Any,
         description: str,
         name: str,
         code: str,
@@ -28,30 +28,23 @@ class EvaluatorsApi(Api):
     ) -> ApiResponse[EvaluatorResponse]: ...
     @overload
     def create(
-        self, *, body: CreateEvaluatorRequest | Mapping[str, Any], **options: Unpack[RequestOptions]
-    ) -> ApiResponse[EvaluatorResponse]: ...
-    @overload
-    async def acreate(
-        self,
-        description: str,
-        name: str,
-        code: str,
-        arguments_type: EvaluatorArgumentsType | Literal["target_free", "target_required"],
-        return_type: EvaluatorReturnTypeEnum | Literal["boolean", "number"],
+        self: Any,
+        *,
+        body: CreateEvaluatorRequest | Mapping[str, Any],
         **options: Unpack[RequestOptions],
     ) -> ApiResponse[EvaluatorResponse]: ...
-    @overload
-    async def acreate(
-        self, *, body: CreateEvaluatorRequest | Mapping[str, Any], **options: Unpack[RequestOptions]
-    ) -> ApiResponse[EvaluatorResponse]: ...
-    def delete(self, id: str, **options: Unpack[RequestOptions]) -> ApiResponse[Unset]: ...
-    async def adelete(self, id: str, **options: Unpack[RequestOptions]) -> ApiResponse[Unset]: ...
-    def list(self, **options: Unpack[RequestOptions]) -> ApiResponse[EvaluatorsListResponse]: ...
-    async def alist(
-        self, **options: Unpack[RequestOptions]
+
+    acreate = async_variant(create)
+    def delete(self: Any, id: str, **options: Unpack[RequestOptions]) -> ApiResponse[Unset]: ...
+
+    adelete = async_variant(delete)
+    def list(
+        self: Any, **options: Unpack[RequestOptions]
     ) -> ApiResponse[EvaluatorsListResponse]: ...
+
+    alist = async_variant(list)
     def update(
-        self,
+        self: Any,
         id: str,
         description: str | None = None,
         name: str | None = None,
@@ -64,17 +57,5 @@ class EvaluatorsApi(Api):
         body: UpdateEvaluatorRequest | Mapping[str, Any] | None = None,
         **options: Unpack[RequestOptions],
     ) -> ApiResponse[EvaluatorResponse]: ...
-    async def aupdate(
-        self,
-        id: str,
-        description: str | None = None,
-        name: str | None = None,
-        code: str | None = None,
-        arguments_type: EvaluatorArgumentsType
-        | Literal["target_free", "target_required"]
-        | None = None,
-        return_type: EvaluatorReturnTypeEnum | Literal["boolean", "number"] | None = None,
-        *,
-        body: UpdateEvaluatorRequest | Mapping[str, Any] | None = None,
-        **options: Unpack[RequestOptions],
-    ) -> ApiResponse[EvaluatorResponse]: ...
+
+    aupdate = async_variant(update)

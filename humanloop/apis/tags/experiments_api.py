@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from humanloop.api import Api, twin
+from humanloop.api import Api, async_variant
 from humanloop.apis.operations import (
     EXPERIMENTS_CREATE,
     EXPERIMENTS_DELETE,
@@ -30,7 +30,10 @@ if TYPE_CHECKING:
 
 
 class ExperimentsApi(Api):
-    """Compare configs of a project on live traffic, by the feedback that they earn."""
+    """Compare configs of a project on live traffic, by the feedback that they earn.
+
+    See `humanloop.api.Api` for what every method takes, returns and raises.
+    """
 
     def create(
         self,
@@ -50,16 +53,17 @@ class ExperimentsApi(Api):
         becomes the project's active deployment.
 
         Args:
-            project_id: ID of the project. Starts with `pr_`.
+            name: Name of the experiment. Required.
+            positive_labels: The feedback labels that count as success. Required.
+            project_id: ID of the project. Starts with `pr_`. Required.
+            config_ids: IDs of the configs to compare; more can be registered later.
+            set_active: Make it the project's active deployment at once. By default `False`.
             body: The whole CreateExperimentRequest, in place of its keys as arguments.
-                Needed without it: `name`, `positive_labels`.
-
-        Returns: an ApiResponse whose body is an ExperimentResponse.
-        Raises: SchemaValidationError for bad arguments, ApiException for a status outside 2xx.
+            options: Those of every call: see `humanloop.api.Api`.
         """
         return self._call(EXPERIMENTS_CREATE, locals())
 
-    acreate = twin(create)
+    acreate = async_variant(create)
 
     def delete(self, experiment_id: str, **options: Unpack[RequestOptions]) -> ApiResponse[Unset]:
         """Delete an experiment.
@@ -67,14 +71,12 @@ class ExperimentsApi(Api):
         Delete the experiment. No config can be drawn from it any more.
 
         Args:
-            experiment_id: ID of the experiment. Starts with `exp_`.
-
-        Returns: an ApiResponse without a body.
-        Raises: SchemaValidationError for bad arguments, ApiException for a status outside 2xx.
+            experiment_id: ID of the experiment. Starts with `exp_`. Required.
+            options: Those of every call: see `humanloop.api.Api`.
         """
         return self._call(EXPERIMENTS_DELETE, locals())
 
-    adelete = twin(delete)
+    adelete = async_variant(delete)
 
     def list(
         self, project_id: str, **options: Unpack[RequestOptions]
@@ -84,14 +86,12 @@ class ExperimentsApi(Api):
         Return every experiment of the project in one array, with the performance of each config.
 
         Args:
-            project_id: ID of the project. Starts with `pr_`.
-
-        Returns: an ApiResponse whose body is an ExperimentsListResponse.
-        Raises: SchemaValidationError for bad arguments, ApiException for a status outside 2xx.
+            project_id: ID of the project. Starts with `pr_`. Required.
+            options: Those of every call: see `humanloop.api.Api`.
         """
         return self._call(EXPERIMENTS_LIST, locals())
 
-    alist = twin(list)
+    alist = async_variant(list)
 
     def sample(
         self, experiment_id: str, **options: Unpack[RequestOptions]
@@ -102,14 +102,12 @@ class ExperimentsApi(Api):
         with it when you log the result, so that feedback counts towards the experiment.
 
         Args:
-            experiment_id: ID of the experiment. Starts with `exp_`.
-
-        Returns: an ApiResponse whose body is a GetModelConfigResponse.
-        Raises: SchemaValidationError for bad arguments, ApiException for a status outside 2xx.
+            experiment_id: ID of the experiment. Starts with `exp_`. Required.
+            options: Those of every call: see `humanloop.api.Api`.
         """
         return self._call(EXPERIMENTS_SAMPLE, locals())
 
-    asample = twin(sample)
+    asample = async_variant(sample)
 
     def update(
         self,
@@ -128,12 +126,14 @@ class ExperimentsApi(Api):
         What is not given stays as it is.
 
         Args:
-            experiment_id: ID of the experiment. Starts with `exp_`.
+            experiment_id: ID of the experiment. Starts with `exp_`. Required.
+            name: Name of the experiment.
+            positive_labels: The feedback labels that count as success.
+            config_ids_to_register: IDs of configs to add to the experiment.
+            config_ids_to_deregister: IDs of configs that the experiment shall no longer draw.
             body: The whole UpdateExperimentRequest, in place of its keys as arguments.
-
-        Returns: an ApiResponse whose body is an ExperimentResponse.
-        Raises: SchemaValidationError for bad arguments, ApiException for a status outside 2xx.
+            options: Those of every call: see `humanloop.api.Api`.
         """
         return self._call(EXPERIMENTS_UPDATE, locals())
 
-    aupdate = twin(update)
+    aupdate = async_variant(update)

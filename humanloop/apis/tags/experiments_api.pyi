@@ -4,7 +4,7 @@ from typing import Any, overload
 
 from typing_extensions import Unpack
 
-from humanloop.api import Api
+from humanloop.api import Api, async_variant
 from humanloop.api_client import RequestOptions
 from humanloop.api_response import ApiResponse
 from humanloop.model.create_experiment_request import CreateExperimentRequest
@@ -18,7 +18,7 @@ from humanloop.schemas import Unset
 class ExperimentsApi(Api):
     @overload
     def create(
-        self,
+        self: Any,
         name: str,
         positive_labels: Sequence[PositiveLabel | Mapping[str, Any]],
         project_id: str,
@@ -28,50 +28,31 @@ class ExperimentsApi(Api):
     ) -> ApiResponse[ExperimentResponse]: ...
     @overload
     def create(
-        self,
+        self: Any,
         *,
         project_id: str,
         body: CreateExperimentRequest | Mapping[str, Any],
         **options: Unpack[RequestOptions],
     ) -> ApiResponse[ExperimentResponse]: ...
-    @overload
-    async def acreate(
-        self,
-        name: str,
-        positive_labels: Sequence[PositiveLabel | Mapping[str, Any]],
-        project_id: str,
-        config_ids: Sequence[str] | None = None,
-        set_active: bool | None = None,
-        **options: Unpack[RequestOptions],
-    ) -> ApiResponse[ExperimentResponse]: ...
-    @overload
-    async def acreate(
-        self,
-        *,
-        project_id: str,
-        body: CreateExperimentRequest | Mapping[str, Any],
-        **options: Unpack[RequestOptions],
-    ) -> ApiResponse[ExperimentResponse]: ...
+
+    acreate = async_variant(create)
     def delete(
-        self, experiment_id: str, **options: Unpack[RequestOptions]
+        self: Any, experiment_id: str, **options: Unpack[RequestOptions]
     ) -> ApiResponse[Unset]: ...
-    async def adelete(
-        self, experiment_id: str, **options: Unpack[RequestOptions]
-    ) -> ApiResponse[Unset]: ...
+
+    adelete = async_variant(delete)
     def list(
-        self, project_id: str, **options: Unpack[RequestOptions]
+        self: Any, project_id: str, **options: Unpack[RequestOptions]
     ) -> ApiResponse[ExperimentsListResponse]: ...
-    async def alist(
-        self, project_id: str, **options: Unpack[RequestOptions]
-    ) -> ApiResponse[ExperimentsListResponse]: ...
+
+    alist = async_variant(list)
     def sample(
-        self, experiment_id: str, **options: Unpack[RequestOptions]
+        self: Any, experiment_id: str, **options: Unpack[RequestOptions]
     ) -> ApiResponse[GetModelConfigResponse]: ...
-    async def asample(
-        self, experiment_id: str, **options: Unpack[RequestOptions]
-    ) -> ApiResponse[GetModelConfigResponse]: ...
+
+    asample = async_variant(sample)
     def update(
-        self,
+        self: Any,
         experiment_id: str,
         name: str | None = None,
         positive_labels: Sequence[PositiveLabel | Mapping[str, Any]] | None = None,
@@ -81,14 +62,5 @@ class ExperimentsApi(Api):
         body: UpdateExperimentRequest | Mapping[str, Any] | None = None,
         **options: Unpack[RequestOptions],
     ) -> ApiResponse[ExperimentResponse]: ...
-    async def aupdate(
-        self,
-        experiment_id: str,
-        name: str | None = None,
-        positive_labels: Sequence[PositiveLabel | Mapping[str, Any]] | None = None,
-        config_ids_to_register: Sequence[str] | None = None,
-        config_ids_to_deregister: Sequence[str] | None = None,
-        *,
-        body: UpdateExperimentRequest | Mapping[str, Any] | None = None,
-        **options: Unpack[RequestOptions],
-    ) -> ApiResponse[ExperimentResponse]: ...
+
+    aupdate = async_variant(update)

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from humanloop.api import Api, twin
+from humanloop.api import Api, async_variant
 from humanloop.apis.operations import FEEDBACK_FEEDBACK
 
 if TYPE_CHECKING:
@@ -21,7 +21,10 @@ if TYPE_CHECKING:
 
 
 class FeedbackApi(Api):
-    """Record what users and annotators thought of a datapoint."""
+    """Record what users and annotators thought of a datapoint.
+
+    See `humanloop.api.Api` for what every method takes, returns and raises.
+    """
 
     def feedback(
         self,
@@ -44,10 +47,14 @@ class FeedbackApi(Api):
 
         Args:
             body: The whole FeedbackSubmitRequest, in place of its keys as arguments.
-
-        Returns: an ApiResponse whose body is a FeedbackSubmitResponse.
-        Raises: SchemaValidationError for bad arguments, ApiException for a status outside 2xx.
+            type: The feedback type: one of the default ones, or one that the project defines.
+            value: A label for `rating`, `action`, `issue`; a text for `correction`, `comment`.
+            data_id: ID of the datapoint that the feedback is about. Starts with `data_`.
+            user: Who gave the feedback, by an ID of yours.
+            created_at: When the feedback was given, by your clock.
+            unset: True takes the feedback back instead of setting it.
+            options: Those of every call: see `humanloop.api.Api`.
         """
         return self._call(FEEDBACK_FEEDBACK, locals())
 
-    afeedback = twin(feedback)
+    afeedback = async_variant(feedback)

@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 from typing_extensions import Unpack
 
-from humanloop.api import Api
+from humanloop.api import Api, async_variant
 from humanloop.api_client import RequestOptions
 from humanloop.api_response import ApiResponse
 from humanloop.model.feedback_request import FeedbackRequest
@@ -14,7 +14,7 @@ from humanloop.model.feedback_type import FeedbackType
 
 class FeedbackApi(Api):
     def feedback(
-        self,
+        self: Any,
         body: FeedbackRequest | Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None,
         type: FeedbackType
         | Literal["rating", "action", "issue", "correction", "comment"]
@@ -27,17 +27,5 @@ class FeedbackApi(Api):
         unset: bool | None = None,
         **options: Unpack[RequestOptions],
     ) -> ApiResponse[FeedbackSubmitResponse]: ...
-    async def afeedback(
-        self,
-        body: FeedbackRequest | Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None,
-        type: FeedbackType
-        | Literal["rating", "action", "issue", "correction", "comment"]
-        | str
-        | None = None,
-        value: str | None = None,
-        data_id: str | None = None,
-        user: str | None = None,
-        created_at: str | datetime | None = None,
-        unset: bool | None = None,
-        **options: Unpack[RequestOptions],
-    ) -> ApiResponse[FeedbackSubmitResponse]: ...
+
+    afeedback = async_variant(feedback)

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from humanloop.api import Api, twin
+from humanloop.api import Api, async_variant
 from humanloop.apis.operations import LOGS_LOG, LOGS_UPDATE, LOGS_UPDATE_BY_REF
 
 if TYPE_CHECKING:
@@ -29,7 +29,10 @@ if TYPE_CHECKING:
 
 
 class LogsApi(Api):
-    """Log datapoints that you generated yourself, and update them."""
+    """Log datapoints that you generated yourself, and update them.
+
+    See `humanloop.api.Api` for what every method takes, returns and raises.
+    """
 
     def log(
         self,
@@ -67,13 +70,29 @@ class LogsApi(Api):
 
         Args:
             body: The whole LogDatapointRequest, in place of its keys as arguments.
-
-        Returns: an ApiResponse whose body is a LogsLogResponse.
-        Raises: SchemaValidationError for bad arguments, ApiException for a status outside 2xx.
+            project: Name of the project. A project that does not exist is created.
+            project_id: ID of the project. Starts with `pr_`. Give this or `project`.
+            session_id: ID of the session that the datapoint belongs to. Starts with `sesh_`.
+            session_reference_id: Your own name for the session that the datapoint belongs to.
+            parent_id: ID of the datapoint that this one is nested under in its session.
+            parent_reference_id: The `reference_id` of the datapoint that this one is nested under.
+            inputs: Value of each variable of the template, by the variable's name. By default `{}`.
+            source: Where the call came from, such as the name of your service.
+            metadata: Anything else to keep with the datapoint.
+            reference_id: Your own unique name for the datapoint, to refer to it later.
+            trial_id: ID of the experiment trial that the datapoint is the result of.
+            messages: The conversation so far, in order.
+            output: What the model generated.
+            config: The config that the datapoint was made with.
+            feedback: Feedback on the datapoint: one piece, or an array of them.
+            created_at: When the datapoint came into being, by your clock.
+            error: What went wrong, if something did.
+            duration: How long the logged call took, in seconds.
+            options: Those of every call: see `humanloop.api.Api`.
         """
         return self._call(LOGS_LOG, locals())
 
-    alog = twin(log)
+    alog = async_variant(log)
 
     def update(
         self,
@@ -92,15 +111,16 @@ class LogsApi(Api):
         be changed.
 
         Args:
-            id: ID of the datapoint. Starts with `data_`.
+            id: ID of the datapoint. Starts with `data_`. Required.
+            output: What the model generated.
+            error: What went wrong, if something did.
+            duration: How long the logged call took, in seconds.
             body: The whole UpdateLogRequest, in place of its keys as arguments.
-
-        Returns: an ApiResponse whose body is a LogResponse.
-        Raises: SchemaValidationError for bad arguments, ApiException for a status outside 2xx.
+            options: Those of every call: see `humanloop.api.Api`.
         """
         return self._call(LOGS_UPDATE, locals())
 
-    aupdate = twin(update)
+    aupdate = async_variant(update)
 
     def update_by_ref(
         self,
@@ -117,12 +137,13 @@ class LogsApi(Api):
         Like updating by ID, for a datapoint that was logged with a `reference_id` of your own.
 
         Args:
-            reference_id: The `reference_id` that the datapoint was logged with.
+            reference_id: The `reference_id` that the datapoint was logged with. Required.
+            output: What the model generated.
+            error: What went wrong, if something did.
+            duration: How long the logged call took, in seconds.
             body: The whole UpdateLogRequest, in place of its keys as arguments.
-
-        Returns: an ApiResponse whose body is a LogResponse.
-        Raises: SchemaValidationError for bad arguments, ApiException for a status outside 2xx.
+            options: Those of every call: see `humanloop.api.Api`.
         """
         return self._call(LOGS_UPDATE_BY_REF, locals())
 
-    aupdate_by_ref = twin(update_by_ref)
+    aupdate_by_ref = async_variant(update_by_ref)

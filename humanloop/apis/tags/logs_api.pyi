@@ -6,7 +6,7 @@ from typing import Any
 
 from typing_extensions import Unpack
 
-from humanloop.api import Api
+from humanloop.api import Api, async_variant
 from humanloop.api_client import RequestOptions
 from humanloop.api_response import ApiResponse
 from humanloop.model.agent_config_request import AgentConfigRequest
@@ -22,7 +22,7 @@ from humanloop.model.update_log_request import UpdateLogRequest
 
 class LogsApi(Api):
     def log(
-        self,
+        self: Any,
         body: LogRequest | Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None,
         project: str | None = None,
         project_id: str | None = None,
@@ -49,36 +49,10 @@ class LogsApi(Api):
         duration: float | Decimal | None = None,
         **options: Unpack[RequestOptions],
     ) -> ApiResponse[LogsLogResponse]: ...
-    async def alog(
-        self,
-        body: LogRequest | Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None,
-        project: str | None = None,
-        project_id: str | None = None,
-        session_id: str | None = None,
-        session_reference_id: str | None = None,
-        parent_id: str | None = None,
-        parent_reference_id: str | None = None,
-        inputs: Mapping[str, Any] | None = None,
-        source: str | None = None,
-        metadata: Mapping[str, Any] | None = None,
-        reference_id: str | None = None,
-        trial_id: str | None = None,
-        messages: Sequence[ChatMessage | Mapping[str, Any]] | None = None,
-        output: str | None = None,
-        config: ModelConfigRequest
-        | ToolConfigRequest
-        | GenericConfigRequest
-        | AgentConfigRequest
-        | Mapping[str, Any]
-        | None = None,
-        feedback: Feedback | Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None,
-        created_at: str | datetime | None = None,
-        error: str | None = None,
-        duration: float | Decimal | None = None,
-        **options: Unpack[RequestOptions],
-    ) -> ApiResponse[LogsLogResponse]: ...
+
+    alog = async_variant(log)
     def update(
-        self,
+        self: Any,
         id: str,
         output: str | None = None,
         error: str | None = None,
@@ -87,18 +61,10 @@ class LogsApi(Api):
         body: UpdateLogRequest | Mapping[str, Any] | None = None,
         **options: Unpack[RequestOptions],
     ) -> ApiResponse[LogResponse]: ...
-    async def aupdate(
-        self,
-        id: str,
-        output: str | None = None,
-        error: str | None = None,
-        duration: float | Decimal | None = None,
-        *,
-        body: UpdateLogRequest | Mapping[str, Any] | None = None,
-        **options: Unpack[RequestOptions],
-    ) -> ApiResponse[LogResponse]: ...
+
+    aupdate = async_variant(update)
     def update_by_ref(
-        self,
+        self: Any,
         reference_id: str,
         output: str | None = None,
         error: str | None = None,
@@ -107,13 +73,5 @@ class LogsApi(Api):
         body: UpdateLogRequest | Mapping[str, Any] | None = None,
         **options: Unpack[RequestOptions],
     ) -> ApiResponse[LogResponse]: ...
-    async def aupdate_by_ref(
-        self,
-        reference_id: str,
-        output: str | None = None,
-        error: str | None = None,
-        duration: float | Decimal | None = None,
-        *,
-        body: UpdateLogRequest | Mapping[str, Any] | None = None,
-        **options: Unpack[RequestOptions],
-    ) -> ApiResponse[LogResponse]: ...
+
+    aupdate_by_ref = async_variant(update_by_ref)

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from humanloop.api import Api, twin
+from humanloop.api import Api, async_variant
 from humanloop.apis.operations import MODEL_CONFIGS_GET, MODEL_CONFIGS_REGISTER
 
 if TYPE_CHECKING:
@@ -25,7 +25,10 @@ if TYPE_CHECKING:
 
 
 class ModelConfigsApi(Api):
-    """Register sets of model parameters with a project."""
+    """Register sets of model parameters with a project.
+
+    See `humanloop.api.Api` for what every method takes, returns and raises.
+    """
 
     def get(self, id: str, **options: Unpack[RequestOptions]) -> ApiResponse[ModelConfigResponse]:
         """Get a model config.
@@ -33,14 +36,12 @@ class ModelConfigsApi(Api):
         Return a registered config with the project it belongs to and its statistics.
 
         Args:
-            id: ID of the config. Starts with `config_`.
-
-        Returns: an ApiResponse whose body is a ModelConfigResponse.
-        Raises: SchemaValidationError for bad arguments, ApiException for a status outside 2xx.
+            id: ID of the config. Starts with `config_`. Required.
+            options: Those of every call: see `humanloop.api.Api`.
         """
         return self._call(MODEL_CONFIGS_GET, locals())
 
-    aget = twin(get)
+    aget = async_variant(get)
 
     def register(
         self,
@@ -74,12 +75,27 @@ class ModelConfigsApi(Api):
         config that is already there.
 
         Args:
+            model: Name of the model, as the provider calls it. Required.
+            description: What the config is for, in your words.
+            name: Name of the config, to show. A friendly one is made up if omitted.
+            provider: Who serves the model. By default `openai`.
+            max_tokens: Most tokens to generate. By default `-1`.
+            temperature: Higher values vary more; 0 takes the likeliest token. By default `1`.
+            top_p: Sample from the likeliest tokens with this total probability. By default `1`.
+            stop: Text, or several, at which to stop generating. The output ends before it.
+            presence_penalty: From -2 to 2. By default `0`.
+            frequency_penalty: From -2 to 2. By default `0`.
+            other: Further parameters that have no key here. By default `{}`.
+            project: Name of the project. A project that does not exist is created.
+            project_id: ID of the project. Starts with `pr_`. Give this or `project`.
+            experiment: Name of an experiment of the project to add the config to. It must exist.
+            prompt_template: Text of the prompt.
+            chat_template: Messages that go before those of the request.
+            endpoint: Which of the provider's endpoints to call. By default `complete`.
+            tools: Tools that a chat model may call.
             body: The whole ProjectModelConfigRequest, in place of its keys as arguments.
-                Needed without it: `model`.
-
-        Returns: an ApiResponse whose body is a ProjectConfigResponse.
-        Raises: SchemaValidationError for bad arguments, ApiException for a status outside 2xx.
+            options: Those of every call: see `humanloop.api.Api`.
         """
         return self._call(MODEL_CONFIGS_REGISTER, locals())
 
-    aregister = twin(register)
+    aregister = async_variant(register)

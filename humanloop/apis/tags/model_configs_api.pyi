@@ -5,7 +5,7 @@ from typing import Any, Literal, overload
 
 from typing_extensions import Unpack
 
-from humanloop.api import Api
+from humanloop.api import Api, async_variant
 from humanloop.api_client import RequestOptions
 from humanloop.api_response import ApiResponse
 from humanloop.model.chat_message import ChatMessage
@@ -18,14 +18,13 @@ from humanloop.model.project_model_config_request import ProjectModelConfigReque
 
 class ModelConfigsApi(Api):
     def get(
-        self, id: str, **options: Unpack[RequestOptions]
+        self: Any, id: str, **options: Unpack[RequestOptions]
     ) -> ApiResponse[ModelConfigResponse]: ...
-    async def aget(
-        self, id: str, **options: Unpack[RequestOptions]
-    ) -> ApiResponse[ModelConfigResponse]: ...
+
+    aget = async_variant(get)
     @overload
     def register(
-        self,
+        self: Any,
         model: str,
         description: str | None = None,
         name: str | None = None,
@@ -48,38 +47,10 @@ class ModelConfigsApi(Api):
     ) -> ApiResponse[ProjectConfigResponse]: ...
     @overload
     def register(
-        self,
+        self: Any,
         *,
         body: ProjectModelConfigRequest | Mapping[str, Any],
         **options: Unpack[RequestOptions],
     ) -> ApiResponse[ProjectConfigResponse]: ...
-    @overload
-    async def aregister(
-        self,
-        model: str,
-        description: str | None = None,
-        name: str | None = None,
-        provider: ModelProviders | str | None = None,
-        max_tokens: int | Decimal | None = None,
-        temperature: float | Decimal | None = None,
-        top_p: float | Decimal | None = None,
-        stop: str | Sequence[str] | None = None,
-        presence_penalty: float | Decimal | None = None,
-        frequency_penalty: float | Decimal | None = None,
-        other: Mapping[str, Any] | None = None,
-        project: str | None = None,
-        project_id: str | None = None,
-        experiment: str | None = None,
-        prompt_template: str | None = None,
-        chat_template: Sequence[ChatMessage | Mapping[str, Any]] | None = None,
-        endpoint: ModelEndpoints | Literal["complete", "chat", "edit"] | None = None,
-        tools: Sequence[ModelConfigToolRequest | Mapping[str, Any]] | None = None,
-        **options: Unpack[RequestOptions],
-    ) -> ApiResponse[ProjectConfigResponse]: ...
-    @overload
-    async def aregister(
-        self,
-        *,
-        body: ProjectModelConfigRequest | Mapping[str, Any],
-        **options: Unpack[RequestOptions],
-    ) -> ApiResponse[ProjectConfigResponse]: ...
+
+    aregister = async_variant(register)

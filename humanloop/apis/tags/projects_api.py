@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from humanloop.api import Api, iteration_twin, twin
+from humanloop.api import Api, async_iteration, async_variant
 from humanloop.apis.operations import (
     PROJECTS_CREATE,
     PROJECTS_CREATE_FEEDBACK_TYPE,
@@ -59,7 +59,10 @@ if TYPE_CHECKING:
 
 
 class ProjectsApi(Api):
-    """Projects hold configs, experiments, datapoints, feedback types and deployments."""
+    """Projects hold configs, experiments, datapoints, feedback types and deployments.
+
+    See `humanloop.api.Api` for what every method takes, returns and raises.
+    """
 
     def create(
         self,
@@ -75,15 +78,14 @@ class ProjectsApi(Api):
         beside the default ones if you want.
 
         Args:
-            body: The whole CreateProjectRequest, in place of its keys as arguments. Needed
-                without it: `name`.
-
-        Returns: an ApiResponse whose body is a ProjectResponse.
-        Raises: SchemaValidationError for bad arguments, ApiException for a status outside 2xx.
+            name: Name of the project, unique in the organization. Required.
+            feedback_types: Feedback types to create beside the default ones.
+            body: The whole CreateProjectRequest, in place of its keys as arguments.
+            options: Those of every call: see `humanloop.api.Api`.
         """
         return self._call(PROJECTS_CREATE, locals())
 
-    acreate = twin(create)
+    acreate = async_variant(create)
 
     def create_feedback_type(
         self,
@@ -100,16 +102,16 @@ class ProjectsApi(Api):
         Add a type of feedback, with its labels, to the project.
 
         Args:
-            id: ID of the project. Starts with `pr_`.
-            body: The whole FeedbackTypeRequest, in place of its keys as arguments. Needed
-                without it: `type`.
-
-        Returns: an ApiResponse whose body is a FeedbackTypeModel.
-        Raises: SchemaValidationError for bad arguments, ApiException for a status outside 2xx.
+            type: Name of the feedback type. Required.
+            id: ID of the project. Starts with `pr_`. Required.
+            values: The labels of the type.
+            _class: How values of the type are given.
+            body: The whole FeedbackTypeRequest, in place of its keys as arguments.
+            options: Those of every call: see `humanloop.api.Api`.
         """
         return self._call(PROJECTS_CREATE_FEEDBACK_TYPE, locals())
 
-    acreate_feedback_type = twin(create_feedback_type)
+    acreate_feedback_type = async_variant(create_feedback_type)
 
     def deactivate_config(
         self, id: str, environment: str | None = None, **options: Unpack[RequestOptions]
@@ -119,16 +121,13 @@ class ProjectsApi(Api):
         Clear the config that is deployed in the environment. Does nothing when none is.
 
         Args:
-            id: ID of the project. Starts with `pr_`.
-            environment: Name of the environment, such as `production`. The default
-                environment if omitted.
-
-        Returns: an ApiResponse whose body is a ProjectResponse.
-        Raises: SchemaValidationError for bad arguments, ApiException for a status outside 2xx.
+            id: ID of the project. Starts with `pr_`. Required.
+            environment: Name of the environment, such as `production`.
+            options: Those of every call: see `humanloop.api.Api`.
         """
         return self._call(PROJECTS_DEACTIVATE_CONFIG, locals())
 
-    adeactivate_config = twin(deactivate_config)
+    adeactivate_config = async_variant(deactivate_config)
 
     def deactivate_experiment(
         self, id: str, environment: str | None = None, **options: Unpack[RequestOptions]
@@ -138,16 +137,13 @@ class ProjectsApi(Api):
         Clear the experiment that is deployed in the environment. Does nothing when none is.
 
         Args:
-            id: ID of the project. Starts with `pr_`.
-            environment: Name of the environment, such as `production`. The default
-                environment if omitted.
-
-        Returns: an ApiResponse whose body is a ProjectResponse.
-        Raises: SchemaValidationError for bad arguments, ApiException for a status outside 2xx.
+            id: ID of the project. Starts with `pr_`. Required.
+            environment: Name of the environment, such as `production`.
+            options: Those of every call: see `humanloop.api.Api`.
         """
         return self._call(PROJECTS_DEACTIVATE_EXPERIMENT, locals())
 
-    adeactivate_experiment = twin(deactivate_experiment)
+    adeactivate_experiment = async_variant(deactivate_experiment)
 
     def delete_deployed_config(
         self, project_id: str, environment_id: str, **options: Unpack[RequestOptions]
@@ -157,15 +153,13 @@ class ProjectsApi(Api):
         Clear what the project has deployed in the environment, be it a config or an experiment.
 
         Args:
-            project_id: ID of the project. Starts with `pr_`.
-            environment_id: ID of the environment. Starts with `env_`.
-
-        Returns: an ApiResponse whose body is a JSON object.
-        Raises: SchemaValidationError for bad arguments, ApiException for a status outside 2xx.
+            project_id: ID of the project. Starts with `pr_`. Required.
+            environment_id: ID of the environment. Starts with `env_`. Required.
+            options: Those of every call: see `humanloop.api.Api`.
         """
         return self._call(PROJECTS_DELETE_DEPLOYED_CONFIG, locals())
 
-    adelete_deployed_config = twin(delete_deployed_config)
+    adelete_deployed_config = async_variant(delete_deployed_config)
 
     def deploy_config(
         self,
@@ -183,16 +177,16 @@ class ProjectsApi(Api):
         environment that is named. It takes the place of what was deployed there.
 
         Args:
-            project_id: ID of the project. Starts with `pr_`.
-            body: The whole EnvironmentProjectConfigRequest, in place of its keys as
-                arguments.
-
-        Returns: an ApiResponse whose body is a ProjectsDeployConfigToEnvironmentsResponse.
-        Raises: SchemaValidationError for bad arguments, ApiException for a status outside 2xx.
+            project_id: ID of the project. Starts with `pr_`. Required.
+            config_id: ID of the config. Starts with `config_`.
+            experiment_id: ID of the experiment. Starts with `exp_`.
+            environments: The environments to deploy to.
+            body: The whole EnvironmentProjectConfigRequest, in place of its keys as arguments.
+            options: Those of every call: see `humanloop.api.Api`.
         """
         return self._call(PROJECTS_DEPLOY_CONFIG, locals())
 
-    adeploy_config = twin(deploy_config)
+    adeploy_config = async_variant(deploy_config)
 
     def export(
         self,
@@ -207,16 +201,14 @@ class ProjectsApi(Api):
         feedback. Pages count from 0.
 
         Args:
-            id: ID of the project. Starts with `pr_`.
+            id: ID of the project. Starts with `pr_`. Required.
             page: Number of the page to return. The first page is 0. By default `0`.
             size: How many records a page holds at most. By default `10`.
-
-        Returns: an ApiResponse whose body is a PaginatedDataLogResponse.
-        Raises: SchemaValidationError for bad arguments, ApiException for a status outside 2xx.
+            options: Those of every call: see `humanloop.api.Api`.
         """
         return self._call(PROJECTS_EXPORT, locals())
 
-    aexport = twin(export)
+    aexport = async_variant(export)
 
     def iterate_export(
         self,
@@ -229,15 +221,14 @@ class ProjectsApi(Api):
     ) -> PageIterator[LogResponse]:
         """Iterate over the records of all pages of `export`, with the same arguments.
 
-        The next page is fetched while you work on one. `page` is where to start, `progress`
-        shows a progress bar (by tqdm or rich).
-
-        Returns: a PageIterator; its `pages()` iterates over whole pages instead.
-        Raises: what `export` raises, after the records that came before.
+        Args:
+            page: Number of the page to start at.
+            progress: Show a progress bar, by tqdm or rich.
+            options: Those of every call: see `humanloop.api.Api`.
         """
         return self._iterate(PROJECTS_EXPORT, locals())
 
-    aiterate_export = iteration_twin(iterate_export)
+    aiterate_export = async_iteration(iterate_export)
 
     def get(self, id: str, **options: Unpack[RequestOptions]) -> ApiResponse[ProjectResponse]:
         """Get a project.
@@ -245,14 +236,12 @@ class ProjectsApi(Api):
         Return one project with its feedback types and what is active in it.
 
         Args:
-            id: ID of the project. Starts with `pr_`.
-
-        Returns: an ApiResponse whose body is a ProjectResponse.
-        Raises: SchemaValidationError for bad arguments, ApiException for a status outside 2xx.
+            id: ID of the project. Starts with `pr_`. Required.
+            options: Those of every call: see `humanloop.api.Api`.
         """
         return self._call(PROJECTS_GET, locals())
 
-    aget = twin(get)
+    aget = async_variant(get)
 
     def get_active_config(
         self, id: str, environment: str | None = None, **options: Unpack[RequestOptions]
@@ -264,16 +253,13 @@ class ProjectsApi(Api):
         with it. Without any active deployment the answer is 404.
 
         Args:
-            id: ID of the project. Starts with `pr_`.
-            environment: Name of the environment, such as `production`. The default
-                environment if omitted.
-
-        Returns: an ApiResponse whose body is a GetModelConfigResponse.
-        Raises: SchemaValidationError for bad arguments, ApiException for a status outside 2xx.
+            id: ID of the project. Starts with `pr_`. Required.
+            environment: Name of the environment, such as `production`.
+            options: Those of every call: see `humanloop.api.Api`.
         """
         return self._call(PROJECTS_GET_ACTIVE_CONFIG, locals())
 
-    aget_active_config = twin(get_active_config)
+    aget_active_config = async_variant(get_active_config)
 
     def list(
         self,
@@ -294,21 +280,16 @@ class ProjectsApi(Api):
         Args:
             page: Number of the page to return. The first page is 0. By default `0`.
             size: How many records a page holds at most. By default `10`.
-            organization_id: ID of the organization whose projects to list. Starts with
-                `org_`.
-            filter: Only list projects whose name contains this text. Upper and lower case
-                are the same.
-            user_filter: Only list projects with a user whose name or email address contains
-                this text. Upper and lower case are the same.
+            organization_id: ID of the organization whose projects to list. Starts with `org_`.
+            filter: Only list projects whose name contains this text.
+            user_filter: Only list projects with a user whose name or email contains this text.
             sort_by: The key to sort the projects by. By default `created_at`.
             order: The direction to sort in. By default `desc`.
-
-        Returns: an ApiResponse whose body is a PaginatedDataProjectResponse.
-        Raises: SchemaValidationError for bad arguments, ApiException for a status outside 2xx.
+            options: Those of every call: see `humanloop.api.Api`.
         """
         return self._call(PROJECTS_LIST, locals())
 
-    alist = twin(list)
+    alist = async_variant(list)
 
     def iterate_list(
         self,
@@ -325,15 +306,14 @@ class ProjectsApi(Api):
     ) -> PageIterator[ProjectResponse]:
         """Iterate over the records of all pages of `list`, with the same arguments.
 
-        The next page is fetched while you work on one. `page` is where to start, `progress`
-        shows a progress bar (by tqdm or rich).
-
-        Returns: a PageIterator; its `pages()` iterates over whole pages instead.
-        Raises: what `list` raises, after the records that came before.
+        Args:
+            page: Number of the page to start at.
+            progress: Show a progress bar, by tqdm or rich.
+            options: Those of every call: see `humanloop.api.Api`.
         """
         return self._iterate(PROJECTS_LIST, locals())
 
-    aiterate_list = iteration_twin(iterate_list)
+    aiterate_list = async_iteration(iterate_list)
 
     def list_configs(
         self, id: str, evaluation_aggregates: bool | None = None, **options: Unpack[RequestOptions]
@@ -343,16 +323,13 @@ class ProjectsApi(Api):
         Return every config of the project in one array.
 
         Args:
-            id: ID of the project. Starts with `pr_`.
-            evaluation_aggregates: Whether to include, for each config, the aggregated result
-                of each evaluator.
-
-        Returns: an ApiResponse whose body is a ProjectsGetConfigsResponse.
-        Raises: SchemaValidationError for bad arguments, ApiException for a status outside 2xx.
+            id: ID of the project. Starts with `pr_`. Required.
+            evaluation_aggregates: Include each evaluator's aggregated result for each config.
+            options: Those of every call: see `humanloop.api.Api`.
         """
         return self._call(PROJECTS_LIST_CONFIGS, locals())
 
-    alist_configs = twin(list_configs)
+    alist_configs = async_variant(list_configs)
 
     def list_deployed_configs(
         self, id: str, **options: Unpack[RequestOptions]
@@ -363,14 +340,12 @@ class ProjectsApi(Api):
         or experiment.
 
         Args:
-            id: ID of the project. Starts with `pr_`.
-
-        Returns: an ApiResponse whose body is a ProjectsGetDeployedConfigsResponse.
-        Raises: SchemaValidationError for bad arguments, ApiException for a status outside 2xx.
+            id: ID of the project. Starts with `pr_`. Required.
+            options: Those of every call: see `humanloop.api.Api`.
         """
         return self._call(PROJECTS_LIST_DEPLOYED_CONFIGS, locals())
 
-    alist_deployed_configs = twin(list_deployed_configs)
+    alist_deployed_configs = async_variant(list_deployed_configs)
 
     def update(
         self,
@@ -389,15 +364,17 @@ class ProjectsApi(Api):
         default environment. Give at most one of `active_experiment_id` and `active_config_id`.
 
         Args:
-            id: ID of the project. Starts with `pr_`.
+            id: ID of the project. Starts with `pr_`. Required.
+            name: New name of the project, unique in the organization.
+            active_experiment_id: ID of the experiment to make the project's active deployment.
+            active_config_id: ID of the config to make the project's active deployment.
+            positive_labels: All feedback labels that count as success.
             body: The whole UpdateProjectRequest, in place of its keys as arguments.
-
-        Returns: an ApiResponse whose body is a ProjectResponse.
-        Raises: SchemaValidationError for bad arguments, ApiException for a status outside 2xx.
+            options: Those of every call: see `humanloop.api.Api`.
         """
         return self._call(PROJECTS_UPDATE, locals())
 
-    aupdate = twin(update)
+    aupdate = async_variant(update)
 
     def update_feedback_types(
         self,
@@ -411,12 +388,10 @@ class ProjectsApi(Api):
         that are not named stay as they are. Returns all feedback types of the project.
 
         Args:
-            body: The whole ProjectsUpdateFeedbackTypesRequest.
-            id: ID of the project. Starts with `pr_`.
-
-        Returns: an ApiResponse whose body is a FeedbackTypes.
-        Raises: SchemaValidationError for bad arguments, ApiException for a status outside 2xx.
+            body: The whole ProjectsUpdateFeedbackTypesRequest. Required.
+            id: ID of the project. Starts with `pr_`. Required.
+            options: Those of every call: see `humanloop.api.Api`.
         """
         return self._call(PROJECTS_UPDATE_FEEDBACK_TYPES, locals())
 
-    aupdate_feedback_types = twin(update_feedback_types)
+    aupdate_feedback_types = async_variant(update_feedback_types)

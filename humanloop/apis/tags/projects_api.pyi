@@ -6,7 +6,7 @@ from typing import Any, Literal, overload
 from frozendict import frozendict
 from typing_extensions import Unpack
 
-from humanloop.api import Api
+from humanloop.api import Api, async_iteration, async_variant
 from humanloop.api_client import RequestOptions
 from humanloop.api_response import ApiResponse
 from humanloop.model.create_project_request import CreateProjectRequest
@@ -33,34 +33,28 @@ from humanloop.model.projects_get_deployed_configs_response import (
 )
 from humanloop.model.sort_order import SortOrder
 from humanloop.model.update_project_request import UpdateProjectRequest
-from humanloop.pagination import AsyncPageIterator, PageIterator
+from humanloop.pagination import PageIterator
 
 class ProjectsApi(Api):
     @overload
     def create(
-        self,
+        self: Any,
         name: str,
         feedback_types: Sequence[FeedbackTypeRequest | Mapping[str, Any]] | None = None,
         **options: Unpack[RequestOptions],
     ) -> ApiResponse[ProjectResponse]: ...
     @overload
     def create(
-        self, *, body: CreateProjectRequest | Mapping[str, Any], **options: Unpack[RequestOptions]
-    ) -> ApiResponse[ProjectResponse]: ...
-    @overload
-    async def acreate(
-        self,
-        name: str,
-        feedback_types: Sequence[FeedbackTypeRequest | Mapping[str, Any]] | None = None,
+        self: Any,
+        *,
+        body: CreateProjectRequest | Mapping[str, Any],
         **options: Unpack[RequestOptions],
     ) -> ApiResponse[ProjectResponse]: ...
-    @overload
-    async def acreate(
-        self, *, body: CreateProjectRequest | Mapping[str, Any], **options: Unpack[RequestOptions]
-    ) -> ApiResponse[ProjectResponse]: ...
+
+    acreate = async_variant(create)
     @overload
     def create_feedback_type(
-        self,
+        self: Any,
         type: str,
         id: str,
         values: Sequence[FeedbackLabelRequest | Mapping[str, Any]] | None = None,
@@ -69,49 +63,31 @@ class ProjectsApi(Api):
     ) -> ApiResponse[FeedbackTypeModel]: ...
     @overload
     def create_feedback_type(
-        self,
+        self: Any,
         *,
         id: str,
         body: FeedbackTypeRequest | Mapping[str, Any],
         **options: Unpack[RequestOptions],
     ) -> ApiResponse[FeedbackTypeModel]: ...
-    @overload
-    async def acreate_feedback_type(
-        self,
-        type: str,
-        id: str,
-        values: Sequence[FeedbackLabelRequest | Mapping[str, Any]] | None = None,
-        _class: FeedbackClass | Literal["select", "multi_select", "text", "number"] | None = None,
-        **options: Unpack[RequestOptions],
-    ) -> ApiResponse[FeedbackTypeModel]: ...
-    @overload
-    async def acreate_feedback_type(
-        self,
-        *,
-        id: str,
-        body: FeedbackTypeRequest | Mapping[str, Any],
-        **options: Unpack[RequestOptions],
-    ) -> ApiResponse[FeedbackTypeModel]: ...
+
+    acreate_feedback_type = async_variant(create_feedback_type)
     def deactivate_config(
-        self, id: str, environment: str | None = None, **options: Unpack[RequestOptions]
+        self: Any, id: str, environment: str | None = None, **options: Unpack[RequestOptions]
     ) -> ApiResponse[ProjectResponse]: ...
-    async def adeactivate_config(
-        self, id: str, environment: str | None = None, **options: Unpack[RequestOptions]
-    ) -> ApiResponse[ProjectResponse]: ...
+
+    adeactivate_config = async_variant(deactivate_config)
     def deactivate_experiment(
-        self, id: str, environment: str | None = None, **options: Unpack[RequestOptions]
+        self: Any, id: str, environment: str | None = None, **options: Unpack[RequestOptions]
     ) -> ApiResponse[ProjectResponse]: ...
-    async def adeactivate_experiment(
-        self, id: str, environment: str | None = None, **options: Unpack[RequestOptions]
-    ) -> ApiResponse[ProjectResponse]: ...
+
+    adeactivate_experiment = async_variant(deactivate_experiment)
     def delete_deployed_config(
-        self, project_id: str, environment_id: str, **options: Unpack[RequestOptions]
+        self: Any, project_id: str, environment_id: str, **options: Unpack[RequestOptions]
     ) -> ApiResponse[frozendict[str, Any]]: ...
-    async def adelete_deployed_config(
-        self, project_id: str, environment_id: str, **options: Unpack[RequestOptions]
-    ) -> ApiResponse[frozendict[str, Any]]: ...
+
+    adelete_deployed_config = async_variant(delete_deployed_config)
     def deploy_config(
-        self,
+        self: Any,
         project_id: str,
         config_id: str | None = None,
         experiment_id: str | None = None,
@@ -120,30 +96,17 @@ class ProjectsApi(Api):
         body: EnvironmentProjectConfigRequest | Mapping[str, Any] | None = None,
         **options: Unpack[RequestOptions],
     ) -> ApiResponse[ProjectsDeployConfigToEnvironmentsResponse]: ...
-    async def adeploy_config(
-        self,
-        project_id: str,
-        config_id: str | None = None,
-        experiment_id: str | None = None,
-        environments: Sequence[EnvironmentRequest | Mapping[str, Any]] | None = None,
-        *,
-        body: EnvironmentProjectConfigRequest | Mapping[str, Any] | None = None,
-        **options: Unpack[RequestOptions],
-    ) -> ApiResponse[ProjectsDeployConfigToEnvironmentsResponse]: ...
+
+    adeploy_config = async_variant(deploy_config)
     def export(
-        self,
+        self: Any,
         id: str,
         page: int | Decimal | None = None,
         size: int | Decimal | None = None,
         **options: Unpack[RequestOptions],
     ) -> ApiResponse[PaginatedDataLogResponse]: ...
-    async def aexport(
-        self,
-        id: str,
-        page: int | Decimal | None = None,
-        size: int | Decimal | None = None,
-        **options: Unpack[RequestOptions],
-    ) -> ApiResponse[PaginatedDataLogResponse]: ...
+
+    aexport = async_variant(export)
     def iterate_export(
         self,
         id: str,
@@ -153,27 +116,19 @@ class ProjectsApi(Api):
         progress: bool = False,
         **options: Unpack[RequestOptions],
     ) -> PageIterator[LogResponse]: ...
-    def aiterate_export(
-        self,
-        id: str,
-        page: int | Decimal | None = None,
-        size: int | Decimal | None = None,
-        *,
-        progress: bool = False,
-        **options: Unpack[RequestOptions],
-    ) -> AsyncPageIterator[LogResponse]: ...
-    def get(self, id: str, **options: Unpack[RequestOptions]) -> ApiResponse[ProjectResponse]: ...
-    async def aget(
-        self, id: str, **options: Unpack[RequestOptions]
+    aiterate_export = async_iteration(iterate_export)
+    def get(
+        self: Any, id: str, **options: Unpack[RequestOptions]
     ) -> ApiResponse[ProjectResponse]: ...
+
+    aget = async_variant(get)
     def get_active_config(
-        self, id: str, environment: str | None = None, **options: Unpack[RequestOptions]
+        self: Any, id: str, environment: str | None = None, **options: Unpack[RequestOptions]
     ) -> ApiResponse[GetModelConfigResponse]: ...
-    async def aget_active_config(
-        self, id: str, environment: str | None = None, **options: Unpack[RequestOptions]
-    ) -> ApiResponse[GetModelConfigResponse]: ...
+
+    aget_active_config = async_variant(get_active_config)
     def list(
-        self,
+        self: Any,
         page: int | Decimal | None = None,
         size: int | Decimal | None = None,
         organization_id: str | None = None,
@@ -183,17 +138,8 @@ class ProjectsApi(Api):
         order: SortOrder | Literal["asc", "desc"] | None = None,
         **options: Unpack[RequestOptions],
     ) -> ApiResponse[PaginatedDataProjectResponse]: ...
-    async def alist(
-        self,
-        page: int | Decimal | None = None,
-        size: int | Decimal | None = None,
-        organization_id: str | None = None,
-        filter: str | None = None,
-        user_filter: str | None = None,
-        sort_by: ProjectSortBy | Literal["created_at", "updated_at", "name"] | None = None,
-        order: SortOrder | Literal["asc", "desc"] | None = None,
-        **options: Unpack[RequestOptions],
-    ) -> ApiResponse[PaginatedDataProjectResponse]: ...
+
+    alist = async_variant(list)
     def iterate_list(
         self,
         page: int | Decimal | None = None,
@@ -207,33 +153,22 @@ class ProjectsApi(Api):
         progress: bool = False,
         **options: Unpack[RequestOptions],
     ) -> PageIterator[ProjectResponse]: ...
-    def aiterate_list(
-        self,
-        page: int | Decimal | None = None,
-        size: int | Decimal | None = None,
-        organization_id: str | None = None,
-        filter: str | None = None,
-        user_filter: str | None = None,
-        sort_by: ProjectSortBy | Literal["created_at", "updated_at", "name"] | None = None,
-        order: SortOrder | Literal["asc", "desc"] | None = None,
-        *,
-        progress: bool = False,
-        **options: Unpack[RequestOptions],
-    ) -> AsyncPageIterator[ProjectResponse]: ...
+    aiterate_list = async_iteration(iterate_list)
     def list_configs(
-        self, id: str, evaluation_aggregates: bool | None = None, **options: Unpack[RequestOptions]
+        self: Any,
+        id: str,
+        evaluation_aggregates: bool | None = None,
+        **options: Unpack[RequestOptions],
     ) -> ApiResponse[ProjectsGetConfigsResponse]: ...
-    async def alist_configs(
-        self, id: str, evaluation_aggregates: bool | None = None, **options: Unpack[RequestOptions]
-    ) -> ApiResponse[ProjectsGetConfigsResponse]: ...
+
+    alist_configs = async_variant(list_configs)
     def list_deployed_configs(
-        self, id: str, **options: Unpack[RequestOptions]
+        self: Any, id: str, **options: Unpack[RequestOptions]
     ) -> ApiResponse[ProjectsGetDeployedConfigsResponse]: ...
-    async def alist_deployed_configs(
-        self, id: str, **options: Unpack[RequestOptions]
-    ) -> ApiResponse[ProjectsGetDeployedConfigsResponse]: ...
+
+    alist_deployed_configs = async_variant(list_deployed_configs)
     def update(
-        self,
+        self: Any,
         id: str,
         name: str | None = None,
         active_experiment_id: str | None = None,
@@ -243,26 +178,13 @@ class ProjectsApi(Api):
         body: UpdateProjectRequest | Mapping[str, Any] | None = None,
         **options: Unpack[RequestOptions],
     ) -> ApiResponse[ProjectResponse]: ...
-    async def aupdate(
-        self,
-        id: str,
-        name: str | None = None,
-        active_experiment_id: str | None = None,
-        active_config_id: str | None = None,
-        positive_labels: Sequence[PositiveLabel | Mapping[str, Any]] | None = None,
-        *,
-        body: UpdateProjectRequest | Mapping[str, Any] | None = None,
-        **options: Unpack[RequestOptions],
-    ) -> ApiResponse[ProjectResponse]: ...
+
+    aupdate = async_variant(update)
     def update_feedback_types(
-        self,
+        self: Any,
         body: Sequence[FeedbackTypeRequest | Mapping[str, Any]],
         id: str,
         **options: Unpack[RequestOptions],
     ) -> ApiResponse[FeedbackTypes]: ...
-    async def aupdate_feedback_types(
-        self,
-        body: Sequence[FeedbackTypeRequest | Mapping[str, Any]],
-        id: str,
-        **options: Unpack[RequestOptions],
-    ) -> ApiResponse[FeedbackTypes]: ...
+
+    aupdate_feedback_types = async_variant(update_feedback_types)

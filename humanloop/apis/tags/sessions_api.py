@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from humanloop.api import Api, iteration_twin, twin
+from humanloop.api import Api, async_iteration, async_variant
 from humanloop.apis.operations import SESSIONS_CREATE, SESSIONS_GET, SESSIONS_LIST
 
 if TYPE_CHECKING:
@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 
 
 class SessionsApi(Api):
-    """Group datapoints that belong together, such as the steps of one chain or conversation."""
+    """Group datapoints that belong together, such as the steps of one chain or conversation.
+
+    See `humanloop.api.Api` for what every method takes, returns and raises.
+    """
 
     def create(self, **options: Unpack[RequestOptions]) -> ApiResponse[CreateSessionResponse]:
         """Create a session.
@@ -28,12 +31,12 @@ class SessionsApi(Api):
         Create an empty session. Pass its ID as `session_id` with each datapoint that belongs to
         it.
 
-        Returns: an ApiResponse whose body is a CreateSessionResponse.
-        Raises: SchemaValidationError for bad arguments, ApiException for a status outside 2xx.
+        Args:
+            options: Those of every call: see `humanloop.api.Api`.
         """
         return self._call(SESSIONS_CREATE, locals())
 
-    acreate = twin(create)
+    acreate = async_variant(create)
 
     def get(self, id: str, **options: Unpack[RequestOptions]) -> ApiResponse[SessionResponse]:
         """Get a session.
@@ -41,14 +44,12 @@ class SessionsApi(Api):
         Return one session with its projects and the number of its datapoints.
 
         Args:
-            id: ID of the session. Starts with `sesh_`.
-
-        Returns: an ApiResponse whose body is a SessionResponse.
-        Raises: SchemaValidationError for bad arguments, ApiException for a status outside 2xx.
+            id: ID of the session. Starts with `sesh_`. Required.
+            options: Those of every call: see `humanloop.api.Api`.
         """
         return self._call(SESSIONS_GET, locals())
 
-    aget = twin(get)
+    aget = async_variant(get)
 
     def list(
         self,
@@ -63,16 +64,14 @@ class SessionsApi(Api):
         1.
 
         Args:
-            project_id: ID of the project. Starts with `pr_`.
+            project_id: ID of the project. Starts with `pr_`. Required.
             page: Number of the page to return. The first page is 1. By default `1`.
             size: How many records a page holds at most. By default `10`.
-
-        Returns: an ApiResponse whose body is a PaginatedDataSessionResponse.
-        Raises: SchemaValidationError for bad arguments, ApiException for a status outside 2xx.
+            options: Those of every call: see `humanloop.api.Api`.
         """
         return self._call(SESSIONS_LIST, locals())
 
-    alist = twin(list)
+    alist = async_variant(list)
 
     def iterate_list(
         self,
@@ -85,12 +84,11 @@ class SessionsApi(Api):
     ) -> PageIterator[SessionResponse]:
         """Iterate over the records of all pages of `list`, with the same arguments.
 
-        The next page is fetched while you work on one. `page` is where to start, `progress`
-        shows a progress bar (by tqdm or rich).
-
-        Returns: a PageIterator; its `pages()` iterates over whole pages instead.
-        Raises: what `list` raises, after the records that came before.
+        Args:
+            page: Number of the page to start at.
+            progress: Show a progress bar, by tqdm or rich.
+            options: Those of every call: see `humanloop.api.Api`.
         """
         return self._iterate(SESSIONS_LIST, locals())
 
-    aiterate_list = iteration_twin(iterate_list)
+    aiterate_list = async_iteration(iterate_list)

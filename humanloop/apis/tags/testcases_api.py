@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from humanloop.api import Api, twin
+from humanloop.api import Api, async_variant
 from humanloop.apis.operations import TESTCASES_DELETE, TESTCASES_GET, TESTCASES_UPDATE
 
 if TYPE_CHECKING:
@@ -22,7 +22,10 @@ if TYPE_CHECKING:
 
 
 class TestcasesApi(Api):
-    """Read, change and delete the single cases of testsets."""
+    """Read, change and delete the single cases of testsets.
+
+    See `humanloop.api.Api` for what every method takes, returns and raises.
+    """
 
     def delete(self, body: Sequence[str], **options: Unpack[RequestOptions]) -> ApiResponse[Unset]:
         """Delete testcases.
@@ -30,14 +33,12 @@ class TestcasesApi(Api):
         Delete every testcase whose ID the request names.
 
         Args:
-            body: The whole TestsetsDeleteTestcaseRequest.
-
-        Returns: an ApiResponse without a body.
-        Raises: SchemaValidationError for bad arguments, ApiException for a status outside 2xx.
+            body: The whole TestsetsDeleteTestcaseRequest. Required.
+            options: Those of every call: see `humanloop.api.Api`.
         """
         return self._call(TESTCASES_DELETE, locals())
 
-    adelete = twin(delete)
+    adelete = async_variant(delete)
 
     def get(self, id: str, **options: Unpack[RequestOptions]) -> ApiResponse[TestcaseResponse]:
         """Get a testcase.
@@ -45,14 +46,12 @@ class TestcasesApi(Api):
         Return one testcase.
 
         Args:
-            id: ID of the testcase. Starts with `evtc_`.
-
-        Returns: an ApiResponse whose body is a TestcaseResponse.
-        Raises: SchemaValidationError for bad arguments, ApiException for a status outside 2xx.
+            id: ID of the testcase. Starts with `evtc_`. Required.
+            options: Those of every call: see `humanloop.api.Api`.
         """
         return self._call(TESTCASES_GET, locals())
 
-    aget = twin(get)
+    aget = async_variant(get)
 
     def update(
         self,
@@ -70,12 +69,13 @@ class TestcasesApi(Api):
         Change the keys that are given; the others stay as they are.
 
         Args:
-            id: ID of the testcase. Starts with `evtc_`.
+            id: ID of the testcase. Starts with `evtc_`. Required.
+            inputs: Value of each variable of the template, by its name.
+            messages: The conversation to continue, for a chat model.
+            target: What a good result looks like, in whatever keys the evaluators read.
             body: The whole UpdateTestcaseRequest, in place of its keys as arguments.
-
-        Returns: an ApiResponse whose body is a TestcaseResponse.
-        Raises: SchemaValidationError for bad arguments, ApiException for a status outside 2xx.
+            options: Those of every call: see `humanloop.api.Api`.
         """
         return self._call(TESTCASES_UPDATE, locals())
 
-    aupdate = twin(update)
+    aupdate = async_variant(update)

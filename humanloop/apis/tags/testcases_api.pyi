@@ -5,7 +5,7 @@ from typing import Any
 
 from typing_extensions import Unpack
 
-from humanloop.api import Api
+from humanloop.api import Api, async_variant
 from humanloop.api_client import RequestOptions
 from humanloop.api_response import ApiResponse
 from humanloop.model.chat_message import ChatMessage
@@ -15,17 +15,17 @@ from humanloop.schemas import Unset
 
 class TestcasesApi(Api):
     def delete(
-        self, body: Sequence[str], **options: Unpack[RequestOptions]
+        self: Any, body: Sequence[str], **options: Unpack[RequestOptions]
     ) -> ApiResponse[Unset]: ...
-    async def adelete(
-        self, body: Sequence[str], **options: Unpack[RequestOptions]
-    ) -> ApiResponse[Unset]: ...
-    def get(self, id: str, **options: Unpack[RequestOptions]) -> ApiResponse[TestcaseResponse]: ...
-    async def aget(
-        self, id: str, **options: Unpack[RequestOptions]
+
+    adelete = async_variant(delete)
+    def get(
+        self: Any, id: str, **options: Unpack[RequestOptions]
     ) -> ApiResponse[TestcaseResponse]: ...
+
+    aget = async_variant(get)
     def update(
-        self,
+        self: Any,
         id: str,
         inputs: Mapping[str, str] | None = None,
         messages: Sequence[ChatMessage | Mapping[str, Any]] | None = None,
@@ -35,14 +35,5 @@ class TestcasesApi(Api):
         body: UpdateTestcaseRequest | Mapping[str, Any] | None = None,
         **options: Unpack[RequestOptions],
     ) -> ApiResponse[TestcaseResponse]: ...
-    async def aupdate(
-        self,
-        id: str,
-        inputs: Mapping[str, str] | None = None,
-        messages: Sequence[ChatMessage | Mapping[str, Any]] | None = None,
-        target: Mapping[str, bool | float | str | Decimal | Mapping[str, Any] | Sequence[Any]]
-        | None = None,
-        *,
-        body: UpdateTestcaseRequest | Mapping[str, Any] | None = None,
-        **options: Unpack[RequestOptions],
-    ) -> ApiResponse[TestcaseResponse]: ...
+
+    aupdate = async_variant(update)

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from humanloop.api import Api, iteration_twin, twin
+from humanloop.api import Api, async_iteration, async_variant
 from humanloop.apis.operations import (
     TESTSETS_CREATE,
     TESTSETS_CREATE_TESTCASE,
@@ -39,7 +39,10 @@ if TYPE_CHECKING:
 
 
 class TestsetsApi(Api):
-    """Collections of testcases that evaluations run over."""
+    """Collections of testcases that evaluations run over.
+
+    See `humanloop.api.Api` for what every method takes, returns and raises.
+    """
 
     def create(
         self,
@@ -55,16 +58,15 @@ class TestsetsApi(Api):
         Create an empty testset in the project.
 
         Args:
-            project_id: ID of the project. Starts with `pr_`.
-            body: The whole CreateTestsetRequest, in place of its keys as arguments. Needed
-                without it: `description`, `name`.
-
-        Returns: an ApiResponse whose body is a TestsetResponse.
-        Raises: SchemaValidationError for bad arguments, ApiException for a status outside 2xx.
+            description: What the testset covers. Required.
+            name: Name of the testset. Required.
+            project_id: ID of the project. Starts with `pr_`. Required.
+            body: The whole CreateTestsetRequest, in place of its keys as arguments.
+            options: Those of every call: see `humanloop.api.Api`.
         """
         return self._call(TESTSETS_CREATE, locals())
 
-    acreate = twin(create)
+    acreate = async_variant(create)
 
     def create_testcase(
         self,
@@ -87,15 +89,17 @@ class TestsetsApi(Api):
         of your own: one object, or an array of them. The answer is always an array.
 
         Args:
-            testset_id: ID of the testset. Starts with `evts_`.
+            testset_id: ID of the testset. Starts with `evts_`. Required.
             body: The whole TestsetsCreateTestcaseRequest, in place of its keys as arguments.
-
-        Returns: an ApiResponse whose body is a TestsetsCreateTestcaseResponse.
-        Raises: SchemaValidationError for bad arguments, ApiException for a status outside 2xx.
+            datapoint_ids: IDs of the datapoints. They start with `data_`.
+            inputs: Value of each variable of the template, by its name.
+            messages: The conversation to continue, for a chat model.
+            target: What a good result looks like, in whatever keys the evaluators read.
+            options: Those of every call: see `humanloop.api.Api`.
         """
         return self._call(TESTSETS_CREATE_TESTCASE, locals())
 
-    acreate_testcase = twin(create_testcase)
+    acreate_testcase = async_variant(create_testcase)
 
     def delete(self, id: str, **options: Unpack[RequestOptions]) -> ApiResponse[TestsetResponse]:
         """Delete a testset.
@@ -103,14 +107,12 @@ class TestsetsApi(Api):
         Delete the testset with its testcases, and return it as it was.
 
         Args:
-            id: ID of the testset. Starts with `evts_`.
-
-        Returns: an ApiResponse whose body is a TestsetResponse.
-        Raises: SchemaValidationError for bad arguments, ApiException for a status outside 2xx.
+            id: ID of the testset. Starts with `evts_`. Required.
+            options: Those of every call: see `humanloop.api.Api`.
         """
         return self._call(TESTSETS_DELETE, locals())
 
-    adelete = twin(delete)
+    adelete = async_variant(delete)
 
     def get(self, id: str, **options: Unpack[RequestOptions]) -> ApiResponse[TestsetResponse]:
         """Get a testset.
@@ -118,14 +120,12 @@ class TestsetsApi(Api):
         Return one testset, without its testcases.
 
         Args:
-            id: ID of the testset. Starts with `evts_`.
-
-        Returns: an ApiResponse whose body is a TestsetResponse.
-        Raises: SchemaValidationError for bad arguments, ApiException for a status outside 2xx.
+            id: ID of the testset. Starts with `evts_`. Required.
+            options: Those of every call: see `humanloop.api.Api`.
         """
         return self._call(TESTSETS_GET, locals())
 
-    aget = twin(get)
+    aget = async_variant(get)
 
     def list_all_for_project(
         self, project_id: str, **options: Unpack[RequestOptions]
@@ -135,14 +135,12 @@ class TestsetsApi(Api):
         Return every testset of the project in one array.
 
         Args:
-            project_id: ID of the project. Starts with `pr_`.
-
-        Returns: an ApiResponse whose body is a TestsetsGetForProjectResponse.
-        Raises: SchemaValidationError for bad arguments, ApiException for a status outside 2xx.
+            project_id: ID of the project. Starts with `pr_`. Required.
+            options: Those of every call: see `humanloop.api.Api`.
         """
         return self._call(TESTSETS_LIST_ALL_FOR_PROJECT, locals())
 
-    alist_all_for_project = twin(list_all_for_project)
+    alist_all_for_project = async_variant(list_all_for_project)
 
     def list_testcases(
         self,
@@ -156,16 +154,14 @@ class TestsetsApi(Api):
         Return the testcases page by page. Pages count from 0.
 
         Args:
-            testset_id: ID of the testset. Starts with `evts_`.
+            testset_id: ID of the testset. Starts with `evts_`. Required.
             page: Number of the page to return. The first page is 0. By default `0`.
             size: How many records a page holds at most. By default `50`.
-
-        Returns: an ApiResponse whose body is a PaginatedDataTestcaseResponse.
-        Raises: SchemaValidationError for bad arguments, ApiException for a status outside 2xx.
+            options: Those of every call: see `humanloop.api.Api`.
         """
         return self._call(TESTSETS_LIST_TESTCASES, locals())
 
-    alist_testcases = twin(list_testcases)
+    alist_testcases = async_variant(list_testcases)
 
     def iterate_list_testcases(
         self,
@@ -178,15 +174,14 @@ class TestsetsApi(Api):
     ) -> PageIterator[TestcaseResponse]:
         """Iterate over the records of all pages of `list_testcases`, with the same arguments.
 
-        The next page is fetched while you work on one. `page` is where to start, `progress`
-        shows a progress bar (by tqdm or rich).
-
-        Returns: a PageIterator; its `pages()` iterates over whole pages instead.
-        Raises: what `list_testcases` raises, after the records that came before.
+        Args:
+            page: Number of the page to start at.
+            progress: Show a progress bar, by tqdm or rich.
+            options: Those of every call: see `humanloop.api.Api`.
         """
         return self._iterate(TESTSETS_LIST_TESTCASES, locals())
 
-    aiterate_list_testcases = iteration_twin(iterate_list_testcases)
+    aiterate_list_testcases = async_iteration(iterate_list_testcases)
 
     def update(
         self,
@@ -202,12 +197,12 @@ class TestsetsApi(Api):
         Change the name or the description; what is not given stays as it is.
 
         Args:
-            id: ID of the testset. Starts with `evts_`.
+            id: ID of the testset. Starts with `evts_`. Required.
+            description: What the testset covers.
+            name: Name of the testset.
             body: The whole UpdateTestsetRequest, in place of its keys as arguments.
-
-        Returns: an ApiResponse whose body is a TestsetResponse.
-        Raises: SchemaValidationError for bad arguments, ApiException for a status outside 2xx.
+            options: Those of every call: see `humanloop.api.Api`.
         """
         return self._call(TESTSETS_UPDATE, locals())
 
-    aupdate = twin(update)
+    aupdate = async_variant(update)

@@ -5,7 +5,7 @@ from typing import Any, overload
 
 from typing_extensions import Unpack
 
-from humanloop.api import Api
+from humanloop.api import Api, async_iteration, async_variant
 from humanloop.api_client import RequestOptions
 from humanloop.api_response import ApiResponse
 from humanloop.model.chat_message import ChatMessage
@@ -18,35 +18,25 @@ from humanloop.model.testset_response import TestsetResponse
 from humanloop.model.testsets_create_testcase_response import TestsetsCreateTestcaseResponse
 from humanloop.model.testsets_get_for_project_response import TestsetsGetForProjectResponse
 from humanloop.model.update_testset_request import UpdateTestsetRequest
-from humanloop.pagination import AsyncPageIterator, PageIterator
+from humanloop.pagination import PageIterator
 
 class TestsetsApi(Api):
     @overload
     def create(
-        self, description: str, name: str, project_id: str, **options: Unpack[RequestOptions]
+        self: Any, description: str, name: str, project_id: str, **options: Unpack[RequestOptions]
     ) -> ApiResponse[TestsetResponse]: ...
     @overload
     def create(
-        self,
+        self: Any,
         *,
         project_id: str,
         body: CreateTestsetRequest | Mapping[str, Any],
         **options: Unpack[RequestOptions],
     ) -> ApiResponse[TestsetResponse]: ...
-    @overload
-    async def acreate(
-        self, description: str, name: str, project_id: str, **options: Unpack[RequestOptions]
-    ) -> ApiResponse[TestsetResponse]: ...
-    @overload
-    async def acreate(
-        self,
-        *,
-        project_id: str,
-        body: CreateTestsetRequest | Mapping[str, Any],
-        **options: Unpack[RequestOptions],
-    ) -> ApiResponse[TestsetResponse]: ...
+
+    acreate = async_variant(create)
     def create_testcase(
-        self,
+        self: Any,
         testset_id: str,
         body: CreateTestcaseByDatapointsRequest
         | CreateTestcaseRequest
@@ -60,51 +50,32 @@ class TestsetsApi(Api):
         | None = None,
         **options: Unpack[RequestOptions],
     ) -> ApiResponse[TestsetsCreateTestcaseResponse]: ...
-    async def acreate_testcase(
-        self,
-        testset_id: str,
-        body: CreateTestcaseByDatapointsRequest
-        | CreateTestcaseRequest
-        | Mapping[str, Any]
-        | Sequence[Mapping[str, Any]]
-        | None = None,
-        datapoint_ids: Sequence[str] | None = None,
-        inputs: Mapping[str, str] | None = None,
-        messages: Sequence[ChatMessage | Mapping[str, Any]] | None = None,
-        target: Mapping[str, bool | float | str | Decimal | Mapping[str, Any] | Sequence[Any]]
-        | None = None,
-        **options: Unpack[RequestOptions],
-    ) -> ApiResponse[TestsetsCreateTestcaseResponse]: ...
+
+    acreate_testcase = async_variant(create_testcase)
     def delete(
-        self, id: str, **options: Unpack[RequestOptions]
+        self: Any, id: str, **options: Unpack[RequestOptions]
     ) -> ApiResponse[TestsetResponse]: ...
-    async def adelete(
-        self, id: str, **options: Unpack[RequestOptions]
+
+    adelete = async_variant(delete)
+    def get(
+        self: Any, id: str, **options: Unpack[RequestOptions]
     ) -> ApiResponse[TestsetResponse]: ...
-    def get(self, id: str, **options: Unpack[RequestOptions]) -> ApiResponse[TestsetResponse]: ...
-    async def aget(
-        self, id: str, **options: Unpack[RequestOptions]
-    ) -> ApiResponse[TestsetResponse]: ...
+
+    aget = async_variant(get)
     def list_all_for_project(
-        self, project_id: str, **options: Unpack[RequestOptions]
+        self: Any, project_id: str, **options: Unpack[RequestOptions]
     ) -> ApiResponse[TestsetsGetForProjectResponse]: ...
-    async def alist_all_for_project(
-        self, project_id: str, **options: Unpack[RequestOptions]
-    ) -> ApiResponse[TestsetsGetForProjectResponse]: ...
+
+    alist_all_for_project = async_variant(list_all_for_project)
     def list_testcases(
-        self,
+        self: Any,
         testset_id: str,
         page: int | Decimal | None = None,
         size: int | Decimal | None = None,
         **options: Unpack[RequestOptions],
     ) -> ApiResponse[PaginatedDataTestcaseResponse]: ...
-    async def alist_testcases(
-        self,
-        testset_id: str,
-        page: int | Decimal | None = None,
-        size: int | Decimal | None = None,
-        **options: Unpack[RequestOptions],
-    ) -> ApiResponse[PaginatedDataTestcaseResponse]: ...
+
+    alist_testcases = async_variant(list_testcases)
     def iterate_list_testcases(
         self,
         testset_id: str,
@@ -114,17 +85,9 @@ class TestsetsApi(Api):
         progress: bool = False,
         **options: Unpack[RequestOptions],
     ) -> PageIterator[TestcaseResponse]: ...
-    def aiterate_list_testcases(
-        self,
-        testset_id: str,
-        page: int | Decimal | None = None,
-        size: int | Decimal | None = None,
-        *,
-        progress: bool = False,
-        **options: Unpack[RequestOptions],
-    ) -> AsyncPageIterator[TestcaseResponse]: ...
+    aiterate_list_testcases = async_iteration(iterate_list_testcases)
     def update(
-        self,
+        self: Any,
         id: str,
         description: str | None = None,
         name: str | None = None,
@@ -132,12 +95,5 @@ class TestsetsApi(Api):
         body: UpdateTestsetRequest | Mapping[str, Any] | None = None,
         **options: Unpack[RequestOptions],
     ) -> ApiResponse[TestsetResponse]: ...
-    async def aupdate(
-        self,
-        id: str,
-        description: str | None = None,
-        name: str | None = None,
-        *,
-        body: UpdateTestsetRequest | Mapping[str, Any] | None = None,
-        **options: Unpack[RequestOptions],
-    ) -> ApiResponse[TestsetResponse]: ...
+
+    aupdate = async_variant(update)

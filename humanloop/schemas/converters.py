@@ -1,0 +1,460 @@
+"""Converters: for common schemas and common values, check and convert in one pass.
+
+A converter makes of a raw Python value the very instance that the matcher would make, or raises
+`FastPathMiss`. It is sound, never complete: a part that it does not know goes to `interpret`, which
+asks the matcher; a value that it refuses is looked at again by the matcher, which says why.
+
+Invariants:
+- An object's dict is copied once, and everything is checked in the copy, which nobody else has.
+- Numbers are kept in bounded tables. Nothing else of a user's is kept.
+- Nothing recurses deeper than `MAX_DEPTH` containers and references, on any stack.
+
+This is an ordinary module of Python. Where Cython and a C compiler are there, an installation has
+it compiled to C, too, as `_converters` (`fast_path` chooses): `converters.pxd` then says which
+attributes, arguments and local variables are kept as C holds them, and has in C the two functions
+that are marked below.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from decimal import Decimal
+from typing import Any
+
+from humanloop.schemas.casting import MAX_DEPTH, is_integer
+from humanloop.schemas.formats import FORMATS
+from humanloop.schemas.instances import FastPathMiss
+from humanloop.schemas.values import BoolClass, NoneClass
+
+
+class cython:
+    """What Cython's module of this name says where the compiler does not see to it."""
+
+    compiled = False
+
+
+if False:  # Cython looks for this line; nothing needs to be installed for it.
+    import cython
+
+__all__ = [
+    "Array",
+    "Boolean",
+    "Choice",
+    "Converter",
+    "DateTime",
+    "Free",
+    "Integer",
+    "Nullable",
+    "Number",
+    "Object",
+    "Reference",
+    "String",
+    "Tagged",
+    "Text",
+    "Union",
+]
+
+Make = Callable[[Any], Any]
+Interpret = Callable[[Any, int], Any]
+"""Makes the instance of a value that stands at a depth; raises FastPathMiss."""
+Checks = tuple[Callable[[Any], bool], ...]
+
+INTEGERS = 4096
+"""Integers whose absolute value is at most this are kept ready, as they come."""
+
+FLOATS = 8192
+"""How many floats are kept ready; then they are forgotten, and kept anew as they come."""
+
+_integers: dict[int, Any] = {}
+_floats: dict[float, Any] = {}
+_infinity = float("inf")
+_true, _false, _none = BoolClass.TRUE, BoolClass.FALSE, NoneClass.NONE
+_is_date_time = FORMATS["date-time"].holds
+
+
+# -- in C in converters.pxd, if compiled ----------------------------------------------------------
+
+if not cython.compiled:
+
+    def new_table(owner: Object, value: Mapping[str, Any]) -> dict[str, Any]:
+        """Return a copy of a value; in C, if `fills`, the table of an instance that is made."""
+        return {**value}
+
+    def new_object(owner: Object, table: dict[str, Any]) -> Any:
+        """Return the instance that holds a table; in C, if `fills`, that is the table itself."""
+        return owner.make(table)
+
+    is_common_date_time = re.compile(
+        "[0-9]{4}-(?:(?:0[1-9]|1[0-2])-(?:0[1-9]|1[0-9]|2[0-8])|(?:0[13-9]|1[0-2])-(?:29|30))"
+        r"T(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](?:\.[0-9]+)?Z"
+    ).fullmatch
+    """Tells date-times of the form that servers write, on days that each year has."""
+
+
+# -- single values --------------------------------------------------------------------------------
+
+
+class Converter:
+    """Converts the values of one schema; this one asks the matcher for all of them.
+
+    takes_text: whether each plain string is its own instance, so that nothing needs to be called.
+    """
+
+    def __init__(self, interpret: Interpret, checks: Checks = ()) -> None:
+        self.takes_text = False
+        self.interpret = interpret
+        self.checks = checks
+
+    def convert(self, value: Any) -> Any:
+        """Return the instance that a raw value makes.
+
+        Raises:
+            FastPathMiss: the matcher has to decide.
+        """
+        return self.take(value, 0)
+
+    def take(self, value: Any, depth: int) -> Any:
+        """Convert a value that stands at `depth`."""
+        return self.interpret(value, depth)
+
+    def check(self, value: Any) -> None:
+        """Raise FastPathMiss unless a value obeys the schema's bounds."""
+        for holds in self.checks:
+            if not holds(value):
+                raise FastPathMiss
+
+
+class Text(Converter):
+    """A string without bounds or class of its own: it stays as it is."""
+
+    def __init__(self, interpret: Interpret) -> None:
+        super().__init__(interpret)
+        self.takes_text = True
+
+    def take(self, value: Any, depth: int) -> Any:
+        return value if type(value) is str else self.interpret(value, depth)
+
+
+class String(Converter):
+    """A string with bounds, or of a class."""
+
+    def __init__(self, interpret: Interpret, checks: Checks, make: Make) -> None:
+        super().__init__(interpret, checks)
+        self.make = make
+
+    def take(self, value: Any, depth: int) -> Any:
+        if type(value) is not str:
+            return self.interpret(value, depth)
+        if self.checks:
+            self.check(value)
+        return self.make(value)
+
+
+class DateTime(Converter):
+    """An RFC 3339 date-time."""
+
+    def __init__(self, interpret: Interpret, make: Make) -> None:
+        super().__init__(interpret)
+        self.make = make
+
+    def take(self, value: Any, depth: int) -> Any:
+        if type(value) is not str:
+            return self.interpret(value, depth)
+        if is_common_date_time(value) or _is_date_time(value):
+            return self.make(value)
+        raise FastPathMiss
+
+
+class Choice(Converter):
+    """One of some strings, whose instances are made ahead.
+
+    is_open: whether other strings are taken as they are.
+    """
+
+    def __init__(self, interpret: Interpret, members: dict[str, Any], is_open: bool) -> None:
+        super().__init__(interpret)
+        self.members = members
+        self.is_open = is_open
+
+    def take(self, value: Any, depth: int) -> Any:
+        if type(value) is not str:
+            return self.interpret(value, depth)
+        found = self.members.get(value)
+        if found is not None:
+            return found
+        if self.is_open:
+            return value
+        raise FastPathMiss
+
+
+class Number(Converter):
+    """A number: a Decimal with every digit.
+
+    cls: the class of numbers; instances of it, which JSON text has already, stay as they are.
+    """
+
+    def __init__(self, interpret: Interpret, checks: Checks, cls: type, make: Make) -> None:
+        super().__init__(interpret, checks)
+        self.cls = cls
+        self.make = make
+
+    def take(self, value: Any, depth: int) -> Any:
+        kind = type(value)
+        if kind is int:
+            number = _integers.get(value)
+            if number is None:
+                number = self.of_int(value)
+        elif kind is float:
+            number = _floats.get(value)
+            if number is None:
+                number = self.of_float(value)
+        elif kind is self.cls:
+            number = value
+        elif kind is Decimal and value and value.is_finite():
+            number = self.make(value)
+        else:
+            return self.interpret(value, depth)
+        if self.checks:
+            self.check(number)
+        return number
+
+    def of_int(self, value: int) -> Any:
+        number = self.make(value)
+        if -INTEGERS <= value <= INTEGERS:
+            _integers[value] = number
+        return number
+
+    def of_float(self, value: float) -> Any:
+        if not -_infinity < value < _infinity:
+            raise FastPathMiss
+        number = self.make(repr(value))
+        if value:  # 0.0 and -0.0 are one key and two numbers, so neither is kept
+            if len(_floats) >= FLOATS:
+                _floats.clear()
+            _floats[value] = number
+        return number
+
+
+class Integer(Number):
+    """A number without fraction and exponent part."""
+
+    def take(self, value: Any, depth: int) -> Any:
+        kind = type(value)
+        if kind is int or ((kind is self.cls or kind is Decimal) and is_integer(value)):
+            return Number.take(self, value, depth)
+        return self.interpret(value, depth)
+
+
+class Boolean(Converter):
+    """True or false."""
+
+    def take(self, value: Any, depth: int) -> Any:
+        if value is True or value is _true:
+            return _true
+        if value is False or value is _false:
+            return _false
+        return self.interpret(value, depth)
+
+
+# -- one of several schemas -----------------------------------------------------------------------
+
+
+class Nullable(Converter):
+    """What an inner converter takes, or null."""
+
+    def __init__(self, inner: Converter, null: Any) -> None:
+        super().__init__(inner.interpret)
+        self.takes_text = inner.takes_text
+        self.inner = inner
+        self.null = null
+
+    def take(self, value: Any, depth: int) -> Any:
+        return self.null if value is None else self.inner.take(value, depth)
+
+
+class Reference(Converter):
+    """What a `$ref` names, looked up when the first value comes: schemas refer to each other.
+
+    Every way by which a schema leads back to itself passes here.
+    """
+
+    def __init__(self, interpret: Interpret, find: Callable[[], Converter]) -> None:
+        super().__init__(interpret)
+        self.find = find
+        self.target: Converter | None = None
+
+    def take(self, value: Any, depth: int) -> Any:
+        if self.target is None:
+            self.target = self.find()
+        if depth >= MAX_DEPTH:
+            raise FastPathMiss
+        return self.target.take(value, depth + 1)
+
+
+class Union(Converter):
+    """A value whose Python class tells the branch."""
+
+    def __init__(self, interpret: Interpret, by_class: Mapping[type, Converter]) -> None:
+        super().__init__(interpret)
+        self.takes_text = str in by_class and by_class[str].takes_text
+        self.by_class = dict(by_class)
+
+    def take(self, value: Any, depth: int) -> Any:
+        branch = self.by_class.get(type(value))
+        return self.interpret(value, depth) if branch is None else branch.take(value, depth)
+
+
+class Tagged(Converter):
+    """An object whose discriminator tells the branch."""
+
+    def __init__(self, interpret: Interpret, key: str, choices: Mapping[str, Converter]) -> None:
+        super().__init__(interpret)
+        self.key = key
+        self.choices = dict(choices)
+
+    def take(self, value: Any, depth: int) -> Any:
+        if type(value) is not dict:
+            return self.interpret(value, depth)
+        try:
+            tag = value.get(self.key)
+        except Exception:  # a user's key need not be comparable
+            raise FastPathMiss from None
+        branch = self.choices.get(tag) if type(tag) is str else None
+        if branch is None:
+            raise FastPathMiss
+        return branch.take(value, depth)
+
+
+# -- containers -----------------------------------------------------------------------------------
+
+
+def tuple_of(item: Converter, values: Any, depth: int) -> tuple[Any, ...]:
+    """Return what a converter makes of the items of a list or a tuple at `depth`."""
+    if depth >= MAX_DEPTH:
+        raise FastPathMiss
+    texts = item.takes_text
+    depth += 1
+    return tuple(
+        [part if texts and type(part) is str else item.take(part, depth) for part in values]
+    )
+
+
+class Array(Converter):
+    """An array of values of one schema.
+
+    make: makes the instance of a tuple; None where that is one.
+    """
+
+    def __init__(
+        self, interpret: Interpret, checks: Checks, item: Converter, make: Make | None
+    ) -> None:
+        super().__init__(interpret, checks)
+        self.item = item
+        self.make = make
+
+    def take(self, value: Any, depth: int) -> Any:
+        if type(value) is not list and type(value) is not tuple:
+            return self.interpret(value, depth)
+        parts = tuple_of(self.item, value, depth)
+        if self.checks:  # of the parts, since others may have changed the value meanwhile
+            self.check(parts)
+        return parts if self.make is None else self.make(parts)
+
+
+class Property:
+    """What an object says of one key."""
+
+    def __init__(self, converter: Converter, required: bool) -> None:
+        self.converter = converter
+        self.required = required
+
+
+class Object(Converter):
+    """An object, of which some keys may be declared.
+
+    cls: the class of its instances; `make` makes one of a dict. fills: whether an instance is a
+    dict, too, that may be made empty and then filled. others: converts the values of the keys that
+    are in none of `properties`.
+    """
+
+    def __init__(
+        self,
+        interpret: Interpret,
+        checks: Checks,
+        cls: type,
+        make: Make,
+        fills: bool,
+        properties: Mapping[str, Converter],
+        others: Converter,
+        required: frozenset[str],
+    ) -> None:
+        super().__init__(interpret, checks)
+        self.cls = cls
+        self.make = make
+        self.fills = fills
+        self.others = Property(others, False)
+        self.properties = {key: Property(properties.get(key, others), True) for key in required}
+        for key, converter in properties.items():
+            self.properties.setdefault(key, Property(converter, False))
+        self.required = len(required)
+
+    def take(self, value: Any, depth: int) -> Any:
+        kind = type(value)
+        if kind is not dict and kind is not self.cls:
+            return self.interpret(value, depth)
+        if depth >= MAX_DEPTH:
+            raise FastPathMiss
+        depth += 1
+        try:
+            table = new_table(self, value)
+        except Exception:  # a user's keys need not be comparable
+            raise FastPathMiss from None
+        missing = self.required
+        properties, others = self.properties, self.others
+        for key, item in table.items():
+            if type(key) is not str:
+                raise FastPathMiss
+            part = properties.get(key, others)
+            missing -= part.required
+            converter = part.converter
+            if not (converter.takes_text and type(item) is str):
+                table[key] = converter.take(item, depth)
+        if missing:
+            raise FastPathMiss
+        if self.checks:
+            self.check(table)
+        return new_object(self, table)
+
+
+class Free(Converter):
+    """A value of which no schema says anything.
+
+    number, object: convert the numbers and the objects.
+    """
+
+    def __init__(
+        self, interpret: Interpret, number: Number, cls: type, make: Make, fills: bool
+    ) -> None:
+        super().__init__(interpret)
+        self.takes_text = True
+        self.number = number
+        self.object = Object(interpret, (), cls, make, fills, {}, self, frozenset())
+
+    def take(self, value: Any, depth: int) -> Any:
+        kind = type(value)
+        if kind is str:
+            return value
+        if kind is dict:
+            return self.object.take(value, depth)
+        if kind is list or kind is tuple:
+            return tuple_of(self, value, depth)
+        if kind is int or kind is float or kind is self.number.cls or kind is Decimal:
+            return self.number.take(value, depth)
+        if value is True:
+            return _true
+        if value is False:
+            return _false
+        if value is None:
+            return _none
+        return self.interpret(value, depth)

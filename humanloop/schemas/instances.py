@@ -1,0 +1,202 @@
+"""Instances of schema classes: which class, and how one is made without its constructor.
+
+`BASES` holds the class of an instance that no named schema describes, by JSON type; `schema` fills
+it. `interpret` is the exact way from a raw value to an instance: cast, match, build.
+
+frozendict is not one thing: a subclass of dict written in Python on some versions, a type of its
+own in C on others. How to derive from it and to fill an instance differs; it is decided here alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from decimal import Decimal
+from functools import partial
+from typing import Any
+
+from frozendict import frozendict
+
+from humanloop.schemas.casting import cast, kind_of
+from humanloop.schemas.matcher import FailFast, Match, Mismatch, Validation, match
+from humanloop.schemas.nodes import Direction, Node
+from humanloop.schemas.values import BoolClass, NoneClass
+
+__all__ = [
+    "BASES",
+    "MADE_EMPTY",
+    "FastPathMiss",
+    "FrozenBase",
+    "class_of",
+    "constructor",
+    "fill",
+    "interpret",
+    "interpret_free",
+    "maker",
+    "new_instance",
+    "plain_of",
+    "restore_frozendict_base",
+]
+
+BASES: dict[str, type[Any]] = {
+    "array": tuple,
+    "string": str,
+    "boolean": BoolClass,
+    "null": NoneClass,
+    "binary": bytes,
+}
+
+
+class FastPathMiss(Exception):
+    """The fast path does not take a value: it has to be interpreted."""
+
+
+# -- compatibility with both kinds of frozendict --------------------------------------------------
+
+# Where frozendict is written in Python, its constructor takes seven times as long as dict's. A
+# class whose `__new__` is dict's own gets that of C, if none of its bases has another at the moment
+# when the class is made. So DictSchema is first derived from `FrozenBase`, which has frozendict's
+# slots and dict's constructor, and then gets frozendict for this base.
+
+_OBJECT: Any = frozendict
+_DICT: Any = dict
+FrozenBase: Any = frozendict
+
+if issubclass(frozendict, dict):
+    _slots = frozendict.__dict__.get("__slots__", ())
+    _alike = type("FrozenBase", (dict,), {"__slots__": _slots, "__init__": object.__init__})
+    try:
+        type("Probe", (_alike,), {"__slots__": ()}).__bases__ = (frozendict,)
+    except TypeError:  # laid out in another way: then frozendict's own constructor does it
+        pass
+    else:
+        FrozenBase = _alike
+
+MADE_EMPTY = FrozenBase is not frozendict
+"""True if an instance is made empty and filled by `fill`; else its constructor takes the dict."""
+
+fill: Any = _DICT.update
+
+
+def restore_frozendict_base(cls: type) -> None:
+    """Give a class that was derived from `FrozenBase` frozendict itself for this base."""
+    cls.__bases__ = tuple(frozendict if base is FrozenBase else base for base in cls.__bases__)
+
+
+# -- classes --------------------------------------------------------------------------------------
+
+_LEAF_BASES: tuple[type[Any], ...] = (str, Decimal, tuple, bytes)
+
+
+def class_of(classes: tuple[type, ...], kind: str) -> type[Any]:
+    """Return the class that is all of those `classes` that can hold a JSON type, and its base."""
+    base = BASES[kind]
+    fitting = [c for c in classes if issubclass(c, (base, BASES["any"]))]
+    if not fitting:
+        return base
+    concrete = [c for c in fitting if issubclass(c, base)] or [base]
+    ordered = dict.fromkeys((*concrete, *fitting))
+    parts = tuple(p for p in ordered if not any(q is not p and issubclass(q, p) for q in ordered))
+    if len(parts) == 1:
+        return parts[0]
+    owner: Any = parts[-1]
+    return owner.mixed_with(parts)  # type: ignore[no-any-return]
+
+
+def new_instance(cls: type[Any], plain: Any) -> Any:
+    """Return an instance of `cls` around a value of its base type, with nothing checked."""
+    return maker(cls)(plain)
+
+
+def maker(cls: type[Any]) -> Callable[[Any], Any]:
+    """Return the function that makes an instance of `cls` of a value of its base type."""
+    if issubclass(cls, BoolClass):
+        return cls.of
+    if issubclass(cls, NoneClass):
+        return lambda plain: cls.of()
+    new = constructor(cls)
+    if not (MADE_EMPTY and issubclass(cls, frozendict)):
+        return new
+
+    def make(plain: dict[str, Any]) -> Any:
+        instance = new()
+        fill(instance, plain)
+        return instance
+
+    return make
+
+
+def constructor(cls: type[Any]) -> Callable[..., Any]:
+    """Return the function in C that makes an instance, of a value or an empty object."""
+    base: Any = next(b for b in (*_LEAF_BASES, _OBJECT) if issubclass(cls, b))
+    new: Any = _DICT.__new__ if MADE_EMPTY and base is _OBJECT else base.__new__
+    made: Any = cls
+    if made.__new__ is new and made.__init__ in (object.__init__, base.__init__):
+        # The call of `type` that our metaclass overrides; `__new__` takes half as long again.
+        return type.__call__.__get__(cls)  # type: ignore[no-any-return]
+    return partial(new, cls)
+
+
+def plain_of(instance: Any) -> Any:
+    """Return the value of a base type that `new_instance` makes `instance` of again."""
+    if isinstance(instance, BoolClass):
+        return bool(instance)
+    if isinstance(instance, NoneClass):
+        return None
+    if isinstance(instance, _OBJECT):
+        return dict(instance)
+    return next(b for b in _LEAF_BASES if isinstance(instance, b))(instance)
+
+
+# -- the exact way --------------------------------------------------------------------------------
+
+_NOTHING = Match()
+
+
+def interpret(
+    node: Node,
+    value: Any,
+    classes: tuple[type, ...] = (),
+    direction: Direction | None = None,
+    depth: int = 0,
+) -> Any:
+    """Return the instance that a raw value makes by `node` and of `classes`.
+
+    depth: how many containers are around it already.
+
+    Raises:
+        Mismatch: it does not match.
+        RecursionError: it is nested too deeply.
+    """
+    plain, refused = cast(value, depth)
+    if refused:
+        raise Mismatch
+    found = Match(classes)
+    found.merge(match(node, plain, (), FailFast(Validation(direction))))
+    return _build(plain, found)
+
+
+def interpret_free(value: Any, depth: int = 0) -> Any:
+    """Return the instance of a raw value that no schema speaks of.
+
+    Raises:
+        Mismatch: JSON has no place for something in it.
+        RecursionError: it is nested too deeply.
+    """
+    plain, refused = cast(value, depth)
+    if refused:
+        raise Mismatch
+    return _build(plain, _NOTHING)
+
+
+def _build(plain: Any, found: Match) -> Any:
+    """Return the instance of a cast value, by what it matched. The cast tree is used up."""
+    kind, parts = kind_of(plain), found.children
+    if kind == "object":
+        for key, item in plain.items():
+            plain[key] = _build(item, parts.get(key, _NOTHING))
+    elif kind == "array":
+        plain = tuple([_build(item, parts.get(i, _NOTHING)) for i, item in enumerate(plain)])
+    elif kind == "binary" and not isinstance(plain, bytes):
+        return plain
+    cls = class_of(found.classes, kind)
+    return plain if type(plain) is cls else new_instance(cls, plain)
