@@ -14,6 +14,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from humanloop.version import __version__
+
 if TYPE_CHECKING:
     from humanloop.api_client import ApiClient, RequestOptions
     from humanloop.api_response import ApiResponse
@@ -59,8 +61,6 @@ if TYPE_CHECKING:
     )
     from humanloop.retries import RetryPolicy
     from humanloop.streaming import AsyncStream, Stream
-
-__version__ = "0.6.0"
 
 __all__ = [
     "ApiAttributeError",

@@ -1,110 +1,57 @@
-"""ApiClient: an operation and its arguments become a request, a response becomes an `ApiResponse`.
+"""ApiClient: prepare the request of a call, and finish its response.
 
-A call is written once, as the generator `_flow`: it prepares the request, says what is to be done
-next (send it, wait, call a hook), decides whether to try again, and makes the result. `call` and
-`acall` do what it says, each in its own way of waiting. What stays true: keys go only where they
-belong, a status outside 2xx always raises, a body is returned only when it fits its schema, and no
-request is sent twice that might be done twice. An instance is shared between threads and loops.
+What happens between the two, with retries and hooks, is the flow in `call`; `call` and `acall` hand
+a prepared request to it.
+
+Invariants: keys go only where they belong; no header can break a request; a copy made by
+`with_options` changes nothing of the original. An instance is shared between threads and loops.
 """
 
 from __future__ import annotations
 
 import copy
-import inspect
-import json
 import re
 import sys
-import time
-import warnings
-from collections.abc import Callable, Coroutine, Generator, Iterable, Iterator, Mapping
-from dataclasses import replace
-from functools import cached_property, partial
+from collections.abc import Generator, Mapping
+from functools import cached_property
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypedDict, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypedDict, cast
 
-from humanloop import schemas
 from humanloop.api_response import ApiResponse
-from humanloop.attempts import Attempts
+from humanloop.call import RetryState, Step, call_steps, run, run_async
 from humanloop.configuration import (
     API_KEY_HEADER,
     SECURITY_SCHEME,
     TIMEOUT,
+    CallSettings,
     Configuration,
-    EventHooks,
     is_timeout,
 )
 from humanloop.exceptions import (
-    ApiConnectionError,
-    ApiException,
-    ApiResponseDecodingError,
-    ApiResponseError,
-    ApiResponseValidationError,
-    ApiTypeError,
     ApiValueError,
     ClientConfigurationError,
-    ResponseValidationWarning,
-    SchemaValidationError,
-    describe,
-    exception_for_status,
-    exception_for_stream,
     unexpected_argument,
 )
-from humanloop.http import Headers, RawResponse, Request, is_json
+from humanloop.http import Headers, RawResponse, Request
 from humanloop.operation import Operation, is_idempotent, serialize, wants_stream
+from humanloop.responses import ResponseReader
 from humanloop.retries import RetryPolicy
-from humanloop.schemas.codec import refuse_constant
-from humanloop.secrets import redact as redact_text
-from humanloop.secrets import redact_error
 from humanloop.transport.base import AsyncTransport, Transport
+from humanloop.version import __version__
 from humanloop.wire_log import WireLog
 
 if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
 
-    from humanloop.drift import Drift, DriftReport
-    from humanloop.streaming import EventReader
-
 __all__ = ["ApiClient", "CallSettings", "RequestOptions"]
 
-ErrorType = TypeVar("ErrorType", bound=ApiException)
-
-_PACKAGE = f"{__package__}."
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 section 5.1
 _HEADER_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")  # RFC 9110 section 5.5
 _FIELD = re.compile(f"{_HEADER_NAME.pattern}:{_HEADER_VALUE.pattern}")  # both in one search
 
 
-class Send(NamedTuple):
-    """A step of a call: send the request; its outcome is the answer."""
-
-    request: Request
-
-
-class Wait(NamedTuple):
-    """A step of a call: let the time pass."""
-
-    seconds: float
-
-
-class Hook(NamedTuple):
-    """A step of a call: call the hook; its outcome is what it returns."""
-
-    hook: Callable[..., Any]
-    arguments: tuple[Any, ...]
-
-
-Step = Send | Wait | Hook
-
-
-class Opened(NamedTuple):
-    """The result of a call for a stream: the answer, and what reads its events."""
-
-    response: Any
-    reader: EventReader[Any]
-
-
 class RequestOptions(TypedDict, total=False):
-    """What any call takes beside the arguments of its operation.
+    """Options that every call takes beside the arguments of its operation.
 
     timeout: seconds for the whole call, in place of the configuration's; None: no limit;
     connect_timeout, read_timeout: likewise.
@@ -123,20 +70,8 @@ class RequestOptions(TypedDict, total=False):
     idempotent: bool
 
 
-class CallSettings(TypedDict, total=False):
-    """The settings of a configuration that a copy of a client may have otherwise."""
-
-    timeout: float | None
-    connect_timeout: float | None
-    read_timeout: float | None
-    retries: RetryPolicy | int
-    response_validation: Literal["strict", "lenient"]
-    event_hooks: EventHooks
-    on_drift: Callable[[DriftReport], object] | None
-
-
 class _Transports:
-    """What sends the requests, made when it is first needed; a client shares it with its copies."""
+    """Makes each transport when it is first needed; a client shares them with its copies."""
 
     def __init__(
         self,
@@ -180,7 +115,7 @@ class _Transports:
             )
 
     def made(self) -> list[Transport | AsyncTransport]:
-        """Those that were made so far."""
+        """Return the transports that were made so far."""
         names = ("transport", "async_transport")
         return [self.__dict__[name] for name in names if name in self.__dict__]
 
@@ -216,12 +151,12 @@ class ApiClient:
 
     @property
     def transport(self) -> Transport:
-        """What sends the requests; made when it is first needed."""
+        """The transport of synchronous calls; made when it is first needed."""
         return self._transports.transport
 
     @property
     def async_transport(self) -> AsyncTransport:
-        """What sends the requests of asynchronous calls; made when it is first needed."""
+        """The transport of asynchronous calls; made when it is first needed."""
         return self._transports.async_transport
 
     @property
@@ -249,23 +184,8 @@ class ApiClient:
         Raises SchemaValidationError, ApiTypeError or ApiValueError before anything is sent,
         ApiConnectionError when no answer came, ApiException when the answer is no result.
         """
-        flow = self._flow(operation, arguments, options)
-        try:
-            step = next(flow)
-            while True:
-                try:
-                    outcome = self._do(step)
-                except Exception as error:
-                    step = flow.throw(error)
-                else:
-                    step = flow.send(outcome)
-        except StopIteration as end:
-            result = end.value
-        if isinstance(result, Opened):
-            from humanloop.streaming import Stream
-
-            return Stream(result.response, result.reader)
-        return result
+        steps = self._steps(operation, arguments, options)
+        return run(steps, self.transport)
 
     async def acall(
         self,
@@ -273,102 +193,23 @@ class ApiClient:
         arguments: Mapping[str, Any],
         options: RequestOptions | None = None,
     ) -> Any:
-        """As `call`, in an event loop; a stream is an AsyncStream."""
-        flow = self._flow(operation, arguments, options)
-        try:
-            step = next(flow)
-            while True:
-                try:
-                    outcome = await self._ado(step)
-                except Exception as error:
-                    step = flow.throw(error)
-                else:
-                    step = flow.send(outcome)
-        except StopIteration as end:
-            result = end.value
-        if isinstance(result, Opened):
-            from humanloop.streaming import AsyncStream
+        """Do one operation in an event loop: as `call`; a stream is an AsyncStream."""
+        steps = self._steps(operation, arguments, options)
+        return await run_async(steps, self.async_transport)
 
-            return AsyncStream(result.response, result.reader)
-        return result
-
-    def _do(self, step: Step) -> Any:
-        if isinstance(step, Send):
-            return self.transport.send(step.request)
-        if isinstance(step, Wait):
-            time.sleep(step.seconds)
-            return None
-        outcome = step.hook(*step.arguments)
-        if inspect.isawaitable(outcome):
-            if isinstance(outcome, Coroutine):
-                outcome.close()  # it would warn that nobody waited for it
-            raise ApiTypeError(
-                "an event hook that is a coroutine function needs asynchronous calls"
-            )
-        return outcome
-
-    async def _ado(self, step: Step) -> Any:
-        if isinstance(step, Send):
-            return await self.async_transport.send(step.request)
-        if isinstance(step, Wait):
-            from asyncio import sleep  # its import takes longer than all else here
-
-            await sleep(step.seconds)
-            return None
-        outcome = step.hook(*step.arguments)
-        return await outcome if inspect.isawaitable(outcome) else outcome
-
-    def _flow(
+    def _steps(
         self,
         operation: Operation,
         arguments: Mapping[str, Any],
         options: RequestOptions | None,
     ) -> Generator[Step, Any, Any]:
-        """The steps of one call; returns its result."""
         options = options or {}
         request = self.prepare(operation, arguments, options)
-        attempts = Attempts(
-            request.timeout,
-            RetryPolicy.of(options.get("retries", self.configuration.retries)),
-            options.get("idempotent") or is_idempotent(operation, arguments),
-        )
-        while True:
-            sent = attempts.next_request(request)
-            for hook in self.configuration.event_hooks.get("request", ()):
-                sent = attempts.in_time(_replaced(sent, (yield Hook(hook, (sent,)))))
-            self._log.request(sent, attempts.made)
-            try:
-                answer = yield Send(sent)
-            except ApiConnectionError as error:
-                redact_error(attempts.describe(error), self._redactor(sent))
-                self._log.fault(sent, error)
-                for hook in self.configuration.event_hooks.get("error", ()):
-                    yield Hook(hook, (sent, error))
-                seconds = attempts.wait_after_fault(error)
-                if seconds is None:
-                    raise
-            else:
-                self._log.response(sent, answer)
-                try:
-                    for hook in self.configuration.event_hooks.get("response", ()):
-                        yield Hook(hook, (sent, answer))
-                except BaseException:
-                    if not isinstance(answer, RawResponse):
-                        answer.close()
-                    raise
-                if 200 <= answer.status <= 299:
-                    try:
-                        if request.stream:
-                            return self._opened(operation, sent, answer, options, attempts)
-                        return self.finish(operation, sent, answer, options)
-                    except ApiException as error:
-                        attempts.describe(error)
-                        raise
-                seconds, refusal = attempts.wait_after_response(answer)
-                if seconds is None:
-                    raise attempts.describe(self._refused(sent, answer, refusal))
-            self._log.wait(sent, seconds)
-            yield Wait(seconds)
+        policy = RetryPolicy.of(options.get("retries", self.configuration.retries))
+        repeatable = options.get("idempotent") or is_idempotent(operation, arguments)
+        state = RetryState(request.timeout, policy, repeatable)
+        reader = self._reader(operation, options)
+        return call_steps(request, state, self.configuration.event_hooks, self._log, reader)
 
     def prepare(
         self,
@@ -376,7 +217,7 @@ class ApiClient:
         arguments: Mapping[str, Any],
         options: RequestOptions | None = None,
     ) -> Request:
-        """The request for one call; sends nothing. `arguments` are as for `operation.serialize`."""
+        """Return the request for one call; send nothing. arguments: see `operation.serialize`."""
         options = options or {}
         for name in options:
             if name not in RequestOptions.__annotations__:
@@ -414,33 +255,22 @@ class ApiClient:
         response: RawResponse,
         options: RequestOptions | None = None,
     ) -> ApiResponse[Any]:
-        """The result of one call; raises an ApiException when the response is none."""
-        if not 200 <= response.status <= 299:
-            raise self._refused(request, response)
-        plain = (options or {}).get("skip_deserialization", False)
-        body: Any = schemas.unset
-        try:
-            if operation.response_schema is not None:
-                _check_json(response)
-                data = response.data
-                body = _decoded(data) if plain else self._validated(operation, data, "the body")
-        except SchemaValidationError as error:
-            kind = _unfit(request, decoded=not error.is_unreadable)
-            detail = f"the body does not fit {error.summary}"
-            unfit = self._error(kind, request, response, response.text, detail)
-            unfit.errors = error.errors
-            raise unfit from error
-        except (ValueError, RecursionError) as error:
-            detail = f"the body is not the JSON that was promised: {error}"
-            kind = _unfit(request, decoded=False)
-            unfit = self._error(kind, request, response, response.text, detail)
-            raise unfit from error
-        return ApiResponse(response.headers, response.status, response, response.elapsed, body)
+        """Return the result of one call; raise an ApiException when the response is none."""
+        return self._reader(operation, options or {}).read(request, response)
+
+    def _reader(self, operation: Operation, options: RequestOptions) -> ResponseReader:
+        return ResponseReader(
+            operation,
+            self.configuration,
+            plain=options.get("skip_deserialization", False),
+            # A limit for one call ends it; one for all calls would end every long stream.
+            whole_stream="timeout" in options,
+        )
 
     def with_options(
         self, headers: Mapping[str, str] | None = None, **settings: Unpack[CallSettings]
     ) -> Self:
-        """A copy with other settings of the configuration, and with more headers for every call.
+        """Return a copy with other settings of the configuration, and more headers for every call.
 
         Both share their connections.
         """
@@ -467,7 +297,7 @@ class ApiClient:
             transport.close()
 
     async def aclose(self) -> None:
-        """As `close`, in an event loop."""
+        """Close in an event loop: as `close`, and wait until it is done."""
         if "async_transport" in self._transports.__dict__:
             await self.async_transport.aclose()
         if "transport" in self._transports.__dict__:
@@ -505,129 +335,11 @@ class ApiClient:
                 _check_header(name, value)
         return headers
 
-    def _opened(
-        self,
-        operation: Operation,
-        request: Request,
-        answer: Any,
-        options: RequestOptions,
-        attempts: Attempts,
-    ) -> Opened:
-        """The result of a call for a stream."""
-        from humanloop.streaming import EventReader, StreamContext, is_report
-
-        plain = options.get("skip_deserialization", False)
-
-        def decode(text: str) -> Any:
-            data = text.encode()
-            if plain:
-                return _decoded(data)
-            return self._validated(operation, data, "an event", is_refused=is_report)
-
-        def failure(kind: type[ApiException], body: Any, detail: str) -> ApiException:
-            return attempts.describe(self._error(kind, request, answer, body, detail))
-
-        context = StreamContext(
-            decode,
-            failure,
-            attempts.end if "timeout" in options else None,
-            attempts.timeout,
-            request.read_timeout,
-            self.configuration.max_response_bytes,
-            self._redactor(request),
-        )
-        ready: tuple[Any, ...] = ()
-        if isinstance(answer, RawResponse):  # from a server that does not stream: one event
-            ready = (self.finish(operation, request, answer, options).body,)
-        return Opened(answer, EventReader(context, ready))
-
-    def _refused(self, request: Request, response: RawResponse, refusal: str = "") -> ApiException:
-        """The error for an answer whose status is no success."""
-        kind = exception_for_status(response.status)
-        if request.stream:
-            kind = exception_for_stream(kind)
-        body = _decoded_if_possible(response)
-        redact = self._redactor(request)
-        detail = "; ".join(filter(None, (describe(body, redact), refusal)))
-        return self._error(kind, request, response, body, detail, redact)
-
-    def _validated(
-        self,
-        operation: Operation,
-        data: bytes,
-        what: str,
-        is_refused: Callable[[object], bool] = lambda value: False,
-    ) -> Any:
-        """The typed value of JSON text, or where a misfit is to be taken as it is, the plain one.
-
-        what: what it is, for the warning then; is_refused: tells of a plain value that it is not
-        to be taken. Raises SchemaValidationError for what is not.
-        """
-        schema = operation.response_schema
-        assert schema is not None, "an operation with a body has a schema for it"
-        try:
-            value = schema.from_json(data, direction="response")
-        except SchemaValidationError as error:
-            self._report_drift(operation, data, error)
-            lenient = self.configuration.response_validation == "lenient"
-            if not lenient or error.is_unreadable:
-                raise
-            plain = _decoded(data)
-            if is_refused(plain):
-                raise
-            _warn(f"{operation.name}(): {what} does not fit {error.summary}")
-            return plain
-        self._report_drift(operation, value)
-        return value
-
-    def _report_drift(
-        self, operation: Operation, body: Any, error: SchemaValidationError | None = None
-    ) -> None:
-        on_drift = self.configuration.on_drift
-        if on_drift is not None:
-            from humanloop.drift import find_drift
-
-            report = find_drift(operation, body, error)
-            if report is not None:
-                redact = partial(redact_text, secrets=self.configuration.secrets)
-                on_drift(replace(report, findings=tuple(_shown(report.findings, redact))))
-
-    def _error(
-        self,
-        kind: type[ErrorType],
-        request: Request,
-        response: Any,
-        body: Any,
-        detail: str,
-        redact: Callable[[str], str] | None = None,
-    ) -> ErrorType:
-        answer = ApiResponse(response.headers, response.status, response, response.elapsed, body)
-        redact = redact or self._redactor(request)
-        return kind(
-            reason=redact(response.reason),
-            api_response=answer,
-            method=request.method,
-            host=request.host,
-            path=redact(request.path),
-            detail=redact(detail),
-        )
-
-    def _redactor(self, request: Request) -> Callable[[str], str]:
-        """What takes the secrets of a request out of a text."""
-        return partial(redact_text, secrets=request.secrets(self.configuration.secrets))
-
-
-def _shown(findings: Iterable[Drift], redact: Callable[[str], str]) -> Iterator[Drift]:
-    """Findings without what is secret: an answer may have a key in any place."""
-    for drift in findings:
-        value = redact(drift.value) if isinstance(drift.value, str) else drift.value
-        yield replace(drift, pointer=redact(drift.pointer), value=value)
-
 
 def _limit(
     operation: Operation, options: RequestOptions, name: str, default: float | None
 ) -> float | None:
-    """A time limit of one call."""
+    """Return a time limit of one call."""
     seconds: Any = options.get(name, default)
     if not is_timeout(seconds):
         pair = isinstance(seconds, tuple)
@@ -635,53 +347,6 @@ def _limit(
         message = f"{name} must be {TIMEOUT}, not {seconds!r}{hint}"
         raise ApiValueError(f"{operation.name}(): {message}")
     return cast("float | None", seconds)
-
-
-def _replaced(request: Request, returned: Any) -> Request:
-    """The request to send after a hook has returned something."""
-    if returned is None:
-        return request
-    if not isinstance(returned, Request):
-        raise ApiTypeError(
-            'an event hook for "request" must return a Request or None,'
-            f" not {type(returned).__name__}"
-        )
-    return returned
-
-
-def _unfit(request: Request, *, decoded: bool) -> type[ApiResponseError]:
-    """The class of the error for a success that is none."""
-    kind = ApiResponseValidationError if decoded else ApiResponseDecodingError
-    return exception_for_stream(kind) if request.stream else kind
-
-
-def _warn(message: str) -> None:
-    """Warn of a response, at the line that called the package."""
-    level, frame = 1, inspect.currentframe()
-    while frame and frame.f_back and frame.f_globals.get("__name__", "").startswith(_PACKAGE):
-        level, frame = level + 1, frame.f_back
-    warnings.warn(message, ResponseValidationWarning, stacklevel=level)
-
-
-def _check_json(response: RawResponse) -> None:
-    if not response.data:
-        raise ValueError("it is empty")
-    if not is_json(response.headers):
-        raise ValueError(f"its Content-Type is {response.headers.get('Content-Type', '')!r}")
-
-
-def _decoded(data: bytes) -> Any:
-    return json.loads(data, parse_constant=refuse_constant)
-
-
-def _decoded_if_possible(response: RawResponse) -> Any:
-    """The body of an error: decoded where it is JSON, else its text."""
-    if is_json(response.headers):
-        try:
-            return _decoded(response.data)
-        except (ValueError, RecursionError):
-            pass
-    return response.text
 
 
 def _check_header(name: object, value: object) -> None:
@@ -694,8 +359,6 @@ def _check_header(name: object, value: object) -> None:
 
 
 def _user_agent() -> str:
-    from humanloop import __version__
-
     python = ".".join(map(str, sys.version_info[:3]))
     return f"humanloop-python/{__version__} ({sys.implementation.name} {python}; {sys.platform})"
 

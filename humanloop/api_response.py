@@ -32,7 +32,7 @@ class ApiResponse(Generic[T]):
 
 @dataclass
 class AsyncGeneratorResponse:
-    """What a `*_stream` method returns, as version 0.5 did.
+    """The result of a `*_stream` method, as in version 0.5.
 
     content: an async generator of `{"output": str, "id": str}`; response: the answer's head.
     """

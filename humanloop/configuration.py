@@ -1,8 +1,8 @@
 """Configuration: the host, the keys, and how to connect.
 
-What stays true: an instance can make a request (host and API key are checked when they are given,
-and the key once more when it is used, since a hook may change it), and no key shows in a repr, a
-report or an error. The constructor's positional arguments are those of version 0.5; connection
+Invariants: an instance can make a request (host and API key are checked when they are given, and
+the key once more when it is used, since a hook may change it); no key shows in a repr, a report or
+an error. The constructor's positional arguments are those of version 0.5; connection
 settings are keyword arguments, and every setting is a plain attribute that may be changed until
 the client's first request.
 """
@@ -25,6 +25,8 @@ from humanloop.exceptions import (
     InvalidHostConfigurationError,
     unexpected_argument,
 )
+from humanloop.secrets import redact
+from humanloop.version import __version__
 
 if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
     from humanloop.drift import DriftReport
     from humanloop.retries import RetryPolicy
 
-__all__ = ["Configuration", "ConnectionOptions"]
+__all__ = ["CallSettings", "Configuration", "ConnectionOptions"]
 
 EVENTS = ("request", "response", "error")
 EventHooks: TypeAlias = "Mapping[str, Sequence[Callable[..., Any]]]"
@@ -68,17 +70,22 @@ _NO_EFFECT: Mapping[str, Any] = {
 }
 
 
-class ConnectionOptions(TypedDict, total=False):
-    """The settings of a connection; `Configuration` says what each means."""
+class CallSettings(TypedDict, total=False):
+    """The settings that a copy of a client may change; `Configuration` explains each."""
 
     timeout: float | None
     connect_timeout: float | None
     read_timeout: float | None
     retries: RetryPolicy | int
-    max_response_bytes: int | None
     response_validation: Literal["strict", "lenient"]
     event_hooks: EventHooks
     on_drift: Callable[[DriftReport], object] | None
+
+
+class ConnectionOptions(CallSettings, total=False):
+    """All settings that are options of `Configuration`, which explains each."""
+
+    max_response_bytes: int | None
     proxy: str | None
     proxy_headers: Mapping[str, str] | None
     verify_ssl: bool
@@ -91,7 +98,7 @@ class ConnectionOptions(TypedDict, total=False):
 
 
 class Configuration:
-    """What a client needs to know.
+    """The settings of a client.
 
     host: base URL; by default `HUMANLOOP_BASE_URL` from the environment, else the hosted service.
     api_key: the key, or `{"APIKeyHeader": key}`; by default `HUMANLOOP_API_KEY`.
@@ -114,7 +121,7 @@ class Configuration:
     max_response_bytes: int | None = 268_435_456
     """The largest answer, decompressed, and the largest event of a stream; None: no limit."""
     response_validation: Literal["strict", "lenient"] = "strict"
-    """What a success becomes whose body does not fit its schema. "strict": an error. "lenient": the
+    """How to treat a success whose body does not fit its schema. "strict": an error. "lenient": the
     body as plain decoded JSON, with a `ResponseValidationWarning`."""
     event_hooks: EventHooks = MappingProxyType({})
     """Functions to call, by event. "request": each with the `Request`, before every try; it may
@@ -201,8 +208,9 @@ class Configuration:
             if name in _NO_EFFECT:
                 self._keep_without_effect(name, value)
                 return
-            if check := _CHECKS.get(name):
-                check(name, value)
+            fits, wanted = _CHECKS.get(name, (None, ""))
+            if fits and not fits(value):
+                raise ClientConfigurationError(f"{name} must be {wanted}, not {value!r}")
             object.__setattr__(self, name, value)
 
         def __getattr__(self, name: str) -> Any:
@@ -240,7 +248,7 @@ class Configuration:
         return keys
 
     def get_api_key_with_prefix(self, identifier: str, alias: str | None = None) -> str | None:
-        """The value that authenticates for a security scheme, `APIKeyHeader`; None for others."""
+        """Return the value that authenticates for the scheme `APIKeyHeader`; None for others."""
         if self.refresh_api_key_hook is not None:
             self.refresh_api_key_hook(self)
         key = self.api_key.get(identifier) or self.api_key.get(alias or identifier)
@@ -251,16 +259,14 @@ class Configuration:
         return f"{prefix} {key}" if prefix else key
 
     def auth_settings(self) -> dict[str, dict[str, str | None]]:
-        """How a request authenticates, by security scheme. Holds the key in clear."""
+        """Return how a request authenticates, by security scheme. Holds the key in clear."""
         value = self.get_api_key_with_prefix(SECURITY_SCHEME)
         setting = {"type": "api_key", "in": "header", "key": API_KEY_HEADER, "value": value}
         return {SECURITY_SCHEME: setting}
 
     def redact(self, text: str) -> str:
-        """`text` with every configured key replaced by stars, but for those as short as a word."""
-        from humanloop.secrets import redact as without
-
-        return without(text, self.secrets)
+        """Return `text` with stars for every configured key, but for those as short as a word."""
+        return redact(text, self.secrets)
 
     @property
     def secrets(self) -> tuple[str, ...]:
@@ -275,12 +281,12 @@ class Configuration:
 
     @classmethod
     def get_default_copy(cls) -> Configuration:
-        """A copy of the default configuration; without one, a new configuration."""
+        """Return a copy of the default configuration; without one, a new configuration."""
         return cls() if cls._default is None else copy.deepcopy(cls._default)
 
     @property
     def debug(self) -> bool:
-        """Whether the logger `humanloop` lets one line per request and response through."""
+        """True if the logger `humanloop` lets one line per request and response through."""
         import logging
 
         return logging.getLogger("humanloop").isEnabledFor(logging.DEBUG)
@@ -292,9 +298,7 @@ class Configuration:
         logging.getLogger("humanloop").setLevel(logging.DEBUG if value else logging.NOTSET)
 
     def to_debug_report(self) -> str:
-        """Versions, for a bug report; no keys, no host."""
-        from humanloop import __version__
-
+        """Return versions, for a bug report; no keys, no host."""
         return (
             f"Python SDK Debug Report:\nOS: {sys.platform}\nPython Version: {sys.version}\n"
             f"Version of the API: 4.0.0\nSDK Package Version: {__version__}"
@@ -317,60 +321,47 @@ class Configuration:
 
 
 def is_timeout(value: object) -> bool:
-    """Whether `value` is what TIMEOUT says."""
+    """Tell whether `value` is what TIMEOUT says."""
     if value is None:
         return True
     return isinstance(value, (int, float)) and value is not True and 0 < value < math.inf
 
 
-def _check_timeout(name: str, value: object) -> None:
-    if not is_timeout(value):
-        raise ClientConfigurationError(f"{name} must be {TIMEOUT}, not {value!r}")
-
-
-def _check_retries(_name: str, value: Any) -> None:
+def _is_policy(value: Any) -> bool:
     from humanloop.retries import RetryPolicy  # not needed for a client that has the default
 
-    RetryPolicy.of(value)
+    RetryPolicy.of(value)  # ClientConfigurationError for what is none
+    return True
 
 
-def _check_size(name: str, value: object) -> None:
-    if value is not None and (type(value) is not int or value < 1):
-        raise ClientConfigurationError(
-            f"{name} must be a positive number of bytes, or None for no limit, not {value!r}"
-        )
+def _is_size(value: object) -> bool:
+    return value is None or (type(value) is int and value >= 1)
 
 
-def _check_validation(name: str, value: object) -> None:
-    if value not in ("strict", "lenient"):
-        raise ClientConfigurationError(f'{name} must be "strict" or "lenient", not {value!r}')
-
-
-def _check_hooks(name: str, value: object) -> None:
+def _are_hooks(value: object) -> bool:
     hooks = cast("Mapping[object, object]", value) if isinstance(value, Mapping) else {None: ()}
-    for event, functions in hooks.items():
-        listed = cast("Sequence[object]", functions) if isinstance(functions, Sequence) else (None,)
-        if event not in EVENTS or not all(map(callable, listed)):
-            raise ClientConfigurationError(
-                f"{name} must be a dict of lists of functions, with the keys {', '.join(EVENTS)}"
-            )
+    return all(
+        event in EVENTS
+        and isinstance(functions, Sequence)
+        and all(map(callable, cast("Sequence[object]", functions)))
+        for event, functions in hooks.items()
+    )
 
 
-def _check_callback(name: str, value: object) -> None:
-    if value is not None and not callable(value):
-        raise ClientConfigurationError(f"{name} must be a function, or None, not {value!r}")
-
-
-_CHECKS: Mapping[str, Callable[[str, Any], None]] = {
-    "timeout": _check_timeout,
-    "connect_timeout": _check_timeout,
-    "read_timeout": _check_timeout,
-    "retries": _check_retries,
-    "max_response_bytes": _check_size,
-    "response_validation": _check_validation,
-    "event_hooks": _check_hooks,
-    "on_drift": _check_callback,
+_CHECKS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
+    "timeout": (is_timeout, TIMEOUT),
+    "connect_timeout": (is_timeout, TIMEOUT),
+    "read_timeout": (is_timeout, TIMEOUT),
+    "retries": (_is_policy, ""),
+    "max_response_bytes": (_is_size, "a positive number of bytes, or None for no limit"),
+    "response_validation": (("strict", "lenient").__contains__, '"strict" or "lenient"'),
+    "event_hooks": (
+        _are_hooks,
+        f"a dict of lists of functions, with the keys {', '.join(EVENTS)}",
+    ),
+    "on_drift": (lambda value: value is None or callable(value), "a function, or None"),
 }
+"""Settings that are checked when they are set: how, and what they must be."""
 
 
 def _keys(given: str | Mapping[str, str] | None) -> dict[str, str]:

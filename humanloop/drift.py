@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from humanloop.exceptions_base import render_path
+from humanloop.exceptions import render_path
 from humanloop.schemas import SchemaValidationError, loads
 from humanloop.schemas.casting import Path, cast
 from humanloop.schemas.errors import show

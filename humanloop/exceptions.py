@@ -30,41 +30,22 @@
 An error of the server that answers a call for a stream is both of its class by status and an
 `ApiStreamingException`.
 
-What stays true: all of them pickle and copy with their attributes, a message is one short text
-without secrets, and no exception of a transport library gets past `humanloop.transport`. Whatever
-happened to a request that was sent tells `method`, `host`, `path`, `status`, `reason`, `headers`,
-`body`, `tries` and `elapsed`.
+Invariants: every error pickles and copies with its attributes; a message is one short text without
+secrets; no exception of a transport library gets past `humanloop.transport`. Every error about a
+request that was sent has `method`, `host`, `path`, `status`, `reason`, `headers`, `body`, `tries`
+and `elapsed`.
 """
 
 from __future__ import annotations
 
 import copyreg
-from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 
-from humanloop.exceptions_base import (
-    ApiAttributeError,
-    ApiKeyError,
-    ApiTypeError,
-    ApiValueError,
-    OpenApiException,
-    render_path,
-)
-from humanloop.secrets import did_you_mean, one_line, shorten
+from humanloop.secrets import did_you_mean, one_line, printable, shorten, shorten_middle
 
 if TYPE_CHECKING:
     from humanloop.api_response import ApiResponse
-    from humanloop.schemas import ErrorDetail, SchemaValidationError
-
-
-def __getattr__(name: str) -> Any:
-    # A client is made without the schemas: they take longer to import than all else.
-    if name == "SchemaValidationError":
-        from humanloop.schemas import SchemaValidationError
-
-        return SchemaValidationError
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
 
 __all__ = [
     "ApiAttributeError",
@@ -88,6 +69,7 @@ __all__ = [
     "ClientClosedError",
     "ClientConfigurationError",
     "ConflictError",
+    "ErrorDetail",
     "ForbiddenError",
     "GatewayTimeoutError",
     "InternalServerError",
@@ -111,17 +93,32 @@ __all__ = [
 ]
 
 SHOWN_CHARACTERS = 300
-"""How much of an answer's own text a message shows."""
+"""Length of the longest text of a response, and of the longest summary, in a message."""
+
+SHOWN_ERRORS = 50
+SHOWN_PLACE = 200
+"""How many validation errors a message lists, and how many characters of each one's place."""
 
 
-class _PicklableError(OpenApiException):
-    """Pickles by its attributes, whatever its constructor asks for."""
+def render_path(path: Sequence[str | int]) -> str:
+    """Return a JSON pointer (RFC 6901): `("a", 0)` is `/a/0`; the root is the empty string."""
+    return "".join(f"/{str(step).replace('~', '~0').replace('/', '~1')}" for step in path)
+
+
+class OpenApiException(Exception):
+    """The root of every error that this package raises.
+
+    Pickles and copies by its attributes, whatever its constructor asks for.
+    """
 
     def __reduce__(self) -> tuple[Any, ...]:
         return copyreg.__newobj__, (type(self),), {**self.__dict__, "args": self.args}  # type: ignore[attr-defined]
 
 
-class ClientConfigurationError(_PicklableError):
+# -- a value or a call that can't be sent ---------------------------------------------------------
+
+
+class ClientConfigurationError(OpenApiException):
     """A configuration that can't work; the message says what to give instead."""
 
 
@@ -134,12 +131,113 @@ class InvalidHostConfigurationError(ClientConfigurationError):
         super().__init__(f"invalid host {host!r}: {reason}")
 
 
+class _LocatedError(OpenApiException):
+    """An error with a message and, where known, the path of the item that it is about."""
+
+    def __init__(self, msg: str = "", path_to_item: Sequence[str | int] | None = None) -> None:
+        self.path_to_item = path_to_item
+        self.full_msg = f"{msg} at {render_path(path_to_item)}" if path_to_item else msg
+        super().__init__(self.full_msg)
+
+    def __str__(self) -> str:  # KeyError would show the repr of its message
+        return self.full_msg
+
+
+class ApiTypeError(_LocatedError, TypeError):
+    """A value, or a call's arguments, of the wrong type."""
+
+    def __init__(
+        self,
+        msg: str = "",
+        invalid_value: Any = None,
+        path_to_item: Sequence[str | int] | None = None,
+        valid_classes: tuple[type, ...] | None = None,
+        key_type: bool | None = None,
+    ) -> None:
+        self.invalid_value = invalid_value
+        self.valid_classes = valid_classes
+        self.key_type = key_type
+        super().__init__(msg, path_to_item)
+
+
+class ApiValueError(_LocatedError, ValueError):
+    """A value of the right type that is not allowed."""
+
+
+class ApiKeyError(_LocatedError, KeyError):
+    """A key that is not there."""
+
+
+class ApiAttributeError(_LocatedError, AttributeError):
+    """An attribute that is not there, or that can't be set."""
+
+
 class MissingRequiredParametersError(ApiTypeError):
     """A call without arguments that its operation requires; the message names all of them."""
 
 
-class _RequestFailed(_PicklableError):
-    """What is known of a request that was sent and has no result."""
+# A named tuple, since importing `dataclasses` would double the time to make a client.
+class ErrorDetail(NamedTuple):
+    """One thing that is wrong with a value.
+
+    path: the keys and indices that lead to it, from the outermost value inwards.
+    keyword: the schema keyword that it breaks, such as `type` or `required`.
+    message: what came and what was wanted, in one line without the place.
+    """
+
+    path: tuple[str | int, ...]
+    keyword: str
+    message: str
+
+    @property
+    def pointer(self) -> str:
+        """The place as a JSON pointer (RFC 6901); empty for the outermost value."""
+        return render_path(self.path)
+
+    def __str__(self) -> str:
+        # A key may hold anything; what is printed stays one line that can be encoded.
+        place = shorten_middle(printable(self.pointer), SHOWN_PLACE)
+        return f"{place or '(top level)'}: {self.message}"
+
+
+class SchemaValidationError(OpenApiException, ValueError):
+    """A value that does not fit its schema.
+
+    errors: everything that is wrong, outermost and leftmost first.
+    schema_name: the name of the schema that was asked for.
+    """
+
+    def __init__(self, errors: Sequence[ErrorDetail], schema_name: str = "value") -> None:
+        self.errors = tuple(errors)
+        self.schema_name = schema_name
+        super().__init__(self.errors, schema_name)
+
+    @property
+    def is_unreadable(self) -> bool:
+        """True if the text can't be read as JSON, so that the schema had no say."""
+        return self.errors[0].keyword in ("json", "depth")
+
+    @property
+    def summary(self) -> str:
+        """The first error, and how many more there are, in one line that fits a log."""
+        first = shorten_middle(str(self.errors[0]), SHOWN_CHARACTERS)
+        more = len(self.errors) - 1
+        return f"{self.schema_name}: {first}" + (f" (and {more:,} more)" if more else "")
+
+    def __str__(self) -> str:
+        count = len(self.errors)
+        lines = [f"{self.schema_name}: {count} error{'s' if count != 1 else ''}"]
+        lines += [f"  {error}" for error in self.errors[:SHOWN_ERRORS]]
+        if count > SHOWN_ERRORS:
+            lines.append(f"  ... and {count - SHOWN_ERRORS} more, in .errors")
+        return "\n".join(lines)
+
+
+# -- a request without a result -------------------------------------------------------------------
+
+
+class _RequestError(OpenApiException):
+    """A request was sent and has no result: what is known of it."""
 
     method: str | None = None
     host: str | None = None
@@ -152,13 +250,13 @@ class _RequestFailed(_PicklableError):
     elapsed: float | None = None
 
     def _effort(self) -> str:
-        """How often it was tried, if more than once."""
+        """Return how often it was tried, if more than once."""
         if self.tries < 2:
             return ""
         return f" ({self.tries} tries in {self.elapsed or 0:.3g} s)"
 
 
-class ApiConnectionError(_RequestFailed):
+class ApiConnectionError(_RequestError):
     """No answer came. The transport's own error is the `__cause__`.
 
     method, path: of the request, without query; host: the base URL that it was sent to; sent:
@@ -204,13 +302,13 @@ class ClientClosedError(ApiConnectionError):
     """The client was closed while the call was under way."""
 
 
-class ApiException(_RequestFailed):
+class ApiException(_RequestError):
     """The server's answer is no result.
 
-    status, reason: of the answer; headers: its headers; body: what it carried, decoded where it was
-    JSON, else its text; round_trip_time: seconds, of the last try; method, path: of the request,
-    without query; host: the base URL that it was sent to; tries: how often it was sent; elapsed:
-    seconds, all tries and the waits between them.
+    status, reason, headers: of the answer; body: decoded where it was JSON, else its text;
+    round_trip_time: seconds, of the last try; method, path: of the request, without query; host:
+    the base URL that it was sent to; tries: how often it was sent; elapsed: seconds, all tries and
+    the waits between them.
     """
 
     def __init__(
@@ -368,14 +466,14 @@ ExceptionType = TypeVar("ExceptionType", bound=ApiException)
 
 
 def exception_for_status(status: int) -> type[ApiException]:
-    """The class of the error that an answer with this status is."""
+    """Return the class of the error for a response with this status."""
     if 500 <= status <= 599:
         return _BY_STATUS.get(status, ServerError)
     return _BY_STATUS.get(status, ApiException)
 
 
 def exception_for_stream(kind: type[ExceptionType]) -> type[ExceptionType]:
-    """A class that is both `kind` and an ApiStreamingException, under the name of `kind`."""
+    """Return a class that is both `kind` and an ApiStreamingException, and named as `kind`."""
     if issubclass(kind, ApiStreamingException):
         return kind
     if issubclass(ApiStreamingException, kind):
@@ -400,7 +498,7 @@ def _new_stream_error(kind: type[ApiException]) -> ApiException:
 
 
 def describe(body: Any, redact: Callable[[str], str] | None = None) -> str:
-    """The server's own words about an error, in one line; redact: takes out what is secret."""
+    """Return the server's own words about an error, in one line; `redact` takes secrets out."""
     text = body if isinstance(body, str) else ""
     if isinstance(body, Mapping):
         words = cast("Mapping[str, Any]", body)
@@ -425,7 +523,7 @@ def _described(entry: Mapping[str, Any]) -> str:
 
 
 def unexpected_argument(function: str, name: str, known: Iterable[str]) -> ApiTypeError:
-    """The error for a keyword argument that `function` does not take, with the likely name."""
+    """Return the error for an argument that `function` does not take, with the likely name."""
     return ApiTypeError(
         f"{function} got an unexpected argument {name!r}{did_you_mean(name, known)}"
     )

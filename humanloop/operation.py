@@ -1,19 +1,22 @@
-"""An operation of the API as data, and its arguments as the path, query and body of a request.
+"""An operation of the API as data; from arguments to a request, and from a request to an operation.
 
-Everything here is pure: no I/O, no client, no configuration. What stays true: nothing leaves
-`serialize` that its schema has not accepted, the caller's objects are never changed, and a path
-parameter can neither add nor remove a segment of the path.
+`serialize` writes the path, query and body of a request for the client; `match_path` and
+`read_query` read them for the server and for `TestTransport`.
+
+Invariants: everything here is pure; nothing leaves `serialize` that its schema has not accepted;
+the caller's objects are never changed; a path parameter can neither add nor remove a segment of the
+path.
 """
 
 from __future__ import annotations
 
 import keyword
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal, NamedTuple, cast
-from urllib.parse import quote
+from urllib.parse import parse_qsl, quote, unquote
 
 from humanloop import schemas
 from humanloop.exceptions import (
@@ -27,15 +30,20 @@ __all__ = [
     "RETRY_HEADER",
     "Operation",
     "Parameter",
+    "PathMatch",
     "SerializedCall",
     "argument_name",
     "is_idempotent",
+    "match_path",
+    "read_query",
     "serialize",
     "wants_stream",
 ]
 
 
 _UNRESERVED = re.compile(r"[A-Za-z0-9_.~-]*")  # RFC 3986 section 2.3
+_INTEGER = re.compile(r"-?[0-9]{1,18}")  # what every database can hold
+_NUMBER = re.compile(r"-?[0-9]{1,18}(\.[0-9]{1,18})?")
 RETRY_HEADER = "X-Retry-Count"
 """How often a request was sent before; not with the first try. It lets a server find what an
 earlier try has done, where its answer was lost."""
@@ -74,6 +82,12 @@ class Operation:
     body: str | None = None
     response: str | Mapping[str, Any] | None = None
     status: int = 200
+
+    @cached_property
+    def segments(self) -> tuple[str | None, ...]:
+        """The segments of the path; None in the place of a parameter."""
+        parts = self.path.split("/")
+        return tuple(None if part.startswith("{") else part for part in parts)
 
     @cached_property
     def parameters_schema(self) -> type[schemas.Schema]:
@@ -120,7 +134,7 @@ class Operation:
 
     @property
     def streams(self) -> bool:
-        """Whether the operation can answer with a stream of events."""
+        """True if the operation can answer with a stream of events."""
         return "stream" in self.body_keys
 
     @cached_property
@@ -200,8 +214,11 @@ def _components(schema: Any) -> dict[str, Any]:
     return found
 
 
+# -- from arguments to a request ------------------------------------------------------------------
+
+
 class SerializedCall(NamedTuple):
-    """What a request is made of: an encoded path, an encoded query without `?`, and JSON bytes."""
+    """The parts of a request: an encoded path, an encoded query without `?`, and JSON bytes."""
 
     path: str
     query: str
@@ -209,12 +226,12 @@ class SerializedCall(NamedTuple):
 
 
 def argument_name(name: str) -> str:
-    """The Python argument for a parameter or a body key: a keyword gets a leading underscore."""
+    """Return the argument for a parameter or a body key: a keyword gets a leading underscore."""
     return f"_{name}" if keyword.iskeyword(name) else name
 
 
 def wants_stream(operation: Operation, arguments: Mapping[str, Any]) -> bool:
-    """Whether the arguments ask for the answer as a stream of events."""
+    """Tell whether the arguments ask for the answer as a stream of events."""
     if not operation.streams:
         return False
     body = arguments.get("body")
@@ -223,9 +240,9 @@ def wants_stream(operation: Operation, arguments: Mapping[str, Any]) -> bool:
 
 
 def is_idempotent(operation: Operation, arguments: Mapping[str, Any]) -> bool:
-    """Whether doing it twice has the effect of doing it once.
+    """Tell whether doing it twice has the effect of doing it once.
 
-    So it is for all but POST (RFC 9110 section 9.2.2; no PATCH of this API depends on the state
+    This holds for all but POST (RFC 9110 section 9.2.2; no PATCH of this API depends on the state
     before), and for a POST of which each item has a `reference_id`, since that is unique.
     """
     if operation.method != "POST":
@@ -306,7 +323,7 @@ def _path(operation: Operation, values: Any) -> str:
 
 
 def _query(operation: Operation, values: Any) -> str:
-    """The query, style `form` with `explode`: an array gives a pair per item (OpenAPI 3.0.3)."""
+    """Write the query in the style `form`, exploded: an array gives a pair for each item."""
     pairs: list[str] = []
     for name in (
         p.name for p in operation.parameters if p.location == "query" and p.name in values
@@ -353,3 +370,74 @@ def _with_provider_keys(
     if not isinstance(own, Mapping):
         return body  # for its schema to refuse
     return {**body, "provider_api_keys": {**provider_api_keys, **own}}
+
+
+# -- from a request to an operation ---------------------------------------------------------------
+
+
+class PathMatch(NamedTuple):
+    """Where a method and a path lead.
+
+    operation: None where they lead nowhere; parameters: those in the path, decoded; allowed: the
+    methods that the path takes, none where the API has no such path.
+    """
+
+    operation: Operation | None
+    parameters: dict[str, str]
+    allowed: tuple[str, ...]
+
+
+def match_path(operations: Iterable[Operation], method: str, path: str) -> PathMatch:
+    """Find the operation for a method and a path, which is without the prefix of the server.
+
+    The path is matched while it is percent-encoded, so that an encoded slash ends no segment. One
+    that is spelled out goes before one with a parameter in its place (OpenAPI 3.0.3, "Paths
+    Object").
+    """
+    parts = path.split("/")
+    fitting = [operation for operation in operations if _fits(operation.segments, parts)]
+    fewest = min((operation.segments.count(None) for operation in fitting), default=0)
+    found = {o.method: o for o in fitting if o.segments.count(None) == fewest}
+    match = found.get(method)
+    if match is None:
+        return PathMatch(None, {}, tuple(found))
+    names = zip(match.path.split("/"), match.segments, parts, strict=True)
+    parameters = {name[1:-1]: unquote(part) for name, fixed, part in names if fixed is None}
+    return PathMatch(match, parameters, tuple(found))
+
+
+def _fits(segments: Sequence[str | None], parts: Sequence[str]) -> bool:
+    return len(segments) == len(parts) and all(
+        part if segment is None else part == segment
+        for segment, part in zip(segments, parts, strict=True)
+    )
+
+
+def read_query(operation: Operation, query: str) -> dict[str, Any]:
+    """Return the declared parameters of a query by name, with the types of their schemas.
+
+    Text that is not of its type stays text, for the schema to refuse. Unknown names are left out;
+    of a repeated one that is no array, the last counts.
+    """
+    declared = {p.name: p.schema for p in operation.parameters if p.location == "query"}
+    values: dict[str, Any] = {}
+    for name, text in parse_qsl(query, keep_blank_values=True):
+        schema = declared.get(name)
+        if schema is None:
+            continue
+        if schema.get("type") == "array":
+            values.setdefault(name, []).append(_converted(text, schema.get("items", {})))
+        else:
+            values[name] = _converted(text, schema)
+    return values
+
+
+def _converted(text: str, schema: Mapping[str, Any]) -> Any:
+    kind = schema.get("type")
+    if kind == "integer" and _INTEGER.fullmatch(text):
+        return int(text)
+    if kind == "number" and _NUMBER.fullmatch(text):
+        return float(text)
+    if kind == "boolean" and text in ("true", "false"):
+        return text == "true"
+    return text

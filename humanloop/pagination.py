@@ -1,26 +1,35 @@
 """All records of an operation that answers page by page: `PageIterator`, `AsyncPageIterator`.
 
 `Pages` decides which page is next and when to stop; it does no I/O and knows no thread and no loop.
-The two iterators do what it says, each in its own way of waiting. What stays true: pages are asked
-for one after another, none twice and none left out; nothing is asked for before the first record
-is; at most one page is fetched ahead; an error comes after all the records before it, and is the
-end; and whatever ends an iteration (its end, an error, leaving it early) leaves nothing behind.
+The two iterators fetch what it says; they differ in how they wait, and in what fetches ahead.
+
+Invariants: pages are asked for one after another, none twice and none left out; nothing is asked
+for before the first record is; at most one page is fetched ahead; an error comes after all the
+records before it, and is the end; whatever ends an iteration (its end, an error, leaving it early)
+leaves nothing behind.
 """
 
 from __future__ import annotations
 
 import contextlib
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Generator,
+    Iterator,
+    Sequence,
+)
 from contextvars import copy_context
 from functools import partial
 from importlib import import_module
 from threading import Thread
-from time import monotonic
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar, cast
 from weakref import finalize
 
-from humanloop.exceptions_base import ApiTypeError
+from humanloop.exceptions import ApiTypeError
 
 if TYPE_CHECKING:
     from asyncio import Task
@@ -29,14 +38,14 @@ if TYPE_CHECKING:
 
     from humanloop.api_response import ApiResponse
 
-    Fetch = Callable[[int, int | None], ApiResponse[Any]]
-    AsyncFetch = Callable[[int, int | None], Awaitable[ApiResponse[Any]]]
-
 __all__ = ["AsyncPageIterator", "PageIterator", "Pages"]
 
 T = TypeVar("T")
+FetchType = TypeVar("FetchType", bound=Callable[..., Any])
 
-_REFRESH = 0.1  # seconds between two drawings of a progress bar
+Fetch: TypeAlias = "Callable[[int, int | None], ApiResponse[Any]]"
+AsyncFetch: TypeAlias = "Callable[[int, int | None], Awaitable[ApiResponse[Any]]]"
+OpenBar: TypeAlias = "Callable[[int, str], tuple[Callable[[int], object], Callable[[], object]]]"
 
 
 class Pages:
@@ -59,7 +68,7 @@ class Pages:
         self._start = self.next
 
     def take(self, body: Any) -> Sequence[Any]:
-        """Note the answer to the request for the page `next`, and give its records.
+        """Note the answer to the request for the page `next`, and return its records.
 
         body: `{"records": [...], "size": ..., "total": ...}`, validated or plain JSON.
 
@@ -83,18 +92,19 @@ class Pages:
                 listed = cast("Sequence[Any]", records)
                 return listed, int(body["total"]), int(body.get("size") or 0)
         except (LookupError, TypeError, ValueError, OverflowError) as error:
-            raise self._unfit(error) from error
-        raise self._unfit("its `records` are no list")
+            raise self._no_page(error) from error
+        raise self._no_page("its `records` are no list")
 
-    def _unfit(self, reason: object) -> ApiTypeError:
+    def _no_page(self, reason: object) -> ApiTypeError:
         return ApiTypeError(f"the answer for page {self.next} is no page of records: {reason}")
 
 
-class _Paged(Generic[T]):
-    """What the two iterators have in common: all but how they wait."""
+class _PageIteratorBase(Generic[T, FetchType]):
+    """All of an iterator but how it waits, and what fetches a page ahead."""
 
     def __init__(
         self,
+        fetch: FetchType,
         *,
         first: int,
         page: int | None = None,
@@ -102,46 +112,73 @@ class _Paged(Generic[T]):
         progress: bool = False,
         description: str = "",
     ) -> None:
-        self._bar = _progress_bar(description) if progress else None
-        # Also at the exit of the interpreter, lest the terminal stay as the bar has it.
-        self._close_bar = finalize(self, self._bar.close) if self._bar else None
+        self._fetch = fetch
         self._pages = Pages(first, page, size)
         self._records: deque[T] = deque()
+        self._prefetch: Any = None
+        self._open_bar = _bar_opener() if progress else None
+        self._description = description
+        self._advance: Callable[[int], object] = lambda count: None
+        self._close_bar: Callable[[], object] = lambda: None
 
     @property
     def total(self) -> int | None:
         """How many records there are on all pages, as the latest page tells; None before."""
         return self._pages.total
 
-    def _arrived(self, response: ApiResponse[Any]) -> bool:
-        """Take the answer for the next page; False: nobody wants it any more."""
+    def _start(self, page: int, size: int | None) -> Any:
+        """Begin to fetch a page. What is returned holds no reference to this iterator."""
+        raise NotImplementedError
+
+    @contextlib.contextmanager
+    def _turn(self) -> Generator[Any, None, None]:
+        """Turn to the next page in the block; it gets what was fetched ahead. An error ends all."""
+        prefetch, self._prefetch = self._prefetch, None
+        self._records.clear()
+        try:
+            yield prefetch
+        except BaseException:
+            self._end()
+            raise
+
+    def _arrived(self, response: ApiResponse[Any]) -> ApiResponse[Any] | None:
+        """Take the answer for the next page; return None when nobody wants it any more."""
         if self._pages.next is None:
-            return False
-        self._records.extend(self._pages.take(response.body))
-        if self._bar and self._pages.expected is not None:
-            self._bar.expect(self._pages.expected)
-        return True
+            return None
+        pages = self._pages
+        self._records.extend(pages.take(response.body))
+        if self._open_bar is not None and pages.expected is not None:
+            self._advance, close = self._open_bar(pages.expected, self._description)
+            # Also when the interpreter exits, lest the terminal stay without its cursor.
+            self._close_bar = finalize(self, close)
+            self._open_bar = None
+        if pages.next is not None:
+            self._prefetch = self._start(pages.next, pages.size)
+        return response
 
     def _record(self) -> T:
-        if self._bar:
-            self._bar.advance(1)
+        self._advance(1)
         return self._records.popleft()
 
     def _skip_records(self) -> None:
         """Count the records that are handed out as a whole page."""
-        if self._bar:
-            self._bar.advance(len(self._records))
+        if self._records:
+            self._advance(len(self._records))
         self._records.clear()
+
+    def _cancel(self, prefetch: Any) -> None:
+        raise NotImplementedError
 
     def _end(self) -> None:
+        prefetch, self._prefetch = self._prefetch, None
+        if prefetch is not None:
+            self._cancel(prefetch)
         self._pages.next = None
         self._records.clear()
-        self._bar = None
-        if self._close_bar:
-            self._close_bar()
+        self._close_bar()
 
     def __del__(self) -> None:
-        if "_records" in self.__dict__:
+        if "_close_bar" in self.__dict__:
             self._end()
 
     def __repr__(self) -> str:
@@ -150,7 +187,7 @@ class _Paged(Generic[T]):
         return f"<{type(self).__name__}{of}, {state}>"
 
 
-class PageIterator(_Paged[T]):
+class PageIterator(_PageIteratorBase[T, Fetch]):
     """The records of all pages, one after another. To be read once, by one thread.
 
     While the records of one page are worked on, the next page is fetched by another thread. Use it
@@ -164,35 +201,20 @@ class PageIterator(_Paged[T]):
     what `fetch` raises, and ApiTypeError for an answer that is no page; then it is over.
     """
 
-    _prefetch: _Prefetch | None = None
-
-    def __init__(
-        self,
-        fetch: Fetch,
-        *,
-        first: int,
-        page: int | None = None,
-        size: int | None = None,
-        progress: bool = False,
-        description: str = "",
-    ) -> None:
-        super().__init__(
-            first=first, page=page, size=size, progress=progress, description=description
-        )
-        self._fetch = fetch
-
     def __iter__(self) -> Iterator[T]:
         return self
 
     def __next__(self) -> T:
         while not self._records:
-            if self._turn() is None:
+            if self._next_page() is None:
                 raise StopIteration
         return self._record()
 
     def pages(self) -> Iterator[ApiResponse[Any]]:
-        """The pages that are still to come, each as the whole answer, in place of their records."""
-        return iter(self._whole, None)
+        """Yield the pages that are still to come, as whole answers, in place of their records."""
+        while (response := self._next_page()) is not None:
+            self._skip_records()
+            yield response
 
     def close(self) -> None:
         """Fetch nothing more. May be called again.
@@ -201,35 +223,20 @@ class PageIterator(_Paged[T]):
         """
         self._end()
 
-    def _whole(self) -> ApiResponse[Any] | None:
-        response = self._turn()
-        self._skip_records()
-        return response
-
-    def _turn(self) -> ApiResponse[Any] | None:
+    def _next_page(self) -> ApiResponse[Any] | None:
         """Wait for the next page, and start to fetch the one after it; None: that was all."""
         page, size = self._pages.next, self._pages.size
         if page is None:
             self._end()
             return None
-        prefetch, self._prefetch = self._prefetch, None
-        self._records.clear()
-        try:
-            response = prefetch.result() if prefetch else self._fetch(page, size)
-            if not self._arrived(response):
-                return None
-            if self._pages.next is not None:
-                self._prefetch = _Prefetch(self._fetch, self._pages.next, size)
-        except BaseException:
-            self._end()
-            raise
-        return response
+        with self._turn() as prefetch:
+            return self._arrived(prefetch.result() if prefetch else self._fetch(page, size))
 
-    def _end(self) -> None:
-        if self._prefetch:
-            self._prefetch.wanted = False
-            self._prefetch = None
-        super()._end()
+    def _start(self, page: int, size: int | None) -> _Prefetch:
+        return _Prefetch(self._fetch, page, size)
+
+    def _cancel(self, prefetch: _Prefetch) -> None:
+        prefetch.wanted = False
 
     def __enter__(self) -> Self:
         return self
@@ -239,7 +246,7 @@ class PageIterator(_Paged[T]):
 
 
 class _Prefetch:
-    """A page that a thread of its own fetches. It knows the iterator not, and so keeps it not.
+    """A page that a thread of its own fetches.
 
     The thread is a daemon: an interpreter that exits does not wait for a page that nobody will see.
     wanted: False before the thread has begun means that there is nothing to do.
@@ -258,7 +265,7 @@ class _Prefetch:
             self._thread.start()
 
     def result(self) -> ApiResponse[Any]:
-        """Wait for the page; raises what fetching it raised."""
+        """Wait for the page; raise what fetching it raised."""
         if self._thread.ident is None:
             return self._fetch()
         self._thread.join()
@@ -278,61 +285,41 @@ class _Prefetch:
             self._error = error
 
 
-class AsyncPageIterator(_Paged[T]):
-    """As `PageIterator`, for `async for` and `async with`; `aclose` closes it.
+class AsyncPageIterator(_PageIteratorBase[T, AsyncFetch]):
+    """A `PageIterator` for `async for` and `async with`; `aclose` closes it.
 
     To be read once, by one task at a time, in one event loop. `fetch` returns an awaitable; the
     next page is fetched by another task. Iterating raises RuntimeError in a task that asks for a
     record while another one waits for it.
     """
 
-    _prefetch: Task[ApiResponse[Any]] | None = None
-
-    def __init__(
-        self,
-        fetch: AsyncFetch,
-        *,
-        first: int,
-        page: int | None = None,
-        size: int | None = None,
-        progress: bool = False,
-        description: str = "",
-    ) -> None:
-        super().__init__(
-            first=first, page=page, size=size, progress=progress, description=description
-        )
-        self._fetch = fetch
-        self._turning = False
+    _turning = False
 
     def __aiter__(self) -> AsyncIterator[T]:
         return self
 
     async def __anext__(self) -> T:
         while not self._records:
-            if await self._turn() is None:
+            if await self._next_page() is None:
                 raise StopAsyncIteration
         return self._record()
 
-    def pages(self) -> AsyncIterator[ApiResponse[Any]]:
-        """The pages that are still to come, each as the whole answer, in place of their records."""
-        return _AsyncPages(self._whole)
+    async def pages(self) -> AsyncGenerator[ApiResponse[Any], None]:
+        """Yield the pages that are still to come, as whole answers, in place of their records."""
+        while (response := await self._next_page()) is not None:
+            self._skip_records()
+            yield response
 
     async def aclose(self) -> None:
         """Fetch nothing more, and give up a page that is being fetched. May be called again."""
-        prefetch, self._prefetch = self._prefetch, None
+        prefetch = self._prefetch
         self._end()
         if prefetch and not prefetch.done():
             from asyncio import wait
 
-            prefetch.cancel()
             await wait([prefetch])
 
-    async def _whole(self) -> ApiResponse[Any] | None:
-        response = await self._turn()
-        self._skip_records()
-        return response
-
-    async def _turn(self) -> ApiResponse[Any] | None:
+    async def _next_page(self) -> ApiResponse[Any] | None:
         """Wait for the next page, and start to fetch the one after it; None: that was all."""
         if self._turning:  # with two of them, both would get the same page
             raise RuntimeError("another task waits for the next page of this iterator")
@@ -340,29 +327,25 @@ class AsyncPageIterator(_Paged[T]):
         if page is None:
             self._end()
             return None
-        prefetch, self._prefetch = self._prefetch, None
-        self._records.clear()
         self._turning = True
         try:
-            response = await (prefetch or self._fetch(page, size))
-            if not self._arrived(response):
-                return None
-            if self._pages.next is not None:
-                self._prefetch = _task(self._fetch, self._pages.next, size)
-        except BaseException:
-            self._end()
-            raise
+            with self._turn() as prefetch:
+                return self._arrived(await (prefetch or self._fetch(page, size)))
         finally:
             self._turning = False
-        return response
 
-    def _end(self) -> None:
-        prefetch, self._prefetch = self._prefetch, None
-        if prefetch and not prefetch.done():
-            # The garbage collector may call this in any thread, and after the loop has ended.
+    def _start(self, page: int, size: int | None) -> Task[ApiResponse[Any]]:
+        from asyncio import create_task  # its import takes longer than all else here
+
+        task = create_task(_awaited(self._fetch, page, size), name=f"humanloop-page-{page}")
+        task.add_done_callback(_retrieve_error)
+        return task
+
+    def _cancel(self, prefetch: Task[ApiResponse[Any]]) -> None:
+        # The garbage collector may call this in any thread, and after the loop has ended.
+        if not prefetch.done():
             with contextlib.suppress(RuntimeError):
                 prefetch.get_loop().call_soon_threadsafe(prefetch.cancel)
-        super()._end()
 
     async def __aenter__(self) -> Self:
         return self
@@ -371,113 +354,40 @@ class AsyncPageIterator(_Paged[T]):
         await self.aclose()
 
 
-class _AsyncPages:
-    """Whole pages until there is none. A generator would leave it to the loop to clean it up."""
-
-    def __init__(self, whole: Callable[[], Awaitable[ApiResponse[Any] | None]]) -> None:
-        self._whole = whole
-
-    def __aiter__(self) -> AsyncIterator[ApiResponse[Any]]:
-        return self
-
-    async def __anext__(self) -> ApiResponse[Any]:
-        if (response := await self._whole()) is None:
-            raise StopAsyncIteration
-        return response
+async def _awaited(fetch: AsyncFetch, page: int, size: int | None) -> ApiResponse[Any]:
+    return await fetch(page, size)
 
 
-def _task(fetch: AsyncFetch, page: int, size: int | None) -> Task[ApiResponse[Any]]:
-    """A task that fetches a page; as it must, it knows the iterator not."""
-    from asyncio import create_task  # its import takes longer than all else here
-
-    async def run() -> ApiResponse[Any]:
-        return await fetch(page, size)
-
-    task = create_task(run(), name=f"humanloop-page-{page}")
-    task.add_done_callback(_look_at)
-    return task
-
-
-def _look_at(task: Task[Any]) -> None:
-    """A task whose error nobody has looked at complains, and nobody may come for this page."""
+def _retrieve_error(task: Task[Any]) -> None:
+    # Else asyncio logs the error of a page that nobody asks for as never retrieved.
     if not task.cancelled():
         task.exception()
 
 
-class _Bar(Protocol):
-    """A progress bar. Nothing is shown before `expect` was called."""
-
-    def expect(self, total: int) -> None:
-        """Say how many records there will be in all."""
-
-    def advance(self, count: int) -> None:
-        """Say that so many more records were handed out."""
-
-    def close(self) -> None:
-        """Draw it for the last time."""
-
-
-def _progress_bar(description: str) -> _Bar:
-    # Neither is a dependency, nor known to the type checkers.
+def _bar_opener() -> OpenBar:
+    """Return a function that opens a progress bar, and returns how to advance and to close it."""
+    # Neither package is a dependency, nor known to the type checkers.
     with contextlib.suppress(ImportError):
-        return _TqdmBar(import_module("tqdm.auto"), description)
+        tqdm: Any = import_module("tqdm.auto").tqdm
+
+        def open_tqdm(total: int, description: str) -> Any:
+            bar = tqdm(total=total, desc=description or None, unit=" records")
+            return bar.update, bar.close
+
+        return open_tqdm
     with contextlib.suppress(ImportError):
-        return _RichBar(import_module("rich.progress"), description)
-    raise ImportError("progress needs tqdm or rich: pip install tqdm")
+        rich: Any = import_module("rich.progress")
+        console: Any = import_module("rich.console")
+        escape: Any = import_module("rich.markup").escape
 
-
-class _TqdmBar:
-    def __init__(self, tqdm: Any, description: str) -> None:
-        self._new = partial(tqdm.tqdm, desc=description or None, unit=" records")
-        self._bar: Any = None
-
-    def expect(self, total: int) -> None:
-        if self._bar is None:
-            self._bar = self._new(total=total)
-        elif self._bar.total != total:
-            self._bar.total = total
-            self._bar.refresh()
-
-    def advance(self, count: int) -> None:
-        self._bar.update(count)
-
-    def close(self) -> None:
-        if self._bar is not None:
-            self._bar.close()
-
-
-class _RichBar:
-    """Draws in the caller's thread, so that there is no other to wait for, and only on stderr."""
-
-    def __init__(self, rich: Any, description: str) -> None:
-        self._progress = rich.Progress(
-            rich.TextColumn("{task.description}", markup=False),
-            rich.BarColumn(),
-            rich.MofNCompleteColumn(),
-            rich.TimeRemainingColumn(),
-            console=import_module("rich.console").Console(stderr=True),
-            auto_refresh=False,
+        def open_rich(total: int, description: str) -> Any:
             # What the caller prints to stdout, perhaps into a file, must stay there.
-            redirect_stdout=False,
-            redirect_stderr=False,
-        )
-        self._task = self._progress.add_task(description, total=None)
-        self._drawn: float | None = None
+            bar = rich.Progress(
+                console=console.Console(stderr=True), redirect_stdout=False, redirect_stderr=False
+            )
+            task = bar.add_task(escape(description), total=total)
+            bar.start()
+            return partial(bar.advance, task), bar.stop
 
-    def expect(self, total: int) -> None:
-        self._progress.update(self._task, total=total)
-        self._progress.start()
-        self._draw()
-
-    def advance(self, count: int) -> None:
-        self._progress.advance(self._task, count)
-        if self._drawn is None or monotonic() - self._drawn >= _REFRESH:
-            self._draw()
-
-    def close(self) -> None:
-        if self._drawn is not None:
-            self._progress.stop()
-
-    def _draw(self) -> None:
-        self._drawn = monotonic()
-        self._progress.refresh()
+        return open_rich
+    raise ImportError("progress needs tqdm or rich: pip install tqdm")

@@ -1,9 +1,11 @@
-"""When a request is sent again, and after how long: decided, not done.
+"""Decide whether a request is sent again, and after how long.
 
-`RetryPolicy` says what may be tried again; `after_response` and `after_fault` turn it and what
-happened into a `Decision`. What stays true: nothing here sends, sleeps or reads a clock; the time
-is an argument, and chance is a field of the policy. A request whose repetition could do something
-twice is only repeated when it was not sent, or when the server says that it did not take it.
+`RetryPolicy` holds the settings; `after_response` and `after_fault` turn them, and what happened,
+into a `Decision`.
+
+Invariants: nothing here sends, sleeps or reads a clock; the time is an argument, and chance is a
+field of the policy. A request that is not safe to repeat is only repeated when it was not sent, or
+when the server says that it did not take it.
 """
 
 from __future__ import annotations
@@ -12,9 +14,9 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
+from datetime import timezone
 from functools import lru_cache
-from typing import Any, Literal, cast, get_args
+from typing import Any, Literal, NamedTuple, cast, get_args
 
 from humanloop.exceptions import ClientConfigurationError
 
@@ -36,25 +38,7 @@ _FAULTS: tuple[Fault, ...] = get_args(Fault)
 FAULTS = frozenset(_FAULTS)
 STATUSES = frozenset({408, 409, 429, 500, 502, 503, 504})
 
-_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _NUMBER = re.compile(r"[0-9]+(\.[0-9]+)?")
-
-
-def _dates() -> tuple[re.Pattern[str], ...]:
-    # By hand, since strptime reads the names of days and months in the language of the process.
-    month = f"(?P<month>{'|'.join(_MONTHS)})"
-    time = "(?P<hour>[0-9]{2}):(?P<minute>[0-9]{2}):(?P<second>[0-9]{2})"
-    short = "(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)"
-    long = "(?:Mon|Tues|Wednes|Thurs|Fri|Satur|Sun)day"
-    return (
-        re.compile(f"{short}, (?P<day>[0-9]{{2}}) {month} (?P<year>[0-9]{{4}}) {time} GMT"),
-        re.compile(f"{long}, (?P<day>[0-9]{{2}})-{month}-(?P<year>[0-9]{{2}}) {time} GMT"),
-        re.compile(f"{short} {month} (?P<day>[ 0-9][0-9]) {time} (?P<year>[0-9]{{4}})"),
-    )
-
-
-_DATES = _dates()
-"""IMF-fixdate, and the two obsolete forms: that of RFC 850, and that of asctime."""
 
 
 def _chance() -> float:
@@ -90,7 +74,7 @@ class RetryPolicy:
 
     def __post_init__(self) -> None:
         if type(self.attempts) is not int or self.attempts < 1:
-            raise _unfit("attempts", "a whole number from 1 up", self.attempts)
+            raise _invalid("attempts", "a whole number from 1 up", self.attempts)
         for name in ("backoff", "backoff_cap", "max_retry_after"):
             _check_seconds(name, getattr(self, name))
         wanted = "a set of HTTP statuses from 400 to 599"
@@ -100,11 +84,11 @@ class RetryPolicy:
         object.__setattr__(self, "statuses", frozenset(map(int, statuses)))
         object.__setattr__(self, "faults", faults)
         if not callable(self.random):
-            raise _unfit("random", "a function without arguments", self.random)
+            raise _invalid("random", "a function without arguments", self.random)
 
     @staticmethod
     def of(value: RetryPolicy | int | None) -> RetryPolicy:
-        """The policy that an option stands for.
+        """Return the policy that an option stands for.
 
         value: a policy; or how many retries may follow the first try; or None for the default.
         Raises ClientConfigurationError for anything else.
@@ -114,11 +98,11 @@ class RetryPolicy:
         if value is None:
             return RetryPolicy()
         if type(value) is not int or value < 0:
-            raise _unfit("retries", "a number of retries from 0 up, a RetryPolicy or None", value)
+            raise _invalid("retries", "a number of retries from 0 up, a RetryPolicy or None", value)
         return _of_retries(value)
 
     def delay(self, attempt: int) -> float:
-        """Seconds to wait after `attempt` tries: exponential backoff with full jitter."""
+        """Return seconds to wait after `attempt` tries: exponential backoff with full jitter."""
         # 2.0 ** 1024 is an error. One that is larger than any float by multiplying is not.
         longest = min(self.backoff_cap, self.backoff * 2.0 ** min(attempt - 1, 1023))
         return self.random() * longest
@@ -129,8 +113,7 @@ def _of_retries(retries: int) -> RetryPolicy:
     return RetryPolicy(attempts=retries + 1)
 
 
-@dataclass(frozen=True)
-class Decision:
+class Decision(NamedTuple):
     """What to do next.
 
     wait: seconds until the next try; None: there is none. reason: for the user; empty unless the
@@ -151,9 +134,9 @@ def after_response(
     *,
     attempt: int,
     repeatable: bool,
-    now: datetime | float,
+    now: float,
 ) -> Decision:
-    """What to do after an answer with this status and these headers.
+    """Decide what to do after an answer with this status and these headers.
 
     attempt: tries made so far, this one included; repeatable: doing it twice changes nothing more
     than doing it once; now: see `parse_retry_after`.
@@ -177,7 +160,7 @@ def after_response(
 def after_fault(
     policy: RetryPolicy, fault: Fault, *, attempt: int, repeatable: bool, sent: bool
 ) -> Decision:
-    """What to do when no answer came.
+    """Decide what to do when no answer came.
 
     sent: whether any of the request may have gone out; for the rest see `after_response`.
     """
@@ -193,13 +176,13 @@ def _may_repeat(status: int, *, repeatable: bool, asked: bool) -> bool:
     return repeatable or status in (408, 429) or (status == 503 and asked)
 
 
-def parse_retry_after(headers: Mapping[str, str], now: datetime | float) -> float | None:
-    """Seconds that the server asks to wait; None when it does not, or not in a known form.
+def parse_retry_after(headers: Mapping[str, str], now: float) -> float | None:
+    """Return the seconds that the server asks to wait; None: it asks for none in a known form.
 
     headers: `Retry-After-Ms` in milliseconds goes before `Retry-After`, which is in seconds or an
-    HTTP-date (RFC 9110, sections 10.2.3 and 5.6.7); a date in the past is 0.0. now: an aware
-    datetime, or seconds since 1970 began in UTC; where the answer has a `Date`, a date is relative
-    to that, since the two come from the same clock.
+    HTTP-date (RFC 9110, sections 10.2.3 and 5.6.7); a date in the past is 0.0. now: seconds since
+    1970 began in UTC; where the answer has a `Date`, a date is relative to that, since the two
+    come from the same clock.
     """
     milliseconds = _number(headers.get("Retry-After-Ms", ""))
     if milliseconds is not None:
@@ -208,12 +191,11 @@ def parse_retry_after(headers: Mapping[str, str], now: datetime | float) -> floa
     seconds = _number(text)
     if seconds is not None:
         return seconds
-    now = _timestamp(now)
-    until = _http_date(text, now)
+    until = _http_date(text)
     if until is None:
         return None
-    said = _http_date(headers.get("Date", ""), now)
-    return max(0.0, until - (now if said is None else said))
+    server_time = _http_date(headers.get("Date", ""))
+    return max(0.0, until - (now if server_time is None else server_time))
 
 
 def _number(text: str) -> float | None:
@@ -222,48 +204,24 @@ def _number(text: str) -> float | None:
     return min(float(digits), sys.float_info.max) if _NUMBER.fullmatch(digits) else None
 
 
-def _http_date(text: str, now: float) -> float | None:
-    """Seconds from 1970 to an HTTP-date in any of its three forms."""
-    matches = (date.fullmatch(text.strip(" \t")) for date in _DATES)
-    parts = next(filter(None, matches), None)
-    if parts is None:
-        return None
-    year, day, hour, minute, second = (
-        int(parts[name]) for name in ("year", "day", "hour", "minute", "second")
-    )
-    month = 1 + _MONTHS.index(parts["month"])
-    if len(parts["year"]) == 2:
-        year = _full_year(year, (month, day, hour, minute, second), now)
-    if second > 60:  # 60 is a leap second, which datetime does not know
-        return None
+def _http_date(text: str) -> float | None:
+    """Return the seconds from 1970 to a date in one of the three forms of HTTP, else None."""
+    from email.utils import parsedate_to_datetime  # its import takes longer than all else here
+
     try:
-        start = datetime(year, month, day, hour, minute, tzinfo=timezone.utc)
-    except ValueError:
+        date = parsedate_to_datetime(text)
+    # It fails in other ways, too, for text that is far from a date.
+    except (ValueError, TypeError, LookupError, OverflowError):
         return None
-    return start.timestamp() + second
-
-
-def _full_year(year: int, rest: tuple[int, ...], now: float) -> int:
-    """The year that ends in these two digits and is not more than 50 years ahead of now."""
-    today = datetime.fromtimestamp(now, timezone.utc)
-    latest = today.year + 50
-    full = latest - (latest - year) % 100
-    return full - 100 if (full, *rest) > (latest, *today.timetuple()[1:6]) else full
-
-
-def _timestamp(now: datetime | float) -> float:
-    if not isinstance(now, datetime):
-        return now
-    if now.tzinfo is None:
-        raise ValueError("now must be a datetime with a time zone, or seconds since 1970")
-    return now.timestamp()
+    # The form of asctime names no zone: HTTP-dates are in UTC.
+    return (date if date.tzinfo else date.replace(tzinfo=timezone.utc)).timestamp()
 
 
 def _check_seconds(name: str, value: object) -> None:
     # The last comparison is False for NaN and infinity, and for an int that no float can hold.
     number = isinstance(value, int | float) and not isinstance(value, bool)
     if not number or not 0 <= cast("float", value) <= sys.float_info.max:
-        raise _unfit(name, "a number of seconds from 0 up", value)
+        raise _invalid(name, "a number of seconds from 0 up", value)
 
 
 def _members(
@@ -271,11 +229,11 @@ def _members(
 ) -> frozenset[Any]:
     # A str is iterable, too. Its characters are not what is to be complained about.
     if isinstance(given, str) or not isinstance(given, Iterable):
-        raise _unfit(name, wanted, given)
+        raise _invalid(name, wanted, given)
     members = list(cast("Iterable[object]", given))
     for member in members:
         if not fits(member):
-            raise _unfit(name, wanted, member)
+            raise _invalid(name, wanted, member)
     return frozenset(members)
 
 
@@ -287,5 +245,5 @@ def _is_fault(value: object) -> bool:
     return isinstance(value, str) and value in FAULTS
 
 
-def _unfit(name: str, wanted: str, given: object) -> ClientConfigurationError:
+def _invalid(name: str, wanted: str, given: object) -> ClientConfigurationError:
     return ClientConfigurationError(f"{name} must be {wanted}, not {given!r}")

@@ -1,7 +1,8 @@
 """Server-sent events out of the bytes of a stream (HTML Living Standard, section 9.2.6).
 
-`EventParser` is fed the bytes as they come and gives back the events that they complete. What
-stays true: nothing here does I/O; the events are the same wherever the chunks are cut, be it in a
+`EventParser` takes the bytes as they come and returns the events that they complete.
+
+Invariants: nothing here does I/O; the events are the same wherever the chunks are cut, be it in a
 character, between CR and LF or in the byte order mark; every byte is looked at once, however small
 the chunks; and what is held is bounded by `max_event_bytes`.
 
@@ -13,7 +14,7 @@ within a sequence cuts it off either way.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from typing import NamedTuple
 
 __all__ = ["MAX_EVENT_BYTES", "EventParser", "ServerSentEvent"]
 
@@ -22,22 +23,17 @@ MAX_EVENT_BYTES = 64 * 1024 * 1024
 
 _BOM = b"\xef\xbb\xbf"
 _LINE_END = re.compile(rb"\r\n?|\n")
-_RETRY_DIGITS = 18  # with more, leading zeros apart, it is longer than any clock can tell
 
 
-@dataclass(frozen=True)
-class ServerSentEvent:
-    """One event.
+class ServerSentEvent(NamedTuple):
+    """One event: its lines of data, joined by LF, and its type.
 
-    data: its lines, joined by LF; event: its type; id: the last id that the stream gave, with this
-    event or before; retry: milliseconds, the time that the stream last asked to wait before
-    reconnecting, or None. Both last over the events that follow, as the standard has it.
+    The fields `id` and `retry` are for reconnecting, which this client never does: they are read
+    over, as are unknown ones.
     """
 
     data: str
     event: str = "message"
-    id: str = ""
-    retry: int | None = None
 
 
 class EventParser:
@@ -53,8 +49,6 @@ class EventParser:
         self._line = bytearray()  # of the line that has not ended
         self._data = bytearray()  # of the event that has not ended; each line with its LF
         self._event = ""
-        self._id = ""
-        self._retry: int | None = None
         self._after_cr = False
         self._refusal = ""
 
@@ -65,7 +59,7 @@ class EventParser:
 
     @property
     def pending(self) -> bool:
-        """Whether data or a part of a line came that no blank line has completed.
+        """True if data or a part of a line came that no blank line has completed.
 
         At the end of a stream it means that the stream was cut off: this event is lost.
         """
@@ -75,8 +69,7 @@ class EventParser:
     def feed(self, data: bytes) -> list[ServerSentEvent]:
         """Take the next bytes of the stream; return the events that they complete.
 
-        Raises ValueError when an event grows beyond `max_event_bytes`, then and ever after, and
-        when the parser is closed.
+        Raises ValueError when an event grows beyond `max_event_bytes`, then and ever after.
         """
         if self._refusal:
             raise ValueError(self._refusal)
@@ -94,11 +87,6 @@ class EventParser:
                 events.append(event)
         self._hold(data[start:])
         return events
-
-    def close(self) -> bool:
-        """Tell that the stream has ended; return `pending`. What is pending is no event."""
-        self._refusal = self._refusal or "the parser is closed: its stream has ended"
-        return self.pending
 
     def _hold(self, part: bytes) -> None:
         if self._limit is not None and len(self._data) + len(self._line) + len(part) > self._limit:
@@ -128,10 +116,6 @@ class EventParser:
             self._data += b"\n"
         elif name == b"event":
             self._event = _text(value)
-        elif name == b"id" and b"\0" not in value:
-            self._id = _text(value)
-        elif name == b"retry" and value.isdigit() and len(value.lstrip(b"0")) <= _RETRY_DIGITS:
-            self._retry = int(value.lstrip(b"0") or b"0")
 
     def _dispatch(self) -> ServerSentEvent | None:
         data, event = self._data, self._event
@@ -139,7 +123,7 @@ class EventParser:
         if not data:
             return None
         del data[-1]  # the last LF
-        return ServerSentEvent(_text(data), event or "message", self._id, self._retry)
+        return ServerSentEvent(_text(data), event or "message")
 
 
 def _text(value: bytes | bytearray) -> str:

@@ -1,19 +1,19 @@
 """Streams of events: `Stream` for a `for` loop, `AsyncStream` for an `async for` loop.
 
-`EventReader` does the work for both and no I/O: bytes go in, typed events come out. What stays
-true: every event was validated before anybody sees it, an error comes after all the events before
-it and holds them, and whatever ends a stream (its end, an error, leaving it) gives its connection
-up.
+`EventReader` does the work for both and no I/O: bytes go in, typed events come out.
+
+Invariants: every event was validated before anybody sees it; an error comes after all the events
+before it and holds them; and whatever ends a stream (its end, an error, leaving it) gives its
+connection up.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import re
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator
 from dataclasses import dataclass
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, cast
@@ -21,25 +21,20 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, cast
 from humanloop.exceptions import (
     ApiConnectionError,
     ApiException,
-    ApiResponseDecodingError,
-    ApiResponseValidationError,
     ApiStreamBrokenError,
-    ApiStreamEventError,
     ApiStreamTimeoutError,
     ApiTimeoutError,
-    SchemaValidationError,
-    describe,
-    exception_for_stream,
 )
-from humanloop.http import Headers
+from humanloop.http import Headers, RawResponse
 from humanloop.secrets import redact_error
 from humanloop.server_sent_events import EventParser, ServerSentEvent
-from humanloop.transport import AsyncRawStream, RawResponse, RawStream
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-__all__ = ["AsyncStream", "EventReader", "Stream", "outputs"]
+    from humanloop.transport.base import AsyncRawStream, RawStream
+
+__all__ = ["AsyncStream", "EventReader", "Stream", "StreamContext", "outputs"]
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -50,43 +45,46 @@ _END = "[DONE]"  # how model providers end their streams; not part of this API, 
 
 @dataclass(frozen=True)
 class StreamContext(Generic[T_co]):
-    """What a stream knows of its call.
+    """The call of a stream, as far as its reader needs it.
 
-    decode: the typed event for an event's data, raising SchemaValidationError; failure: makes the
-    errors; end: when the whole call must be over, by `time.monotonic()`; None: with every line that
-    comes, there are `timeout` seconds more; redact: takes what is secret out of a text.
+    decode: returns the typed event, or raises the ApiException for it; error: makes an error, from
+    its class, body and detail; end: when the whole call must be over, by `time.monotonic()`; None:
+    every line that comes allows for `timeout` seconds more; read_timeout: seconds to wait for
+    bytes; redact: takes what is secret out of a text.
     """
 
-    decode: Callable[[str], T_co]
-    failure: Callable[[type[ApiException], Any, str], ApiException]
-    end: float | None = None
-    timeout: float | None = None
-    read_timeout: float | None = None
-    max_event_bytes: int | None = None
-    redact: Callable[[str], str] | None = None
+    decode: Callable[[ServerSentEvent], T_co]
+    error: Callable[[type[ApiException], Any, str], ApiException]
+    end: float | None
+    timeout: float | None
+    read_timeout: float | None
+    max_event_bytes: int | None
+    redact: Callable[[str], str]
 
 
 class EventReader(Generic[T]):
-    """Bytes to typed events."""
+    """Turns bytes into typed events. ready: the events of an answer that was no stream."""
 
     def __init__(self, context: StreamContext[T], ready: tuple[T, ...] = ()) -> None:
-        # ready: the events themselves, of an answer that was no stream
         self._context = context
         self._parser = EventParser(max_event_bytes=context.max_event_bytes)
         self._waiting: deque[ServerSentEvent] = deque()
         self._ready = deque(ready)
         self._seen: list[T] = []
-        self._refusal: ValueError | None = None  # of the parser, to be told after all events
+        self._parser_error: ValueError | None = None  # to be raised after all events before it
         self._alive = monotonic()
-        self._whole = bool(ready)  # whether the last event has come for certain
+        self._complete = bool(ready)  # the last event has come for certain
         self.ended = bool(ready)
 
     def resume(self) -> None:
-        """Say that the wait for the next event begins."""
+        """Start the clock for the next event."""
         self._alive = monotonic()
 
     def patience(self) -> float | None:
-        """Seconds to wait for more bytes; raises ApiStreamTimeoutError when there are none left."""
+        """Return the seconds to wait for more bytes; None: no limit.
+
+        Raises ApiStreamTimeoutError when there are none left.
+        """
         context = self._context
         limits = [] if context.read_timeout is None else [context.read_timeout]
         end = context.end
@@ -95,7 +93,7 @@ class EventReader(Generic[T]):
         if end is not None:
             limits.append(end - monotonic())
         if limits and min(limits) <= 0:
-            raise self._failed(ApiStreamTimeoutError, None, "the time for the stream is over")
+            raise self._failed(ApiStreamTimeoutError, "the time for the stream is over")
         return min(limits, default=None)
 
     def feed(self, data: bytes) -> None:
@@ -109,98 +107,63 @@ class EventReader(Generic[T]):
                 start = end.end()
             self._waiting.extend(self._parser.feed(data[start:]))
         except ValueError as error:
-            self._refusal = error
+            self._parser_error = error
         if self._parser.lines > lines:
             self._alive = monotonic()
         self.ended = self.ended or not data
 
     def next(self) -> T | None:
-        """The next event of those that have come; None: there is none yet, or none any more."""
+        """Return the next event of those that have come; None: there is none yet, or none any more.
+
+        Raises an ApiStreamingException for an event of no use, and for an end that came too soon.
+        """
         while self._waiting and not self._ready:
             event = self._waiting.popleft()
             if event.data == _END:
-                self.ended = self._whole = True
+                self.ended = self._complete = True
                 self._waiting.clear()
-            elif event.event == "error":
-                body = _loaded(event.data)
-                detail = _said(body, self._context.redact)
-                raise self._failed(ApiStreamEventError, body, detail)
-            elif event.event == "message":
-                self._ready.append(self._decoded(event.data))
+            elif event.event in ("message", "error"):
+                try:
+                    self._ready.append(self._context.decode(event))
+                except ApiException as error:
+                    self._end_with(error)
+                    raise
         if self._ready:
             self._seen.append(self._ready.popleft())
             return self._seen[-1]
-        if self._refusal is not None and not self._whole:
-            said = str(self._refusal)
-            raise self._failed(ApiStreamBrokenError, None, said) from self._refusal
-        if self.ended and not self._whole and self._parser.pending:
-            raise self._failed(
-                ApiStreamBrokenError, None, "the stream ended in the middle of an event"
+        if self._parser_error is not None and not self._complete:
+            raise self._failed(ApiStreamBrokenError, str(self._parser_error)) from (
+                self._parser_error
             )
+        if self.ended and not self._complete and self._parser.pending:
+            raise self._failed(ApiStreamBrokenError, "the stream ended in the middle of an event")
         return None
 
     def broken(self, error: ApiConnectionError) -> ApiException:
-        """The error for a transport's."""
-        if self._context.redact is not None:
-            redact_error(error, self._context.redact)
+        """Return the error for one of the transport."""
+        redact_error(error, self._context.redact)
         kind = ApiStreamTimeoutError if isinstance(error, ApiTimeoutError) else ApiStreamBrokenError
-        return self._failed(kind, None, f"the stream broke off: {error.reason}")
+        return self._failed(kind, f"the stream broke off: {error.reason}")
 
     def closed(self) -> ApiException:
-        """The error for whoever waits while somebody else closes the stream."""
-        return self._failed(ApiStreamBrokenError, None, "the stream was closed")
+        """Return the error for whoever waits while somebody else closes the stream."""
+        return self._failed(ApiStreamBrokenError, "the stream was closed")
 
-    def _decoded(self, data: str) -> T:
-        try:
-            event = self._context.decode(data)
-        except SchemaValidationError as error:
-            unreadable = error.is_unreadable
-            if not unreadable and is_report(body := _loaded(data)):
-                raise self._reported(body) from error
-            kind = ApiResponseDecodingError if unreadable else ApiResponseValidationError
-            unfit = self._failed(kind, data, f"an event does not fit {error.summary}")
-            cast(ApiResponseValidationError, unfit).errors = error.errors
-            raise unfit from error
-        except (ValueError, RecursionError) as error:
-            detail = f"an event is not the JSON that was promised: {error}"
-            raise self._failed(ApiResponseDecodingError, data, detail) from error
-        if is_report(event):
-            raise self._reported(event)
-        return event
-
-    def _reported(self, body: Any) -> ApiException:
-        return self._failed(ApiStreamEventError, body, _said(body, self._context.redact))
-
-    def _failed(self, kind: type[ApiException], body: Any, detail: str) -> ApiException:
-        self._waiting.clear()
-        self.ended = True
-        kind = exception_for_stream(kind)
-        error = self._context.failure(kind, body, detail)
-        error.__dict__["events"] = tuple(self._seen)
+    def _failed(self, kind: type[ApiException], detail: str) -> ApiException:
+        error = self._context.error(kind, None, detail)
+        self._end_with(error)
         return error
 
-
-def is_report(body: object) -> bool:
-    """Whether the JSON of an event, whose type does not tell, is a report of an error."""
-    return isinstance(body, Mapping) and "data" not in body and bool(_said(body))
-
-
-def _loaded(data: str) -> Any:
-    """The data of an event: decoded where it is JSON."""
-    try:
-        return json.loads(data)
-    except (ValueError, RecursionError):
-        return data
+    def _end_with(self, error: ApiException) -> None:
+        self._waiting.clear()
+        self.ended = True
+        error.__dict__["events"] = tuple(self._seen)
 
 
-def _said(body: Any, redact: Callable[[str], str] | None = None) -> str:
-    """What an event says of an error, in one line."""
-    inner = cast("Any", body).get("error") if isinstance(body, Mapping) else None
-    return describe(inner if isinstance(inner, Mapping) else body, redact)
+class _StreamBase(Generic[T]):
+    """All of a stream but how it waits. `_end`: the exception that ends its kind of loop."""
 
-
-class _Answer(Generic[T]):
-    """What both kinds of streams tell of the answer, and how they end."""
+    _end: type[Exception]
 
     def __init__(
         self, response: RawStream | AsyncRawStream | RawResponse, reader: EventReader[T]
@@ -213,18 +176,33 @@ class _Answer(Generic[T]):
         self._closed = False
         self._busy = False
 
-    def _enter(self) -> None:
-        """A wait for the next event begins."""
+    @contextlib.contextmanager
+    def _turn(self) -> Generator[None, None, None]:
+        """Wait for the next event in the block: alone, and the stream is closed if that fails."""
         if self._busy:
             raise RuntimeError("somebody else is waiting for the next event of this stream")
         self._busy = True
         self._reader.resume()
+        try:
+            yield
+        except BaseException as error:
+            closed = self._closed
+            self._close()
+            if not isinstance(error, ApiConnectionError) or isinstance(error, ApiException):
+                raise
+            raise (self._reader.closed() if closed else self._reader.broken(error)) from error
+        finally:
+            self._busy = False
 
-    def _broken(self, error: ApiConnectionError) -> ApiException:
-        return self._reader.closed() if self._closed else self._reader.broken(error)
+    def _next(self) -> T | None:
+        """Return the next of the events that came; None: more bytes are needed."""
+        event = None if self._closed else self._reader.next()
+        if event is None and (self._closed or self._reader.ended):
+            raise self._end
+        return event
 
     def _take(self, data: bytes) -> None:
-        if self._closed:  # meanwhile, by somebody else, as which the data may have ended
+        if self._closed:  # meanwhile, by somebody else: the end of the data may come from that
             raise self._reader.closed()
         self._reader.feed(data)
 
@@ -243,7 +221,7 @@ class _Answer(Generic[T]):
         return f"<{type(self).__name__} {self.status}>"
 
 
-class Stream(_Answer[T]):
+class Stream(_StreamBase[T]):
     """The events of an answer, each as soon as it has come. To be read once.
 
     Use it in a `with` block, or call `close`, when the loop may be left early. headers, status: of
@@ -251,27 +229,17 @@ class Stream(_Answer[T]):
     ApiStreamingException when the stream breaks off, or an event is an error or unfit.
     """
 
+    _end = StopIteration
+
     def __iter__(self) -> Iterator[T]:
         return self
 
     def __next__(self) -> T:
-        self._enter()
-        try:
-            while self._closed or (event := self._reader.next()) is None:
-                if self._closed or self._reader.ended:
-                    raise StopIteration
-                seconds = self._reader.patience()
-                try:
-                    data = cast(RawStream, self.response).read(seconds)
-                except ApiConnectionError as error:
-                    raise self._broken(error) from error
-                self._take(data)
-        except BaseException:
-            self.close()
-            raise
-        finally:
-            self._busy = False
-        return event
+        response = cast("RawStream", self.response)
+        with self._turn():
+            while (event := self._next()) is None:
+                self._take(response.read(self._reader.patience()))
+            return event
 
     def close(self) -> None:
         """Give up the rest of the stream and its connection. May be called again."""
@@ -284,30 +252,20 @@ class Stream(_Answer[T]):
         self.close()
 
 
-class AsyncStream(_Answer[T]):
-    """As `Stream`, for `async for` and `async with`; `aclose` closes it."""
+class AsyncStream(_StreamBase[T]):
+    """A `Stream` for `async for` and `async with`; `aclose` closes it."""
+
+    _end = StopAsyncIteration
 
     def __aiter__(self) -> AsyncIterator[T]:
         return self
 
     async def __anext__(self) -> T:
-        self._enter()
-        try:
-            while self._closed or (event := self._reader.next()) is None:
-                if self._closed or self._reader.ended:
-                    raise StopAsyncIteration
-                seconds = self._reader.patience()
-                try:
-                    data = await cast(AsyncRawStream, self.response).read(seconds)
-                except ApiConnectionError as error:
-                    raise self._broken(error) from error
-                self._take(data)
-        except BaseException:
-            self._close()
-            raise
-        finally:
-            self._busy = False
-        return event
+        response = cast("AsyncRawStream", self.response)
+        with self._turn():
+            while (event := self._next()) is None:
+                self._take(await response.read(self._reader.patience()))
+            return event
 
     async def aclose(self) -> None:
         """Give up the rest of the stream and its connection. May be called again."""
@@ -325,7 +283,7 @@ class AsyncStream(_Answer[T]):
 async def outputs(
     stream: AsyncStream[Any],
 ) -> AsyncGenerator[dict[Literal["output", "id"], str], None]:
-    """The pieces of output that a stream of responses brings, with the IDs of their datapoints."""
+    """Yield the pieces of output of a stream of responses, with the IDs of their datapoints."""
     async with stream:
         async for event in stream:
             for sample in event["data"]:

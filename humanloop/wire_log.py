@@ -1,10 +1,10 @@
-"""What the client logs, by the standard library.
+"""Log the calls of a client, by the standard library.
 
 The logger `humanloop` has a line for each request, answer, fault and wait; `humanloop.wire` has
-their headers and bodies. Both at the level DEBUG. What stays true: importing the package sets
-neither a level nor a handler, and no key is ever in a record. The environment variable
-`HUMANLOOP_LOG`, with a level such as `debug` or `info`, prints the log to standard error, from the
-first call on.
+their headers and bodies; both log at the level DEBUG. The environment variable `HUMANLOOP_LOG`,
+with a level such as `debug` or `info`, prints the log to standard error, from the first call on.
+
+Invariants: importing the package sets neither a level nor a handler; no key is ever in a record.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class WireLog:
             _print_from(level)
 
     def request(self, request: Request, attempt: int) -> None:
-        """A request that is about to be sent."""
+        """Log a request that is about to be sent."""
         if not logger.isEnabledFor(logging.DEBUG):
             return
         again = f" (try {attempt})" if attempt > 1 else ""
@@ -53,7 +53,7 @@ class WireLog:
             self._details(">", request, request.headers, request.body or b"")
 
     def response(self, request: Request, answer: RawResponse | RawStream | AsyncRawStream) -> None:
-        """An answer."""
+        """Log an answer."""
         if not logger.isEnabledFor(logging.DEBUG):
             return
         path = redact(request.path, self._secrets(request))
@@ -64,12 +64,12 @@ class WireLog:
             self._details("<", request, answer.headers, data)
 
     def fault(self, request: Request, error: ApiConnectionError) -> None:
-        """That no answer came."""
+        """Log that no answer came."""
         if logger.isEnabledFor(logging.DEBUG):
             logger.debug("%s", redact(str(error), self._secrets(request)))
 
     def wait(self, request: Request, seconds: float) -> None:
-        """That the request is tried again."""
+        """Log that the request is tried again, after a wait."""
         if logger.isEnabledFor(logging.DEBUG):
             path = redact(request.path, self._secrets(request))
             logger.debug("%s %s: again in %.2f s", request.method, path, seconds)

@@ -6,76 +6,14 @@ secret: an error message may end in a log.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from humanloop.exceptions_base import OpenApiException, render_path
+from humanloop.exceptions import ErrorDetail, SchemaValidationError
 from humanloop.schemas.casting import Path, is_array, is_object
-from humanloop.secrets import is_secret_name, mask_keys, printable, shorten, shorten_middle
+from humanloop.secrets import is_secret_name, mask_keys, shorten
 
 __all__ = ["HIDDEN", "ErrorDetail", "SchemaValidationError", "show"]
-
-SHOWN_ERRORS = 50
-SHOWN_PLACE = 200
-SUMMARY = 300
-
-
-@dataclass(frozen=True)
-class ErrorDetail:
-    """One thing that is wrong with a value.
-
-    path: the keys and indices that lead to it, from the outermost value inwards.
-    keyword: the schema keyword that it breaks, such as `type` or `required`.
-    message: what came and what was wanted, in one line without the place.
-    """
-
-    path: Path
-    keyword: str
-    message: str
-
-    @property
-    def pointer(self) -> str:
-        """The place as an RFC 6901 JSON pointer; empty for the outermost value."""
-        return render_path(self.path)
-
-    def __str__(self) -> str:
-        # A key may hold anything; what is printed stays one line that can be encoded.
-        place = shorten_middle(printable(self.pointer), SHOWN_PLACE)
-        return f"{place or '(top level)'}: {self.message}"
-
-
-class SchemaValidationError(OpenApiException, ValueError):
-    """A value that does not fit its schema.
-
-    errors: everything that is wrong, outermost and leftmost first.
-    schema_name: the name of the schema that was asked for.
-    """
-
-    def __init__(self, errors: Sequence[ErrorDetail], schema_name: str = "value") -> None:
-        self.errors = tuple(errors)
-        self.schema_name = schema_name
-        super().__init__(self.errors, schema_name)
-
-    @property
-    def is_unreadable(self) -> bool:
-        """True if the text can't be read as JSON, so that the schema had no say."""
-        return self.errors[0].keyword in ("json", "depth")
-
-    @property
-    def summary(self) -> str:
-        """The first error, and how many more there are, in one line that fits a log."""
-        first, more = shorten_middle(str(self.errors[0]), SUMMARY), len(self.errors) - 1
-        return f"{self.schema_name}: {first}" + (f" (and {more:,} more)" if more else "")
-
-    def __str__(self) -> str:
-        count = len(self.errors)
-        lines = [f"{self.schema_name}: {count} error{'s' if count != 1 else ''}"]
-        lines += [f"  {error}" for error in self.errors[:SHOWN_ERRORS]]
-        if count > SHOWN_ERRORS:
-            lines.append(f"  ... and {count - SHOWN_ERRORS} more, in .errors")
-        return "\n".join(lines)
 
 
 class _Hidden:

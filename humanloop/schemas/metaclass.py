@@ -19,7 +19,7 @@ from itertools import takewhile
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from humanloop.exceptions_base import ApiTypeError
+from humanloop.exceptions import ApiTypeError
 from humanloop.schemas.casting import TOO_DEEP, deep_nesting_start, is_mapping, is_sequence
 from humanloop.schemas.codec import JsonTooDeep, decoder
 from humanloop.schemas.errors import ErrorDetail, SchemaValidationError

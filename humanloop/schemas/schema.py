@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from frozendict import frozendict
 
-from humanloop.exceptions_base import ApiAttributeError, ApiValueError
+from humanloop.exceptions import ApiAttributeError, ApiValueError
 from humanloop.schemas.containers import Container
 from humanloop.schemas.formats import parse_date, parse_datetime
 from humanloop.schemas.instances import (

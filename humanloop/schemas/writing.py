@@ -5,7 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any, Literal
 
-from humanloop.exceptions_base import ApiValueError
+from humanloop.exceptions import ApiValueError
 from humanloop.schemas.casting import (
     TOO_DEEP,
     cast,

@@ -13,7 +13,15 @@ from humanloop import ApiTypeError, ApiValueError, MissingRequiredParametersErro
 from humanloop import SchemaValidationError as Invalid
 from humanloop.apis import operations as o
 from humanloop.model import ChatMessage, CreateProjectRequest, ModelConfigRequest
-from humanloop.operation import Operation, Parameter, SerializedCall, argument_name, serialize
+from humanloop.operation import (
+    Operation,
+    Parameter,
+    SerializedCall,
+    argument_name,
+    match_path,
+    read_query,
+    serialize,
+)
 from humanloop.schemas import unset
 
 EVALUATOR = {
@@ -224,3 +232,77 @@ def test_a_python_keyword_gets_an_underscore() -> None:
         "type",
         "id",
     ]
+
+
+# -- from a request to an operation ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize("operation", o.OPERATIONS, ids=lambda operation: operation.name)
+def test_the_path_of_every_operation_leads_back_to_it(operation: Operation) -> None:
+    names = [p.name for p in operation.parameters if p.location == "path"]
+    path = operation.path
+    for name in names:
+        path = path.replace(f"{{{name}}}", f"{name}%2F1")
+    match = match_path(o.OPERATIONS, operation.method, path)
+    assert match.operation is operation
+    assert match.parameters == {name: f"{name}/1" for name in names}
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [
+        ("PUT", "/projects/pr_1", {"GET", "PATCH"}),
+        ("get", "/projects", {"GET", "POST"}),
+        ("GET", "/projects/", set()),
+        ("GET", "/projects/a/b/c", set()),
+        ("GET", "projects", set()),
+        ("GET", "//projects", set()),
+        ("GET", "", set()),
+        ("GET", "*", set()),
+    ],
+)
+def test_a_path_that_leads_nowhere_tells_the_methods_that_it_takes(
+    method: str, path: str, allowed: set[str]
+) -> None:
+    match = match_path(o.OPERATIONS, method, path)
+    assert (match.operation, match.parameters) == (None, {})
+    assert set(match.allowed) == allowed
+
+
+def test_a_path_that_is_spelled_out_goes_before_a_parameter() -> None:
+    by_id, newest = Operation("a.get", "GET", "/a/{id}"), Operation("a.new", "GET", "/a/new")
+    for operations in ((by_id, newest), (newest, by_id)):
+        assert match_path(operations, "GET", "/a/new").operation is newest
+        assert match_path(operations, "GET", "/a/news").operation is by_id
+
+
+def test_a_query_is_read_by_the_types_of_its_parameters() -> None:
+    kinds: dict[str, Any] = {
+        "page": {"type": "integer"},
+        "mean": {"type": "number"},
+        "deep": {"type": "boolean"},
+        "name": {"type": "string"},
+        "ids": {"type": "array", "items": {"type": "integer"}},
+    }
+    parameters = tuple(Parameter(name, "query", kinds[name], False) for name in kinds)
+    operation = Operation("a.list", "GET", "/a", parameters)
+
+    def read(query: str) -> dict[str, Any]:
+        return read_query(operation, query)
+
+    assert read("page=1&page=2&mean=0.5&deep=true&name=a%26b+c&ids=1&ids=2") == {
+        "page": 2,
+        "mean": 0.5,
+        "deep": True,
+        "name": "a&b c",
+        "ids": [1, 2],
+    }
+    # What is not of its type stays text; what is not declared is left out.
+    assert read(f"page={'9' * 19}&mean=nan&deep=1&name=&other=1") == {
+        "page": "9" * 19,
+        "mean": "nan",
+        "deep": "1",
+        "name": "",
+    }
+    written = serialize(operation, {"page": 3, "mean": 0.25, "ids": [1, 2]}).query
+    assert read(written) == {"page": 3, "mean": 0.25, "ids": [1, 2]}

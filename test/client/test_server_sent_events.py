@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
 
 import pytest
@@ -24,12 +23,11 @@ def reference(stream: bytes) -> list[ServerSentEvent]:
     text = stream.decode("utf-8", "replace").removeprefix("\ufeff")
     *lines, _unfinished = re.split("\r\n|\n|\r", text)
     events: list[ServerSentEvent] = []
-    data, event_type, last_id = "", "", ""
-    retry: int | None = None
+    data, event_type = "", ""
     for line in lines:
         if line == "":
             if data != "":
-                events.append(ServerSentEvent(data[:-1], event_type or "message", last_id, retry))
+                events.append(ServerSentEvent(data[:-1], event_type or "message"))
             data, event_type = "", ""
             continue
         if line[0] == ":":
@@ -44,10 +42,6 @@ def reference(stream: bytes) -> list[ServerSentEvent]:
             event_type = value
         elif field == "data":
             data += value + "\n"
-        elif field == "id" and "\0" not in value:
-            last_id = value
-        elif field == "retry" and re.fullmatch("[0-9]+", value):
-            retry = int(value)
     return events
 
 
@@ -159,31 +153,6 @@ def test_the_type_of_an_event() -> None:
     ]
 
 
-def test_the_last_id_lasts() -> None:
-    stream = b"data: 1\n\nid: 1\ndata: 2\n\ndata: 3\n\nid: a\0b\ndata: 4\n\nid\ndata: 5\n\n"
-    stream += b"id: 6\n\ndata: 6\n\nid: \xc3\xa9\ndata: 7\n\n"
-    assert [event.id for event in parse(stream)] == ["", "1", "1", "1", "", "6", "é"]
-
-
-@pytest.mark.parametrize(
-    ("value", "retry"),
-    [
-        *(("3000", 3000), ("0", 0), ("007", 7), ("0" * 5000 + "1", 1), ("9" * 18, 10**18 - 1)),
-        *(("", None), ("-1", None), ("+1", None), ("1.5", None), ("1e3", None), ("1_0", None)),
-        *(("10 ", None), (" 10", None), ("٣", None), ("²", None), ("9" * 5000, None)),
-    ],
-)
-def test_the_time_before_reconnecting(value: str, retry: int | None) -> None:
-    parser = EventParser()
-    stream = b"retry: %b\ndata: 1\n\n" % value.encode()
-    assert parser.feed(stream) == [ServerSentEvent("1", retry=retry)]
-
-
-def test_the_time_before_reconnecting_lasts() -> None:
-    stream = b"data: 1\n\nretry: 5\n\ndata: 2\n\nretry: x\ndata: 3\n\nretry: 6\ndata: 4\n\n"
-    assert [event.retry for event in parse(stream)] == [None, 5, 5, 6]
-
-
 def test_an_event_comes_with_the_byte_that_ends_it() -> None:
     parser = EventParser()
     assert parser.feed(b"data: 1\r\n") == []
@@ -216,15 +185,6 @@ def test_pending_and_lines(stream: bytes, pending: bool, lines: int) -> None:
     parser = EventParser()
     parser.feed(stream)
     assert (parser.pending, parser.lines) == (pending, lines)
-    assert parser.close() is pending
-    assert parser.close() is parser.pending is pending
-
-
-def test_a_closed_parser_takes_no_more() -> None:
-    parser = EventParser()
-    parser.close()
-    with pytest.raises(ValueError, match="the parser is closed: its stream has ended"):
-        parser.feed(b"data: 1\n\n")
 
 
 @pytest.mark.parametrize(
@@ -238,7 +198,6 @@ def test_an_event_that_is_too_large(stream: bytes) -> None:
         parser.feed(b"data: 0\n\n" + stream)
     with pytest.raises(ValueError, match=message):
         parser.feed(b"\n\n")
-    parser.close()
     with pytest.raises(ValueError, match=message):
         parser.feed(b"")
 
@@ -287,11 +246,3 @@ def test_single_bytes_of_a_long_line() -> None:
     parser.feed(b"data:")
     assert not any(parser.feed(b"x") for _ in range(count))
     assert parser.feed(b"\n\n") == [ServerSentEvent("x" * count)]
-
-
-def test_an_event_is_a_value() -> None:
-    event = ServerSentEvent("x")
-    assert event == ServerSentEvent("x", "message", "", None)
-    assert {event} == {ServerSentEvent("x")}
-    with pytest.raises(dataclasses.FrozenInstanceError):
-        event.data = "y"  # type: ignore[misc]

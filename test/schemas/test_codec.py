@@ -11,7 +11,7 @@ from uuid import UUID
 import pytest
 
 from humanloop import schemas
-from humanloop.exceptions_base import ApiValueError, OpenApiException
+from humanloop.exceptions import ApiValueError, OpenApiException
 from humanloop.schemas import AnyTypeSchema, DictSchema, IntSchema, NumberSchema, StrSchema
 
 from .support import deadline, errors_of

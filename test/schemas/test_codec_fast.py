@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from humanloop.exceptions_base import ApiValueError
+from humanloop.exceptions import ApiValueError
 from humanloop.schemas import AnyTypeSchema, to_json
 from humanloop.schemas.codec import decoder, encode, encode_instance
 

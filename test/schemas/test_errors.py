@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from humanloop.exceptions_base import OpenApiException
+from humanloop.exceptions import OpenApiException
 from humanloop.schemas import AnyTypeSchema, ErrorDetail, SchemaValidationError, StrSchema
 
 from .support import errors_of, make, message_of

@@ -18,7 +18,7 @@ import pytest
 from frozendict import frozendict
 
 from humanloop import schemas
-from humanloop.exceptions_base import ApiTypeError, ApiValueError, OpenApiException
+from humanloop.exceptions import ApiTypeError, ApiValueError, OpenApiException
 from humanloop.model import ChatRole, ExperimentStatus, ProviderApiKeys, ToolCall
 from humanloop.schemas import (
     AnyTypeSchema,

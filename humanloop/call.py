@@ -1,0 +1,271 @@
+"""One call as a flow of steps, its retry state, and the two drivers that do the steps.
+
+`call_steps` is a generator and does no I/O: it yields what to do next (send the request, wait, call
+a hook), gets the outcome back, and decides whether to try again. `run` does the steps for
+synchronous calls and `run_async` in an event loop; all else is the same for both.
+
+Invariants: no request is sent twice that is not safe to repeat; all tries and the waits between
+them take no longer than the call may; a status outside 2xx raises; and a stream that nobody gets is
+closed.
+"""
+
+from __future__ import annotations
+
+import inspect
+import time
+from collections.abc import Callable, Coroutine, Generator
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+
+from humanloop.exceptions import (
+    ApiConnectionError,
+    ApiException,
+    ApiResponseTooLargeError,
+    ApiTimeoutError,
+    ApiTlsError,
+    ApiTypeError,
+    ClientClosedError,
+)
+from humanloop.http import Headers, RawResponse, Request
+from humanloop.operation import RETRY_HEADER
+from humanloop.responses import ResponseReader, StreamOpened
+from humanloop.retries import Decision, Fault, RetryPolicy, after_fault, after_response
+from humanloop.secrets import redact_error
+
+if TYPE_CHECKING:
+    from humanloop.configuration import EventHooks
+    from humanloop.transport.base import AsyncRawStream, AsyncTransport, RawStream, Transport
+    from humanloop.wire_log import WireLog
+
+__all__ = ["RetryState", "call_steps", "run", "run_async"]
+
+_TICK = 0.005  # seconds by which two clocks may differ
+
+ErrorType = TypeVar("ErrorType", ApiConnectionError, ApiException)
+
+
+class Send(NamedTuple):
+    """A step of a call: send the request; its outcome is the answer."""
+
+    request: Request
+
+
+class Wait(NamedTuple):
+    """A step of a call: let the time pass."""
+
+    seconds: float
+
+
+class CallHook(NamedTuple):
+    """A step of a call: call an event hook; its outcome is what the hook returns."""
+
+    hook: Callable[..., Any]
+    arguments: tuple[Any, ...]
+
+
+Step = Send | Wait | CallHook
+
+
+class RetryState:
+    """How often a call was tried, how much time it has left, and whether there is another try.
+
+    timeout: seconds for all tries together, None: no limit; repeatable: doing the request twice has
+    the effect of doing it once. `end` is when the call must be over, by `time.monotonic()`.
+    """
+
+    def __init__(self, timeout: float | None, policy: RetryPolicy, repeatable: bool) -> None:
+        self.tries = 0
+        self.timeout = timeout
+        self._began = time.monotonic()
+        self.end = None if timeout is None else self._began + timeout
+        self._policy = policy
+        self._repeatable = repeatable
+
+    def next_request(self, request: Request) -> Request:
+        """Count a try; return the request to send, with its number and the time that is left."""
+        self.tries += 1
+        if self.tries == 1:
+            return request
+        headers = Headers(request.headers)
+        headers[RETRY_HEADER] = str(self.tries - 1)
+        return self.limit(replace(request, headers=headers))
+
+    def limit(self, request: Request) -> Request:
+        """Return the request with as much time as is left, unless it has less."""
+        if self.end is None:
+            return request
+        left = max(self.end - time.monotonic(), 0.001)
+        return replace(request, timeout=min(left, request.timeout or left))
+
+    def describe(self, error: ErrorType) -> ErrorType:
+        """Write into `error` how many tries it took, and how long."""
+        now = time.monotonic()
+        late = isinstance(error, ApiTimeoutError) and not isinstance(error, ApiException)
+        if late and self.tries > 1 and self.end is not None and now >= self.end - _TICK:
+            # The last try had only what was left of it.
+            error.reason = f"no complete answer within {self.timeout:.3g} seconds"
+        error.tries = self.tries
+        error.elapsed = now - self._began
+        return error
+
+    def wait_after_fault(self, error: ApiConnectionError) -> float | None:
+        """Return the seconds to wait before the next try; None: there is none."""
+        if isinstance(error, (ApiTlsError, ApiResponseTooLargeError, ClientClosedError)):
+            return None  # it would happen again
+        fault: Fault = "broken" if error.sent else "connect"
+        if isinstance(error, ApiTimeoutError):
+            fault = "timeout"
+        decision = after_fault(
+            self._policy, fault, attempt=self.tries, repeatable=self._repeatable, sent=error.sent
+        )
+        return self._in_time(decision).wait
+
+    def wait_after_response(self, answer: RawResponse | RawStream | AsyncRawStream) -> Decision:
+        """Decide as `wait_after_fault`; the reason says, where needed, why there is no next try."""
+        decision = after_response(
+            self._policy,
+            answer.status,
+            answer.headers,
+            attempt=self.tries,
+            repeatable=self._repeatable,
+            now=time.time(),
+        )
+        return self._in_time(decision)
+
+    def _in_time(self, decision: Decision) -> Decision:
+        if decision.wait is None or self.end is None:
+            return decision
+        left = self.end - time.monotonic()
+        if decision.wait < left:
+            return decision
+        return Decision(
+            None,
+            f"the next try would come in {decision.wait:.3g} s,"
+            f" and the call may take {left:.3g} s more",
+        )
+
+
+def call_steps(
+    request: Request, state: RetryState, hooks: EventHooks, log: WireLog, reader: ResponseReader
+) -> Generator[Step, Any, Any]:
+    """Yield the steps of one call; return its result, an ApiResponse or a StreamOpened."""
+    while True:
+        sent = state.next_request(request)
+        for hook in hooks.get("request", ()):
+            sent = state.limit(_replaced(sent, (yield CallHook(hook, (sent,)))))
+        log.request(sent, state.tries)
+        try:
+            answer = yield Send(sent)
+        except ApiConnectionError as error:
+            redact_error(state.describe(error), reader.redactor(sent))
+            log.fault(sent, error)
+            for hook in hooks.get("error", ()):
+                yield CallHook(hook, (sent, error))
+            seconds = state.wait_after_fault(error)
+            if seconds is None:
+                raise
+        else:
+            log.response(sent, answer)
+            try:
+                for hook in hooks.get("response", ()):
+                    yield CallHook(hook, (sent, answer))
+            except BaseException:
+                if not isinstance(answer, RawResponse):
+                    answer.close()
+                raise
+            if 200 <= answer.status <= 299:
+                try:
+                    if request.stream:
+                        return reader.open_stream(
+                            sent, answer, state.timeout, state.end, state.describe
+                        )
+                    return reader.read(sent, answer)
+                except ApiException as error:
+                    state.describe(error)
+                    raise
+            seconds, reason = state.wait_after_response(answer)
+            if seconds is None:
+                raise state.describe(reader.status_error(sent, answer, reason))
+        log.wait(sent, seconds)
+        yield Wait(seconds)
+
+
+def _replaced(request: Request, returned: Any) -> Request:
+    """Return the request to send after a hook has returned something."""
+    if returned is None:
+        return request
+    if not isinstance(returned, Request):
+        raise ApiTypeError(
+            'an event hook for "request" must return a Request or None,'
+            f" not {type(returned).__name__}"
+        )
+    return returned
+
+
+# -- the drivers ----------------------------------------------------------------------------------
+
+
+def run(steps: Generator[Step, Any, Any], transport: Transport) -> Any:
+    """Do the steps of a call one after another; return its result, or a Stream."""
+    try:
+        step = next(steps)
+        while True:
+            try:
+                outcome = _do(step, transport)
+            except Exception as error:
+                step = steps.throw(error)
+            else:
+                step = steps.send(outcome)
+    except StopIteration as end:
+        result = end.value
+    if isinstance(result, StreamOpened):
+        from humanloop.streaming import Stream
+
+        return Stream(result.response, result.reader)
+    return result
+
+
+def _do(step: Step, transport: Transport) -> Any:
+    if isinstance(step, Send):
+        return transport.send(step.request)
+    if isinstance(step, Wait):
+        time.sleep(step.seconds)
+        return None
+    outcome = step.hook(*step.arguments)
+    if inspect.isawaitable(outcome):
+        if isinstance(outcome, Coroutine):
+            outcome.close()  # it would warn that nobody waited for it
+        raise ApiTypeError("an event hook that is a coroutine function needs asynchronous calls")
+    return outcome
+
+
+async def run_async(steps: Generator[Step, Any, Any], transport: AsyncTransport) -> Any:
+    """Do the steps of a call in an event loop; return its result, or an AsyncStream."""
+    try:
+        step = next(steps)
+        while True:
+            try:
+                outcome = await _do_async(step, transport)
+            except Exception as error:
+                step = steps.throw(error)
+            else:
+                step = steps.send(outcome)
+    except StopIteration as end:
+        result = end.value
+    if isinstance(result, StreamOpened):
+        from humanloop.streaming import AsyncStream
+
+        return AsyncStream(result.response, result.reader)
+    return result
+
+
+async def _do_async(step: Step, transport: AsyncTransport) -> Any:
+    if isinstance(step, Send):
+        return await transport.send(step.request)
+    if isinstance(step, Wait):
+        from asyncio import sleep  # its import takes longer than all else here
+
+        await sleep(step.seconds)
+        return None
+    outcome = step.hook(*step.arguments)
+    return await outcome if inspect.isawaitable(outcome) else outcome
