@@ -187,15 +187,20 @@ def test_an_answer(server: Any) -> None:
     body = b'{"a":1}'
     server.send_raw(
         b"HTTP/1.1 201 All Cre\xe4ted\r\nContent-Type: application/json\r\nx-Tag: a\r\nX-TAG: b\xe9"
-        b"\r\nX-Fold: one\r\n  two\r\nContent-Length: 7\r\n\r\n" + body
+        b"\r\nContent-Length: 7\r\n\r\n" + body
     )
     started = time.monotonic()
     response = send(server.host)
     assert 0 < response.elapsed < time.monotonic() - started
     assert (response.status, response.reason, response.data) == (201, "All Cre\xe4ted", body)
-    assert list(response.headers) == ["Content-Type", "x-Tag", "X-Fold", "Content-Length"]
+    assert list(response.headers) == ["Content-Type", "x-Tag", "Content-Length"]
     assert response.headers.getlist("x-tag") == ["a", "b\xe9"]
-    assert response.headers["X-Fold"].split() == ["one", "two"]
+
+
+@pytest.mark.skipif(sys.flags.dev_mode, reason="aiohttp is stricter in Python's development mode")
+def test_a_folded_header(server: Any) -> None:
+    server.send_raw(b"HTTP/1.1 200 OK\r\nX-Fold: one\r\n  two\r\nContent-Length: 0\r\n\r\n")
+    assert send(server.host).headers["X-Fold"].split() == ["one", "two"]
 
 
 @pytest.mark.parametrize(

@@ -426,6 +426,7 @@ def test_another_name_may_be_expected(
     for name in ("elsewhere.example", False):
         client = caller.client(tls_server.host, assert_hostname=name, **trusting)
         assert GET(caller, client, skip_deserialization=True).body == {}
+        caller.close(client)
     client = caller.client(tls_server.host, assert_hostname="nowhere.example", **trusting)
     assert type(failure(GET, caller, client, tls_server.host, 1)) is ApiTlsError
 
@@ -756,6 +757,28 @@ def test_a_connection_that_is_never_made(caller: Any, trusting: dict[str, Any]) 
     assert type(error) is ApiTimeoutError
     assert error.reason == "no connection within 0.1 seconds"
     assert not error.sent
+
+
+def test_the_handshake_has_no_more_time_than_is_left(
+    tls_server: Any, trusting: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has so by a private method of urllib3: see `Connection._new_conn`."""
+    look_up, wrap, limits = socket.getaddrinfo, ssl.SSLContext.wrap_socket, list[Any]()
+
+    def looking_up(*arguments: Any, **options: Any) -> Any:
+        time.sleep(0.1)
+        return look_up(*arguments, **options)
+
+    def wrapping(context: ssl.SSLContext, sock: socket.socket, *args: Any, **options: Any) -> Any:
+        limits.append(sock.gettimeout())
+        return wrap(context, sock, *args, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", looking_up)
+    monkeypatch.setattr(ssl.SSLContext, "wrap_socket", wrapping)
+    with Humanloop(host=tls_server.host, **trusting) as client:
+        client.projects.list(skip_deserialization=True, timeout=5)
+    [limit] = [limit for limit in limits if limit is not None]
+    assert 0 < limit <= 4.9
 
 
 def test_a_deadline_over_tls(caller: Any, tls_server: Any, trusting: dict[str, Any]) -> None:
