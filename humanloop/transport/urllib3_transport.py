@@ -1,6 +1,6 @@
 """The default transport: urllib3, with connections that are kept for all threads of a process.
 
-urllib3 makes the connections and secures them; a `_Route` keeps them; `_exchange` says what goes
+urllib3 makes the connections and secures them; a `_Pool` keeps them; `_exchange` says what goes
 over one.
 
 Invariants: a request has one deadline, from the first packet to the last byte. TLS certificates are
@@ -10,7 +10,6 @@ reaches another host, and nothing is sent twice. A forked child opens connection
 
 from __future__ import annotations
 
-import concurrent.futures
 import contextlib
 import http.client
 import os
@@ -19,13 +18,15 @@ import socket
 import ssl
 import weakref
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeoutError
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from urllib3.connection import ProxyConfig
 from urllib3.exceptions import HTTPError, SSLError
-from urllib3.util import parse_url
+from urllib3.util import Url, parse_url
 from urllib3.util.ssl_match_hostname import CertificateError
 
 from humanloop.http import Headers, RawResponse, Request, is_event_stream
@@ -58,24 +59,36 @@ ERRORS = (HTTPError, OSError, http.client.HTTPException, CertificateError, Conte
 _FOLD = re.compile(r"\r?\n[ \t]+")  # RFC 9112 section 5.2
 
 
+class _Route(NamedTuple):
+    """How a process reaches a base URL.
+
+    prefix: what the path follows in the request line; headers: those for a proxy that forwards.
+    """
+
+    process: int
+    host: str
+    prefix: str
+    headers: Mapping[str, str]
+    pool: _Pool
+
+
 class Urllib3Transport:
     """Sends by urllib3, with a configuration's connection settings as they are when first used."""
 
     def __init__(self, configuration: Configuration) -> None:
         self._configuration = configuration
         self._context = SharedContext(configuration)
-        self._routes: dict[tuple[int, str], _Route] = {}
+        self._pools: dict[tuple[object, ...], _Pool] = {}
+        self._route: _Route | None = None
 
     def send(self, request: Request) -> RawResponse | _Stream:
         """Send a request once; see `Transport`."""
         deadline = Deadline(request)
         try:
-            key = os.getpid(), request.host
-            route = self._routes.get(key)
-            if route is None:  # two threads may both make one; setdefault, atomic, keeps the first
-                made = _Route(self._configuration, request.host, self._context, deadline)
-                route = self._routes.setdefault(key, made)
-            connection = route.take(deadline)
+            route = self._route
+            if route is None or (route.process, route.host) != (os.getpid(), request.host):
+                route = self._route = self._new_route(request.host, deadline)
+            connection = route.pool.take(deadline)
             try:
                 limit = self._configuration.max_response_bytes
                 return _exchange(request, route, connection, deadline, limit)
@@ -87,45 +100,53 @@ class Urllib3Transport:
 
     def close(self) -> None:
         """Close what is kept alive; see `Transport`."""
-        for key in tuple(self._routes):
-            route = self._routes.pop(key, None)
-            if route is not None and key[0] == os.getpid():
-                route.close()
+        pools, self._pools, self._route = self._pools, {}, None
+        for (process, *_), pool in pools.items():
+            if process == os.getpid():
+                pool.close()
+
+    def _new_route(self, host: str, deadline: Deadline) -> _Route:
+        configuration, process, url = self._configuration, os.getpid(), parse_url(host)
+        proxy, headers = proxy_of(configuration) if configuration.proxy else ("", {})
+        via = parse_url(proxy) if proxy else None
+        key = (process, url.scheme, url.host, url.port)
+        pool = self._pools.get(key)
+        if pool is None:  # two threads may both make one; setdefault, atomic, keeps the first
+            context = None
+            if "https" in (url.scheme, via and via.scheme):
+                context = _result(self._context.get(), deadline)
+            pool = _Pool(configuration, url, via, headers, context)
+            pool = self._pools.setdefault(key, pool)
+        if via and url.scheme == "http":
+            return _Route(process, host, url.url, headers, pool)
+        return _Route(process, host, url.path or "", {}, pool)
 
 
-class _Route:
-    """How a process reaches a base URL, and the connections that it keeps to it.
-
-    prefix: what the path follows in the request line; headers: those for a proxy that forwards.
-    """
+class _Pool:
+    """The connections to one host that are kept, by way of a proxy if there is one."""
 
     def __init__(
-        self, configuration: Configuration, host: str, context: SharedContext, deadline: Deadline
+        self,
+        configuration: Configuration,
+        url: Url,
+        proxy: Url | None,
+        proxy_headers: Mapping[str, str],
+        context: ssl.SSLContext | None,
     ) -> None:
-        url = target = parse_url(host)
-        self.prefix = url.path or ""
-        self.headers: dict[str, str] = {}
+        target = proxy or url
+        self._options: dict[str, Any] = {"host": target.host, "port": target.port}
         self._tunnel: dict[str, Any] = {}
-        self._options: dict[str, Any] = {}
         if configuration.socket_options is not None:
             self._options["socket_options"] = configuration.socket_options
-        proxy_url, proxy_headers = proxy_of(configuration) if configuration.proxy else ("", {})
-        if proxy_url:
-            target = parse_url(proxy_url)
-            if url.scheme == "https":
+        if context is not None:
+            self._options["ssl_context"] = context
+            self._options["proxy_config"] = ProxyConfig(context, False, None, None)
+        if url.scheme == "https":
+            self._options["assert_hostname"] = configuration.assert_hostname
+            if proxy is not None:
                 self._tunnel = {"host": url.host, "port": url.port or 443}
-                self._tunnel |= {"headers": proxy_headers, "scheme": target.scheme}
-            else:
-                self.prefix, self.headers = url.url, proxy_headers
-        self._options |= {"host": target.host, "port": target.port}
-        self._kind = Connection
-        if "https" in (url.scheme, target.scheme):
-            tls = _result(context.get(), deadline)
-            self._kind = TlsConnection
-            self._options["ssl_context"] = tls
-            self._options["proxy_config"] = ProxyConfig(tls, False, None, None)
-            if url.scheme == "https":
-                self._options["assert_hostname"] = configuration.assert_hostname
+                self._tunnel |= {"headers": proxy_headers, "scheme": proxy.scheme}
+        self._kind = Connection if context is None else TlsConnection
         self._kept: deque[Connection] = deque()
         self._most = configuration.connection_pool_maxsize
         self._closed = False
@@ -169,10 +190,10 @@ def _close_all(connections: deque[Connection]) -> None:
             connections.pop().close()
 
 
-def _result(context: concurrent.futures.Future[ssl.SSLContext], deadline: Deadline) -> Any:
+def _result(context: Future[ssl.SSLContext], deadline: Deadline) -> ssl.SSLContext:
     try:
         return context.result(deadline.remaining())
-    except concurrent.futures.TimeoutError as error:  # which Python 3.10 has apart
+    except FutureTimeoutError as error:  # which Python 3.10 has apart
         raise TimeoutError("the deadline has passed") from error
 
 
@@ -202,14 +223,14 @@ def _exchange(
         encoding = received.get("Content-Encoding", "")
         if request.stream and is_event_stream(response.status, received):
             elapsed = monotonic() - started
-            return _Stream(request, route, connection, deadline, response, received, elapsed)
+            return _Stream(request, route.pool, connection, deadline, response, received, elapsed)
         check_size(received, limit)
         data = b"".join(_pieces(response, ContentDecoder(encoding, limit), None))
     except BaseException:
         response.close()  # it holds the socket, too
         raise
     response.close()
-    route.give_back(connection)
+    route.pool.give_back(connection)
     return RawResponse(response.status, response.reason, received, data, monotonic() - started)
 
 
@@ -219,7 +240,7 @@ class _Stream:
     def __init__(
         self,
         request: Request,
-        route: _Route,
+        pool: _Pool,
         connection: Connection,
         deadline: Deadline,
         response: http.client.HTTPResponse,
@@ -231,7 +252,7 @@ class _Stream:
         self.headers = headers
         self.elapsed = elapsed
         self._request = request
-        self._route = route
+        self._pool = pool
         self._connection = connection
         self._deadline = deadline
         self._response = response
@@ -254,7 +275,7 @@ class _Stream:
         if not data and self._open:
             self._open = False
             self._response.close()
-            self._route.give_back(self._connection)
+            self._pool.give_back(self._connection)
         return data
 
     def close(self) -> None:
