@@ -83,17 +83,17 @@ class SentRequest(aiohttp.ClientRequest):
 class Connector(aiohttp.TCPConnector):
     """Lends each exchange a new connection, or a kept one on which nothing is left to read.
 
-    exchanges: those under way, open streams included; slots: limits how many requests are under
-    way at once, open streams apart; lent: the protocols of the connections that were in use.
+    exchanges: those under way, open streams included; slots: one for each at a time; known: the
+    protocols of connections that have been lent before.
     """
 
     def __init__(self, slots: int, new_socket: Any) -> None:
         # This resolver finds what the synchronous transport finds. The slots are the limit.
         resolver = aiohttp.ThreadedResolver()
-        super().__init__(limit=0, resolver=resolver, socket_factory=new_socket)
+        super().__init__(limit=0, resolver=resolver, socket_factory=new_socket)  # pyright: ignore[reportUnknownMemberType]  # aiohttp's own
         self.exchanges: weakref.WeakSet[Exchange] = weakref.WeakSet()
         self.slots = asyncio.Semaphore(slots)
-        self.lent: weakref.WeakSet[ResponseHandler] = weakref.WeakSet()
+        self.known: weakref.WeakSet[ResponseHandler] = weakref.WeakSet()
 
     async def connect(
         self, req: aiohttp.ClientRequest, traces: list[Trace], timeout: aiohttp.ClientTimeout
@@ -106,11 +106,11 @@ class Connector(aiohttp.TCPConnector):
                 protocol, transport = connection.protocol, connection.transport
                 assert protocol is not None
                 assert transport is not None
-                if protocol not in self.lent or not _is_stale(protocol, transport):
+                if protocol not in self.known or not _is_stale(protocol, transport):
                     break
                 transport.abort()
                 connection.close()  # and take the next one
-        self.lent.add(protocol)
+        self.known.add(protocol)
         connection.add_callback(functools.partial(_abort_unsent, transport))
         exchange.transport = transport
         return connection
@@ -128,6 +128,7 @@ class Exchange:
     headers: Headers
     elapsed: float
     _streaming = False
+    _has_slot = False
 
     def __init__(self, request: Request, http: aiohttp.ClientSession, owner: object) -> None:
         self.request = request
@@ -150,7 +151,9 @@ class Exchange:
         """
         started = monotonic()
         try:
-            async with time_limit(self.request.timeout), self._connector.slots:
+            async with time_limit(self.request.timeout):
+                await self._connector.slots.acquire()
+                self._has_slot = True
                 response = await self._respond(route_to(self.request.host))
                 if self.request.stream and is_event_stream(self.status, self.headers):
                     self._begin_to_stream(response)
@@ -172,6 +175,8 @@ class Exchange:
             raise self._translated(error) from error
         finally:
             self.task = None
+            if not self._streaming:
+                self._return_slot()
 
     async def read(self, timeout: float | None) -> bytes:
         """Return the next bytes of a stream; see `AsyncRawStream`."""
@@ -182,7 +187,8 @@ class Exchange:
                 if self._client_closed:
                     raise ConnectionAbortedError
                 data = await self._body.read()
-                self._streaming = data != b""
+                if not data:
+                    self.close()
                 return data
         except Exception as error:
             self.close()
@@ -194,6 +200,7 @@ class Exchange:
         if self._streaming:
             self._streaming = False
             self._give_up()
+            self._return_slot()
 
     def __del__(self) -> None:
         if self._streaming:
@@ -267,6 +274,11 @@ class Exchange:
             response.close()
         if self.transport is not None and not complete and not self._loop.is_closed():
             self.transport.abort()
+
+    def _return_slot(self) -> None:
+        if self._has_slot:
+            self._has_slot = False
+            self._connector.slots.release()
 
     def _cancelled_again(self) -> bool:
         """Take back the cancellation by `cut_off`; before Python 3.11, no other one is known of."""

@@ -178,7 +178,7 @@ async def _close_at_the_end(
             exchange.cut_off()
         while any(exchange.task for exchange in cut_off):
             await asyncio.sleep(0)
-        lost = [protocol.closed for protocol in connector.lent if protocol.closed]
+        lost = [protocol.closed for protocol in connector.known if protocol.closed]
         await http.close()
         if lost:  # the sockets are closed a round of the loop or two later
             await asyncio.wait([asyncio.gather(*lost, return_exceptions=True)], timeout=GRACE)

@@ -1,7 +1,7 @@
 """The default transport: urllib3, with connections that are kept for all threads of a process.
 
-urllib3 makes the connections and secures them; a `_Pool` keeps them; `_exchange` says what goes
-over one.
+urllib3 makes the connections and secures them; a `_Pool` keeps them; an `_Exchange` says
+what goes over one.
 
 Invariants: a request has one deadline, from the first packet to the last byte. TLS certificates are
 verified unless the configuration says otherwise. Redirects are not followed, so that a key never
@@ -18,7 +18,7 @@ import socket
 import ssl
 import weakref
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from time import monotonic
@@ -81,22 +81,10 @@ class Urllib3Transport:
         self._pools: dict[tuple[object, ...], _Pool] = {}
         self._route: _Route | None = None
 
-    def send(self, request: Request) -> RawResponse | _Stream:
+    def send(self, request: Request) -> RawResponse | _Exchange:
         """Send a request once; see `Transport`."""
-        deadline = Deadline(request)
-        try:
-            route = self._route
-            if route is None or (route.process, route.host) != (os.getpid(), request.host):
-                route = self._route = self._new_route(request.host, deadline)
-            connection = route.pool.take(deadline)
-            try:
-                limit = self._configuration.max_response_bytes
-                return _exchange(request, route, connection, deadline, limit)
-            except BaseException:
-                connection.close()
-                raise
-        except ERRORS as error:
-            raise _translated(error, request, deadline) from error
+        exchange = _Exchange(request)
+        return exchange.run(self._route_to, self._configuration.max_response_bytes)
 
     def close(self) -> None:
         """Close what is kept alive; see `Transport`."""
@@ -104,6 +92,12 @@ class Urllib3Transport:
         for (process, *_), pool in pools.items():
             if process == os.getpid():
                 pool.close()
+
+    def _route_to(self, host: str, deadline: Deadline) -> _Route:
+        route = self._route
+        if route is None or (route.process, route.host) != (os.getpid(), host):
+            route = self._route = self._new_route(host, deadline)
+        return route
 
     def _new_route(self, host: str, deadline: Deadline) -> _Route:
         configuration, process, url = self._configuration, os.getpid(), parse_url(host)
@@ -197,99 +191,121 @@ def _result(context: Future[ssl.SSLContext], deadline: Deadline) -> ssl.SSLConte
         raise TimeoutError("the deadline has passed") from error
 
 
-def _exchange(
-    request: Request, route: _Route, connection: Connection, deadline: Deadline, limit: int | None
-) -> RawResponse | _Stream:
-    """Send a request, and read the response to its end unless a stream is wanted.
+class _Exchange:
+    """A request under way, and its response; as soon as that is a stream, a RawStream."""
 
-    limit: the largest body in bytes; None: any.
-    """
-    started = monotonic()
-    if connection.is_closed:
-        connection.connect()
-    query = f"?{request.query}" if request.query else ""
-    target = f"{route.prefix}{request.path}{query}"
-    headers = {**wire_headers(request), **route.headers}
-    try:
-        connection.request(request.method, target, request.body, headers)
-    except OSError as error:
-        if error.errno not in CLOSED:
-            raise
-    # The response of http.client: urllib3's wraps one, and is made for what it does on top.
-    response = http.client.HTTPConnection.getresponse(connection)
-    try:
-        received = Headers((k, _FOLD.sub(" ", v)) for k, v in response.getheaders())
-        check_length(received)
-        encoding = received.get("Content-Encoding", "")
-        if request.stream and is_event_stream(response.status, received):
-            elapsed = monotonic() - started
-            return _Stream(request, route.pool, connection, deadline, response, received, elapsed)
-        check_size(received, limit)
-        data = b"".join(_pieces(response, ContentDecoder(encoding, limit), None))
-    except BaseException:
-        response.close()  # it holds the socket, too
-        raise
-    response.close()
-    route.pool.give_back(connection)
-    return RawResponse(response.status, response.reason, received, data, monotonic() - started)
+    status: int
+    reason: str
+    headers: Headers
+    elapsed: float
 
-
-class _Stream:
-    """The response to a request for a stream; a RawStream."""
-
-    def __init__(
-        self,
-        request: Request,
-        pool: _Pool,
-        connection: Connection,
-        deadline: Deadline,
-        response: http.client.HTTPResponse,
-        headers: Headers,
-        elapsed: float,
-    ) -> None:
-        self.status = response.status
-        self.reason = response.reason
-        self.headers = headers
-        self.elapsed = elapsed
+    def __init__(self, request: Request) -> None:
         self._request = request
-        self._pool = pool
-        self._connection = connection
-        self._deadline = deadline
-        self._response = response
-        encoding = headers.get("Content-Encoding", "")
-        self._pieces = _pieces(response, ContentDecoder(encoding), PIECE if encoding else CHUNK)
-        self._socket = socket_of(response)
-        self._open = True
+        self._deadline = Deadline(request)
+        self._response: http.client.HTTPResponse | None = None
+        self._streaming = False
+
+    def run(
+        self, route_to: Callable[[str, Deadline], _Route], max_bytes: int | None
+    ) -> RawResponse | _Exchange:
+        """Send the request once; see `Transport.send`.
+
+        route_to: finds the route for a host; max_bytes: the largest body; None: any.
+        """
+        started = monotonic()
+        try:
+            route = route_to(self._request.host, self._deadline)
+            self._pool = route.pool
+            self._connection = route.pool.take(self._deadline)
+            try:
+                response = self._respond(route)
+                encoding = self.headers.get("Content-Encoding", "")
+                if self._request.stream and is_event_stream(self.status, self.headers):
+                    at_once = PIECE if encoding else CHUNK
+                    self._pieces = _pieces(response, ContentDecoder(encoding), at_once)
+                    self._socket = socket_of(response)
+                    self._streaming = True
+                    self.elapsed = monotonic() - started
+                    return self
+                check_size(self.headers, max_bytes)
+                data = b"".join(_pieces(response, ContentDecoder(encoding, max_bytes), None))
+            except BaseException:
+                self._give_up()
+                raise
+        except ERRORS as error:
+            raise self._translated(error) from error
+        self._give_back(response)
+        elapsed = monotonic() - started
+        return RawResponse(self.status, self.reason, self.headers, data, elapsed)
 
     def read(self, timeout: float | None) -> bytes:
-        """Return the next bytes; see `RawStream`."""
+        """Return the next bytes of a stream; see `RawStream`."""
         self._deadline.limit_read(timeout)
         try:
             data = next(filter(None, self._pieces), b"")
         except Exception as error:
-            if self._open and not isinstance(error, ERRORS):
+            if self._streaming and not isinstance(error, ERRORS):
                 raise
             self.close()  # or another thread has closed it, which http.client does not expect
             late = f"no more of the answer within {timeout or 0:.3g} seconds"
-            raise _translated(error, self._request, self._deadline, late) from error
-        if not data and self._open:
-            self._open = False
-            self._response.close()
-            self._pool.give_back(self._connection)
+            raise self._translated(error, late) from error
+        if not data and self._streaming and self._response is not None:
+            self._streaming = False
+            self._give_back(self._response)
         return data
 
     def close(self) -> None:
-        """Give up what is left; see `RawStream`."""
-        if not self._open:
+        """Give up what is left of a stream; see `RawStream`."""
+        if not self._streaming:
             return
-        self._open = False
+        self._streaming = False
         if self._socket is not None:
             with contextlib.suppress(OSError):  # it has been shut down already
                 # A thread that reads holds a lock, and wakes by this. (TLS has its own method.)
                 socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
-        with contextlib.suppress(AttributeError):  # whoever reads closes it at this moment
-            self._response.close()
+        self._give_up()
+
+    def _respond(self, route: _Route) -> http.client.HTTPResponse:
+        """Send the request, and receive the head of the response."""
+        request, connection = self._request, self._connection
+        if connection.is_closed:
+            connection.connect()
+        query = f"?{request.query}" if request.query else ""
+        target = f"{route.prefix}{request.path}{query}"
+        headers = {**wire_headers(request), **route.headers}
+        try:
+            connection.request(request.method, target, request.body, headers)
+        except OSError as error:
+            if error.errno not in CLOSED:
+                raise
+        # The response of http.client: urllib3's wraps one, and is made for what it does on top.
+        response = self._response = http.client.HTTPConnection.getresponse(connection)
+        self.status, self.reason = response.status, response.reason
+        self.headers = Headers((k, _FOLD.sub(" ", v)) for k, v in response.getheaders())
+        check_length(self.headers)
+        return response
+
+    def _give_back(self, response: http.client.HTTPResponse) -> None:
+        response.close()
+        self._pool.give_back(self._connection)
+
+    def _give_up(self) -> None:
+        if self._response is not None:  # it holds the socket, too
+            with contextlib.suppress(AttributeError):  # a thread that reads closes it right now
+                self._response.close()
         self._connection.close()
+
+    def _translated(self, error: Exception, late: str = "") -> ApiConnectionError:
+        """Return our error for the library's; late: the message for one that took too long."""
+        chain, sent = list(chain_of(error)), self._deadline.sent
+        return connection_error(
+            chain,
+            self._request,
+            getattr(chain[-1], "strerror", None) or str(chain[-1]),
+            sent=sent,
+            late=late or timeout_reason(self._request, sent=sent, over=self._deadline.over),
+            tls=(SSLError, ssl.SSLError, CertificateError),
+        )
 
 
 def _pieces(
@@ -312,18 +328,3 @@ def _pieces(
             left -= len(data)
         yield decoder.feed(data)
     decoder.end()
-
-
-def _translated(
-    error: Exception, request: Request, deadline: Deadline, late: str = ""
-) -> ApiConnectionError:
-    """Return our error for the library's; late: the message for one that took too long."""
-    chain = list(chain_of(error))
-    return connection_error(
-        chain,
-        request,
-        getattr(chain[-1], "strerror", None) or str(chain[-1]),
-        sent=deadline.sent,
-        late=late or timeout_reason(request, sent=deadline.sent, over=deadline.over),
-        tls=(SSLError, ssl.SSLError, CertificateError),
-    )

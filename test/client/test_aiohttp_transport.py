@@ -680,6 +680,25 @@ def test_a_hundred_loops_leave_nothing(server: Any) -> None:
     assert kept() < before + 50
 
 
+def test_an_open_stream_takes_one_of_a_hundred_connections(server: Any) -> None:
+    server.reply = hang_after(EVENTS + b"\r\n")
+
+    async def main() -> None:
+        transport = AiohttpTransport(configured(server.host))
+        streams = [await stream(transport, server.host) for _ in range(100)]
+        request = request_to(server.host, timeout=0.1)
+        with pytest.raises(ApiTimeoutError, match="no connection within"):
+            await answer(transport, request)
+        server.answer({})
+        streams.pop().close()
+        assert (await answer(transport, request_to(server.host))).data == b"{}"
+        streams.clear()  # to drop them frees their connections, too
+        tasks = [answer(transport, request_to(server.host)) for _ in range(20)]
+        assert {response.data for response in await asyncio.gather(*tasks)} == {b"{}"}
+
+    run(main())
+
+
 def test_no_more_than_a_hundred_connections(server: Any) -> None:
     async def main() -> None:
         transport = AiohttpTransport(configured(server.host))
