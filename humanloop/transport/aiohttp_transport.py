@@ -45,7 +45,7 @@ LINE = 65_536
 """Bytes that a line of a response's head may have, as in http.client."""
 
 GRACE = 1.0
-"""Seconds to wait for other loops, and for connections, to close."""
+"""Seconds to wait for loops to close what they hold."""
 
 
 class AiohttpTransport:
@@ -177,11 +177,8 @@ async def _close_at_the_end(
         for exchange in cut_off:
             exchange.cut_off()
         while any(exchange.task for exchange in cut_off):
-            await asyncio.sleep(0)
-        lost = [protocol.closed for protocol in connector.known if protocol.closed]
+            await asyncio.sleep(0)  # until they have aborted their connections
         await http.close()
-        if lost:  # the sockets are closed a round of the loop or two later
-            await asyncio.wait([asyncio.gather(*lost, return_exceptions=True)], timeout=GRACE)
 
 
 class _Socket(socket.socket):

@@ -24,6 +24,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cache
+from pathlib import Path
 from struct import unpack
 from typing import Any
 
@@ -466,13 +467,17 @@ def test_plain_http_where_tls_is_expected(caller: Any, trusting: dict[str, Any])
 
 @pytest.mark.parametrize("option", ["ssl_ca_cert", "cert_file"])
 def test_a_certificate_file_that_can_not_be_used(
-    option: str, caller: Any, trusting: dict[str, Any]
+    option: str, caller: Any, tls_server: Any, trusting: dict[str, Any], tmp_path: Path
 ) -> None:
-    client = caller.client("https://127.0.0.1:9", **{**trusting, option: __file__})
-    for _ in range(2):
-        with pytest.raises(ClientConfigurationError, match="can't be used") as caught:
-            GET(caller, client)
-        assert isinstance(caught.value.__cause__, ssl.SSLError)
+    file = tmp_path / "certificate.pem"
+    file.write_text("none")
+    client = caller.client(tls_server.host, **{**trusting, option: str(file)})
+    with pytest.raises(ClientConfigurationError, match="can't be used") as caught:
+        GET(caller, client)
+    assert isinstance(caught.value.__cause__, ssl.SSLError)
+    good = "authority.pem" if option == "ssl_ca_cert" else "loopback.pem"
+    file.write_bytes(Path(trusting["ssl_ca_cert"]).with_name(good).read_bytes())
+    assert GET(caller, client, skip_deserialization=True).body == {}
 
 
 def test_many_first_calls_at_once_make_one_tls_context(
