@@ -143,8 +143,7 @@ class _Pool:
         self._kind = Connection if context is None else TlsConnection
         self._kept: deque[Connection] = deque()
         self._most = configuration.connection_pool_maxsize
-        self._closed = False
-        weakref.finalize(self, _close_all, self._kept)
+        weakref.finalize(self, _close_all, self._kept)  # whatever is given back after `close`
 
     def take(self, deadline: Deadline) -> Connection:
         """Lend a connection that is still good, or a new one."""
@@ -166,15 +165,12 @@ class _Pool:
         if connection.is_closed:  # as the server has asked
             return
         self._kept.append(connection)
-        if self._closed:
-            _close_all(self._kept)
-        elif len(self._kept) > self._most:
+        if len(self._kept) > self._most:
             with contextlib.suppress(IndexError):  # another thread was faster
                 self._kept.popleft().close()
 
     def close(self) -> None:
-        """Close the connections that are kept; those that are lent are closed when given back."""
-        self._closed = True
+        """Close the connections that are kept."""
         _close_all(self._kept)
 
 
