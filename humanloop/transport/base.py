@@ -31,9 +31,9 @@ class RawStream(_Head, Protocol):
     """A response whose body is still coming. To be closed, unless it was read to its end."""
 
     def read(self, timeout: float | None) -> bytes:
-        """The next bytes of the body as they come, decompressed; empty at its end.
+        """Return the next bytes of the body as they come, decompressed; empty at its end.
 
-        timeout: seconds to wait for them; None: no limit. Raises an `ApiConnectionError` when they
+        timeout: seconds to wait for them; None: no limit. Raise an `ApiConnectionError` when they
         don't come in time, or the body breaks off.
         """
         ...
@@ -44,19 +44,19 @@ class RawStream(_Head, Protocol):
 
 
 class AsyncRawStream(_Head, Protocol):
-    """As `RawStream`, for an event loop."""
+    """Read a response whose body is still coming, as `RawStream`, in an event loop."""
 
     async def read(self, timeout: float | None) -> bytes:
-        """As `RawStream.read`."""
+        """Return the next bytes, as `RawStream.read`."""
         ...
 
     def close(self) -> None:
-        """As `RawStream.close`; in the loop that the stream was opened in."""
+        """Give up the rest, as `RawStream.close`; in the loop that the stream was opened in."""
         ...
 
 
 class Transport(Protocol):
-    """Whatever can send a request. An instance is shared between threads."""
+    """Send requests. An instance is shared between threads."""
 
     def send(self, request: Request) -> RawResponse | RawStream:
         """Send `request` once, and return the whole answer, or raise an `ApiConnectionError`.
@@ -72,10 +72,10 @@ class Transport(Protocol):
 
 
 class AsyncTransport(Protocol):
-    """As `Transport`, for event loops. An instance is shared between loops, and their threads."""
+    """Send requests, as `Transport`. An instance is shared between loops, and their threads."""
 
     async def send(self, request: Request) -> RawResponse | AsyncRawStream:
-        """As `Transport.send`."""
+        """Send `request` once, as `Transport.send`."""
         ...
 
     async def aclose(self) -> None:
@@ -83,5 +83,5 @@ class AsyncTransport(Protocol):
         ...
 
     def close(self) -> None:
-        """As `aclose`, from outside of a loop: what a running loop holds is released by it soon."""
+        """Release it from outside of a loop: a running loop releases what it holds soon."""
         ...

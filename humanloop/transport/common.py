@@ -1,14 +1,17 @@
-"""What the transports have in common: the settings of a connection, and what an error becomes.
+"""Shared by the transports: the settings of a connection, and the translation of errors.
 
-What stays true: the two connect alike and fail alike, whichever library does the I/O, and the
-credentials for a proxy leave its URL before anything else sees that.
+Invariants: the two connect alike and fail alike, whichever library does the I/O. The credentials
+for a proxy leave its URL before anything else sees that.
 """
 
 from __future__ import annotations
 
 import errno
+import os
 import ssl
+import threading
 from collections.abc import Iterator
+from concurrent.futures import Future
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
@@ -17,23 +20,34 @@ from humanloop.exceptions import (
     ApiResponseTooLargeError,
     ApiTimeoutError,
     ApiTlsError,
+    ClientClosedError,
     ClientConfigurationError,
 )
 from humanloop.transport.content import ContentError, ContentTooLargeError
 
 if TYPE_CHECKING:
     from humanloop.configuration import Configuration
-    from humanloop.http import Headers
-    from humanloop.transport import Request
+    from humanloop.http import Headers, Request
 
-__all__ = ["CLOSED", "chain_of", "check_length", "connection_error", "proxy_of", "tls_context"]
+__all__ = [
+    "CLOSED",
+    "SharedContext",
+    "chain_of",
+    "check_length",
+    "check_size",
+    "connection_error",
+    "has_length",
+    "proxy_of",
+    "timeout_reason",
+    "wire_headers",
+]
 
 CLOSED = (errno.EPIPE, errno.ECONNRESET, errno.EPROTOTYPE)
-"""What sending fails with when the server reads no more."""
+"""Errors of sending to a server that reads no more: it may have responded before it closed."""
 
 
 def proxy_of(configuration: Configuration) -> tuple[str, dict[str, str]]:
-    """The URL of the configured proxy, without credentials, and the headers for it."""
+    """Return the URL of the configured proxy, without credentials, and the headers for it."""
     proxy = urlsplit(configuration.proxy or "")
     if proxy.scheme not in ("http", "https") or not proxy.hostname:
         raise ClientConfigurationError("proxy must be a URL such as http://proxy.example:3128")
@@ -46,15 +60,49 @@ def proxy_of(configuration: Configuration) -> tuple[str, dict[str, str]]:
     return proxy._replace(netloc=proxy.netloc.rpartition("@")[2]).geturl(), headers
 
 
-def tls_context(configuration: Configuration) -> ssl.SSLContext:
-    """How to secure a connection; raises ClientConfigurationError for files that can't be used."""
+class SharedContext:
+    """The TLS settings of a transport: made once, for all threads and loops of a process.
+
+    Reading all the certificates takes tens of milliseconds. A thread of its own does it, so that it
+    keeps no event loop waiting, and whoever waits for it can give up by a deadline.
+    """
+
+    def __init__(self, configuration: Configuration) -> None:
+        self._configuration = configuration
+        self._contexts: dict[int, Future[ssl.SSLContext]] = {}  # by process: threads don't fork
+
+    def get(self) -> Future[ssl.SSLContext]:
+        """Return the context to be; it is made with the first call, and again after a failure.
+
+        The future raises ClientConfigurationError for files that can't be used.
+        """
+        process = os.getpid()
+        context = self._contexts.get(process)
+        if context is None:
+            new: Future[ssl.SSLContext] = Future()
+            new.set_running_or_notify_cancel()  # one who gives up must not cancel it for all
+            context = self._contexts.setdefault(process, new)  # atomic: the first one wins
+            if context is new:
+                threading.Thread(target=self._make, args=(new,)).start()
+        return context
+
+    def _make(self, context: Future[ssl.SSLContext]) -> None:
+        try:
+            context.set_result(_tls_context(self._configuration))
+        except BaseException as error:
+            self._contexts.pop(os.getpid(), None)
+            context.set_exception(error)
+
+
+def _tls_context(configuration: Configuration) -> ssl.SSLContext:
     from urllib3.util.ssl_ import create_urllib3_context
 
     context = create_urllib3_context()
     context.set_alpn_protocols(["http/1.1"])
+    if not configuration.verify_ssl or configuration.assert_hostname is False:
+        context.check_hostname = False
     try:
         if not configuration.verify_ssl:
-            context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE
         elif configuration.ssl_ca_cert:
             context.load_verify_locations(configuration.ssl_ca_cert)
@@ -71,6 +119,21 @@ def tls_context(configuration: Configuration) -> ssl.SSLContext:
     return context
 
 
+def has_length(request: Request) -> bool:
+    """Tell whether a request has Content-Length (RFC 9110, section 8.6)."""
+    return request.body is not None or request.method not in ("GET", "DELETE", "HEAD", "OPTIONS")
+
+
+def wire_headers(request: Request) -> dict[str, str]:
+    """Return the header fields of a request as they go out, but for Host, in their order."""
+    fields: dict[str, str] = {}
+    if "Accept-Encoding" not in request.headers:
+        fields["Accept-Encoding"] = "identity"
+    if "Content-Length" not in request.headers and has_length(request):
+        fields["Content-Length"] = str(len(request.body or b""))
+    return {**fields, **dict(request.headers.items())}
+
+
 def check_length(headers: Headers) -> None:
     """Refuse a body of no certain length (RFC 9110 section 8.6, RFC 9112 section 6.3)."""
     length, *others = {part.strip() for part in headers.get("Content-Length", "").split(",")}
@@ -80,8 +143,15 @@ def check_length(headers: Headers) -> None:
         raise ContentError("Content-Length is no number")
 
 
+def check_size(headers: Headers, max_bytes: int | None) -> None:
+    """Refuse a body that says to be over the limit; before that, check its length."""
+    length = headers.get("Content-Length", "")
+    if max_bytes is not None and length.isdecimal() and int(length) > max_bytes:
+        raise ContentTooLargeError(f"the body is over {max_bytes:,} bytes")
+
+
 def chain_of(error: BaseException | None) -> Iterator[BaseException]:
-    """An error and those that it wraps, the outermost first."""
+    """Yield an error and those that it wraps, the outermost first."""
     seen: set[int] = set()
     while error is not None and id(error) not in seen:
         seen.add(id(error))
@@ -90,6 +160,19 @@ def chain_of(error: BaseException | None) -> Iterator[BaseException]:
             return
         inner = (error.__cause__, *error.args)
         error = next((e for e in inner if isinstance(e, Exception)), None)
+
+
+def timeout_reason(request: Request, *, sent: bool, over: bool) -> str:
+    """Say what did not come in time.
+
+    sent: whether the request may have left; over: whether its deadline has passed.
+    """
+    what, limit = "no complete answer within", request.timeout
+    if not sent:
+        what, limit = "no connection within", limit if over else request.connect_timeout
+    elif not over:
+        what, limit = "nothing came for", request.read_timeout
+    return f"{what} {limit or 0:.3g} seconds"
 
 
 def connection_error(
@@ -101,17 +184,23 @@ def connection_error(
     late: str,
     timeout: tuple[type[BaseException], ...] = (TimeoutError,),
     tls: tuple[type[BaseException], ...] = (ssl.SSLError,),
+    client_closed: bool = False,
 ) -> ApiConnectionError:
-    """Our error for a library's.
+    """Return our error for a library's.
 
-    chain: that and those that it wraps; said: what the innermost says; sent: whether the request
-    may have left; late: what to say of one that took too long, if that is known; timeout, tls: the
-    library's own errors of these kinds.
+    chain: that and those that it wraps; said: the message of the innermost; sent: whether the
+    request may have left; late: the message when a limit of ours has passed; timeout, tls: the
+    library's own errors of these kinds; client_closed: whether that is the reason for all.
     """
     kind: type[ApiConnectionError] = ApiConnectionError
+    said = said or type(chain[-1]).__name__
     reason = f"the connection broke: {said}" if sent else f"can't connect: {said}"
-    if any(isinstance(error, timeout) for error in chain):
-        kind, reason = ApiTimeoutError, late or reason
+    if client_closed:
+        kind, reason = ClientClosedError, "the client was closed"
+    elif any(isinstance(error, timeout) for error in chain):
+        kind = ApiTimeoutError
+        if getattr(chain[-1], "errno", None) is None:  # which errors of the system have
+            reason = late
     elif any(isinstance(error, tls) for error in chain):
         kind, reason = ApiTlsError, f"TLS failed: {said}"
     elif isinstance(chain[0], ContentTooLargeError):

@@ -1,7 +1,7 @@
-"""Content codings: a body that was compressed although nobody asked for it, piece by piece.
+"""Content codings: decompress a body, although nobody asked for a compressed one, piece by piece.
 
-What stays true: no more than the limit is ever decompressed, however small the body that claims it,
-and a body that is cut or damaged is an error, never a shorter body.
+Invariants: no more than the limit is ever decompressed, however small the body that claims it. A
+body that is cut or damaged is an error, never a shorter body.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ __all__ = ["AT_ONCE", "PIECE", "ContentDecoder", "ContentError", "ContentTooLarg
 
 AT_ONCE = 268_435_456
 """Bytes that may come out of one piece where there is no limit for the whole: no text is as dense
-as a body that was compressed twice to be that."""
+as a body that was compressed twice to be a bomb."""
 
 PIECE = 4_096
 """Bytes of a compressed stream to decode at once: a thousand times that come out at most."""
@@ -40,7 +40,7 @@ class ContentDecoder:
         self._size = 0
 
     def feed(self, data: bytes) -> bytes:
-        """What comes out for the next piece; raises ContentError."""
+        """Return what comes out for the next piece; raise ContentError if it is damaged."""
         for inflater in self._inflaters:
             data = inflater.feed(data)
         self._size += len(data)
@@ -49,7 +49,7 @@ class ContentDecoder:
         return data
 
     def end(self) -> None:
-        """Say that the body ended; raises ContentError when that is too early."""
+        """End the body; raise ContentError if that is too early."""
         if any(inflater.unfinished for inflater in self._inflaters):
             raise ContentError("the compressed body ends before its end")
 

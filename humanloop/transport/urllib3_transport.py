@@ -1,350 +1,75 @@
-"""The default transport: urllib3, one pool of kept-alive connections for all threads of a process.
+"""The default transport: urllib3, with connections that are kept for all threads of a process.
 
-urllib3 makes the connections, secures and keeps them; what goes over one is up to `_Pool.exchange`.
+urllib3 makes the connections and secures them; a `_Pool` keeps them; an `_Exchange` says
+what goes over one.
 
-What stays true: a request has one deadline, from the first packet to the last byte, which holds
-for a server that sends (or reads) slowly as it does for one that is silent, since every wait on the
-socket gets what is left of it. (Only the lookup of a host name is beyond it, for which systems
-offer no limit; and a host of several addresses may take the time to connect once for each.) TLS
-certificates are verified unless the configuration says otherwise. Redirects are not followed, so
-that a key never reaches another host, and nothing is sent twice. A forked child opens connections
-of its own.
+Invariants: a request has one deadline, from the first packet to the last byte. TLS certificates are
+verified unless the configuration says otherwise. Redirects are not followed, so that a key never
+reaches another host, and nothing is sent twice. A forked child opens connections of its own.
 """
 
 from __future__ import annotations
 
 import contextlib
 import http.client
-import io
-import math
 import os
 import re
 import socket
 import ssl
-from collections.abc import Iterator, Mapping
-from contextvars import ContextVar
+import weakref
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeoutError
 from time import monotonic
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import urllib3
-from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.connection import ProxyConfig
 from urllib3.exceptions import HTTPError, SSLError
-from urllib3.util import parse_url
+from urllib3.util import Url, parse_url
 from urllib3.util.ssl_match_hostname import CertificateError
 
-from humanloop.exceptions import ApiConnectionError
-from humanloop.http import Headers
-from humanloop.transport import RawResponse, Request, is_event_stream
+from humanloop.http import Headers, RawResponse, Request, is_event_stream
 from humanloop.transport.common import (
     CLOSED,
+    SharedContext,
     chain_of,
     check_length,
+    check_size,
     connection_error,
     proxy_of,
-    tls_context,
+    timeout_reason,
+    wire_headers,
 )
-from humanloop.transport.content import PIECE, ContentDecoder, ContentError, ContentTooLargeError
+from humanloop.transport.content import PIECE, ContentDecoder, ContentError
+from humanloop.transport.urllib3_connection import Connection, Deadline, TlsConnection, socket_of
 
 if TYPE_CHECKING:
     from humanloop.configuration import Configuration
+    from humanloop.exceptions import ApiConnectionError
 
 __all__ = ["Urllib3Transport"]
 
-SLICE = 16_384
-"""Bytes per write: the largest TLS record, so that no single write outlives the deadline unseen."""
-
 CHUNK = 65_536
-"""Bytes per read of a body whose length nobody told."""
-
-_TICK = 0.005  # seconds by which a clock and a timeout may differ
-_FOLD = re.compile(r"\r?\n[ \t]+")  # RFC 9112 section 5.2
-
-
-class _Deadline:
-    """When an exchange must have ended, and how long connecting and each read may take.
-
-    sent: whether a part of the request may have left. In seconds; None: no limit.
-    """
-
-    def __init__(self, total: float | None, connect: float | None, read: float | None) -> None:
-        self.connect = connect
-        self.read = read
-        self.sent = False
-        self._connecting: float | None = None  # until when
-        self._said = "complete answer"
-        self._start(total)
-
-    def _start(self, total: float | None) -> None:
-        self.total = total
-        self._end = None if total is None else monotonic() + total
-
-    @property
-    def connecting(self) -> bool:
-        """Whether the connection is being made, as which a proxy's answer to CONNECT counts."""
-        return self._connecting is not None
-
-    def begin_to_connect(self) -> None:
-        """From now on, connecting has its own limit."""
-        self._connecting = math.inf if self.connect is None else monotonic() + self.connect
-
-    def connected(self) -> None:
-        """That limit is over."""
-        self._connecting = None
-
-    def wait_for_more(self, seconds: float | None) -> None:
-        """From now on, be the limit of one read of a stream."""
-        self._said = "more of the answer"
-        self.read = None
-        self._start(seconds)
-
-    def remaining(self, at_most: float | None = None) -> float | None:
-        """Seconds left, raising TimeoutError when there are none."""
-        end = math.inf if self._end is None else self._end
-        if self._connecting is not None:
-            end = min(end, self._connecting)
-        if end == math.inf:
-            return at_most
-        left = end - monotonic()
-        if left <= 0:
-            raise TimeoutError("the deadline has passed")
-        return left if at_most is None else min(left, at_most)
-
-    def exceeded(self) -> str:
-        """What to say of an exchange that took too long."""
-        if self.connecting:
-            limits = [limit for limit in (self.total, self.connect) if limit]
-            return f"no connection within {min(limits):.3g} seconds" if limits else "no connection"
-        over = self._end is not None and monotonic() >= self._end - _TICK
-        if over or self.read is None:
-            return f"no {self._said} within {self.total or 0:.3g} seconds"
-        return f"nothing came for {self.read:.3g} seconds"
-
+"""Bytes per read of a body whose length is not known."""
 
 ERRORS = (HTTPError, OSError, http.client.HTTPException, CertificateError, ContentError)
 """Whatever an exchange may raise that is not ours."""
 
-# urllib3 hands nothing of ours down to its connections: they find the exchange of this thread here.
-_deadline: ContextVar[_Deadline] = ContextVar("deadline")
-
-
-class _TimedReader(io.RawIOBase):
-    """A socket's bytes, each read with what is left of the deadline."""
-
-    def __init__(self, sock: socket.socket) -> None:
-        self.socket = sock
-        self._raw = sock.makefile("rb", buffering=0)
-        self._deadline = _deadline.get()
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any, /) -> int | None:
-        self.socket.settimeout(self._deadline.remaining(self._deadline.read))
-        return self._raw.readinto(buffer)
-
-    def close(self) -> None:
-        self._raw.close()
-        super().close()
-
-
-class _HeadReader(io.BufferedReader):
-    """Keeps the last line that was read: http.client takes any end for that of a head."""
-
-    line = b""
-
-    def readline(self, size: int | None = -1, /) -> bytes:
-        self.line = super().readline(size)
-        return self.line
-
-
-class _TimedSocket:
-    """As much of a socket as a response asks for."""
-
-    def __init__(self, sock: socket.socket) -> None:
-        self._sock = sock
-
-    def makefile(self, mode: str) -> io.BufferedReader:
-        return _HeadReader(_TimedReader(self._sock))
-
-
-class _TimedResponse(http.client.HTTPResponse):
-    def __init__(self, sock: socket.socket, *args: Any, **options: Any) -> None:
-        super().__init__(cast("socket.socket", _TimedSocket(sock)), *args, **options)
-
-    def begin(self) -> None:
-        reader = cast(_HeadReader, self.fp)
-        super().begin()
-        if reader.line not in (b"\r\n", b"\n"):
-            raise http.client.IncompleteRead(b"")
-
-
-class _TimedConnection(HTTPConnection):
-    response_class = _TimedResponse
-    sock: socket.socket | None
-
-    def connect(self) -> None:
-        deadline = _deadline.get()
-        deadline.begin_to_connect()
-        self.timeout = deadline.remaining()
-        super().connect()
-        deadline.connected()
-
-    def _new_conn(self) -> socket.socket:
-        sock = super()._new_conn()
-        sock.settimeout(_deadline.get().remaining())  # for TLS, which comes next
-        return sock
-
-    def send(self, data: Any) -> None:
-        if self.sock is None:
-            self.connect()
-        assert self.sock is not None
-        for start in range(0, len(data), SLICE):
-            deadline = _deadline.get()
-            self.sock.settimeout(deadline.remaining())
-            deadline.sent = not deadline.connecting  # that may be a proxy's CONNECT
-            super().send(memoryview(data)[start : start + SLICE])
-
-
-class _TimedTlsConnection(_TimedConnection, HTTPSConnection):
-    pass
-
-
-class _Pool(HTTPConnectionPool):
-    # The protocol that urllib3 declares for this does not fit its own classes in pyright's eyes.
-    ConnectionCls = _TimedConnection  # pyright: ignore[reportAssignmentType]
-
-    def exchange(
-        self,
-        request: Request,
-        target: str,
-        headers: Mapping[str, str],
-        *,
-        tunnel: bool,
-        limit: int | None,
-    ) -> RawResponse | _Stream:
-        """Send a request once, and read the answer to its end unless a stream is wanted.
-
-        `urlopen` would, too; what it prepares for retries, redirects and streams takes its time.
-        """
-        started = monotonic()
-        connection = self._get_conn()
-        response: http.client.HTTPResponse | None = None
-        try:
-            if tunnel and connection.is_closed:
-                self._prepare_proxy(connection)
-            if connection.is_closed:
-                connection.connect()
-            try:
-                connection.request(request.method, target, request.body, headers)
-            except OSError as error:  # a server may answer, and close, before it has read all
-                if error.errno not in CLOSED:
-                    raise
-            plain = cast(http.client.HTTPConnection, connection)
-            response = http.client.HTTPConnection.getresponse(plain)
-            received = Headers((k, _FOLD.sub(" ", v)) for k, v in response.getheaders())
-            check_length(received)
-            decoder = ContentDecoder(received.get("Content-Encoding", ""), limit)
-            if request.stream and is_event_stream(response.status, received):
-                decoder = ContentDecoder(received.get("Content-Encoding", ""))
-                opened = _Opened(self, connection, response, decoder, _deadline.get())
-                return _Stream(request, opened, received, monotonic() - started)
-            data = b"".join(_pieces(response, decoder, limit))
-        except BaseException:
-            if response is not None:  # it holds the socket, too
-                response.close()
-            connection.close()
-            self._put_conn(connection)
-            raise
-        response.close()
-        self._put_conn(connection)
-        return RawResponse(response.status, response.reason, received, data, monotonic() - started)
-
-    def give_back(self, connection: Any, *, usable: bool) -> None:
-        """Take back the connection of a stream."""
-        if not usable:
-            connection.close()
-        self._put_conn(connection)
-
-
-class _Opened(NamedTuple):
-    """What a stream reads by."""
-
-    pool: _Pool
-    connection: Any
-    response: http.client.HTTPResponse
-    decoder: ContentDecoder
-    deadline: _Deadline
-
-
-class _Stream:
-    """The answer to a request for a stream; a RawStream."""
-
-    def __init__(self, request: Request, opened: _Opened, headers: Headers, elapsed: float) -> None:
-        self.status = opened.response.status
-        self.reason = opened.response.reason
-        self.headers = headers
-        self.elapsed = elapsed
-        self._request = request
-        self._opened = opened
-        at_once = PIECE if headers.get("Content-Encoding") else CHUNK
-        self._pieces = _pieces(opened.response, opened.decoder, None, at_once)
-        self._socket = _socket_of(opened.response)
-        self._open = True
-
-    def read(self, timeout: float | None) -> bytes:
-        """The next bytes; see `RawStream`."""
-        self._opened.deadline.wait_for_more(timeout)
-        try:
-            data = next(filter(None, self._pieces), b"")
-        except Exception as error:
-            if self._open and not isinstance(error, ERRORS):
-                raise
-            self.close()  # or somebody else has closed it, which http.client does not expect
-            raise _translated(error, self._request, self._opened.deadline) from error
-        if not data:
-            self._give_back(usable=True)
-        return data
-
-    def close(self) -> None:
-        """Give up what is left; see `RawStream`."""
-        if self._open and self._socket is not None:
-            with contextlib.suppress(OSError):  # it has been shut down already
-                # A thread that reads holds a lock, and wakes by this. (TLS has its own method.)
-                socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
-        self._give_back(usable=False)
-
-    def _give_back(self, *, usable: bool) -> None:
-        if self._open:
-            self._open = False
-            with contextlib.suppress(AttributeError):  # whoever reads closes it at this moment
-                self._opened.response.close()
-            self._opened.pool.give_back(self._opened.connection, usable=usable)
-
-
-def _socket_of(response: http.client.HTTPResponse) -> socket.socket | None:
-    """What a response is read from; None when it has been read."""
-    reader = cast("_HeadReader | None", response.fp)
-    return None if reader is None else cast(_TimedReader, reader.raw).socket
-
-
-class _TlsPool(_Pool, HTTPSConnectionPool):
-    ConnectionCls = _TimedTlsConnection  # pyright: ignore[reportAssignmentType]
+_FOLD = re.compile(r"\r?\n[ \t]+")  # RFC 9112 section 5.2
 
 
 class _Route(NamedTuple):
     """How a process reaches a base URL.
 
-    prefix: what the path follows in the request line; headers: those for a proxy that forwards;
-    tunnel: whether there is a proxy that does not.
+    prefix: what the path follows in the request line; headers: those for a proxy that forwards.
     """
 
     process: int
     host: str
-    pool: _Pool
     prefix: str
     headers: Mapping[str, str]
-    tunnel: bool
+    pool: _Pool
 
 
 class Urllib3Transport:
@@ -352,78 +77,245 @@ class Urllib3Transport:
 
     def __init__(self, configuration: Configuration) -> None:
         self._configuration = configuration
-        self._managers: dict[tuple[int, str], urllib3.PoolManager] = {}
+        self._context = SharedContext(configuration)
+        self._pools: dict[tuple[object, ...], _Pool] = {}
         self._route: _Route | None = None
 
-    def send(self, request: Request) -> RawResponse | _Stream:
+    def send(self, request: Request) -> RawResponse | _Exchange:
         """Send a request once; see `Transport`."""
-        deadline = _Deadline(request.timeout, request.connect_timeout, request.read_timeout)
-        token = _deadline.set(deadline)
-        try:
-            route = self._route
-            if route is None or (route.process, route.host) != (os.getpid(), request.host):
-                route = self._route = self._new_route(request.host)
-            query = f"?{request.query}" if request.query else ""
-            return route.pool.exchange(
-                request,
-                f"{route.prefix}{request.path}{query}",
-                {**dict(request.headers.items()), **route.headers},
-                tunnel=route.tunnel,
-                limit=self._configuration.max_response_bytes,
-            )
-        except ERRORS as error:
-            raise _translated(error, request, deadline) from error
-        finally:
-            _deadline.reset(token)
+        exchange = _Exchange(request)
+        return exchange.run(self._route_to, self._configuration.max_response_bytes)
 
     def close(self) -> None:
         """Close what is kept alive; see `Transport`."""
-        managers, self._managers, self._route = self._managers, {}, None
-        for manager in managers.values():
-            manager.clear()
+        pools, self._pools, self._route = self._pools, {}, None
+        for (process, *_), pool in pools.items():
+            if process == os.getpid():
+                pool.close()
 
-    def _new_route(self, host: str) -> _Route:
-        url = parse_url(host)
-        scheme = url.scheme or ""
-        process = os.getpid()
-        manager = self._managers.get((process, scheme))
-        if manager is None:  # two threads may both make one; setdefault, atomic, keeps the first
-            manager = self._managers.setdefault((process, scheme), self._new_manager(scheme))
-        pool = cast(_Pool, manager.connection_from_host(url.host, url.port, scheme))
-        if isinstance(manager, urllib3.ProxyManager) and scheme == "http":
-            return _Route(process, host, pool, url.url, manager.proxy_headers, tunnel=False)
-        return _Route(process, host, pool, url.path or "", {}, tunnel=pool.proxy is not None)
+    def _route_to(self, host: str, deadline: Deadline) -> _Route:
+        route = self._route
+        if route is None or (route.process, route.host) != (os.getpid(), host):
+            route = self._route = self._new_route(host, deadline)
+        return route
 
-    def _new_manager(self, scheme: str) -> urllib3.PoolManager:
-        configuration = self._configuration
-        options: dict[str, Any] = {"maxsize": configuration.connection_pool_maxsize}
+    def _new_route(self, host: str, deadline: Deadline) -> _Route:
+        configuration, process, url = self._configuration, os.getpid(), parse_url(host)
+        proxy, headers = proxy_of(configuration) if configuration.proxy else ("", {})
+        via = parse_url(proxy) if proxy else None
+        key = (process, url.scheme, url.host, url.port)
+        pool = self._pools.get(key)
+        if pool is None:  # two threads may both make one; setdefault, atomic, keeps the first
+            context = None
+            if "https" in (url.scheme, via and via.scheme):
+                context = _result(self._context.get(), deadline)
+            pool = _Pool(configuration, url, via, headers, context)
+            pool = self._pools.setdefault(key, pool)
+        if via and url.scheme == "http":
+            return _Route(process, host, url.url, headers, pool)
+        return _Route(process, host, url.path or "", {}, pool)
+
+
+class _Pool:
+    """The connections to one host that are kept, by way of a proxy if there is one."""
+
+    def __init__(
+        self,
+        configuration: Configuration,
+        url: Url,
+        proxy: Url | None,
+        proxy_headers: Mapping[str, str],
+        context: ssl.SSLContext | None,
+    ) -> None:
+        target = proxy or url
+        self._options: dict[str, Any] = {"host": target.host, "port": target.port}
+        self._tunnel: dict[str, Any] = {}
         if configuration.socket_options is not None:
-            options["socket_options"] = configuration.socket_options
-        if scheme == "https":
-            options["ssl_context"] = tls_context(configuration)
-            options["assert_hostname"] = configuration.assert_hostname
-        manager = (
-            _proxy_manager(configuration, options)
-            if configuration.proxy
-            else urllib3.PoolManager(**options)
+            self._options["socket_options"] = configuration.socket_options
+        if context is not None:
+            self._options["ssl_context"] = context
+            self._options["proxy_config"] = ProxyConfig(context, False, None, None)
+        if url.scheme == "https":
+            self._options["assert_hostname"] = configuration.assert_hostname
+            if proxy is not None:
+                self._tunnel = {"host": url.host, "port": url.port or 443}
+                self._tunnel |= {"headers": proxy_headers, "scheme": proxy.scheme}
+        self._kind = Connection if context is None else TlsConnection
+        self._kept: deque[Connection] = deque()
+        self._most = configuration.connection_pool_maxsize
+        weakref.finalize(self, _close_all, self._kept)  # whatever is given back after `close`
+
+    def take(self, deadline: Deadline) -> Connection:
+        """Lend a connection that is still good, or a new one."""
+        with contextlib.suppress(IndexError):
+            while True:
+                connection = self._kept.pop()  # the one that was used last
+                if connection.is_connected:
+                    connection.lend(deadline)
+                    return connection
+                connection.close()  # the server has closed it, or sent what nobody asked for
+        connection = self._kind(**self._options)
+        connection.lend(deadline)
+        if self._tunnel:
+            connection.set_tunnel(**self._tunnel)
+        return connection
+
+    def give_back(self, connection: Connection) -> None:
+        """Keep a connection whose response has been read, if it can be used again."""
+        if connection.is_closed:  # as the server has asked
+            return
+        self._kept.append(connection)
+        if len(self._kept) > self._most:
+            with contextlib.suppress(IndexError):  # another thread was faster
+                self._kept.popleft().close()
+
+    def close(self) -> None:
+        """Close the connections that are kept."""
+        _close_all(self._kept)
+
+
+def _close_all(connections: deque[Connection]) -> None:
+    with contextlib.suppress(IndexError):
+        while True:
+            connections.pop().close()
+
+
+def _result(context: Future[ssl.SSLContext], deadline: Deadline) -> ssl.SSLContext:
+    try:
+        return context.result(deadline.remaining())
+    except FutureTimeoutError as error:  # which Python 3.10 has apart
+        raise TimeoutError("the deadline has passed") from error
+
+
+class _Exchange:
+    """A request under way, and its response; as soon as that is a stream, a RawStream."""
+
+    status: int
+    reason: str
+    headers: Headers
+    elapsed: float
+
+    def __init__(self, request: Request) -> None:
+        self._request = request
+        self._deadline = Deadline(request)
+        self._response: http.client.HTTPResponse | None = None
+        self._streaming = False
+
+    def run(
+        self, route_to: Callable[[str, Deadline], _Route], max_bytes: int | None
+    ) -> RawResponse | _Exchange:
+        """Send the request once; see `Transport.send`.
+
+        route_to: finds the route for a host; max_bytes: the largest body; None: any.
+        """
+        started = monotonic()
+        try:
+            route = route_to(self._request.host, self._deadline)
+            self._pool = route.pool
+            self._connection = route.pool.take(self._deadline)
+            try:
+                response = self._respond(route)
+                encoding = self.headers.get("Content-Encoding", "")
+                if self._request.stream and is_event_stream(self.status, self.headers):
+                    at_once = PIECE if encoding else CHUNK
+                    self._pieces = _pieces(response, ContentDecoder(encoding), at_once)
+                    self._socket = socket_of(response)
+                    self._streaming = True
+                    self.elapsed = monotonic() - started
+                    return self
+                check_size(self.headers, max_bytes)
+                data = b"".join(_pieces(response, ContentDecoder(encoding, max_bytes), None))
+            except BaseException:
+                self._give_up()
+                raise
+        except ERRORS as error:
+            raise self._translated(error) from error
+        self._give_back(response)
+        elapsed = monotonic() - started
+        return RawResponse(self.status, self.reason, self.headers, data, elapsed)
+
+    def read(self, timeout: float | None) -> bytes:
+        """Return the next bytes of a stream; see `RawStream`."""
+        self._deadline.limit_read(timeout)
+        try:
+            data = next(filter(None, self._pieces), b"")
+        except Exception as error:
+            if self._streaming and not isinstance(error, ERRORS):
+                raise
+            self.close()  # or another thread has closed it, which http.client does not expect
+            late = f"no more of the answer within {timeout or 0:.3g} seconds"
+            raise self._translated(error, late) from error
+        if not data and self._streaming and self._response is not None:
+            self._streaming = False
+            self._give_back(self._response)
+        return data
+
+    def close(self) -> None:
+        """Give up what is left of a stream; see `RawStream`."""
+        if not self._streaming:
+            return
+        self._streaming = False
+        if self._socket is not None:
+            with contextlib.suppress(OSError):  # it has been shut down already
+                # A thread that reads holds a lock, and wakes by this. (TLS has its own method.)
+                socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
+        self._give_up()
+
+    def _respond(self, route: _Route) -> http.client.HTTPResponse:
+        """Send the request, and receive the head of the response."""
+        request, connection = self._request, self._connection
+        if connection.is_closed:
+            connection.connect()
+        query = f"?{request.query}" if request.query else ""
+        target = f"{route.prefix}{request.path}{query}"
+        headers = {**wire_headers(request), **route.headers}
+        try:
+            connection.request(request.method, target, request.body, headers)
+        except OSError as error:
+            if error.errno not in CLOSED:
+                raise
+        # The response of http.client: urllib3's wraps one, and is made for what it does on top.
+        response = self._response = http.client.HTTPConnection.getresponse(connection)
+        self.status, self.reason = response.status, response.reason
+        self.headers = Headers((k, _FOLD.sub(" ", v)) for k, v in response.getheaders())
+        check_length(self.headers)
+        return response
+
+    def _give_back(self, response: http.client.HTTPResponse) -> None:
+        response.close()
+        self._pool.give_back(self._connection)
+
+    def _give_up(self) -> None:
+        if self._response is not None:  # it holds the socket, too
+            with contextlib.suppress(AttributeError):  # a thread that reads closes it right now
+                self._response.close()
+        self._connection.close()
+
+    def _translated(self, error: Exception, late: str = "") -> ApiConnectionError:
+        """Return our error for the library's; late: the message for one that took too long."""
+        chain, sent = list(chain_of(error)), self._deadline.sent
+        return connection_error(
+            chain,
+            self._request,
+            getattr(chain[-1], "strerror", None) or str(chain[-1]),
+            sent=sent,
+            late=late or timeout_reason(self._request, sent=sent, over=self._deadline.over),
+            tls=(SSLError, ssl.SSLError, CertificateError),
         )
-        manager.pool_classes_by_scheme = dict[str, Any](http=_Pool, https=_TlsPool)
-        return manager
 
 
 def _pieces(
-    response: http.client.HTTPResponse,
-    decoder: ContentDecoder,
-    limit: int | None,
-    at_once: int = CHUNK,
+    response: http.client.HTTPResponse, decoder: ContentDecoder, at_once: int | None
 ) -> Iterator[bytes]:
-    """The body as it comes, decompressed; a length that was told must be true."""
+    """Yield the body as it comes, decoded; a length that was told must be true.
+
+    at_once: bytes to read at most; None: all of it is wanted.
+    """
     left = response.length
-    if left is not None and limit is not None and left > limit:
-        raise ContentTooLargeError(f"the body is over {limit:,} bytes")
     while left is None or left > 0:
         # With a length, and where all of it is wanted, one read gets it.
-        data = response.read(left) if left and limit is not None else response.read1(at_once)
+        whole = left and at_once is None
+        data = response.read(left) if whole else response.read1(at_once or CHUNK)
         if not data:
             if left:
                 raise http.client.IncompleteRead(b"", left)
@@ -432,24 +324,3 @@ def _pieces(
             left -= len(data)
         yield decoder.feed(data)
     decoder.end()
-
-
-def _proxy_manager(configuration: Configuration, options: dict[str, Any]) -> urllib3.ProxyManager:
-    url, headers = proxy_of(configuration)
-    if url.startswith("https:"):
-        options["proxy_ssl_context"] = tls_context(configuration)
-    return urllib3.ProxyManager(url, proxy_headers=headers, **options)
-
-
-def _translated(error: Exception, request: Request, deadline: _Deadline) -> ApiConnectionError:
-    """Our error for the library's."""
-    chain = list(chain_of(error))
-    said = getattr(chain[-1], "strerror", None) or str(chain[-1]) or type(chain[-1]).__name__
-    return connection_error(
-        chain,
-        request,
-        said,
-        sent=deadline.sent,
-        late=deadline.exceeded(),
-        tls=(SSLError, ssl.SSLError, CertificateError),
-    )

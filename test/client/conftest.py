@@ -13,11 +13,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 import select
 import socket
 import ssl
 import threading
 from collections.abc import Callable, Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
@@ -241,6 +243,26 @@ class Caller:
         assert self._loop
         return self._loop.run_until_complete(coroutine)
 
+    def at_once(self, methods: list[Any], **kwargs: Any) -> list[Any]:
+        """Call all methods at once, in a thread or a task each; return the bodies."""
+        if self._loop:
+            twins = [getattr(method.__self__, f"a{method.__name__}") for method in methods]
+
+            async def gathered() -> list[Any]:
+                return await asyncio.gather(*(twin(**kwargs) for twin in twins))
+
+            responses = self.run(gathered())
+        else:
+            barrier = threading.Barrier(len(methods))
+
+            def call(method: Any) -> Any:
+                barrier.wait(10)
+                return method(**kwargs)
+
+            with ThreadPoolExecutor(len(methods)) as pool:
+                responses = list(pool.map(call, methods))
+        return [response.body for response in responses]
+
     def next(self, stream: Any) -> Any:
         """The next event of a stream; raises StopIteration or StopAsyncIteration."""
         return self.run(stream.__anext__()) if self._loop else next(stream)
@@ -311,6 +333,23 @@ def client(server: Loopback) -> Iterator[Humanloop]:
     """A client that tries nothing twice."""
     with Humanloop(api_key="hl-key", host=server.host, timeout=10, retries=0) as humanloop:
         yield humanloop
+
+
+def _sockets() -> set[str]:
+    found: set[str] = set()
+    for entry in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(OSError):  # it was that of the listing itself
+            found.add(os.readlink(entry))
+    return {name for name in found if name.startswith("socket:")}
+
+
+@pytest.fixture
+def new_sockets() -> Callable[[], set[str]]:
+    """The sockets of this process that were not open yet when the test began."""
+    if not Path("/proc/self/fd").exists():
+        pytest.skip("needs /proc")
+    before = _sockets()
+    return lambda: _sockets() - before
 
 
 @pytest.fixture

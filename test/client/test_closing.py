@@ -6,6 +6,7 @@ import asyncio
 import socket
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -124,6 +125,30 @@ def test_a_call_that_the_end_of_the_client_cuts_off_is_not_tried_again(server: A
 
     asyncio.run(main())
     assert len(server.requests) == 1
+
+
+def test_a_synchronous_call_that_outlives_the_client_keeps_no_connection(
+    server: Any, new_sockets: Any
+) -> None:
+    arrived, closed = threading.Event(), threading.Event()
+
+    def reply(request: Any, connection: socket.socket) -> None:
+        arrived.set()
+        assert closed.wait(PATIENCE)
+        connection.sendall(
+            b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}"
+        )
+
+    server.reply = reply
+    client = Humanloop("hl-key", server.host, timeout=PATIENCE)
+    with ThreadPoolExecutor(1) as pool:
+        call = pool.submit(client.projects.list, skip_deserialization=True)
+        assert arrived.wait(PATIENCE)
+        client.close()
+        closed.set()
+        assert call.result(PATIENCE).body == {}
+    server.close()
+    assert new_sockets() == set()
 
 
 @pytest.mark.parametrize("rounds", range(5))
