@@ -197,7 +197,7 @@ def _resolve(ref: str) -> Mapping[str, Any]:
 
 
 def _components(schema: Any) -> dict[str, Any]:
-    """The schema objects of the models that `schema` refers to, and those that they refer to."""
+    """Return the schema objects of the models that `schema` refers to, directly or not."""
     found: dict[str, Any] = {}
     pending: list[Any] = [schema]
     while pending:

@@ -150,7 +150,7 @@ def _refuse() -> Section[None]:
 
 
 def _fields(instance: Schema, *names: str) -> Rows:
-    """A row for each named key: name, value and type; a dot leads into a nested object."""
+    """Return a row for each key: name, value and type; a dot leads into a nested object."""
     values = [reduce(getitem, name.split("."), cast("Any", instance)) for name in names]
     return [(name, value, type(value).__name__) for name, value in zip(names, values, strict=True)]
 
@@ -172,7 +172,7 @@ def _show(
 
 
 def _pieces(source: str) -> Iterator[str]:
-    """The code of a generator function before each of its yields, as typed at a prompt."""
+    """Split the code of a generator function at its yields, as it would be typed at a prompt."""
     lines = textwrap.dedent(source).splitlines()
     [function] = ast.parse("\n".join(lines)).body
     assert isinstance(function, ast.FunctionDef)

@@ -114,28 +114,28 @@ type_of: Callable[[Any], Any] = type
 
 
 def kind_of(value: Any) -> str:
-    """The JSON type of a cast value; `binary` for bytes and files."""
+    """Return the JSON type of a cast value; `binary` for bytes and files."""
     return _KINDS.get(type_of(value), "binary")
 
 
 def is_mapping(value: Any) -> TypeGuard[Mapping[Any, Any]]:
-    """Whether a Python value is taken as an object."""
+    """Tell whether a Python value is taken as an object."""
     # Not isinstance: a proxy may claim any class, and is none.
     return issubclass(type_of(value), (dict, frozendict, Mapping))
 
 
 def is_sequence(value: Any) -> TypeGuard[list[Any] | tuple[Any, ...]]:
-    """Whether a Python value is taken as an array."""
+    """Tell whether a Python value is taken as an array."""
     return issubclass(type_of(value), (list, tuple))
 
 
 def is_object(value: Any) -> TypeGuard[dict[str, Any]]:
-    """Whether a cast value is an object."""
+    """Tell whether a cast value is an object."""
     return type_of(value) is dict
 
 
 def is_array(value: Any) -> TypeGuard[list[Any]]:
-    """Whether a cast value is an array."""
+    """Tell whether a cast value is an array."""
     return type_of(value) is list
 
 
@@ -143,13 +143,13 @@ _ZERO, _ONE = Decimal(0), Decimal(1)
 
 
 def is_integer(number: Decimal) -> bool:
-    """Whether a number is an integer as OpenAPI 3.0 has it: no fraction, no exponent part."""
+    """Tell whether a number is an integer of OpenAPI 3.0: no fraction, no exponent part."""
     return number.same_quantum(_ONE)
 
 
 @singledispatch
 def to_input(value: object) -> Any:
-    """What is taken in place of a value that is of no JSON type.
+    """Return what a value that is of no JSON type is converted to.
 
     A `functools.singledispatch` function: `to_input.register(Point, dataclasses.asdict)` lets
     objects of `Point`, and of classes that derive from it, be used wherever objects are taken. What

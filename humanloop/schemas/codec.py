@@ -250,7 +250,7 @@ def _without_surrogates(text: str) -> str:
 
 
 def encode_instance(instance: Any) -> str:
-    """An instance of a schema class as compact JSON text.
+    """Return an instance of a schema class as compact JSON text.
 
     Raises:
         TypeError: there are bytes or a file in it.
@@ -266,7 +266,7 @@ def encode_instance(instance: Any) -> str:
 if _msgspec is not None:
 
     def _plain(value: Any) -> Any:
-        """What msgspec writes in place of a value of a class that it does not know."""
+        """Return what msgspec is to write for a value of a class that it does not know."""
         writer = _writers[type(value)]
         if writer == "object":
             return dict(value)

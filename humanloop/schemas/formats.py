@@ -80,7 +80,7 @@ def _is_date_time(text: str) -> bool:
 
 
 def _ends_a_month(found: re.Match[str]) -> bool:
-    """Whether a minute is the last one of a month in UTC."""
+    """Tell whether a minute is the last one of a month in UTC."""
     minute = int(found["hour"]) * 60 + int(found["minute"]) - _offset_minutes(found)
     days_on, minute_of_day = divmod(minute, 1440)  # in UTC it may be the day before
     last_days = (0, _days_of_month(found))  # day 0 is the last one of the month before
@@ -94,7 +94,7 @@ _NUMBER = r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[Ee][+-]?[0-9]+)?"
 
 
 def _only(characters: str, text: str) -> bool:
-    """Whether all of a text is of `characters`, a regular expression's class without brackets."""
+    """Tell whether a text has only `characters`, a regular expression's class without brackets."""
     return re.search(f"[^{characters}]", text) is None
 
 
@@ -117,7 +117,7 @@ def _is_decimal(text: str) -> bool:
 
 
 def _below(limit: int) -> Callable[[Decimal], bool]:
-    """A test of absolute values; of a small number nothing is asked, it rounds to 0."""
+    """Make a test of absolute values; any small number passes, since it rounds to 0."""
     exact = Decimal(limit)
     return lambda number: number.copy_abs() < exact
 
@@ -306,7 +306,7 @@ FORMATS: dict[str, Format] = {
 
 
 def parse_datetime(text: str) -> datetime:
-    """The aware datetime that an RFC 3339 date-time means.
+    """Return the aware datetime that an RFC 3339 date-time means.
 
     A leap second is the first moment of the next minute, digits beyond microseconds are dropped.
 
@@ -329,7 +329,7 @@ def parse_datetime(text: str) -> datetime:
 
 
 def parse_date(text: str) -> date:
-    """The date that an RFC 3339 full-date means.
+    """Return the date that an RFC 3339 full-date means.
 
     Raises:
         ValueError: `text` is no RFC 3339 full-date, or its year is 0000.

@@ -23,11 +23,11 @@ __all__ = ["core_schema", "json_schema"]
 _NUMBERS = (int, float, Decimal)
 
 Refer = Callable[[str], dict[str, Any]]
-"""Gives the reference that stands for a `$ref` of ours."""
+"""Returns the reference that stands for a `$ref` of ours."""
 
 
 def core_schema(cls: Any, primitive: Callable[..., Any]) -> dict[str, Any]:
-    """The schema by which pydantic validates and serializes (`pydantic_core.core_schema`).
+    """Return the schema by which pydantic validates and serializes (`pydantic_core.core_schema`).
 
     primitive: `to_primitive`. In Python mode numbers keep every digit, in JSON mode they are
         floats, which is all that pydantic can write.
@@ -62,23 +62,19 @@ def _validate(cls: Any, value: Any) -> Any:
 
 
 def _at(value: Any, path: tuple[str | int, ...]) -> Any:
-    """The number or text that an error speaks of; None for all else, and for secrets."""
+    """Return the number or text that an error speaks of; None for all else, and for secrets."""
     for step in path:
         try:
             value = None if is_secret_name(step) else value[step]
         except (LookupError, TypeError):
             return None
-    return (
-        mask_keys(value)
-        if isinstance(value, str)
-        else value
-        if isinstance(value, _NUMBERS)
-        else None
-    )
+    if isinstance(value, str):
+        return mask_keys(value)
+    return value if isinstance(value, _NUMBERS) else None
 
 
 def json_schema(cls: Any, handler: Any) -> Any:
-    """A reference to the JSON schema of a class; definitions of all that it uses are handed over.
+    """Return a reference to the JSON schema of a class, and register the definitions that it uses.
 
     handler: pydantic's `GetJsonSchemaHandler`.
     """
@@ -101,14 +97,14 @@ def json_schema(cls: Any, handler: Any) -> Any:
 
 
 def _name(node: Node) -> str:
-    """The name of a definition: the last part of a dotted name, unless two are alike."""
+    """Return the name of a definition: the last part of a dotted name, unless two are alike."""
     if node.cls is None:
         return f"{node.place.rpartition('/')[2] or 'Schema'}:{id(node)}"
     return f"{node.cls.__module__}.{node.cls.__qualname__}:{id(node.cls)}"
 
 
 def _translated(schema: Mapping[str, Any], refer: Refer) -> dict[str, Any]:
-    """A schema object of OpenAPI 3.0 as one of 3.1, that is, as JSON Schema 2020-12.
+    """Translate a schema object of OpenAPI 3.0 to one of 3.1, that is, to JSON Schema 2020-12.
 
     Source: OpenAPI 3.1.0, Schema Object; JSON Schema Validation 2020-12, 6.2 and 9.5.
     """

@@ -66,7 +66,7 @@ class BoolClass:
 
     @classmethod
     def of(cls, value: bool) -> BoolClass:
-        """The one instance of this class for `value`."""
+        """Return the one instance of this class for `value`."""
         found = BoolClass._instances.get((cls, value))
         if found is None:
             found = object.__new__(cls)
@@ -96,11 +96,11 @@ class BoolClass:
         return repr(bool(self))
 
     def is_true(self) -> bool:
-        """True if this is true."""
+        """Return True if this is true."""
         return bool(self)
 
     def is_false(self) -> bool:
-        """True if this is false."""
+        """Return True if this is false."""
         return not self
 
     is_true_oapg = is_true
@@ -149,7 +149,7 @@ class NoneClass:
 
     @classmethod
     def of(cls) -> NoneClass:
-        """The one instance of this class."""
+        """Return the one instance of this class."""
         found = NoneClass._instances.get(cls)
         return found or NoneClass._instances.setdefault(cls, object.__new__(cls))
 
@@ -166,7 +166,7 @@ class NoneClass:
         return "None"
 
     def is_none(self) -> bool:
-        """True: this is null."""
+        """Return True: this is null."""
         return True
 
     is_none_oapg = is_none

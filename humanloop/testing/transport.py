@@ -77,7 +77,7 @@ class TestTransport:
             return list(self._requests)
 
     def calls(self, operation: str) -> list[RecordedRequest]:
-        """The requests for one operation, such as `projects.get`."""
+        """Return the requests for one operation, such as `projects.get`."""
         name = operation_named(operation).name
         return [request for request in self.requests if request.operation == name]
 
