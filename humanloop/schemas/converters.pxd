@@ -78,6 +78,7 @@ cdef class Tagged(Converter):
     cdef object take(self, object value, int depth)
 
 
+@c_locals(parts=list, index=Py_ssize_t)
 cdef tuple tuple_of(Converter item, object values, int depth)
 
 

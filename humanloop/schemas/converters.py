@@ -5,7 +5,7 @@ A converter makes of a raw Python value the very instance that the matcher would
 asks the matcher; a value that it refuses is looked at again by the matcher, which says why.
 
 Invariants:
-- An object's dict is copied once, and everything is checked in the copy, which nobody else has.
+- A container is copied once, and its parts are converted in the copy, which nobody else has.
 - Numbers are kept in bounded tables. Nothing else of a user's is kept.
 - Nothing recurses deeper than `MAX_DEPTH` containers and references, on any stack.
 
@@ -336,11 +336,12 @@ def tuple_of(item: Converter, values: Any, depth: int) -> tuple[Any, ...]:
     """Return what a converter makes of the items of a list or a tuple at `depth`."""
     if depth >= MAX_DEPTH:
         raise FastPathMiss
-    texts = item.takes_text
     depth += 1
-    return tuple(
-        [part if texts and type(part) is str else item.take(part, depth) for part in values]
-    )
+    parts = list(values)
+    for index, part in enumerate(parts):
+        if not (item.takes_text and type(part) is str):
+            parts[index] = item.take(part, depth)
+    return tuple(parts)
 
 
 class Array(Converter):
