@@ -13,6 +13,7 @@ cdef object _true
 cdef object _false
 cdef object _none
 cdef object _is_date_time
+cdef object Decimal
 
 
 cdef class Converter:
@@ -45,6 +46,7 @@ cdef class Number(Converter):
     cdef object make
     cdef object of_int(self, object value)
     cdef object of_float(self, object value)
+    cdef object of_decimal(self, object value)
 
 
 cdef class Integer(Number):
@@ -75,7 +77,7 @@ cdef class Tagged(Converter):
     cdef str key
     cdef dict choices
     @c_locals(branch=Converter)
-    cdef object take(self, object value, int depth)
+    cdef Converter branch_of(self, dict table)
 
 
 @c_locals(parts=list, index=Py_ssize_t)

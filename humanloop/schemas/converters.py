@@ -20,7 +20,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from humanloop.schemas.building import FastPathMiss
 from humanloop.schemas.casting import is_integer
@@ -29,12 +29,12 @@ from humanloop.schemas.values import BoolClass, NoneClass
 
 
 class cython:
-    """What Cython's module of this name says where the compiler does not see to it."""
+    """Stands for the module of that name, which the compiler puts here, and nobody else needs."""
 
     compiled = False
 
 
-if False:  # Cython looks for this line; nothing needs to be installed for it.
+if cython.compiled and not TYPE_CHECKING:
     import cython
 
 __all__ = [
@@ -69,8 +69,8 @@ INTEGERS = 4096
 FLOATS = 8192
 """How many floats are kept ready; then they are forgotten, and kept anew as they come."""
 
-_integers: dict[int, Any] = {}
-_floats: dict[float, Any] = {}
+_integers: dict[Any, Any] = {}
+_floats: dict[Any, Any] = {}
 _infinity = float("inf")
 _true, _false, _none = BoolClass.TRUE, BoolClass.FALSE, NoneClass.NONE
 _is_date_time = FORMATS["date-time"].holds
@@ -80,7 +80,7 @@ _is_date_time = FORMATS["date-time"].holds
 
 if not cython.compiled:
 
-    def new_table(owner: Object, value: Mapping[str, Any]) -> dict[str, Any]:
+    def new_table(owner: Object, value: Any) -> dict[str, Any]:
         """Return a copy of a value; in C, if `fills`, the table of an instance that is made."""
         return {**value}
 
@@ -117,7 +117,7 @@ class Converter:
         """
         return self.take(value, 0)
 
-    def take(self, value: Any, depth: int) -> Any:
+    def take(self, value: object, depth: int) -> Any:
         """Convert a value that stands at `depth`."""
         return self.interpret(value, depth)
 
@@ -135,7 +135,7 @@ class Text(Converter):
         super().__init__(interpret)
         self.takes_text = True
 
-    def take(self, value: Any, depth: int) -> Any:
+    def take(self, value: object, depth: int) -> Any:
         return value if type(value) is str else self.interpret(value, depth)
 
 
@@ -146,7 +146,7 @@ class String(Converter):
         super().__init__(interpret, checks)
         self.make = make
 
-    def take(self, value: Any, depth: int) -> Any:
+    def take(self, value: object, depth: int) -> Any:
         if type(value) is not str:
             return self.interpret(value, depth)
         if self.checks:
@@ -161,7 +161,7 @@ class DateTime(Converter):
         super().__init__(interpret)
         self.make = make
 
-    def take(self, value: Any, depth: int) -> Any:
+    def take(self, value: object, depth: int) -> Any:
         if type(value) is not str:
             return self.interpret(value, depth)
         if is_common_date_time(value) or _is_date_time(value):
@@ -180,7 +180,7 @@ class Choice(Converter):
         self.members = members
         self.is_open = is_open
 
-    def take(self, value: Any, depth: int) -> Any:
+    def take(self, value: object, depth: int) -> Any:
         if type(value) is not str:
             return self.interpret(value, depth)
         found = self.members.get(value)
@@ -202,7 +202,7 @@ class Number(Converter):
         self.cls = cls
         self.make = make
 
-    def take(self, value: Any, depth: int) -> Any:
+    def take(self, value: object, depth: int) -> Any:
         kind = type(value)
         if kind is int:
             number = _integers.get(value)
@@ -214,21 +214,21 @@ class Number(Converter):
                 number = self.of_float(value)
         elif kind is self.cls:
             number = value
-        elif kind is Decimal and value and value.is_finite():
-            number = self.make(value)
+        elif kind is Decimal:
+            number = self.of_decimal(value)
         else:
             return self.interpret(value, depth)
         if self.checks:
             self.check(number)
         return number
 
-    def of_int(self, value: int) -> Any:
+    def of_int(self, value: Any) -> Any:
         number = self.make(value)
         if -INTEGERS <= value <= INTEGERS:
             _integers[value] = number
         return number
 
-    def of_float(self, value: float) -> Any:
+    def of_float(self, value: Any) -> Any:
         if not -_infinity < value < _infinity:
             raise FastPathMiss
         number = self.make(repr(value))
@@ -238,21 +238,30 @@ class Number(Converter):
             _floats[value] = number
         return number
 
+    def of_decimal(self, value: Any) -> Any:
+        if not value.is_finite():
+            raise FastPathMiss
+        # The integer -0 is 0: no int, and so no JSON that was read, has it.
+        return self.make(value if value or not is_integer(value) else 0)
+
 
 class Integer(Number):
     """A number without fraction and exponent part."""
 
-    def take(self, value: Any, depth: int) -> Any:
+    def take(self, value: object, depth: int) -> Any:
         kind = type(value)
-        if kind is int or ((kind is self.cls or kind is Decimal) and is_integer(value)):
-            return Number.take(self, value, depth)
-        return self.interpret(value, depth)
+        if kind is not int and kind is not self.cls and kind is not Decimal:
+            return self.interpret(value, depth)
+        number = Number.take(self, value, depth)
+        if kind is int or is_integer(number):
+            return number
+        raise FastPathMiss
 
 
 class Boolean(Converter):
     """True or false."""
 
-    def take(self, value: Any, depth: int) -> Any:
+    def take(self, value: object, depth: int) -> Any:
         if value is True or value is _true:
             return _true
         if value is False or value is _false:
@@ -272,7 +281,7 @@ class Nullable(Converter):
         self.inner = inner
         self.null = null
 
-    def take(self, value: Any, depth: int) -> Any:
+    def take(self, value: object, depth: int) -> Any:
         return self.null if value is None else self.inner.take(value, depth)
 
 
@@ -287,7 +296,7 @@ class Reference(Converter):
         self.find = find
         self.target: Converter | None = None
 
-    def take(self, value: Any, depth: int) -> Any:
+    def take(self, value: object, depth: int) -> Any:
         if self.target is None:
             self.target = self.find()
         if depth >= MAX_DEPTH:
@@ -303,8 +312,9 @@ class Union(Converter):
         self.takes_text = str in by_class and by_class[str].takes_text
         self.by_class = dict(by_class)
 
-    def take(self, value: Any, depth: int) -> Any:
-        branch = self.by_class.get(type(value))
+    def take(self, value: object, depth: int) -> Any:
+        kind = type(value)
+        branch = self.by_class.get(kind)
         return self.interpret(value, depth) if branch is None else branch.take(value, depth)
 
 
@@ -316,17 +326,21 @@ class Tagged(Converter):
         self.key = key
         self.choices = dict(choices)
 
-    def take(self, value: Any, depth: int) -> Any:
-        if type(value) is not dict:
+    def take(self, value: object, depth: int) -> Any:
+        kind = type(value)
+        if kind is not dict:
             return self.interpret(value, depth)
+        return self.branch_of(value).take(value, depth)
+
+    def branch_of(self, table: Any) -> Converter:
         try:
-            tag = value.get(self.key)
+            tag = table.get(self.key)
         except Exception:  # a user's key need not be comparable
             raise FastPathMiss from None
         branch = self.choices.get(tag) if type(tag) is str else None
         if branch is None:
             raise FastPathMiss
-        return branch.take(value, depth)
+        return branch
 
 
 # -- containers -----------------------------------------------------------------------------------
@@ -357,7 +371,7 @@ class Array(Converter):
         self.item = item
         self.make = make
 
-    def take(self, value: Any, depth: int) -> Any:
+    def take(self, value: object, depth: int) -> Any:
         if type(value) is not list and type(value) is not tuple:
             return self.interpret(value, depth)
         parts = tuple_of(self.item, value, depth)
@@ -403,7 +417,7 @@ class Object(Converter):
             self.properties.setdefault(key, Property(converter, False))
         self.required = len(required)
 
-    def take(self, value: Any, depth: int) -> Any:
+    def take(self, value: object, depth: int) -> Any:
         kind = type(value)
         if kind is not dict and kind is not self.cls:
             return self.interpret(value, depth)
@@ -445,7 +459,7 @@ class Free(Converter):
         self.number = number
         self.object = Object(interpret, (), cls, make, fills, {}, self, frozenset())
 
-    def take(self, value: Any, depth: int) -> Any:
+    def take(self, value: object, depth: int) -> Any:
         kind = type(value)
         if kind is str:
             return value

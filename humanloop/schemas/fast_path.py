@@ -65,10 +65,12 @@ Classes = tuple[type, ...]
 def converter_of(node: Node, classes: Classes = ()) -> converters.Converter:
     """Return what converts a schema's values, to be instances of `classes`, too."""
     found: converters.Converter | None = node.converters.get(classes)
-    if found is None:
-        # Only what is complete is kept, since other threads may use it at once.
-        found = node.converters.setdefault(classes, _make(node, classes))
-    return found
+    if found is not None:
+        return found
+    made = _make(node, classes)
+    # Only what is complete is kept, since other threads may use it at once.
+    kept: converters.Converter = node.converters.setdefault(classes, made)
+    return kept
 
 
 def _make(node: Node, classes: Classes) -> converters.Converter:
