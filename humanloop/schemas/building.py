@@ -22,7 +22,6 @@ from humanloop.schemas.values import BoolClass, NoneClass
 
 __all__ = [
     "BASES",
-    "FastPathMiss",
     "class_of",
     "constructor",
     "exact",
@@ -39,10 +38,6 @@ BASES: dict[str, type[Any]] = {
     "null": NoneClass,
     "binary": bytes,
 }
-
-
-class FastPathMiss(Exception):
-    """The fast path has no answer: the matcher decides."""
 
 
 _DICT: Any = dict

@@ -20,6 +20,7 @@ from typing import Any
 
 from frozendict import frozendict
 
+from humanloop.schemas.native import FastPathMiss, converters
 from humanloop.schemas.values import BoolClass, NoneClass
 
 try:
@@ -169,6 +170,15 @@ def encode(value: Any) -> str:
     Raises:
         TypeError: there are bytes or a file in it.
     """
+    try:
+        text = converters.json_text(value)
+    except FastPathMiss:
+        text = _encode_deep(value)
+    return text if text.isascii() else _without_surrogates(text)
+
+
+def _encode_deep(value: Any) -> str:
+    """Return a value of any depth as JSON text."""
     parts: list[str] = []
     out = parts.append
     around: list[tuple[Any, str]] = []
@@ -195,8 +205,7 @@ def encode(value: Any) -> str:
                 break
             items, end = around.pop()
             before = ","
-    text = "".join(parts)
-    return text if text.isascii() else _without_surrogates(text)
+    return "".join(parts)
 
 
 def _without_surrogates(text: str) -> str:

@@ -13,7 +13,10 @@ cdef object _true
 cdef object _false
 cdef object _none
 cdef object _is_date_time
+cdef object _quoted
+cdef dict _kinds
 cdef object Decimal
+cdef int TEXT, NUMBER, OBJECT, ARRAY, TRUE_OR_FALSE, NULL, UNKNOWN
 
 
 cdef class Converter:
@@ -111,6 +114,13 @@ cdef class Object(Converter):
 cdef class Free(Converter):
     cdef Number number
     cdef Object object
+
+
+@c_locals(kind=int)
+cdef int write(object value, list parts, int depth) except -1
+@c_locals(table=dict)
+cdef int write_object(object value, list parts, int depth) except -1
+cdef int write_array(object items, list parts, int depth) except -1
 
 
 # -- in place of the functions of these names -----------------------------------------------------

@@ -10,7 +10,7 @@ Invariants:
 - Nothing recurses deeper than `MAX_DEPTH` containers and references, on any stack.
 
 This is an ordinary module of Python. Where Cython and a C compiler are there, an installation has
-it compiled to C, too, as `_converters` (`fast_path` chooses): `converters.pxd` then says which
+it compiled to C, too, as `_converters` (`native` chooses): `converters.pxd` then says which
 attributes, arguments and local variables are kept as C holds them, and has in C the two functions
 that are marked below.
 """
@@ -20,9 +20,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from decimal import Decimal
+from json.encoder import encode_basestring
 from typing import TYPE_CHECKING, Any
 
-from humanloop.schemas.building import FastPathMiss
+from frozendict import frozendict
+
 from humanloop.schemas.casting import is_integer
 from humanloop.schemas.formats import FORMATS
 from humanloop.schemas.values import BoolClass, NoneClass
@@ -43,6 +45,7 @@ __all__ = [
     "Choice",
     "Converter",
     "DateTime",
+    "FastPathMiss",
     "Free",
     "Integer",
     "Nullable",
@@ -53,7 +56,13 @@ __all__ = [
     "Tagged",
     "Text",
     "Union",
+    "json_text",
 ]
+
+
+class FastPathMiss(Exception):
+    """The fast path has no answer: the matcher decides, or whoever takes values of any depth."""
+
 
 Make = Callable[[Any], Any]
 Interpret = Callable[[Any, int], Any]
@@ -69,10 +78,14 @@ INTEGERS = 4096
 FLOATS = 8192
 """How many floats are kept ready; then they are forgotten, and kept anew as they come."""
 
+CLASSES = 4096
+"""For how many classes it is kept how their instances are written."""
+
 _integers: dict[Any, Any] = {}
 _floats: dict[Any, Any] = {}
 _infinity = float("inf")
 _true, _false, _none = BoolClass.TRUE, BoolClass.FALSE, NoneClass.NONE
+_quoted: Callable[[Any], str] = encode_basestring
 _is_date_time = FORMATS["date-time"].holds
 
 
@@ -476,3 +489,81 @@ class Free(Converter):
         if value is None:
             return _none
         return self.interpret(value, depth)
+
+
+# -- writing --------------------------------------------------------------------------------------
+
+TEXT, NUMBER, OBJECT, ARRAY, TRUE_OR_FALSE, NULL, UNKNOWN = range(7)
+_BASES: list[tuple[tuple[type, ...], int]] = [
+    ((str,), TEXT),
+    ((Decimal,), NUMBER),
+    ((dict, frozendict), OBJECT),
+    ((list, tuple), ARRAY),
+    ((bool, BoolClass), TRUE_OR_FALSE),
+    ((type(None), NoneClass), NULL),
+]
+_kinds: dict[Any, int] = {}
+
+
+def _kind_of(cls: type) -> int:
+    """Return how the instances of a class are written; it is kept for a bounded number of them."""
+    kind = next((kind for bases, kind in _BASES if issubclass(cls, bases)), UNKNOWN)
+    if len(_kinds) < CLASSES:
+        _kinds[cls] = kind
+    return kind
+
+
+def json_text(value: object) -> str:
+    """Return a cast value, or an instance, as compact JSON text.
+
+    Raises:
+        FastPathMiss: it is nested more deeply than `MAX_DEPTH`.
+        TypeError: there are bytes or a file in it.
+    """
+    parts: list[str] = []
+    write(value, parts, 0)
+    return "".join(parts)
+
+
+def write(value: object, parts: list[str], depth: int) -> None:
+    """Append the JSON text of a value that stands at `depth` to `parts`."""
+    cls = type(value)
+    known = _kinds.get(cls)
+    kind = _kind_of(cls) if known is None else known
+    if kind == TEXT:
+        parts.append(_quoted(value))
+    elif kind == NUMBER:
+        parts.append(str(value))
+    elif kind == TRUE_OR_FALSE:
+        parts.append("true" if value else "false")
+    elif kind == NULL:
+        parts.append("null")
+    elif depth >= MAX_DEPTH:
+        raise FastPathMiss
+    elif kind == OBJECT:
+        write_object(value, parts, depth + 1)
+    elif kind == ARRAY:
+        write_array(value, parts, depth + 1)
+    else:
+        raise TypeError(f"{cls.__name__} can't be written as JSON")
+
+
+def write_object(value: Any, parts: list[str], depth: int) -> None:
+    table: dict[str, Any] = dict(value)
+    before = "{"
+    for key, item in table.items():
+        parts.append(before)
+        parts.append(_quoted(key))
+        parts.append(":")
+        write(item, parts, depth)
+        before = ","
+    parts.append("}" if table else "{}")
+
+
+def write_array(items: Any, parts: list[str], depth: int) -> None:
+    before = "["
+    for item in items:
+        parts.append(before)
+        write(item, parts, depth)
+        before = ","
+    parts.append("]" if items else "[]")

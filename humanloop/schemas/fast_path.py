@@ -2,62 +2,25 @@
 
 `converter_of` gives the `Converter` of any node. It may ask the matcher for all values of a schema,
 and does so where no faster one is known to give the same.
-
-Of `converters` there are two forms: the source as it is, and the same source compiled to C, which
-an installation may have beside it. The compiled one is taken unless it was made of another source.
 """
 
 from __future__ import annotations
 
-import os
-import zlib
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from decimal import Decimal
 from functools import cache, partial
-from importlib import import_module
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
-from humanloop.schemas.building import BASES, FastPathMiss, class_of, exact, free, maker
+from humanloop.schemas.building import BASES, class_of, exact, free, maker
 from humanloop.schemas.formats import FORMATS
 from humanloop.schemas.keywords import Check
 from humanloop.schemas.layout import MADE_EMPTY
+from humanloop.schemas.native import FastPathMiss, converters
 from humanloop.schemas.nodes import Node
 from humanloop.schemas.reports import Mismatch
 
-__all__ = ["compiled", "converter_of"]
-
-SWITCH = "HUMANLOOP_PURE_PYTHON"
-"""The environment variable that rules the compiled form out, where it is set to anything."""
-
-
-def _compiled_converters() -> Any:
-    """Return the compiled form of `converters`; None where there is none of today's source."""
-    source = Path(__file__).with_name("converters.py")
-    if os.environ.get(SWITCH):
-        return None
-    try:
-        found: Any = import_module("humanloop.schemas._converters")
-    except ImportError:
-        return None
-    try:
-        # The digest by which `hatch_build.py` marks what it compiles.
-        return found if zlib.crc32(source.read_bytes()) == found.SOURCE else None
-    except OSError:  # an installation without sources has nothing newer
-        return found
-
-
-if TYPE_CHECKING:
-    from humanloop.schemas import converters
-else:
-    converters = _compiled_converters()
-    compiled = converters is not None
-    if not compiled:
-        from humanloop.schemas import converters
-
-compiled: bool
-"""Whether the form that was compiled to C is in use."""
+__all__ = ["converter_of"]
 
 Classes = tuple[type, ...]
 

@@ -26,13 +26,14 @@ from frozendict import frozendict
 
 from humanloop.exceptions_base import ApiAttributeError, ApiTypeError, ApiValueError
 from humanloop.schemas import layout
-from humanloop.schemas.building import BASES, FastPathMiss, exact, maker, new_instance, plain_of
+from humanloop.schemas.building import BASES, exact, maker, new_instance, plain_of
 from humanloop.schemas.casting import cast, is_array, is_integer, is_mapping, is_object, is_sequence
 from humanloop.schemas.codec import decoder, encode, encode_instance
 from humanloop.schemas.containers import Container
 from humanloop.schemas.errors import ErrorDetail, SchemaValidationError
 from humanloop.schemas.fast_path import converter_of
 from humanloop.schemas.formats import parse_date, parse_datetime
+from humanloop.schemas.native import FastPathMiss
 from humanloop.schemas.nodes import FORMAT_CLASSES, Node
 from humanloop.schemas.reports import Collector, Direction, Enough, Memory, Mismatch
 from humanloop.schemas.scope import Scope
