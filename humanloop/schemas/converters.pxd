@@ -1,5 +1,5 @@
-# How C holds what `converters` declares. It says nothing of what a converter does, but for the two
-# functions at the end.
+# How C holds what `converters` declares: attributes, arguments, results and local variables. What is
+# done stands there alone, but for the functions at the end, which need C.
 
 from cython cimport locals as c_locals
 from cpython.dict cimport PyDict_Update
@@ -18,7 +18,6 @@ cdef dict _kinds
 cdef object Decimal
 cdef int TEXT, NUMBER, OBJECT, ARRAY, TRUE_OR_FALSE, NULL, UNKNOWN
 
-
 cdef class Converter:
     cdef readonly bint takes_text
     cdef readonly object interpret
@@ -26,23 +25,18 @@ cdef class Converter:
     cdef object take(self, object value, int depth)
     cdef int check(self, object value) except -1
 
-
 cdef class Text(Converter):
     pass
-
 
 cdef class String(Converter):
     cdef object make
 
-
 cdef class DateTime(Converter):
     cdef object make
-
 
 cdef class Choice(Converter):
     cdef dict members
     cdef bint is_open
-
 
 cdef class Number(Converter):
     cdef object cls
@@ -51,30 +45,24 @@ cdef class Number(Converter):
     cdef object of_float(self, object value)
     cdef object of_decimal(self, object value)
 
-
 cdef class Integer(Number):
     pass
 
-
 cdef class Boolean(Converter):
     pass
-
 
 cdef class Nullable(Converter):
     cdef Converter inner
     cdef object null
 
-
 cdef class Reference(Converter):
     cdef object find
     cdef Converter target
-
 
 cdef class Union(Converter):
     cdef dict by_class
     @c_locals(branch=Converter)
     cdef object take(self, object value, int depth)
-
 
 cdef class Tagged(Converter):
     cdef str key
@@ -82,20 +70,16 @@ cdef class Tagged(Converter):
     @c_locals(branch=Converter)
     cdef Converter branch_of(self, dict table)
 
-
 @c_locals(parts=list, index=Py_ssize_t)
 cdef tuple tuple_of(Converter item, object values, int depth)
-
 
 cdef class Array(Converter):
     cdef Converter item
     cdef object make
 
-
 cdef class Property:
     cdef Converter converter
     cdef int required
-
 
 cdef class Object(Converter):
     cdef object cls
@@ -110,18 +94,15 @@ cdef class Object(Converter):
     )
     cdef object take(self, object value, int depth)
 
-
 cdef class Free(Converter):
     cdef Number number
     cdef Object object
-
 
 @c_locals(kind=int)
 cdef int write(object value, list parts, int depth) except -1
 @c_locals(table=dict)
 cdef int write_object(object value, list parts, int depth) except -1
 cdef int write_array(object items, list parts, int depth) except -1
-
 
 # -- in place of the functions of these names -----------------------------------------------------
 
@@ -134,17 +115,14 @@ cdef inline dict new_table(Object owner, object value):
     PyDict_Update(instance, value)
     return <dict> instance
 
-
 cdef inline object new_object(Object owner, dict table):
     return table if owner.fills else owner.make(table)
-
 
 cdef inline int digits(const unsigned char *text) noexcept:
     """Return the number that two digits make; 100 where they are none."""
     if not (48 <= text[0] <= 57 and 48 <= text[1] <= 57):
         return 100
     return (text[0] - 48) * 10 + text[1] - 48
-
 
 cdef inline bint is_common_date_time(str text) noexcept:
     # A look at each character takes a twentieth of the time that the regular expression takes.

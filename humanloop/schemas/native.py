@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import zlib
 from importlib import import_module
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 __all__ = ["FastPathMiss", "compiled", "converters"]
@@ -24,11 +23,11 @@ def _compiled_form() -> Any:
     except ImportError:
         return None
     try:
-        source = Path(__file__).with_name("converters.py").read_bytes()
+        with open(os.path.join(os.path.dirname(__file__), "converters.py"), "rb") as source:
+            # By this mark, `hatch_build.py` tells what it compiled.
+            return found if zlib.crc32(source.read()) == found.SOURCE else None
     except OSError:  # an installation without sources has nothing newer
         return found
-    # By this mark, `hatch_build.py` tells what it compiled.
-    return found if zlib.crc32(source) == found.SOURCE else None
 
 
 if TYPE_CHECKING:

@@ -182,7 +182,7 @@ shared = [LogResponse, ConfigResponse, BoolClass.TRUE, NoneClass.NONE, None, Tru
 def use(times):
     for _ in range(times):
         made = LogResponse(good)
-        LogResponse(made)
+        LogResponse(made).to_json()
         LogResponse.from_json(text)
     for _ in range(times // 100):
         for wrong in bad:
@@ -229,6 +229,7 @@ for start in range(1, 400):
     set_nomemory(start, start + LENGTH)
     try:
         made = cls(value)
+        text = made.to_json()
     except MemoryError:
         failures += 1
     except BaseException as error:
