@@ -13,7 +13,7 @@ cdef object _true
 cdef object _false
 cdef object _none
 cdef object _is_date_time
-cdef object _quoted
+cdef object encode_basestring
 cdef dict _kinds
 cdef object Decimal
 cdef int TEXT, NUMBER, OBJECT, ARRAY, TRUE_OR_FALSE, NULL, UNKNOWN
@@ -100,7 +100,7 @@ cdef class Free(Converter):
 
 @c_locals(kind=int)
 cdef int write(object value, list parts, int depth) except -1
-@c_locals(table=dict)
+@c_locals(table=dict, key=str)
 cdef int write_object(object value, list parts, int depth) except -1
 cdef int write_array(object items, list parts, int depth) except -1
 
@@ -146,3 +146,20 @@ cdef inline bint is_common_date_time(str text) noexcept:
         if not 48 <= t[place] <= 57:
             return False
     return True
+
+
+cdef inline int write_text(object text, list parts) except -1:
+    cdef const unsigned char *t
+    cdef Py_ssize_t place
+    if PyUnicode_KIND(text) == 1:
+        t = <const unsigned char *> PyUnicode_1BYTE_DATA(text)
+        for place in range(PyUnicode_GET_LENGTH(text)):
+            if t[place] < 32 or t[place] == 34 or t[place] == 92:
+                break
+        else:
+            parts.append('"')
+            parts.append(text)
+            parts.append('"')
+            return 0
+    parts.append(encode_basestring(text))
+    return 0

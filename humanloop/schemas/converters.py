@@ -11,8 +11,8 @@ Invariants:
 
 This is an ordinary module of Python. Where Cython and a C compiler are there, an installation has
 it compiled to C, too, as `_converters` (`native` chooses): `converters.pxd` then says which
-attributes, arguments and local variables are kept as C holds them, and has in C the two functions
-that are marked below.
+attributes, arguments and local variables are kept as C holds them, and has the functions
+that are marked below in C.
 """
 
 from __future__ import annotations
@@ -85,7 +85,6 @@ _integers: dict[Any, Any] = {}
 _floats: dict[Any, Any] = {}
 _infinity = float("inf")
 _true, _false, _none = BoolClass.TRUE, BoolClass.FALSE, NoneClass.NONE
-_quoted: Callable[[Any], str] = encode_basestring
 _is_date_time = FORMATS["date-time"].holds
 
 
@@ -106,6 +105,10 @@ if not cython.compiled:
         r"T(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](?:\.[0-9]+)?Z"
     ).fullmatch
     """Tells date-times of the form that servers write, on days that each year has."""
+
+    def write_text(text: Any, parts: list[str]) -> None:
+        """Append a string as JSON text; in C, one without escapes is told by a look at it."""
+        parts.append(encode_basestring(text))
 
 
 # -- single values --------------------------------------------------------------------------------
@@ -531,7 +534,7 @@ def write(value: object, parts: list[str], depth: int) -> None:
     known = _kinds.get(cls)
     kind = _kind_of(cls) if known is None else known
     if kind == TEXT:
-        parts.append(_quoted(value))
+        write_text(value, parts)
     elif kind == NUMBER:
         parts.append(str(value))
     elif kind == TRUE_OR_FALSE:
@@ -553,7 +556,7 @@ def write_object(value: Any, parts: list[str], depth: int) -> None:
     before = "{"
     for key, item in table.items():
         parts.append(before)
-        parts.append(_quoted(key))
+        write_text(key, parts)
         parts.append(":")
         write(item, parts, depth)
         before = ","
