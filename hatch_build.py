@@ -82,7 +82,7 @@ def compile_source(package: Path, work: Path) -> Path:
     for folder in (copy, copy.parent):
         (folder / "__init__.py").touch()
     source = (package / f"{SOURCE}.py").read_bytes()
-    # By this, `fast_path` tells whether the binary was made of the source that it finds.
+    # By this, `native` tells whether the binary was made of the source that it finds.
     mark = f"\nSOURCE = {zlib.crc32(source)}\n".encode()
     (copy / f"{MODULE}.py").write_bytes(source + mark)
     shutil.copy(package / f"{SOURCE}.pxd", copy / f"{MODULE}.pxd")

@@ -15,6 +15,7 @@ import sys
 from collections.abc import Sequence
 
 from humanloop import __version__
+from humanloop.schemas import compiled
 
 DEFAULT_DATABASE = "sqlite:///humanloop.db"
 
@@ -40,7 +41,9 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="humanloop", description="The Humanloop API on your own machine."
     )
-    parser.add_argument("--version", action="version", version=f"humanloop {__version__}")
+    form = "compiled" if compiled else "pure Python"
+    version = f"humanloop {__version__} ({form})"
+    parser.add_argument("--version", action="version", version=version)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     serve = commands.add_parser(
         "serve",

@@ -1,11 +1,13 @@
-"""What a user installs: the wheel, built from this tree, holds the package and works on its own."""
+"""What a user installs: the wheels and the sdist hold the package, and work on their own."""
 
 from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
+import tarfile
 import zipfile
 from email.message import Message
 from email.parser import Parser
@@ -14,17 +16,28 @@ from pathlib import Path
 import pytest
 
 import humanloop
+from humanloop.cli import main
+from humanloop.schemas import compiled
 
 ROOT = Path(__file__).resolve().parents[1]
 
 
+def build(
+    directory: Path, target: str = "wheel", root: Path = ROOT, **environment: str
+) -> tuple[Path, str]:
+    """Return what hatchling builds, and what it says; HUMANLOOP_BUILD is as the test has it."""
+    command = [sys.executable, "-m", "hatchling", "build", "-t", target, "-d", str(directory)]
+    env = {**os.environ, **environment}
+    done = subprocess.run(
+        command, cwd=root, env=env, check=True, capture_output=True, text=True, timeout=120
+    )
+    [built] = directory.iterdir()
+    return built, done.stdout + done.stderr
+
+
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    directory = tmp_path_factory.mktemp("wheel")
-    command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(directory)]
-    subprocess.run(command, cwd=ROOT, check=True, capture_output=True, timeout=60)
-    [built] = directory.iterdir()
-    return built
+    return build(tmp_path_factory.mktemp("wheel"), HUMANLOOP_BUILD="no")[0]
 
 
 @pytest.fixture(scope="module")
@@ -41,13 +54,20 @@ def about(wheel: Path) -> Message:
         return Parser().parsestr(archive.read(info).decode())
 
 
-def test_holds_the_whole_package_and_nothing_else(names: set[str]) -> None:
-    package = ROOT / "humanloop"
-    wanted = {
+BINARIES = {".so", ".pyd"}
+
+
+def package() -> set[str]:
+    """Return the files of the package, without what was made of them."""
+    return {
         path.relative_to(ROOT).as_posix()
-        for path in package.rglob("*")
-        if path.is_file() and "__pycache__" not in path.parts
+        for path in (ROOT / "humanloop").rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts and path.suffix not in BINARIES
     }
+
+
+def test_holds_the_whole_package_and_nothing_else(names: set[str]) -> None:
+    wanted = package()
     info = f"humanloop-{humanloop.__version__}.dist-info/"
     assert {name for name in names if not name.startswith(info)} == wanted
     assert {"humanloop/py.typed", "humanloop/model/log_response.pyi"} <= names
@@ -77,24 +97,77 @@ def test_command(wheel: Path) -> None:
     assert lines == ["[console_scripts]", "humanloop = humanloop.cli:main"]
 
 
-def test_the_wheel_works_on_its_own(wheel: Path, tmp_path: Path) -> None:
-    """Its server starts, so the migrations are in it, and nothing in it needs the tree."""
+def works(wheel: Path, directory: Path) -> str:
+    """Return the version that an unpacked wheel tells, after its server was tried.
+
+    The migrations are in it, then, and nothing in it needs the tree.
+    """
+    site = directory / "site"
     with zipfile.ZipFile(wheel) as archive:
-        archive.extractall(tmp_path / "site")
-    environment = {**os.environ, "PYTHONPATH": str(tmp_path / "site"), "PYTHONSAFEPATH": "1"}
-    code = (
-        "import sys, humanloop, humanloop.cli\n"
-        "print(humanloop.__file__)\n"
-        "sys.exit(humanloop.cli.main(['quickstart']))"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=tmp_path,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.startswith(str(tmp_path / "site"))
+        archive.extractall(site)
+    environment = {**os.environ, "PYTHONPATH": str(site), "PYTHONSAFEPATH": "1"}
+    environment.pop("HUMANLOOP_PURE_PYTHON", None)
+
+    def run(argument: str) -> str:
+        code = f"import sys, humanloop.cli; sys.exit(humanloop.cli.main([{argument!r}]))"
+        done = subprocess.run(
+            [sys.executable, "-c", f"import humanloop; print(humanloop.__file__); {code}"],
+            cwd=directory,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert (done.returncode, done.stderr) == (0, "")
+        assert done.stdout.startswith(str(site))
+        return done.stdout.splitlines()[-1]
+
+    run("quickstart")
+    return run("--version")
+
+
+def test_the_wheel_works_on_its_own(wheel: Path, tmp_path: Path) -> None:
+    assert wheel.name.endswith("-py3-none-any.whl")
+    assert works(wheel, tmp_path) == f"humanloop {humanloop.__version__} (pure Python)"
+
+
+def test_the_version_tells_which_form_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        main(["--version"])
+    form = "compiled" if compiled else "pure Python"
+    assert capsys.readouterr().out == f"humanloop {humanloop.__version__} ({form})\n"
+
+
+def test_a_wheel_with_the_converters_compiled(tmp_path: Path) -> None:
+    pytest.importorskip("Cython")
+    if shutil.which("cc") is None and sys.platform != "win32":
+        pytest.skip("there is no C compiler")
+    wheel, _ = build(tmp_path / "dist", HUMANLOOP_BUILD="require")
+    assert "none-any" not in wheel.name
+    with zipfile.ZipFile(wheel) as archive:
+        names = {name for name in archive.namelist() if name.startswith("humanloop/")}
+    [binary] = names - package()
+    assert Path(binary).suffix in BINARIES
+    assert works(wheel, tmp_path) == f"humanloop {humanloop.__version__} (compiled)"
+
+
+def test_a_machine_without_a_compiler(tmp_path: Path) -> None:
+    wheel, output = build(tmp_path / "dist", HUMANLOOP_BUILD="auto", CC="false")
+    assert wheel.name.endswith("-py3-none-any.whl")
+    assert "humanloop is installed as pure Python: " in output
+    with pytest.raises(subprocess.CalledProcessError):
+        build(tmp_path / "none", HUMANLOOP_BUILD="require", CC="false")
+    with pytest.raises(subprocess.CalledProcessError):
+        build(tmp_path / "none", HUMANLOOP_BUILD="perhaps")
+
+
+def test_the_sdist_holds_what_it_takes_to_build(wheel: Path, tmp_path: Path) -> None:
+    sdist, _ = build(tmp_path / "dist", "sdist")
+    with tarfile.open(sdist) as archive:
+        archive.extractall(tmp_path, **({"filter": "data"} if sys.version_info >= (3, 12) else {}))
+    root = tmp_path / f"humanloop-{humanloop.__version__}"
+    assert not [path for path in root.rglob("*") if path.suffix in BINARIES]
+    again, _ = build(tmp_path / "again", root=root, HUMANLOOP_BUILD="no")
+    with zipfile.ZipFile(wheel) as first, zipfile.ZipFile(again) as second:
+        assert first.namelist() == second.namelist()

@@ -15,14 +15,13 @@ from collections.abc import Callable
 from contextlib import suppress
 from decimal import Decimal, InvalidOperation
 from importlib import import_module
-from json.encoder import encode_basestring
 from threading import get_ident, main_thread
 from typing import Any
 
 from frozendict import frozendict
 
 from humanloop.schemas.casting import MAX_DEPTH, TOO_DEEP, Path, before_repetition
-from humanloop.schemas.values import BoolClass, NoneClass
+from humanloop.schemas.native import FastPathMiss, compiled, converters
 
 try:
     _msgspec: Any = import_module("msgspec")
@@ -36,9 +35,6 @@ NUMBERS = 4096
 
 DIGITS = 8
 """Numbers that are written in so many characters are kept."""
-
-CLASSES = 4096
-"""For how many classes it is kept how their instances are written."""
 
 _OBJECT: Any = frozendict
 
@@ -190,55 +186,18 @@ decode = decoder(Decimal)
 # -- writing --------------------------------------------------------------------------------------
 
 
-class _Writers(dict[type, Any]):
-    """How the values of a class are written: by a function, or part by part."""
-
-    def __missing__(self, cls: type) -> Any:
-        writer = next((how for bases, how in _BY_BASE if issubclass(cls, bases)), None)
-        if writer is None:
-            raise TypeError(f"{cls.__name__} can't be written as JSON")
-        if len(self) < CLASSES:
-            self[cls] = writer
-        return writer
-
-
-def _bool(value: object) -> str:
-    return "true" if value else "false"
-
-
-def _null(value: object) -> str:
-    return "null"
-
-
-_BY_BASE: list[tuple[Any, Any]] = [
-    (str, encode_basestring),
-    (Decimal, str),
-    ((dict, _OBJECT), "object"),
-    ((list, tuple), "array"),
-    ((bool, BoolClass), _bool),
-    ((type(None), NoneClass), _null),
-]
-_writers = _Writers()
-
-
 def encode(value: Any) -> str:
     """Return a cast value, or an instance, as compact JSON text.
 
     Raises:
         TypeError: there are bytes or a file in it.
+        RecursionError: it is nested too deeply.
     """
-    text = _encoded(value)
+    try:
+        text = converters.json_text(value)
+    except FastPathMiss:
+        raise RecursionError(TOO_DEEP) from None
     return text if text.isascii() else _without_surrogates(text)
-
-
-def _encoded(value: Any) -> str:
-    writer = _writers[type(value)]
-    if writer == "object":
-        members = [f"{encode_basestring(key)}:{_encoded(item)}" for key, item in value.items()]
-        return f"{{{','.join(members)}}}"
-    if writer == "array":
-        return f"[{','.join([_encoded(item) for item in value])}]"
-    return writer(value)  # type: ignore[no-any-return]
 
 
 def _without_surrogates(text: str) -> str:
@@ -255,7 +214,7 @@ def encode_instance(instance: Any) -> str:
     Raises:
         TypeError: there are bytes or a file in it.
     """
-    if _msgspec is not None:
+    if _pack is not None:
         # What it does not take, such as lone surrogates, or bytes, is looked at again.
         with suppress(TypeError, ValueError, RecursionError):
             text: str = _pack(instance).decode()
@@ -263,15 +222,14 @@ def encode_instance(instance: Any) -> str:
     return encode(instance)
 
 
-if _msgspec is not None:
+def _plain(value: Any) -> Any:
+    """Return what msgspec is to write for a value of a class that it does not know."""
+    if isinstance(value, _OBJECT):
+        return dict(value)
+    if isinstance(value, (tuple, list)):
+        return list(value)
+    return _msgspec.Raw(converters.json_text(value).encode())
 
-    def _plain(value: Any) -> Any:
-        """Return what msgspec is to write for a value of a class that it does not know."""
-        writer = _writers[type(value)]
-        if writer == "object":
-            return dict(value)
-        if writer == "array":
-            return list(value)
-        return _msgspec.Raw(writer(value).encode())
 
-    _pack = _msgspec.json.Encoder(enc_hook=_plain).encode
+# Compiled, our own writer is as fast, and keeps what msgspec would ask about.
+_pack = None if _msgspec is None or compiled else _msgspec.json.Encoder(enc_hook=_plain).encode

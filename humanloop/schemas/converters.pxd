@@ -1,5 +1,5 @@
-# How C holds what `converters` declares. It says nothing of what a converter does, but for the two
-# functions at the end.
+# How C holds what `converters` declares: attributes, arguments, results and local variables. What is
+# done stands there alone, but for the functions at the end, which need C.
 
 from cython cimport locals as c_locals
 from cpython.dict cimport PyDict_Update
@@ -13,7 +13,10 @@ cdef object _true
 cdef object _false
 cdef object _none
 cdef object _is_date_time
-
+cdef object encode_basestring
+cdef dict _kinds
+cdef object Decimal
+cdef int TEXT, NUMBER, OBJECT, ARRAY, TRUE_OR_FALSE, NULL, UNKNOWN
 
 cdef class Converter:
     cdef readonly bint takes_text
@@ -22,74 +25,61 @@ cdef class Converter:
     cdef object take(self, object value, int depth)
     cdef int check(self, object value) except -1
 
-
 cdef class Text(Converter):
     pass
-
 
 cdef class String(Converter):
     cdef object make
 
-
 cdef class DateTime(Converter):
     cdef object make
-
 
 cdef class Choice(Converter):
     cdef dict members
     cdef bint is_open
-
 
 cdef class Number(Converter):
     cdef object cls
     cdef object make
     cdef object of_int(self, object value)
     cdef object of_float(self, object value)
-
+    cdef object of_decimal(self, object value)
 
 cdef class Integer(Number):
     pass
 
-
 cdef class Boolean(Converter):
     pass
-
 
 cdef class Nullable(Converter):
     cdef Converter inner
     cdef object null
 
-
 cdef class Reference(Converter):
     cdef object find
     cdef Converter target
-
 
 cdef class Union(Converter):
     cdef dict by_class
     @c_locals(branch=Converter)
     cdef object take(self, object value, int depth)
 
-
 cdef class Tagged(Converter):
     cdef str key
     cdef dict choices
     @c_locals(branch=Converter)
-    cdef object take(self, object value, int depth)
+    cdef Converter branch_of(self, dict table)
 
-
+@c_locals(parts=list, index=Py_ssize_t)
 cdef tuple tuple_of(Converter item, object values, int depth)
-
 
 cdef class Array(Converter):
     cdef Converter item
     cdef object make
 
-
 cdef class Property:
     cdef Converter converter
     cdef int required
-
 
 cdef class Object(Converter):
     cdef object cls
@@ -104,11 +94,15 @@ cdef class Object(Converter):
     )
     cdef object take(self, object value, int depth)
 
-
 cdef class Free(Converter):
     cdef Number number
     cdef Object object
 
+@c_locals(kind=int)
+cdef int write(object value, list parts, int depth) except -1
+@c_locals(table=dict, key=str)
+cdef int write_object(object value, list parts, int depth) except -1
+cdef int write_array(object items, list parts, int depth) except -1
 
 # -- in place of the functions of these names -----------------------------------------------------
 
@@ -121,17 +115,14 @@ cdef inline dict new_table(Object owner, object value):
     PyDict_Update(instance, value)
     return <dict> instance
 
-
 cdef inline object new_object(Object owner, dict table):
     return table if owner.fills else owner.make(table)
-
 
 cdef inline int digits(const unsigned char *text) noexcept:
     """Return the number that two digits make; 100 where they are none."""
     if not (48 <= text[0] <= 57 and 48 <= text[1] <= 57):
         return 100
     return (text[0] - 48) * 10 + text[1] - 48
-
 
 cdef inline bint is_common_date_time(str text) noexcept:
     # A look at each character takes a twentieth of the time that the regular expression takes.
@@ -155,3 +146,20 @@ cdef inline bint is_common_date_time(str text) noexcept:
         if not 48 <= t[place] <= 57:
             return False
     return True
+
+
+cdef inline int write_text(object text, list parts) except -1:
+    cdef const unsigned char *t
+    cdef Py_ssize_t place
+    if PyUnicode_KIND(text) == 1:
+        t = <const unsigned char *> PyUnicode_1BYTE_DATA(text)
+        for place in range(PyUnicode_GET_LENGTH(text)):
+            if t[place] < 32 or t[place] == 34 or t[place] == 92:
+                break
+        else:
+            parts.append('"')
+            parts.append(text)
+            parts.append('"')
+            return 0
+    parts.append(encode_basestring(text))
+    return 0

@@ -5,14 +5,14 @@ A converter makes of a raw Python value the very instance that the matcher would
 asks the matcher; a value that it refuses is looked at again by the matcher, which says why.
 
 Invariants:
-- An object's dict is copied once, and everything is checked in the copy, which nobody else has.
+- A container is copied once, and its parts are converted in the copy, which nobody else has.
 - Numbers are kept in bounded tables. Nothing else of a user's is kept.
 - Nothing recurses deeper than `MAX_DEPTH` containers and references, on any stack.
 
 This is an ordinary module of Python. Where Cython and a C compiler are there, an installation has
-it compiled to C, too, as `_converters` (`fast_path` chooses): `converters.pxd` then says which
-attributes, arguments and local variables are kept as C holds them, and has in C the two functions
-that are marked below.
+it compiled to C, too, as `_converters` (`native` chooses): `converters.pxd` then says which
+attributes, arguments and local variables are kept as C holds them, and has the functions
+that are marked below in C.
 """
 
 from __future__ import annotations
@@ -20,21 +20,23 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from decimal import Decimal
-from typing import Any
+from json.encoder import encode_basestring
+from typing import TYPE_CHECKING, Any
+
+from frozendict import frozendict
 
 from humanloop.schemas.casting import MAX_DEPTH, is_integer
 from humanloop.schemas.formats import FORMATS
-from humanloop.schemas.instances import FastPathMiss
 from humanloop.schemas.values import BoolClass, NoneClass
 
 
 class cython:
-    """What Cython's module of this name says where the compiler does not see to it."""
+    """Stands for the module of that name, which the compiler puts here, and nobody else needs."""
 
     compiled = False
 
 
-if False:  # Cython looks for this line; nothing needs to be installed for it.
+if cython.compiled and not TYPE_CHECKING:
     import cython
 
 __all__ = [
@@ -43,6 +45,7 @@ __all__ = [
     "Choice",
     "Converter",
     "DateTime",
+    "FastPathMiss",
     "Free",
     "Integer",
     "Nullable",
@@ -53,7 +56,13 @@ __all__ = [
     "Tagged",
     "Text",
     "Union",
+    "json_text",
 ]
+
+
+class FastPathMiss(Exception):
+    """The fast path has no answer: the matcher decides, or whoever takes values of any depth."""
+
 
 Make = Callable[[Any], Any]
 Interpret = Callable[[Any, int], Any]
@@ -66,8 +75,11 @@ INTEGERS = 4096
 FLOATS = 8192
 """How many floats are kept ready; then they are forgotten, and kept anew as they come."""
 
-_integers: dict[int, Any] = {}
-_floats: dict[float, Any] = {}
+CLASSES = 4096
+"""For how many classes it is kept how their instances are written."""
+
+_integers: dict[Any, Any] = {}
+_floats: dict[Any, Any] = {}
 _infinity = float("inf")
 _true, _false, _none = BoolClass.TRUE, BoolClass.FALSE, NoneClass.NONE
 _is_date_time = FORMATS["date-time"].holds
@@ -77,7 +89,7 @@ _is_date_time = FORMATS["date-time"].holds
 
 if not cython.compiled:
 
-    def new_table(owner: Object, value: Mapping[str, Any]) -> dict[str, Any]:
+    def new_table(owner: Object, value: Any) -> dict[str, Any]:
         """Return a copy of a value; in C, if `fills`, the table of an instance that is made."""
         return {**value}
 
@@ -90,6 +102,10 @@ if not cython.compiled:
         r"T(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](?:\.[0-9]+)?Z"
     ).fullmatch
     """Tells date-times of the form that servers write, on days that each year has."""
+
+    def write_text(text: Any, parts: list[str]) -> None:
+        """Append a string as JSON text; in C, one without escapes is told by a look at it."""
+        parts.append(encode_basestring(text))
 
 
 # -- single values --------------------------------------------------------------------------------
@@ -114,7 +130,7 @@ class Converter:
         """
         return self.take(value, 0)
 
-    def take(self, value: Any, depth: int) -> Any:
+    def take(self, value: object, depth: int) -> Any:
         """Convert a value that stands at `depth`."""
         return self.interpret(value, depth)
 
@@ -132,7 +148,7 @@ class Text(Converter):
         super().__init__(interpret)
         self.takes_text = True
 
-    def take(self, value: Any, depth: int) -> Any:
+    def take(self, value: object, depth: int) -> Any:
         return value if type(value) is str else self.interpret(value, depth)
 
 
@@ -143,7 +159,7 @@ class String(Converter):
         super().__init__(interpret, checks)
         self.make = make
 
-    def take(self, value: Any, depth: int) -> Any:
+    def take(self, value: object, depth: int) -> Any:
         if type(value) is not str:
             return self.interpret(value, depth)
         if self.checks:
@@ -158,7 +174,7 @@ class DateTime(Converter):
         super().__init__(interpret)
         self.make = make
 
-    def take(self, value: Any, depth: int) -> Any:
+    def take(self, value: object, depth: int) -> Any:
         if type(value) is not str:
             return self.interpret(value, depth)
         if is_common_date_time(value) or _is_date_time(value):
@@ -177,7 +193,7 @@ class Choice(Converter):
         self.members = members
         self.is_open = is_open
 
-    def take(self, value: Any, depth: int) -> Any:
+    def take(self, value: object, depth: int) -> Any:
         if type(value) is not str:
             return self.interpret(value, depth)
         found = self.members.get(value)
@@ -199,7 +215,7 @@ class Number(Converter):
         self.cls = cls
         self.make = make
 
-    def take(self, value: Any, depth: int) -> Any:
+    def take(self, value: object, depth: int) -> Any:
         kind = type(value)
         if kind is int:
             number = _integers.get(value)
@@ -211,21 +227,21 @@ class Number(Converter):
                 number = self.of_float(value)
         elif kind is self.cls:
             number = value
-        elif kind is Decimal and value and value.is_finite():
-            number = self.make(value)
+        elif kind is Decimal:
+            number = self.of_decimal(value)
         else:
             return self.interpret(value, depth)
         if self.checks:
             self.check(number)
         return number
 
-    def of_int(self, value: int) -> Any:
+    def of_int(self, value: Any) -> Any:
         number = self.make(value)
         if -INTEGERS <= value <= INTEGERS:
             _integers[value] = number
         return number
 
-    def of_float(self, value: float) -> Any:
+    def of_float(self, value: Any) -> Any:
         if not -_infinity < value < _infinity:
             raise FastPathMiss
         number = self.make(repr(value))
@@ -235,21 +251,30 @@ class Number(Converter):
             _floats[value] = number
         return number
 
+    def of_decimal(self, value: Any) -> Any:
+        if not value.is_finite():
+            raise FastPathMiss
+        # The integer -0 is 0: no int, and so no JSON that was read, has it.
+        return self.make(value if value or not is_integer(value) else 0)
+
 
 class Integer(Number):
     """A number without fraction and exponent part."""
 
-    def take(self, value: Any, depth: int) -> Any:
+    def take(self, value: object, depth: int) -> Any:
         kind = type(value)
-        if kind is int or ((kind is self.cls or kind is Decimal) and is_integer(value)):
-            return Number.take(self, value, depth)
-        return self.interpret(value, depth)
+        if kind is not int and kind is not self.cls and kind is not Decimal:
+            return self.interpret(value, depth)
+        number = Number.take(self, value, depth)
+        if kind is int or is_integer(number):
+            return number
+        raise FastPathMiss
 
 
 class Boolean(Converter):
     """True or false."""
 
-    def take(self, value: Any, depth: int) -> Any:
+    def take(self, value: object, depth: int) -> Any:
         if value is True or value is _true:
             return _true
         if value is False or value is _false:
@@ -269,7 +294,7 @@ class Nullable(Converter):
         self.inner = inner
         self.null = null
 
-    def take(self, value: Any, depth: int) -> Any:
+    def take(self, value: object, depth: int) -> Any:
         return self.null if value is None else self.inner.take(value, depth)
 
 
@@ -284,7 +309,7 @@ class Reference(Converter):
         self.find = find
         self.target: Converter | None = None
 
-    def take(self, value: Any, depth: int) -> Any:
+    def take(self, value: object, depth: int) -> Any:
         if self.target is None:
             self.target = self.find()
         if depth >= MAX_DEPTH:
@@ -300,8 +325,9 @@ class Union(Converter):
         self.takes_text = str in by_class and by_class[str].takes_text
         self.by_class = dict(by_class)
 
-    def take(self, value: Any, depth: int) -> Any:
-        branch = self.by_class.get(type(value))
+    def take(self, value: object, depth: int) -> Any:
+        kind = type(value)
+        branch = self.by_class.get(kind)
         return self.interpret(value, depth) if branch is None else branch.take(value, depth)
 
 
@@ -313,17 +339,21 @@ class Tagged(Converter):
         self.key = key
         self.choices = dict(choices)
 
-    def take(self, value: Any, depth: int) -> Any:
-        if type(value) is not dict:
+    def take(self, value: object, depth: int) -> Any:
+        kind = type(value)
+        if kind is not dict:
             return self.interpret(value, depth)
+        return self.branch_of(value).take(value, depth)
+
+    def branch_of(self, table: Any) -> Converter:
         try:
-            tag = value.get(self.key)
+            tag = table.get(self.key)
         except Exception:  # a user's key need not be comparable
             raise FastPathMiss from None
         branch = self.choices.get(tag) if type(tag) is str else None
         if branch is None:
             raise FastPathMiss
-        return branch.take(value, depth)
+        return branch
 
 
 # -- containers -----------------------------------------------------------------------------------
@@ -333,11 +363,12 @@ def tuple_of(item: Converter, values: Any, depth: int) -> tuple[Any, ...]:
     """Return what a converter makes of the items of a list or a tuple at `depth`."""
     if depth >= MAX_DEPTH:
         raise FastPathMiss
-    texts = item.takes_text
     depth += 1
-    return tuple(
-        [part if texts and type(part) is str else item.take(part, depth) for part in values]
-    )
+    parts = list(values)
+    for index, part in enumerate(parts):
+        if not (item.takes_text and type(part) is str):
+            parts[index] = item.take(part, depth)
+    return tuple(parts)
 
 
 class Array(Converter):
@@ -353,7 +384,7 @@ class Array(Converter):
         self.item = item
         self.make = make
 
-    def take(self, value: Any, depth: int) -> Any:
+    def take(self, value: object, depth: int) -> Any:
         if type(value) is not list and type(value) is not tuple:
             return self.interpret(value, depth)
         parts = tuple_of(self.item, value, depth)
@@ -399,7 +430,7 @@ class Object(Converter):
             self.properties.setdefault(key, Property(converter, False))
         self.required = len(required)
 
-    def take(self, value: Any, depth: int) -> Any:
+    def take(self, value: object, depth: int) -> Any:
         kind = type(value)
         if kind is not dict and kind is not self.cls:
             return self.interpret(value, depth)
@@ -441,7 +472,7 @@ class Free(Converter):
         self.number = number
         self.object = Object(interpret, (), cls, make, fills, {}, self, frozenset())
 
-    def take(self, value: Any, depth: int) -> Any:
+    def take(self, value: object, depth: int) -> Any:
         kind = type(value)
         if kind is str:
             return value
@@ -458,3 +489,81 @@ class Free(Converter):
         if value is None:
             return _none
         return self.interpret(value, depth)
+
+
+# -- writing --------------------------------------------------------------------------------------
+
+TEXT, NUMBER, OBJECT, ARRAY, TRUE_OR_FALSE, NULL, UNKNOWN = range(7)
+_BASES: list[tuple[tuple[type, ...], int]] = [
+    ((str,), TEXT),
+    ((Decimal,), NUMBER),
+    ((dict, frozendict), OBJECT),
+    ((list, tuple), ARRAY),
+    ((bool, BoolClass), TRUE_OR_FALSE),
+    ((type(None), NoneClass), NULL),
+]
+_kinds: dict[Any, int] = {}
+
+
+def _kind_of(cls: type) -> int:
+    """Return how the instances of a class are written; it is kept for a bounded number of them."""
+    kind = next((kind for bases, kind in _BASES if issubclass(cls, bases)), UNKNOWN)
+    if len(_kinds) < CLASSES:
+        _kinds[cls] = kind
+    return kind
+
+
+def json_text(value: object) -> str:
+    """Return a cast value, or an instance, as compact JSON text.
+
+    Raises:
+        FastPathMiss: it is nested more deeply than `MAX_DEPTH`.
+        TypeError: there are bytes or a file in it.
+    """
+    parts: list[str] = []
+    write(value, parts, 0)
+    return "".join(parts)
+
+
+def write(value: object, parts: list[str], depth: int) -> None:
+    """Append the JSON text of a value that stands at `depth` to `parts`."""
+    cls = type(value)
+    known = _kinds.get(cls)
+    kind = _kind_of(cls) if known is None else known
+    if kind == TEXT:
+        write_text(value, parts)
+    elif kind == NUMBER:
+        parts.append(str(value))
+    elif kind == TRUE_OR_FALSE:
+        parts.append("true" if value else "false")
+    elif kind == NULL:
+        parts.append("null")
+    elif depth >= MAX_DEPTH:
+        raise FastPathMiss
+    elif kind == OBJECT:
+        write_object(value, parts, depth + 1)
+    elif kind == ARRAY:
+        write_array(value, parts, depth + 1)
+    else:
+        raise TypeError(f"{cls.__name__} can't be written as JSON")
+
+
+def write_object(value: Any, parts: list[str], depth: int) -> None:
+    table: dict[str, Any] = dict(value)
+    before = "{"
+    for key, item in table.items():
+        parts.append(before)
+        write_text(key, parts)
+        parts.append(":")
+        write(item, parts, depth)
+        before = ","
+    parts.append("}" if table else "{}")
+
+
+def write_array(items: Any, parts: list[str], depth: int) -> None:
+    before = "["
+    for item in items:
+        parts.append(before)
+        write(item, parts, depth)
+        before = ","
+    parts.append("]" if items else "[]")

@@ -2,68 +2,30 @@
 
 `converter_of` gives the `Converter` of any node. It may ask the matcher for all values of a schema,
 and does so where no faster one is known to give the same.
-
-Of `converters` there are two forms: the source as it is, and the same source compiled to C, which
-an installation may have beside it. The compiled one is taken unless it was made of another source.
 """
 
 from __future__ import annotations
 
-import os
-import zlib
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from decimal import Decimal
 from functools import cache, partial
-from importlib import import_module
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 from humanloop.schemas import instances
 from humanloop.schemas.formats import FORMATS
 from humanloop.schemas.instances import (
     BASES,
     MADE_EMPTY,
-    FastPathMiss,
     class_of,
     maker,
 )
 from humanloop.schemas.keywords import Check
 from humanloop.schemas.matcher import Mismatch
+from humanloop.schemas.native import FastPathMiss, converters
 from humanloop.schemas.nodes import Node
 
-__all__ = ["compiled", "converter_of"]
-
-SWITCH = "HUMANLOOP_PURE_PYTHON"
-"""The environment variable that rules the compiled form out, where it is set to anything."""
-
-
-def _compiled_converters() -> Any:
-    """Return the compiled form of `converters`; None where there is none of today's source."""
-    source = Path(__file__).with_name("converters.py")
-    if os.environ.get(SWITCH):
-        return None
-    try:
-        found: Any = import_module("humanloop.schemas._converters")
-    except ImportError:
-        return None
-    try:
-        # The digest by which `hatch_build.py` marks what it compiles.
-        return found if zlib.crc32(source.read_bytes()) == found.SOURCE else None
-    except OSError:  # an installation without sources has nothing newer
-        return found
-
-
-if TYPE_CHECKING:
-    from humanloop.schemas import converters
-else:
-    converters = _compiled_converters()
-    compiled = converters is not None
-    if not compiled:
-        from humanloop.schemas import converters
-
-compiled: bool
-"""Whether the form that was compiled to C is in use."""
+__all__ = ["converter_of"]
 
 Classes = tuple[type, ...]
 
@@ -71,10 +33,12 @@ Classes = tuple[type, ...]
 def converter_of(node: Node, classes: Classes = ()) -> converters.Converter:
     """Return what converts a schema's values, to be instances of `classes`, too."""
     found: converters.Converter | None = node.converters.get(classes)
-    if found is None:
-        # Only what is complete is kept, since other threads may use it at once.
-        found = node.converters.setdefault(classes, _make(node, classes))
-    return found
+    if found is not None:
+        return found
+    made = _make(node, classes)
+    # Only what is complete is kept, since other threads may use it at once.
+    kept: converters.Converter = node.converters.setdefault(classes, made)
+    return kept
 
 
 def _make(node: Node, classes: Classes) -> converters.Converter:

@@ -24,7 +24,6 @@ from humanloop.schemas.values import BoolClass, NoneClass
 __all__ = [
     "BASES",
     "MADE_EMPTY",
-    "FastPathMiss",
     "FrozenBase",
     "class_of",
     "constructor",
@@ -44,10 +43,6 @@ BASES: dict[str, type[Any]] = {
     "null": NoneClass,
     "binary": bytes,
 }
-
-
-class FastPathMiss(Exception):
-    """The fast path does not take a value: it has to be interpreted."""
 
 
 # -- compatibility with both kinds of frozendict --------------------------------------------------

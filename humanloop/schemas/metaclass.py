@@ -24,8 +24,9 @@ from humanloop.schemas.casting import TOO_DEEP, deep_nesting_start, is_mapping, 
 from humanloop.schemas.codec import JsonTooDeep, decoder
 from humanloop.schemas.errors import ErrorDetail, SchemaValidationError
 from humanloop.schemas.fast_path import converter_of
-from humanloop.schemas.instances import BASES, FastPathMiss, interpret, maker
+from humanloop.schemas.instances import BASES, interpret, maker
 from humanloop.schemas.matcher import Mismatch, explain
+from humanloop.schemas.native import FastPathMiss
 from humanloop.schemas.nodes import Direction, Node, Scope
 from humanloop.schemas.values import unset
 

@@ -1,0 +1,41 @@
+"""Which form of `converters` runs: its source as it is, or the same source compiled to C.
+
+An installation may have the compiled form beside the source. It is taken unless it was made of
+another source, can't be loaded, or `HUMANLOOP_PURE_PYTHON` is set to anything.
+"""
+
+from __future__ import annotations
+
+import os
+import zlib
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__all__ = ["FastPathMiss", "compiled", "converters"]
+
+
+def _compiled_form() -> Any:
+    """Return the compiled form of `converters`; None where there is none of today's source."""
+    if os.environ.get("HUMANLOOP_PURE_PYTHON"):
+        return None
+    try:
+        found: Any = import_module("humanloop.schemas._converters")
+    except ImportError:
+        return None
+    try:
+        with open(os.path.join(os.path.dirname(__file__), "converters.py"), "rb") as source:
+            # By this mark, `hatch_build.py` tells what it compiled.
+            return found if zlib.crc32(source.read()) == found.SOURCE else None
+    except OSError:  # an installation without sources has nothing newer
+        return found
+
+
+if TYPE_CHECKING:
+    from humanloop.schemas import converters
+else:
+    converters = _compiled_form() or import_module("humanloop.schemas.converters")
+
+compiled: bool = converters.__name__.endswith("._converters")
+"""Whether the form that was compiled to C runs."""
+
+FastPathMiss = converters.FastPathMiss
