@@ -278,7 +278,10 @@ def before_repetition(path: Sequence[str | int]) -> Path:
 
 
 def _parts(container: Any) -> Iterable[tuple[Any, Any]]:
-    return container.items() if is_mapping(container) else enumerate(container)
+    if is_mapping(container):
+        return container.items()
+    items: Iterable[Any] = container
+    return enumerate(items)
 
 
 def _number(value: Decimal | float, refuse: Refuse) -> Any:

@@ -16,7 +16,7 @@ from contextlib import suppress
 from decimal import Decimal, InvalidOperation
 from importlib import import_module
 from threading import get_ident, main_thread
-from typing import Any
+from typing import Any, cast
 
 from frozendict import frozendict
 
@@ -226,8 +226,8 @@ def _plain(value: Any) -> Any:
     """Return what msgspec is to write for a value of a class that it does not know."""
     if isinstance(value, _OBJECT):
         return dict(value)
-    if isinstance(value, (tuple, list)):
-        return list(value)
+    if isinstance(value, tuple):
+        return [*cast("tuple[Any, ...]", value)]
     return _msgspec.Raw(converters.json_text(value).encode())
 
 

@@ -233,7 +233,7 @@ def match(node: Node, value: Any, path: Path, reporter: FailFast) -> Match:
         node = node.target
     # Schemas recur by references, so these are remembered. A mismatch need not be: it ends the
     # branch that it is in, and that is remembered.
-    if is_reference and not reporter.collects and (is_object(value) or is_array(value)):
+    if is_reference and not reporter.collects and kind_of(value) in ("object", "array"):
         key = (id(node), id(value), reporter.validation.parents)
         known = reporter.validation.attempts.get(key)
         if known is not None:
