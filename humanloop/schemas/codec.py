@@ -16,7 +16,7 @@ from contextlib import suppress
 from decimal import Decimal, InvalidOperation
 from importlib import import_module
 from threading import get_ident, main_thread
-from typing import Any, cast
+from typing import Any
 
 from frozendict import frozendict
 
@@ -227,7 +227,8 @@ def _plain(value: Any) -> Any:
     if isinstance(value, _OBJECT):
         return dict(value)
     if isinstance(value, tuple):
-        return [*cast("tuple[Any, ...]", value)]
+        items: tuple[Any, ...] = value
+        return [*items]
     return _msgspec.Raw(converters.json_text(value).encode())
 
 
