@@ -226,9 +226,8 @@ def _plain(value: Any) -> Any:
     """Return what msgspec is to write for a value of a class that it does not know."""
     if isinstance(value, _OBJECT):
         return dict(value)
-    if isinstance(value, tuple):
-        items: tuple[Any, ...] = value
-        return [*items]
+    if issubclass(type(value), tuple):
+        return list(value)
     return _msgspec.Raw(converters.json_text(value).encode())
 
 
