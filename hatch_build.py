@@ -47,7 +47,10 @@ class CustomBuildHook(BuildHookInterface[Any]):
         except BaseException as error:  # setuptools ends the process by SystemExit
             if wanted == "require" or isinstance(error, KeyboardInterrupt):
                 raise
-            self.app.display_warning(f"humanloop is installed as pure Python: {error}")
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            self.app.display_warning(
+                f"humanloop is installed as pure Python, which works the same: {reason:.200}"
+            )
             return
         if version == "editable":
             shutil.copy(binary, Path(self.root) / PACKAGE)
