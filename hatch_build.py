@@ -53,7 +53,10 @@ class CustomBuildHook(BuildHookInterface[Any]):
             )
             return
         if version == "editable":
-            shutil.copy(binary, Path(self.root) / PACKAGE)
+            # As a new file: processes that run have the old one mapped into their memory.
+            beside = Path(self.root) / PACKAGE / binary.name
+            shutil.copy(binary, beside.with_suffix(".new"))
+            beside.with_suffix(".new").replace(beside)
         else:
             build_data["force_include"][str(binary)] = str(PACKAGE / binary.name)
             build_data["pure_python"] = False
