@@ -47,10 +47,16 @@ class CustomBuildHook(BuildHookInterface[Any]):
         except BaseException as error:  # setuptools ends the process by SystemExit
             if wanted == "require" or isinstance(error, KeyboardInterrupt):
                 raise
-            self.app.display_warning(f"humanloop is installed as pure Python: {error}")
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            self.app.display_warning(
+                f"humanloop is installed as pure Python, which works the same: {reason:.200}"
+            )
             return
         if version == "editable":
-            shutil.copy(binary, Path(self.root) / PACKAGE)
+            # As a new file: processes that run have the old one mapped into their memory.
+            beside = Path(self.root) / PACKAGE / binary.name
+            shutil.copy(binary, beside.with_suffix(".new"))
+            beside.with_suffix(".new").replace(beside)
         else:
             build_data["force_include"][str(binary)] = str(PACKAGE / binary.name)
             build_data["pure_python"] = False

@@ -155,7 +155,7 @@ def test_a_wheel_with_the_converters_compiled(tmp_path: Path) -> None:
 def test_a_machine_without_a_compiler(tmp_path: Path) -> None:
     wheel, output = build(tmp_path / "dist", HUMANLOOP_BUILD="auto", CC="false")
     assert wheel.name.endswith("-py3-none-any.whl")
-    assert "humanloop is installed as pure Python: " in output
+    assert "humanloop is installed as pure Python, which works the same: " in output
     with pytest.raises(subprocess.CalledProcessError):
         build(tmp_path / "none", HUMANLOOP_BUILD="require", CC="false")
     with pytest.raises(subprocess.CalledProcessError):
