@@ -194,8 +194,8 @@ def _length(keyword: str, bound: str, noun: str) -> Callable[[Any, Mapping[str, 
 def _pattern(limit: Any, schema: Mapping[str, Any]) -> Made:
     from humanloop.schemas.patterns import compile_pattern  # most schemas have none
 
-    pattern = compile_pattern(limit)
-    return pattern.search, f"a string that matches {limit!r:.80}{pattern.note}"
+    search = compile_pattern(limit).search
+    return lambda text: search(text) is not None, f"a string that matches {limit!r:.80}"
 
 
 def _unique_items(limit: Any, schema: Mapping[str, Any]) -> Made:

@@ -1,398 +1,84 @@
-r"""ECMA-262 regular expressions: the dialect of the keyword `pattern`, read and made ready.
+r"""Compile the keyword `pattern`: translate ECMA-262 regular expressions for Python's `re`.
 
-A pattern means what it does there with the flag `u`: a character is a code point, `\d`, `\w` and
-`\b` are ASCII, `\s` is ECMA's white space, `$` is the very end. What that flag forbids but
-patterns in the wild have is read as Annex B of ECMA-262 reads it: `\Z` and `\-` are the letter
-itself, braces that count nothing are characters. Properties (`\p{...}`) are the general
-categories, and those whose exact members Python knows.
+OpenAPI 3.0.3 names the dialect of ECMA-262 5.1, section 15.10. A character is a code point, as with
+JavaScript's flag `u`. What that edition leaves open but patterns in the wild have is read as web
+browsers do (Annex B of later editions): `\Z` and `\-` are the letter itself, braces that count
+nothing are characters. Of later editions, lookbehinds, named groups, `\u{...}` and the general
+categories (`\p{Lu}`) are known.
 
-The answer takes time linear in the text, and memory for one byte per character and lookaround.
-Patterns with a back reference are the exception: they get a fixed number of steps, and no match
-if these do not suffice.
+Invariants:
+- A pattern is read as ECMA-262 reads it, or it is refused when the schema's class is made.
+- Only quantifiers, whose syntax is the same, reach `re` as they are written.
 
-Refused, since nothing would bound the time otherwise, are patterns of more than 30,000 characters
-or 64 lookarounds, groups nested more than 50 deep, and repetitions that amount to more than 262,144
-characters or to too many ways between these (`automaton` counts them). An upper limit of 2**31 - 1
-or more, which no text reaches, is none.
+The time of a search is not bounded: patterns come from the schema's author, who is trusted.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable, Mapping
+import re
+import sys
+from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import groupby
-from operator import itemgetter
+from unicodedata import category
 
-from humanloop.schemas.automaton import (
-    STEPS,
-    WORD,
-    Automaton,
-    Back,
-    Backtracking,
-    Capture,
-    Chars,
-    Choice,
-    Edge,
-    Look,
-    Node,
-    Repeat,
-    Run,
+__all__ = ["compile_pattern"]
+
+_HEX = "[0-9a-fA-F]"
+_NAME = r"(?:[^\W\d]|\$)[\w$]*"
+_CLASS = r"\[(?P<negated>\^?)(?P<body>(?:\\.|[^\\\]])*)\]"
+_ESCAPE = rf"""
+    (?P<set> [dDwWsS] )
+  | (?P<property> [pP]\{{[^}}]*\}} )
+  | (?P<pair> u[dD][89abAB]{_HEX}{{2}}\\u[dD][c-fC-F]{_HEX}{{2}} )
+  | (?P<hex> x{_HEX}{{2}} | u{_HEX}{{4}} | u\{{{_HEX}+\}} )
+  | (?P<octal> [0-3][0-7]{{0,2}} | [4-7][0-7]? )
+  | (?P<letter> [tnvfr] )
+  | (?P<backslash> (?=c) )
+  | (?P<character> . )
+"""
+_TERM = re.compile(
+    rf"""(?xs)
+    (?P<open> \( (?: (?!\?) | \?[:=!] | \?<[=!] | \?<{_NAME}> ) )
+  | (?P<bar> \| )
+  | (?P<close> \) )
+  | (?P<quantifier> (?: [*+?] | \{{[0-9]+(?:,[0-9]*)?\}} ) \?? )
+  | (?P<edge> [\^$] | \\[bB] )
+  | (?P<dot> \. )
+  | (?P<class> {_CLASS} )
+  | (?P<reference> \\ (?: (?P<number>[1-9][0-9]*) | k(?:<(?P<name>[^>]*)>)? ) )
+  | \\ (?: (?P<control>c[A-Za-z]) | {_ESCAPE} )
+  | (?P<literal> [^\\\[(] )
+"""
 )
+_CLASS_ITEM = re.compile(
+    rf"(?xs) \\ (?: (?P<backspace>b) | (?P<control>c[A-Za-z0-9_]) | {_ESCAPE} ) | (?P<literal>.)"
+)
+_CAPTURE = re.compile(rf"(?s)\\.|{_CLASS}|(?P<open>\((?!\?)|\(\?<(?P<name>{_NAME})>)")
 
-__all__ = ["Pattern", "compile_pattern"]
-
-_DEPTH = 50
-_LENGTH = 30_000
-_LOOKS = 64
-_UNBOUNDED = 2**31 - 1  # no text is longer
-_END = 0x110000
-
-Bounds = tuple[int, ...]
-
-
-class Pattern:
-    """A pattern, ready to use.
-
-    `search` tells whether it matches anywhere in a text, and `note` what a user has to know of
-    the verdict.
-    """
-
-    def __init__(self, source: str) -> None:
-        if len(source) > _LENGTH:
-            raise ValueError(f"it is longer than {_LENGTH:,} characters")
-        parser = _Parser(source, {}, 0)
-        node = parser.read()
-        if parser.groups:
-            parser = _Parser(source, parser.names, parser.groups)
-            node = parser.read()
-        self.note = ""
-        self.search: Callable[[str], bool]
-        if parser.backs:
-            self.note = f", found within {STEPS:,} steps"
-            self.search = Backtracking(node, parser.groups).search
-            return
-        self._looks = [Automaton(look.body, backward=not look.behind) for look in parser.looks]
-        self._whole = Automaton(node)
-        self.search = self._look_and_search if self._looks else self._whole.search
-
-    def _look_and_search(self, text: str) -> bool:
-        tables: list[bytearray] = []
-        for look in self._looks:
-            tables.append(look.marks(text, tables))
-        return self._whole.search(text, tables)
-
-
-@lru_cache(maxsize=256)
-def compile_pattern(source: str) -> Pattern:
-    """The pattern `source` of ECMA-262, ready to `search` with.
-
-    Raises:
-        ValueError: `source` is no regular expression, or one that is refused (see above).
-    """
-    try:
-        return Pattern(source)
-    except ValueError as error:
-        raise ValueError(f"pattern {source!r:.80} can't be used: {error}") from error
-
-
-def _union(parts: Iterable[Bounds]) -> Bounds:
-    """The characters of all the parts."""
-    bounds: list[int] = []
-    pairs = [pair for part in parts for pair in zip(part[::2], part[1::2], strict=True)]
-    for start, end in sorted(pairs):
-        if bounds and start <= bounds[-1]:
-            bounds[-1] = max(bounds[-1], end)
-        else:
-            bounds += (start, end)
-    return tuple(bounds)
-
-
-def _others(bounds: Bounds) -> Bounds:
-    """All the other characters."""
-    start = bounds[1:] if bounds[:1] == (0,) else (0, *bounds)
-    return start[:-1] if start[-1:] == (_END,) else (*start, _END)
-
-
-_NEWLINES = (10, 11, 13, 14, 0x2028, 0x202A)
+_EDGES = {"^": "^", "$": r"\Z", r"\b": r"\b", r"\B": r"(?!\b)"}  # not \B: re finds none in ""
 _SETS = {
-    "d": (48, 58),
-    "w": WORD.bounds,
-    "s": (
-        *(9, 14, 32, 33, 0xA0, 0xA1, 0x1680, 0x1681, 0x2000, 0x200B, 0x2028, 0x202A),
-        *(0x202F, 0x2030, 0x205F, 0x2060, 0x3000, 0x3001, 0xFEFF, 0xFF00),
-    ),
+    **{letter: f"\\{letter}" for letter in "dDwW"},  # ECMA's, given re.ASCII
+    "s": r"\t-\r \xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000\ufeff",
+    "S": r"\0-\x08\x0e-\x1f!-\x9f\xa1-\u167f\u1681-\u1fff\u200b-\u2027\u202a-\u202e\u2030-\u205e"
+    r"\u2060-\u2fff\u3001-\ufefe\uff00-\U0010ffff",
 }
-_CONTROLS = {"t": 9, "n": 10, "v": 11, "f": 12, "r": 13}
-_DIGITS = frozenset("0123456789")
-_OCTAL = frozenset("01234567")
-_HEX = frozenset("0123456789abcdefABCDEF")
-_LETTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
-
-
-class _Parser:
-    """Reads a pattern by recursive descent.
-
-    A reference may come before its group, and stands for characters where there is no such group:
-    `known` and `count` are the names and the number of all groups.
-    """
-
-    def __init__(self, source: str, known: Mapping[str, int], count: int) -> None:
-        self.source, self.index = source, 0
-        self.known, self.count = known, count
-        self.names: dict[str, int] = {}
-        self.groups = 0
-        self.looks: list[Look] = []
-        self.backs = False
-        self.sets: dict[Bounds, Chars] = {}
-
-    def read(self) -> Node:
-        """The tree of the whole pattern."""
-        node = self.choice(0)
-        if self.index < len(self.source):
-            raise ValueError(f"unmatched ')' at {self.index}")
-        return node
-
-    def take(self, text: str) -> bool:
-        """Whether `text` comes next; then it is read."""
-        found = self.source.startswith(text, self.index)
-        self.index += len(text) if found else 0
-        return found
-
-    def take_while(self, allowed: Container[str], most: int) -> str:
-        """The characters that come next, as long as they are allowed, but so many at the most."""
-        start = self.index
-        end = min(start + most, len(self.source))
-        while self.index < end and self.source[self.index] in allowed:
-            self.index += 1
-        return self.source[start : self.index]
-
-    def next(self) -> str:
-        """The next character."""
-        if self.index == len(self.source):
-            raise ValueError("it ends too early")
-        self.index += 1
-        return self.source[self.index - 1]
-
-    def choice(self, depth: int) -> Node:
-        """Alternatives, up to the end or a closing parenthesis."""
-        if depth > _DEPTH:
-            raise ValueError(f"groups are nested more than {_DEPTH} deep")
-        options: list[list[Node]] = [[]]
-        while self.index < len(self.source) and not self.source.startswith(")", self.index):
-            if self.take("|"):
-                options.append([])
-            else:
-                options[-1].append(self.term(depth))
-        runs = [items[0] if len(items) == 1 else Run(items) for items in options]
-        return runs[0] if len(runs) == 1 else Choice(runs)
-
-    def term(self, depth: int) -> Node:
-        """One part and how often it comes."""
-        start, groups = self.index, self.groups
-        if self.quantifier():
-            raise ValueError(f"nothing to repeat at {start}")
-        node = self.atom(depth)
-        start = self.index
-        found = self.quantifier()
-        if found is None:
-            return node
-        if isinstance(node, Edge) or (isinstance(node, Look) and node.behind):
-            raise ValueError(f"nothing to repeat at {start}")
-        low, high = found
-        if high is not None and high < low:
-            raise ValueError(f"numbers out of order at {start}")
-        return Repeat(node, low, high, self.take("?"), (groups, self.groups))
-
-    def quantifier(self) -> tuple[int, int | None] | None:
-        """The least and the greatest number of times, if a quantifier comes next."""
-        for sign, found in (("*", (0, None)), ("+", (1, None)), ("?", (0, 1))):
-            if self.take(sign):
-                return found
-        start = self.index
-        if self.take("{") and (low := self.take_while(_DIGITS, _LENGTH)):
-            high = self.take_while(_DIGITS, _LENGTH) if self.take(",") else low
-            if self.take("}"):
-                return int(low), int(high) if high and int(high) < _UNBOUNDED else None
-        self.index = start
-        return None
-
-    def atom(self, depth: int) -> Node:
-        """One part: a group, an assertion, a reference or a set of characters."""
-        char = self.next()
-        if char == "(":
-            return self.group(depth + 1)
-        if char in "^$":
-            return Edge(char)
-        if char == ".":
-            return self.chars(_others(_NEWLINES))
-        if char == "[":
-            return self.chars(self.char_class())
-        if char != "\\":
-            return self.chars(_one(ord(char)))
-        if self.take("b"):
-            return Edge("b")
-        if self.take("B"):
-            return Edge("B")
-        return self.reference() or self.chars(_bounds(self.escape(in_class=False)))
-
-    def chars(self, bounds: Bounds) -> Chars:
-        """The set of characters, equal ones being one."""
-        return self.sets.setdefault(bounds, Chars(bounds))
-
-    def group(self, depth: int) -> Node:
-        """What stands in parentheses, the opening one being read."""
-        start = self.index
-        for sign in ("?=", "?!", "?<=", "?<!"):
-            if self.take(sign):
-                body = self.close(depth)
-                if len(self.looks) == _LOOKS:
-                    raise ValueError(f"it has more than {_LOOKS} lookarounds")
-                look = Look(body, "<" in sign, "!" in sign, len(self.looks))
-                self.looks.append(look)
-                return look
-        if self.take("?:"):
-            return Run([self.close(depth)])  # a group may be repeated, whatever it contains
-        number = self.groups
-        self.groups += 1
-        if self.take("?<"):
-            name = self.name()
-            if name in self.names:
-                raise ValueError(f"two groups are named {name!r:.40}")
-            self.names[name] = number
-        elif self.take("?"):
-            raise ValueError(f"unknown kind of group at {start}")
-        return Capture(self.close(depth), number)
-
-    def close(self, depth: int) -> Node:
-        """The rest of a group."""
-        body = self.choice(depth)
-        if not self.take(")"):
-            raise ValueError("a group has no end")
-        return body
-
-    def name(self) -> str:
-        """The name of a group, up to the bracket that ends it."""
-        end = self.source.find(">", self.index)
-        name = self.source[self.index : end]
-        if end < 0 or not name.replace("$", "_").isidentifier():
-            raise ValueError(f"a group has no proper name at {self.index}")
-        self.index = end + 1
-        return name
-
-    def reference(self) -> Node | None:
-        """What comes after a backslash, if it refers to a group."""
-        start = self.index
-        if self.known and self.take("k"):
-            name = self.name() if self.take("<") else ""
-            if name not in self.known:
-                raise ValueError(f"there is no group named {name!r:.40}")
-            self.backs = True
-            return Back(self.known[name])
-        digits = self.take_while(_DIGITS, 6)
-        if digits and digits[0] != "0" and int(digits) <= self.count:
-            self.backs = True
-            return Back(int(digits) - 1)
-        self.index = start
-        return None
-
-    def char_class(self) -> Bounds:
-        """The set in brackets, the opening one being read."""
-        negated = self.take("^")
-        parts: list[Bounds] = []
-        while not self.take("]"):
-            low = self.class_atom()
-            if not self.source.startswith("-", self.index) or self.source.startswith(
-                "-]", self.index
-            ):
-                parts.append(_bounds(low))
-                continue
-            self.next()
-            high = self.class_atom()
-            if isinstance(low, tuple) or isinstance(high, tuple):
-                parts += (_bounds(low), _one(ord("-")), _bounds(high))
-            elif low > high:
-                raise ValueError(f"a range is out of order at {self.index}")
-            else:
-                parts.append((low, high + 1))
-        return _others(_union(parts)) if negated else _union(parts)
-
-    def class_atom(self) -> int | Bounds:
-        char = self.next()
-        if char != "\\":
-            return ord(char)
-        return 8 if self.take("b") else self.escape(in_class=True)
-
-    def escape(self, *, in_class: bool) -> int | Bounds:
-        """What comes after a backslash: a code point or a set of characters."""
-        letter = self.next()
-        if letter.lower() in _SETS:
-            bounds = _SETS[letter.lower()]
-            return bounds if letter.islower() else _others(bounds)
-        if letter in "pP" and self.take("{"):
-            bounds = _property(self.until("}"))
-            return bounds if letter == "p" else _others(bounds)
-        if letter in _CONTROLS:
-            return _CONTROLS[letter]
-        if letter == "c":
-            allowed = _LETTERS | _DIGITS | {"_"} if in_class else _LETTERS
-            if control := self.take_while(allowed, 1):
-                return ord(control) % 32
-            self.index -= 1
-            return ord("\\")
-        if letter in _OCTAL:
-            self.index -= 1
-            return int(self.take_while(_OCTAL, 3 if letter in "0123" else 2), 8)
-        if letter == "k" and self.known:
-            raise ValueError(f"nothing to refer to at {self.index}")
-        code = self.hexadecimal(letter) if letter in "xu" else None
-        return ord(letter) if code is None else code
-
-    def hexadecimal(self, letter: str) -> int | None:
-        """The code point that `x` or `u` begins, a surrogate pair being one, if it does."""
-        start = self.index
-        if letter == "u" and self.take("{"):
-            digits = self.take_while(_HEX, _LENGTH)
-            if digits and self.take("}"):
-                if int(digits, 16) >= _END:
-                    raise ValueError(f"there is no such character at {start}")
-                return int(digits, 16)
-            self.index = start
-            return None
-        digits = self.take_while(_HEX, length := 2 if letter == "x" else 4)
-        if len(digits) < length:
-            self.index = start
-            return None
-        code, start = int(digits, 16), self.index
-        if 0xD800 <= code < 0xDC00 and self.take("\\u"):
-            low = self.take_while(_HEX, 4)
-            if len(low) == 4 and 0xDC00 <= int(low, 16) < 0xE000:
-                return 0x10000 + (code - 0xD800 << 10) + int(low, 16) - 0xDC00
-            self.index = start
-        return code
-
-    def until(self, end: str) -> str:
-        """What stands before `end`, which is read too."""
-        found = self.source.find(end, self.index)
-        if found < 0:
-            raise ValueError(f"{end!r} is missing")
-        text, self.index = self.source[self.index : found], found + 1
-        return text
-
-
-def _one(code: int) -> Bounds:
-    return code, code + 1
-
-
-def _bounds(found: int | Bounds) -> Bounds:
-    return _one(found) if isinstance(found, int) else found
-
-
-# General_Category in UnicodeData.txt's letters, with the aliases of PropertyValueAliases.txt.
+# How a group opens, goes on after a bar, and closes. `re` takes only lookbehinds of one width, so
+# each alternative becomes a lookbehind of its own. Captures have names, since `\N` ends at 99.
+_GROUPS = {
+    "(": ("(?P<_{number}>", "|", ")"),
+    "(?:": ("(?:", "|", ")"),
+    "(?=": ("(?=", "|", ")"),
+    "(?!": ("(?!", "|", ")"),
+    "(?<=": ("(?:(?<=", ")|(?<=", "))"),
+    "(?<!": ("(?:(?<!", ")(?<!", "))"),
+}
+# General_Category, UnicodeData.txt's letters with the aliases of PropertyValueAliases.txt.
 _CATEGORIES = """
 C Other|Cc Control cntrl|Cf Format|Cn Unassigned|Co Private_Use|Cs Surrogate|L Letter
-LC Cased_Letter|Ll Lowercase_Letter|Lm Modifier_Letter|Lo Other_Letter|Lt Titlecase_Letter
-Lu Uppercase_Letter|M Mark Combining_Mark|Mc Spacing_Mark|Me Enclosing_Mark|Mn Nonspacing_Mark
-N Number|Nd Decimal_Number digit|Nl Letter_Number|No Other_Number|P Punctuation punct
+Ll Lowercase_Letter|Lm Modifier_Letter|Lo Other_Letter|Lt Titlecase_Letter|Lu Uppercase_Letter
+M Mark Combining_Mark|Mc Spacing_Mark|Me Enclosing_Mark|Mn Nonspacing_Mark|N Number
+Nd Decimal_Number digit|Nl Letter_Number|No Other_Number|P Punctuation punct
 Pc Connector_Punctuation|Pd Dash_Punctuation|Pe Close_Punctuation|Pf Final_Punctuation
 Pi Initial_Punctuation|Po Other_Punctuation|Ps Open_Punctuation|S Symbol|Sc Currency_Symbol
 Sk Modifier_Symbol|Sm Math_Symbol|So Other_Symbol|Z Separator|Zl Line_Separator
@@ -400,50 +86,205 @@ Zp Paragraph_Separator|Zs Space_Separator
 """
 
 
-# `isupper` and `islower` look at these derived properties; `isalpha`, `isspace` and the other
-# methods of `str` have rules of their own.
-_BINARY = {
-    "Uppercase": str.isupper,
-    "Upper": str.isupper,
-    "Lowercase": str.islower,
-    "Lower": str.islower,
-}
+def compile_pattern(source: str) -> re.Pattern[str]:
+    """Return a compiled pattern, whose `search` finds what ECMA-262 finds with `source`.
 
-
-@lru_cache
-def _property(name: str) -> Bounds:
-    r"""The members of the property that stands between the braces of `\p{...}`."""
-    import unicodedata
-
-    if name in ("Any", "ASCII"):
-        return 0, _END if name == "Any" else 128
-    if name == "Assigned":
-        return _others(_property("Cn"))
-    if name in _BINARY:
-        return _members(_BINARY[name], (True,))
-    key, equals, value = name.rpartition("=")
-    known = [line.split() for line in _CATEGORIES.strip().replace("\n", "|").split("|")]
-    codes = [line[0] for line in known if value in line]
-    if not codes or (equals and key not in ("General_Category", "gc")):
-        raise ValueError(f"the property {name!r:.40} is not supported")
-    prefix = ("Lu", "Ll", "Lt") if codes[0] == "LC" else codes[0]
-    return _members(unicodedata.category, [line[0] for line in known if line[0].startswith(prefix)])
-
-
-def _members(classify: Callable[[str], object], wanted: Container[object]) -> Bounds:
-    """The characters that are classified as wanted."""
-    starts = _changes(classify)
-    ends = [start for start, _ in starts[1:]] + [_END]
-    return _union(
-        [(start, end) for (start, found), end in zip(starts, ends, strict=True) if found in wanted]
-    )
-
-
-@lru_cache
-def _changes(classify: Callable[[str], object]) -> list[tuple[int, object]]:
-    """Where in the order of all characters the classification changes, and to what.
-
-    It takes a few tenths of a second, once.
+    Raises:
+        ValueError: `source` is no regular expression of ECMA-262, or `re` can't say the same.
     """
-    classified = enumerate(map(classify, map(chr, range(_END))))
-    return [next(group) for _, group in groupby(classified, key=itemgetter(1))]
+    try:
+        return re.compile(_Translation(source).run(), re.ASCII)
+    except re.error as error:
+        reason = error.msg  # its position is in the translation
+    except (ValueError, OverflowError) as error:
+        reason = str(error)
+    except RecursionError:
+        reason = "its groups are nested too deeply"
+    raise ValueError(f"pattern {source!r:.80} can't be used: {reason}")
+
+
+@dataclass
+class _Group:
+    """An open group.
+
+    sign: its key in _GROUPS. first: the number of its first capture, if it has one. sure: the
+    captures in it, by number, that have matched whenever a search comes to the present place.
+    barred: it has more than one alternative.
+    """
+
+    sign: str
+    first: int
+    sure: set[int] = field(default_factory=lambda: set[int]())
+    barred: bool = False
+
+
+class _Translation:
+    """One pass over a pattern, term by term.
+
+    Back references need care. In ECMA-262, one to a group that has not matched is the empty text,
+    and each round of a repetition forgets what its groups have matched. In `re`, such a reference
+    fails, and nothing is forgotten.
+    """
+
+    def __init__(self, source: str) -> None:
+        self.source = source
+        self.names = [found["name"] or "" for found in _CAPTURE.finditer(source) if found["open"]]
+        named = [name for name in self.names if name]
+        if len(set(named)) < len(named):
+            raise ValueError("two groups have one name")
+        self.out: list[str] = []
+        self.opened = 0
+        self.groups = [_Group("(?:", 1)]  # the whole pattern is one, too
+        self.repeatable: range | None = None  # the captures in the term before, if it can repeat
+        self.unsure = False  # a back reference may find that its group has not matched
+        self.forgets = False  # in ECMA-262, a capture may be gone later on
+
+    def run(self) -> str:
+        """Return the pattern in `re`'s words."""
+        at = 0
+        while at < len(self.source):
+            term = _TERM.match(self.source, at)
+            if term and term.lastgroup == "reference" and not self.refers(term):
+                term = _CLASS_ITEM.match(self.source, at)  # an octal number, or the letter k
+            if not term:
+                raise ValueError(f"{self.source[at : at + 10]!r} at {at} is not ECMA-262")
+            self.out.append(self.translate(term))
+            at = term.end()
+        if len(self.groups) > 1:
+            raise ValueError("a group has no end")
+        if self.unsure and self.forgets:
+            raise ValueError("it refers back to a group that may have been repeated or left out")
+        return "".join(self.out)
+
+    def translate(self, term: re.Match[str]) -> str:
+        """Return a term in `re`'s words."""
+        kind, text = term.lastgroup, term[0]
+        if kind == "quantifier":
+            return self.quantifier(term)
+        if kind == "open":
+            return self.open(text)
+        if kind == "close":
+            return self.close(term.start())
+        self.repeatable = None if kind in ("bar", "edge") else range(0)
+        if kind == "bar":
+            self.groups[-1].sure.clear()
+            self.groups[-1].barred = True
+            return _GROUPS[self.groups[-1].sign][1]
+        if kind == "edge":
+            return _EDGES[text]
+        if kind == "dot":
+            return r"[^\n\r\u2028\u2029]"
+        if kind == "class":
+            return _char_class(term["body"], negated=term["negated"] == "^")
+        if kind == "reference":
+            return self.reference(term)
+        meaning = _meaning(term)
+        return f"[{meaning}]" if isinstance(meaning, str) else re.escape(chr(meaning))
+
+    def quantifier(self, term: re.Match[str]) -> str:
+        if self.repeatable is None:
+            raise ValueError(f"nothing to repeat at {term.start()}")
+        self.groups[-1].sure.difference_update(self.repeatable)
+        self.forgets |= bool(self.repeatable) and term[0] not in ("?", "??")
+        self.repeatable = None
+        return term[0]
+
+    def open(self, text: str) -> str:
+        self.repeatable = None
+        sign = text if text in _GROUPS else "("  # else it has a name
+        self.groups.append(_Group(sign, self.opened + 1))
+        self.opened += sign == "("
+        self.forgets |= sign not in ("(", "(?:")
+        return _GROUPS[sign][0].format(number=self.opened)
+
+    def close(self, at: int) -> str:
+        if len(self.groups) == 1:
+            raise ValueError(f"unmatched ')' at {at}")
+        group = self.groups.pop()
+        sure = self.groups[-1].sure
+        if group.sign == "(":
+            sure.add(group.first)
+        if not group.barred and not group.sign.endswith("!"):
+            sure |= group.sure
+        self.repeatable = range(group.first, self.opened + 1)
+        if group.sign.startswith("(?<"):  # Annex B lets lookaheads repeat, but not lookbehinds
+            self.repeatable = None
+        return _GROUPS[group.sign][2]
+
+    def refers(self, term: re.Match[str]) -> bool:
+        """Return whether what looks like a back reference is one in this pattern."""
+        number = term["number"]
+        return int(number) <= len(self.names) if number else any(self.names)
+
+    def reference(self, term: re.Match[str]) -> str:
+        name = term["name"] or ""
+        if not term["number"] and (not name or name not in self.names):
+            raise ValueError(f"there is no group named {name!r:.40}")
+        number = int(term["number"] or self.names.index(name) + 1)
+        if number > self.opened or any((g.sign, g.first) == ("(", number) for g in self.groups):
+            raise ValueError(f"the group that is referred to at {term.start()} ends later")
+        if any(number in group.sure for group in self.groups):
+            return f"(?P=_{number})"
+        self.unsure = True  # then what matches the empty text is right
+        return f"(?(_{number})(?P=_{number}))"
+
+
+def _char_class(body: str, *, negated: bool) -> str:
+    """Return a class in `re`'s words, given what stands in its brackets."""
+    items = [*_CLASS_ITEM.finditer(body)]
+    meanings = [_meaning(item) for item in items]
+    if not items:
+        return r"[\d\D]" if negated else r"[^\d\D]"
+    parts: list[str] = []
+    at = 0
+    while at < len(items):
+        size = 3 if at + 2 < len(items) and items[at + 1][0] == "-" else 1
+        present = meanings[at : at + size]
+        texts = [m if isinstance(m, str) else re.escape(chr(m)) for m in present]
+        if size == 3 and isinstance(present[0], int) and isinstance(present[2], int):
+            texts[1] = "-"  # else the hyphen is itself, as in [\w-.]
+        parts += texts
+        at += size
+    return f"[{'^' if negated else ''}{''.join(parts)}]"
+
+
+def _meaning(term: re.Match[str]) -> int | str:
+    """Return the code point that a term stands for, or the inner text of a class for a set."""
+    kind = term.lastgroup or ""
+    text = term[kind]
+    match kind:
+        case "set":
+            return _SETS[text]
+        case "property":
+            return _category(text[2:-1], member=text[0] == "p")
+        case "pair":
+            return ord(bytes.fromhex(text[1:5] + text[7:]).decode("utf-16-be"))
+        case "hex":
+            if (code := int(text.strip("xu{}"), 16)) > sys.maxunicode:
+                raise ValueError(f"there is no character {text!r:.40}")
+            return code
+        case "octal":
+            return int(text, 8)
+        case "control":
+            return ord(text[1]) % 32
+        case "letter":
+            return ord("\t") + "tnvfr".index(text)
+        case "backspace":
+            return ord("\b")
+        case "backslash":
+            return ord("\\")
+        case _:
+            return ord(text)
+
+
+@lru_cache
+def _category(name: str, *, member: bool) -> str:
+    """Return the characters in a general category, or all others, as the inner text of a class."""
+    known = [line.split() for line in _CATEGORIES.strip().replace("\n", "|").split("|")]
+    value = re.sub("^(General_Category|gc)=", "", name)
+    letters = next((line[0] for line in known if value in line), None)
+    if letters is None:
+        raise ValueError(f"the property {name!r:.40} is not supported")
+    runs = groupby(map(chr, range(sys.maxunicode + 1)), lambda c: category(c).startswith(letters))
+    ranges = [[*run] for is_member, run in runs if is_member is member]
+    return "".join(f"{re.escape(run[0])}-{re.escape(run[-1])}" for run in ranges)
