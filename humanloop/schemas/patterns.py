@@ -1,12 +1,14 @@
 r"""Compile the keyword `pattern`: translate ECMA-262 regular expressions for Python's `re`.
 
-OpenAPI 3.0.3 names the dialect of ECMA-262 5.1, section 15.10. A character is a code point. What
-that edition leaves open but patterns in use have is read as web browsers do (Annex B of later
-editions): `\-` is the letter itself, braces that count nothing are characters. Of later editions,
-lookbehinds, named groups, `\u{...}` and general categories (`\p{Lu}`) are known.
+OpenAPI 3.0.3 names the dialect of ECMA-262 5.1, section 15.10. A character is a code point, as with
+JavaScript's flag `u`. What that edition leaves open but patterns in the wild have is read as web
+browsers do (Annex B of later editions): `\Z` and `\-` are the letter itself, braces that count
+nothing are characters. Of later editions, lookbehinds, named groups, `\u{...}` and the general
+categories (`\p{Lu}`) are known.
 
-Invariants: a pattern is read as ECMA-262 reads it, or it is refused when the schema's class is
-made. Only quantifiers, whose syntax is the same, reach `re` as they are written.
+Invariants:
+- A pattern is read as ECMA-262 reads it, or it is refused when the schema's class is made.
+- Only quantifiers, whose syntax is the same, reach `re` as they are written.
 
 The time of a search is not bounded: patterns come from the schema's author, who is trusted.
 """
@@ -15,9 +17,9 @@ from __future__ import annotations
 
 import re
 import sys
+from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import groupby
-from typing import NamedTuple
 from unicodedata import category
 
 __all__ = ["compile_pattern"]
@@ -61,25 +63,27 @@ _SETS = {
     "S": r"\0-\x08\x0e-\x1f!-\x9f\xa1-\u167f\u1681-\u1fff\u200b-\u2027\u202a-\u202e\u2030-\u205e"
     r"\u2060-\u2fff\u3001-\ufefe\uff00-\U0010ffff",
 }
-
-
-class _Group(NamedTuple):
-    """How `re` writes a kind of group; first: the number of the first capture in it."""
-
-    opener: str
-    bar: str
-    closer: str
-    first: int = 0
-
-
-# `re` wants each alternative of a lookbehind to have one width, so each becomes its own.
+# How a group opens, goes on after a bar, and closes. `re` takes only lookbehinds of one width, so
+# each alternative becomes a lookbehind of its own. Captures have names, since `\N` ends at 99.
 _GROUPS = {
-    "(?:": _Group("(?:", "|", ")"),
-    "(?=": _Group("(?=", "|", ")"),
-    "(?!": _Group("(?!", "|", ")"),
-    "(?<=": _Group("(?:(?<=", ")|(?<=", "))"),
-    "(?<!": _Group("(?:(?<!", ")(?<!", "))"),
+    "(": ("(?P<_{number}>", "|", ")"),
+    "(?:": ("(?:", "|", ")"),
+    "(?=": ("(?=", "|", ")"),
+    "(?!": ("(?!", "|", ")"),
+    "(?<=": ("(?:(?<=", ")|(?<=", "))"),
+    "(?<!": ("(?:(?<!", ")(?<!", "))"),
 }
+# General_Category, UnicodeData.txt's letters with the aliases of PropertyValueAliases.txt.
+_CATEGORIES = """
+C Other|Cc Control cntrl|Cf Format|Cn Unassigned|Co Private_Use|Cs Surrogate|L Letter
+Ll Lowercase_Letter|Lm Modifier_Letter|Lo Other_Letter|Lt Titlecase_Letter|Lu Uppercase_Letter
+M Mark Combining_Mark|Mc Spacing_Mark|Me Enclosing_Mark|Mn Nonspacing_Mark|N Number
+Nd Decimal_Number digit|Nl Letter_Number|No Other_Number|P Punctuation punct
+Pc Connector_Punctuation|Pd Dash_Punctuation|Pe Close_Punctuation|Pf Final_Punctuation
+Pi Initial_Punctuation|Po Other_Punctuation|Ps Open_Punctuation|S Symbol|Sc Currency_Symbol
+Sk Modifier_Symbol|Sm Math_Symbol|So Other_Symbol|Z Separator|Zl Line_Separator
+Zp Paragraph_Separator|Zs Space_Separator
+"""
 
 
 def compile_pattern(source: str) -> re.Pattern[str]:
@@ -99,40 +103,61 @@ def compile_pattern(source: str) -> re.Pattern[str]:
     raise ValueError(f"pattern {source!r:.80} can't be used: {reason}")
 
 
+@dataclass
+class _Group:
+    """An open group.
+
+    sign: its key in _GROUPS. first: the number of its first capture, if it has one. sure: the
+    captures in it, by number, that have matched whenever a search comes to the present place.
+    barred: it has more than one alternative.
+    """
+
+    sign: str
+    first: int
+    sure: set[int] = field(default_factory=lambda: set[int]())
+    barred: bool = False
+
+
 class _Translation:
-    """One pass over a pattern, term by term."""
+    """One pass over a pattern, term by term.
+
+    Back references need care. In ECMA-262, one to a group that has not matched is the empty text,
+    and each round of a repetition forgets what its groups have matched. In `re`, such a reference
+    fails, and nothing is forgotten.
+    """
 
     def __init__(self, source: str) -> None:
         self.source = source
         self.names = [found["name"] or "" for found in _CAPTURE.finditer(source) if found["open"]]
-        if len({*filter(None, self.names)}) < len([*filter(None, self.names)]):
+        named = [name for name in self.names if name]
+        if len(set(named)) < len(named):
             raise ValueError("two groups have one name")
-        self.groups: list[_Group] = []
-        self.captures = 0
-        self.open_captures: list[int] = []
-        self.repeatable: range | None = None  # the captures in the last term; None: no quantifier
-        self.refers_back = self.forgets = False
+        self.out: list[str] = []
+        self.opened = 0
+        self.groups = [_Group("(?:", 1)]  # the whole pattern is one, too
+        self.repeatable: range | None = None  # the captures in the term before, if it can repeat
+        self.unsure = False  # a back reference may find that its group has not matched
+        self.forgets = False  # in ECMA-262, a capture may be gone later on
 
     def run(self) -> str:
         """Return the pattern in `re`'s words."""
-        parts: list[str] = []
         at = 0
         while at < len(self.source):
             term = _TERM.match(self.source, at)
-            if term and term.lastgroup == "reference" and not self.is_reference(term):
+            if term and term.lastgroup == "reference" and not self.refers(term):
                 term = _CLASS_ITEM.match(self.source, at)  # an octal number, or the letter k
             if not term:
                 raise ValueError(f"{self.source[at : at + 10]!r} at {at} is not ECMA-262")
-            parts.append(self.translate(term))
+            self.out.append(self.translate(term))
             at = term.end()
-        if self.groups:
+        if len(self.groups) > 1:
             raise ValueError("a group has no end")
-        if self.refers_back and self.forgets:
-            # In ECMA-262 each round of a repetition forgets what its groups matched; `re` does not.
-            raise ValueError("it refers back, and repeats a group that captures")
-        return "".join(parts)
+        if self.unsure and self.forgets:
+            raise ValueError("it refers back to a group that may have been repeated or left out")
+        return "".join(self.out)
 
     def translate(self, term: re.Match[str]) -> str:
+        """Return a term in `re`'s words."""
         kind, text = term.lastgroup, term[0]
         if kind == "quantifier":
             return self.quantifier(term)
@@ -142,7 +167,9 @@ class _Translation:
             return self.close(term.start())
         self.repeatable = None if kind in ("bar", "edge") else range(0)
         if kind == "bar":
-            return self.groups[-1].bar if self.groups else "|"
+            self.groups[-1].sure.clear()
+            self.groups[-1].barred = True
+            return _GROUPS[self.groups[-1].sign][1]
         if kind == "edge":
             return _EDGES[text]
         if kind == "dot":
@@ -157,35 +184,35 @@ class _Translation:
     def quantifier(self, term: re.Match[str]) -> str:
         if self.repeatable is None:
             raise ValueError(f"nothing to repeat at {term.start()}")
+        self.groups[-1].sure.difference_update(self.repeatable)
         self.forgets |= bool(self.repeatable) and term[0] not in ("?", "??")
         self.repeatable = None
         return term[0]
 
-    def open(self, sign: str) -> str:
+    def open(self, text: str) -> str:
         self.repeatable = None
-        first = self.captures + 1
-        if sign in _GROUPS:
-            group = _GROUPS[sign]
-            self.forgets |= sign != "(?:"  # the captures of lookarounds have rules of their own
-        else:
-            self.captures = first
-            self.open_captures.append(first)
-            group = _Group(f"(?P<_{first}>", "|", ")")  # named: `re` numbers no more than 99
-        self.groups.append(group._replace(first=first))
-        return group.opener
+        sign = text if text in _GROUPS else "("  # else it has a name
+        self.groups.append(_Group(sign, self.opened + 1))
+        self.opened += sign == "("
+        self.forgets |= sign not in ("(", "(?:")
+        return _GROUPS[sign][0].format(number=self.opened)
 
     def close(self, at: int) -> str:
-        if not self.groups:
+        if len(self.groups) == 1:
             raise ValueError(f"unmatched ')' at {at}")
         group = self.groups.pop()
-        if group.opener.startswith("(?P"):
-            self.open_captures.pop()
-        is_lookbehind = group.closer == "))"
-        self.repeatable = None if is_lookbehind else range(group.first, self.captures + 1)
-        return group.closer
+        sure = self.groups[-1].sure
+        if group.sign == "(":
+            sure.add(group.first)
+        if not group.barred and not group.sign.endswith("!"):
+            sure |= group.sure
+        self.repeatable = range(group.first, self.opened + 1)
+        if group.sign.startswith("(?<"):  # Annex B lets lookaheads repeat, but not lookbehinds
+            self.repeatable = None
+        return _GROUPS[group.sign][2]
 
-    def is_reference(self, term: re.Match[str]) -> bool:
-        """Tell whether what looks like a back reference is one in this pattern."""
+    def refers(self, term: re.Match[str]) -> bool:
+        """Return whether what looks like a back reference is one in this pattern."""
         number = term["number"]
         return int(number) <= len(self.names) if number else any(self.names)
 
@@ -194,25 +221,30 @@ class _Translation:
         if not term["number"] and (not name or name not in self.names):
             raise ValueError(f"there is no group named {name!r:.40}")
         number = int(term["number"] or self.names.index(name) + 1)
-        if number > self.captures or number in self.open_captures:
+        if number > self.opened or any((g.sign, g.first) == ("(", number) for g in self.groups):
             raise ValueError(f"the group that is referred to at {term.start()} ends later")
-        self.refers_back = True
-        return f"(?(_{number})(?P=_{number}))"  # a group that took no part matches the empty text
+        if any(number in group.sure for group in self.groups):
+            return f"(?P=_{number})"
+        self.unsure = True  # then what matches the empty text is right
+        return f"(?(_{number})(?P=_{number}))"
 
 
 def _char_class(body: str, *, negated: bool) -> str:
     """Return a class in `re`'s words, given what stands in its brackets."""
     items = [*_CLASS_ITEM.finditer(body)]
+    meanings = [_meaning(item) for item in items]
     if not items:
         return r"[\d\D]" if negated else r"[^\d\D]"
-    meanings = [_meaning(item) for item in items]
-    parts = [m if isinstance(m, str) else re.escape(chr(m)) for m in meanings]
+    parts: list[str] = []
     at = 0
-    while at + 2 < len(items):
-        is_range = items[at + 1][0] == "-"
-        if is_range and isinstance(meanings[at], int) and isinstance(meanings[at + 2], int):
-            parts[at + 1] = "-"  # elsewhere the hyphen is itself, as in [\w-.]
-        at += 3 if is_range else 1
+    while at < len(items):
+        size = 3 if at + 2 < len(items) and items[at + 1][0] == "-" else 1
+        present = meanings[at : at + size]
+        texts = [m if isinstance(m, str) else re.escape(chr(m)) for m in present]
+        if size == 3 and isinstance(present[0], int) and isinstance(present[2], int):
+            texts[1] = "-"  # else the hyphen is itself, as in [\w-.]
+        parts += texts
+        at += size
     return f"[{'^' if negated else ''}{''.join(parts)}]"
 
 
@@ -228,7 +260,9 @@ def _meaning(term: re.Match[str]) -> int | str:
         case "pair":
             return ord(bytes.fromhex(text[1:5] + text[7:]).decode("utf-16-be"))
         case "hex":
-            return int(text.strip("xu{}"), 16)
+            if (code := int(text.strip("xu{}"), 16)) > sys.maxunicode:
+                raise ValueError(f"there is no character {text!r:.40}")
+            return code
         case "octal":
             return int(text, 8)
         case "control":
@@ -241,19 +275,6 @@ def _meaning(term: re.Match[str]) -> int | str:
             return ord("\\")
         case _:
             return ord(text)
-
-
-# General_Category by UnicodeData.txt's letters, with aliases of PropertyValueAliases.txt.
-_CATEGORIES = """
-C Other|Cc Control cntrl|Cf Format|Cn Unassigned|Co Private_Use|Cs Surrogate|L Letter
-Ll Lowercase_Letter|Lm Modifier_Letter|Lo Other_Letter|Lt Titlecase_Letter|Lu Uppercase_Letter
-M Mark Combining_Mark|Mc Spacing_Mark|Me Enclosing_Mark|Mn Nonspacing_Mark|N Number
-Nd Decimal_Number digit|Nl Letter_Number|No Other_Number|P Punctuation punct
-Pc Connector_Punctuation|Pd Dash_Punctuation|Pe Close_Punctuation|Pf Final_Punctuation
-Pi Initial_Punctuation|Po Other_Punctuation|Ps Open_Punctuation|S Symbol|Sc Currency_Symbol
-Sk Modifier_Symbol|Sm Math_Symbol|So Other_Symbol|Z Separator|Zl Line_Separator
-Zp Paragraph_Separator|Zs Space_Separator
-"""
 
 
 @lru_cache
