@@ -87,7 +87,7 @@ def _port(text: str) -> int:
 def _serve(options: argparse.Namespace) -> int:
     # Imported here, so that the client never needs the extra `server`.
     from humanloop.server import StartError
-    from humanloop.server.command import serve
+    from humanloop.server.http.running import serve
 
     environment_key = os.environ.get("HUMANLOOP_API_KEY")
     given: list[str] = getattr(options, "api_keys", [])

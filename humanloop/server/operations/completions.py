@@ -1,0 +1,49 @@
+"""Completions: the text that goes on from a prompt, generated and logged.
+
+The model reads the config's prompt template with the inputs filled in; a chat model reads it as the
+message of a user.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from humanloop.server.errors import Place, invalid
+from humanloop.server.generation import templates
+from humanloop.server.generation.generations import Generation
+from humanloop.server.operations import prompts
+from humanloop.server.operations.calls import Call
+
+
+def _text(parameters: Mapping[str, Any], body: Mapping[str, Any], place: Place) -> dict[str, Any]:
+    template = parameters.get("prompt_template")
+    if template is None:
+        raise invalid(place, "the config has no `prompt_template` to complete")
+    [prompt] = templates.fill([template], body.get("inputs", {}), ("body", "inputs"))
+    if parameters["endpoint"] == "chat":
+        return {"messages": [{"role": "user", "content": prompt}]}
+    return {"prompt": prompt}
+
+
+_COMPLETION = prompts.Task("complete", _text, piece_keys=("inputs",), sample_keys=("inputs",))
+
+
+def create(call: Call) -> Generation:
+    """Complete with a config given in the request."""
+    return prompts.begin(call, _COMPLETION, prompts.given)
+
+
+def create_deployed(call: Call) -> Generation:
+    """Complete with what is active for the project."""
+    return prompts.begin(call, _COMPLETION, prompts.deployed)
+
+
+def create_experiment(call: Call) -> Generation:
+    """Complete with configs drawn from an experiment."""
+    return prompts.begin(call, _COMPLETION, prompts.sampled)
+
+
+def create_model_config(call: Call) -> Generation:
+    """Complete with a registered config."""
+    return prompts.begin(call, _COMPLETION, prompts.registered)

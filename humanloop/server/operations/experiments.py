@@ -1,0 +1,287 @@
+"""Experiments: configs of a project that compete for positive feedback.
+
+A trial is one draw of an active config; the log that names it is its datapoint. A config's
+`trials_count` is the number of its datapoints with feedback, its positives are those of them with
+a positive label, and its mean is the share of these.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import and_, case, func, select
+from sqlalchemy.orm import Session
+
+from humanloop.server.errors import NotFound, Place, invalid
+from humanloop.server.operations import configs, deployments, feedback_types, lookups
+from humanloop.server.operations.calls import Call
+from humanloop.server.store import ids
+from humanloop.server.store.tables import (
+    Config,
+    Experiment,
+    ExperimentConfig,
+    Feedback,
+    FeedbackType,
+    Log,
+    Metric,
+    PositiveLabel,
+    Project,
+    Trial,
+)
+from humanloop.server.store.times import now, to_text
+
+
+@dataclass(frozen=True)
+class Result:
+    """How a config fares: its datapoints with feedback, and those with a positive label."""
+
+    trials: int = 0
+    positives: int = 0
+
+    @property
+    def posterior(self) -> tuple[int, int]:
+        """The Beta distribution of its share of positives, from an even prior."""
+        return 1 + self.positives, 1 + self.trials - self.positives
+
+    @property
+    def mean(self) -> float:
+        """The share of positives; there must be a trial."""
+        return self.positives / self.trials
+
+    @property
+    def spread(self) -> float:
+        """The standard deviation of the posterior."""
+        alpha, beta = self.posterior
+        total = alpha + beta
+        return math.sqrt(alpha * beta / (total * total * (total + 1)))
+
+
+def results(session: Session, experiment: Experiment) -> dict[str, Result]:
+    """How each config that was drawn fares, by its id."""
+    is_positive = and_(
+        PositiveLabel.experiment_id == Trial.experiment_id,
+        PositiveLabel.type == FeedbackType.type,
+        PositiveLabel.value == Feedback.value,
+    )
+    positive_log = case((PositiveLabel.id.is_not(None), Log.id))
+    rows = session.execute(
+        select(Trial.config_id, func.count(Log.id.distinct()), func.count(positive_log.distinct()))
+        .join(Log, Log.trial_id == Trial.id)
+        .join(Feedback, Feedback.log_id == Log.id)
+        .join(FeedbackType, FeedbackType.id == Feedback.feedback_type_id)
+        .outerjoin(PositiveLabel, is_positive)
+        .where(Trial.experiment_id == experiment.id)
+        .group_by(Trial.config_id)
+    )
+    return {config_id: Result(trials, positives) for config_id, trials, positives in rows}
+
+
+def draw(call: Call, experiment: Experiment) -> Trial:
+    """A new trial of one of the experiment's active configs; 404 when it has none."""
+    candidates = [member.config for member in experiment.members if member.active]
+    if not candidates:
+        raise NotFound(f"The experiment {experiment.id!r} has no active config to sample.")
+    moment = now()
+    config = _choose(call, experiment, candidates)
+    config.last_used = moment
+    trial = Trial(id=ids.new_id(ids.TRIAL), experiment=experiment, config=config, created_at=moment)
+    call.session.add(trial)
+    call.session.flush()
+    return trial
+
+
+def _choose(call: Call, experiment: Experiment, candidates: Sequence[Config]) -> Config:
+    randomness = call.settings.randomness
+    if call.settings.sampling == "uniform":
+        return randomness.choice(candidates)
+    known = results(call.session, experiment)
+    return max(
+        candidates,
+        key=lambda config: randomness.betavariate(*known.get(config.id, Result()).posterior),
+    )
+
+
+def add_config(experiment: Experiment, config: Config, moment: datetime) -> None:
+    """Let a config take part, or take part again."""
+    for member in experiment.members:
+        if member.config_id == config.id:
+            if not member.active:
+                member.active, member.updated_at = True, moment
+            return
+    experiment.members.append(
+        ExperimentConfig(
+            config_id=config.id, config=config, active=True, created_at=moment, updated_at=moment
+        )
+    )
+    experiment.updated_at = moment
+
+
+def find(session: Session, project: Project, experiment_id: str, place: Place) -> Experiment:
+    """The project's experiment with that id, which a body named at `place`."""
+    experiment = session.get(Experiment, experiment_id)
+    if experiment is None or experiment.project_id != project.id:
+        message = f"{experiment_id!r} is not an experiment of the project {project.name!r}"
+        raise invalid(place, message)
+    return experiment
+
+
+def find_by_name(session: Session, project: Project, name: str) -> Experiment | None:
+    """The project's experiment with that name, if there is one."""
+    statement = select(Experiment).where(
+        Experiment.project_id == project.id, Experiment.name == name
+    )
+    return session.scalar(statement)
+
+
+def describe(session: Session, experiment: Experiment) -> dict[str, Any]:
+    """An ExperimentResponse."""
+    drawn = session.scalar(select(Trial.id).where(Trial.experiment_id == experiment.id).limit(1))
+    known = results(session, experiment)
+    return {
+        "id": experiment.id,
+        "project_id": experiment.project_id,
+        "name": experiment.name,
+        "status": "Initialized" if drawn is None else "In progress",
+        "metric": _describe_metric(experiment.metric),
+        "positive_labels": [
+            {"type": label.type, "value": label.value} for label in experiment.positive_labels
+        ],
+        "created_at": to_text(experiment.created_at),
+        "updated_at": to_text(experiment.updated_at),
+        "configs": [
+            _describe_member(member, known.get(member.config_id, Result()))
+            for member in experiment.members
+        ],
+    }
+
+
+def _describe_metric(metric: Metric) -> dict[str, Any]:
+    return {
+        "id": metric.id,
+        "name": metric.name,
+        "description": metric.description,
+        "code": metric.code,
+        "default": True,
+        "active": True,
+        "created_at": to_text(metric.created_at),
+        "updated_at": to_text(metric.updated_at),
+    }
+
+
+def _describe_member(member: ExperimentConfig, result: Result) -> dict[str, Any]:
+    body = {
+        "id": member.config_id,
+        "display_name": member.config.name,
+        "config": configs.describe(member.config),
+        "active": member.active,
+        "trials_count": result.trials,
+        "created_at": to_text(member.created_at),
+        "updated_at": to_text(member.updated_at),
+    }
+    if result.trials:
+        body |= {"mean": result.mean, "spread": result.spread}
+    return body
+
+
+def describe_draw(trial: Trial) -> dict[str, Any]:
+    """A GetModelConfigResponse."""
+    return {
+        **configs.describe_in_project(trial.config),
+        "experiment_id": trial.experiment_id,
+        "trial_id": trial.id,
+    }
+
+
+def create(call: Call) -> dict[str, Any]:
+    """Create an experiment, with its configs and active when that is wanted."""
+    project = lookups.project(call, call.path["project_id"])
+    _check_name(call.session, project, call.body["name"])
+    moment = now()
+    metric = call.session.scalars(
+        select(Metric).where(Metric.organization_id == project.organization_id)
+    ).one()
+    experiment = Experiment(
+        id=ids.new_id(ids.EXPERIMENT),
+        project=project,
+        metric=metric,
+        name=call.body["name"],
+        created_at=moment,
+        updated_at=moment,
+    )
+    call.session.add(experiment)
+    _set_positive_labels(call, experiment)
+    _add_configs(call, experiment, "config_ids", moment)
+    call.session.flush()
+    if call.body.get("set_active", False):
+        environment = lookups.environment(call, None)
+        deployments.deploy(call.session, project, environment, experiment)
+    return describe(call.session, experiment)
+
+
+def list_(call: Call) -> list[dict[str, Any]]:
+    """A project's experiments, newest first."""
+    project = lookups.project(call, call.path["project_id"])
+    statement = select(Experiment).where(Experiment.project_id == project.id)
+    rows = call.session.scalars(statement.order_by(Experiment.created_at.desc(), Experiment.id))
+    return [describe(call.session, experiment) for experiment in rows]
+
+
+def update(call: Call) -> dict[str, Any]:
+    """Rename, set the positive labels, deregister configs, then register configs."""
+    experiment = lookups.experiment(call, call.path["experiment_id"])
+    moment = now()
+    name = call.body.get("name", experiment.name)
+    if name != experiment.name:
+        _check_name(call.session, experiment.project, name)
+        experiment.name = name
+    if "positive_labels" in call.body:
+        _set_positive_labels(call, experiment)
+    members = {member.config_id: member for member in experiment.members}
+    for place, config_id in _listed(call.body, "config_ids_to_deregister"):
+        if config_id not in members:
+            raise invalid(place, f"{config_id!r} is not a config of this experiment")
+        members[config_id].active = False
+        members[config_id].updated_at = moment
+    _add_configs(call, experiment, "config_ids_to_register", moment)
+    experiment.updated_at = moment
+    call.session.flush()
+    return describe(call.session, experiment)
+
+
+def delete(call: Call) -> None:
+    """Delete an experiment with its trials; its logs stay, without their trial."""
+    call.session.delete(lookups.experiment(call, call.path["experiment_id"]))
+
+
+def sample(call: Call) -> dict[str, Any]:
+    """Draw one of the active configs."""
+    return describe_draw(draw(call, lookups.experiment(call, call.path["experiment_id"])))
+
+
+def _check_name(session: Session, project: Project, name: str) -> None:
+    if find_by_name(session, project, name) is not None:
+        message = f"the project {project.name!r} already has an experiment named {name!r}"
+        raise invalid(("body", "name"), message, "unique")
+
+
+def _set_positive_labels(call: Call, experiment: Experiment) -> None:
+    labels = call.body["positive_labels"]
+    for index, label in enumerate(labels):
+        place = ("body", "positive_labels", index, "type")
+        feedback_types.find(call.session, experiment.project.id, label["type"], place)
+    unique = dict.fromkeys((label["type"], label["value"]) for label in labels)
+    experiment.positive_labels = [PositiveLabel(type=kind, value=value) for kind, value in unique]
+
+
+def _add_configs(call: Call, experiment: Experiment, key: str, moment: datetime) -> None:
+    for place, config_id in _listed(call.body, key):
+        config = configs.find(call.session, experiment.project, config_id, place)
+        add_config(experiment, config, moment)
+
+
+def _listed(body: Mapping[str, Any], key: str) -> Iterable[tuple[Place, str]]:
+    return ((("body", key, index), item) for index, item in enumerate(body.get(key, ())))

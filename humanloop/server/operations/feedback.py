@@ -1,0 +1,143 @@
+"""Feedback on logs: submitted, replaced and unset.
+
+A select or number type holds one value on a log, a multi_select a set of values, and every text
+is kept. A label that its type does not offer yet is added to it with the sentiment `unset`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import datetime
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from humanloop import schemas
+from humanloop.server.errors import Place, invalid
+from humanloop.server.operations import feedback_types
+from humanloop.server.operations.calls import MAX_DIGITS, Call
+from humanloop.server.store import ids
+from humanloop.server.store.tables import Feedback, FeedbackType, Log
+from humanloop.server.store.times import from_text, now, to_text
+
+_NUMBER = re.compile(rf"-?(0|[1-9][0-9]{{0,{MAX_DIGITS - 1}}})(\.[0-9]+)?([eE][+-]?[0-9]+)?")
+
+
+def add(
+    session: Session, log: Log, request: Mapping[str, Any], place: Place, moment: datetime
+) -> Feedback:
+    """Put the requested value on the log, under its type's rule."""
+    feedback_type = feedback_types.find(session, log.project_id, request["type"], (*place, "type"))
+    value = _value(feedback_type, request, place)
+    held = [each for each in log.feedback if each.feedback_type is feedback_type]
+    if feedback_type.feedback_class == "multi_select":
+        for each in held:
+            if each.value == value:
+                return each
+    elif feedback_type.feedback_class != "text":
+        for each in held:
+            log.feedback.remove(each)
+    if feedback_type.feedback_class in feedback_types.LABEL_CLASSES:
+        feedback_types.set_label(feedback_type, value)
+    created_at = request.get("created_at")
+    feedback = Feedback(
+        id=ids.new_id(ids.ANNOTATION),
+        feedback_type=feedback_type,
+        value=value,
+        user=request.get("user"),
+        created_at=moment if created_at is None else from_text(created_at, (*place, "created_at")),
+    )
+    log.feedback.append(feedback)
+    return feedback
+
+
+def _value(feedback_type: FeedbackType, request: Mapping[str, Any], place: Place) -> str:
+    value = request.get("value")
+    if value is None:
+        message = f"`value` is needed to give {feedback_type.type!r} feedback"
+        raise invalid((*place, "value"), message, "required")
+    text = value if isinstance(value, str) else schemas.to_json(value)
+    if feedback_type.feedback_class == "number" and not _is_number(text):
+        message = f"{feedback_type.type!r} feedback is a number, {text[:40]!r} can't be one"
+        raise invalid((*place, "value"), message, "type")
+    return text
+
+
+def _is_number(text: str) -> bool:
+    """Whether the text is a JSON number (RFC 8259, section 6) that a Decimal can hold."""
+    try:
+        return _NUMBER.fullmatch(text) is not None and Decimal(text).is_finite()
+    except InvalidOperation:
+        return False
+
+
+def unset(session: Session, log: Log, request: Mapping[str, Any], place: Place) -> dict[str, Any]:
+    """Take feedback off the log; the answer is the last that was taken off.
+
+    Without a value all of the type goes, which a multi_select does not allow.
+    """
+    feedback_type = feedback_types.find(session, log.project_id, request["type"], (*place, "type"))
+    value = request.get("value")
+    if value is None and feedback_type.feedback_class == "multi_select":
+        message = f"`value` is needed to unset one of the {feedback_type.type!r} labels"
+        raise invalid((*place, "value"), message, "required")
+    held = [
+        each
+        for each in log.feedback
+        if each.feedback_type is feedback_type and value in {None, each.value}
+    ]
+    if not held:
+        which = feedback_type.type if value is None else f"{feedback_type.type}: {value}"
+        raise invalid((*place, "unset"), f"{log.id!r} has no feedback {which!r} to unset")
+    answer = describe_with_id(held[-1])
+    for each in held:
+        log.feedback.remove(each)
+    session.flush()
+    return answer
+
+
+def describe(feedback: Feedback) -> dict[str, Any]:
+    """A Feedback."""
+    numeric = feedback.feedback_type.feedback_class == "number"
+    body = {
+        "type": feedback.feedback_type.type,
+        "value": Decimal(feedback.value) if numeric else feedback.value,
+        "data_id": feedback.log_id,
+        "created_at": to_text(feedback.created_at),
+    }
+    return body if feedback.user is None else {**body, "user": feedback.user}
+
+
+def describe_with_id(feedback: Feedback) -> dict[str, Any]:
+    """A FeedbackResponse."""
+    return {"id": feedback.id, **describe(feedback)}
+
+
+def submit(call: Call) -> Any:
+    """Submit one feedback or an array of them, all or none."""
+
+    def run(request: Mapping[str, Any], place: Place) -> dict[str, Any]:
+        log = _find_log(call, request.get("data_id"), (*place, "data_id"))
+        if request.get("unset", False):
+            return unset(call.session, log, request, place)
+        added = add(call.session, log, request, place, now())
+        call.session.flush()
+        return describe_with_id(added)
+
+    return call.each(run)
+
+
+def _find_log(call: Call, log_id: str | None, place: Place) -> Log:
+    if log_id is None:
+        raise invalid(
+            place, "`data_id` is needed: the datapoint that the feedback is on", "required"
+        )
+    found = call.session.scalar(
+        select(Log).where(Log.id == log_id, Log.organization_id == call.account.organization_id)
+    )
+    if found is None:
+        raise invalid(place, f"there is no datapoint {log_id!r}")
+    return found

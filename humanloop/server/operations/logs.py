@@ -1,0 +1,270 @@
+"""Logs: datapoints of what a model was asked and what it said.
+
+Whatever becomes a log, sent by a client or generated here, is added by `add`. An array is logged
+all or nothing. What a log refers to (project, config, session, parent, trial) is settled before it
+is added; parents are found before any log of the request is, so that no reference can name a log of
+the same request.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import joinedload, selectinload
+from sqlalchemy.sql.elements import ColumnElement
+
+from humanloop.server.errors import NotFound, Place, invalid
+from humanloop.server.operations import configs, deployments, feedback, lookups, sessions
+from humanloop.server.operations.calls import Call
+from humanloop.server.store import ids
+from humanloop.server.store.tables import Config, Conversation, Feedback, Log, Project, Trial
+from humanloop.server.store.times import from_text, now, to_text
+
+LOADED = (
+    joinedload(Log.config).joinedload(Config.project),
+    joinedload(Log.conversation),
+    joinedload(Log.parent),
+    selectinload(Log.feedback).joinedload(Feedback.feedback_type),
+)
+"""What describe() reads of a log, to be loaded with many at once."""
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a log comes from: all of it is settled before the log is added."""
+
+    project: Project
+    config: Config
+    trial: Trial | None
+    parent: Log | None
+    moment: datetime
+
+
+def log(call: Call) -> Any:
+    """Log one datapoint, or an array of them all or nothing."""
+    parents: dict[Place, Log | None] = {}
+
+    def settle_parent(request: Mapping[str, Any], place: Place) -> None:
+        parents[place] = find_parent(call, request, place)
+
+    call.each(settle_parent)
+    with call.session.no_autoflush:  # what is added goes to the database together
+        return call.each(lambda request, place: _log(call, request, parents[place], place))
+
+
+def find_parent(call: Call, request: Mapping[str, Any], place: Place) -> Log | None:
+    """The log that the request names as its parent, if it names one."""
+    _check_exclusive(request, "parent_id", "parent_reference_id", place)
+    for key, column in (("parent_id", Log.id), ("parent_reference_id", Log.reference_id)):
+        if key in request:
+            found = _find(call, column == request[key])
+            if found is None:
+                raise invalid((*place, key), f"there is no datapoint {request[key]!r}")
+            return found
+    return None
+
+
+def _check_exclusive(request: Mapping[str, Any], one: str, other: str, place: Place) -> None:
+    if one in request and other in request:
+        raise invalid((*place, other), f"`{one}` and `{other}` exclude each other", "not")
+
+
+def _find(call: Call, condition: ColumnElement[bool]) -> Log | None:
+    owned = Log.organization_id == call.account.organization_id
+    return call.session.scalar(select(Log).where(condition, owned))
+
+
+def _log(
+    call: Call, request: Mapping[str, Any], parent: Log | None, place: Place
+) -> dict[str, Any]:
+    moment = now()
+    project = lookups.project_of_body(call, request, place)
+    added = _added_before(call, project, request)
+    if added is None:
+        trial = _trial(call, project, request, place)
+        config = _config(call, project, trial, request, moment, place)
+        added = add(call, request, place, Origin(project, config, trial, parent, moment))
+        _add_feedback(call, added, request.get("feedback", []), (*place, "feedback"), moment)
+    body = {"id": added.id, "project_id": project.id}
+    session = added.conversation
+    return body if session is None else {**body, "session_id": session.id}
+
+
+def _added_before(call: Call, project: Project, request: Mapping[str, Any]) -> Log | None:
+    """The log that a request which is repeated has added already, its answer having been lost."""
+    reference_id = request.get("reference_id")
+    if not call.repeated or reference_id is None:
+        return None
+    found = _find(call, Log.reference_id == reference_id)
+    if found is None or found.project_id != project.id:
+        return None
+    same = (found.output, found.error) == (request.get("output"), request.get("error"))
+    return found if same else None
+
+
+def add(call: Call, request: Mapping[str, Any], place: Place, origin: Origin) -> Log:
+    """A new log of what the request says, in the session that it names or its parent's."""
+    created_at = request.get("created_at")
+    moment = origin.moment
+    added = Log(
+        id=ids.new_id(ids.LOG),
+        organization_id=origin.project.organization_id,
+        project_id=origin.project.id,
+        config=origin.config,
+        conversation=_conversation(call, request, origin.parent, moment, place),
+        parent=origin.parent,
+        trial_id=None if origin.trial is None else origin.trial.id,
+        reference_id=_free_reference(call, request, place),
+        feedback=[],
+        inputs=request.get("inputs", {}),
+        messages=request.get("messages"),
+        metadata_=request.get("metadata"),
+        source=request.get("source"),
+        output=request.get("output"),
+        error=request.get("error"),
+        duration=request.get("duration"),
+        created_at=moment if created_at is None else from_text(created_at, (*place, "created_at")),
+    )
+    call.session.add(added)
+    return added
+
+
+def _trial(call: Call, project: Project, request: Mapping[str, Any], place: Place) -> Trial | None:
+    trial_id = request.get("trial_id")
+    if trial_id is None:
+        return None
+    trial = call.session.get(Trial, trial_id)
+    if trial is None or trial.experiment.project_id != project.id:
+        message = f"{trial_id!r} is not a trial of the project {project.name!r}"
+        raise invalid((*place, "trial_id"), message)
+    return trial
+
+
+def _config(
+    call: Call,
+    project: Project,
+    trial: Trial | None,
+    request: Mapping[str, Any],
+    moment: datetime,
+    place: Place,
+) -> Config:
+    wanted = request.get("config")
+    if trial is None:
+        if wanted is None:
+            message = "`config` is needed, unless `trial_id` names a trial"
+            raise invalid((*place, "config"), message, "required")
+        return deployments.register_config(call, project, wanted, moment)
+    if wanted is not None and configs.identity(wanted) != trial.config.digest:
+        message = f"the trial {trial.id!r} drew another config; leave `config` out"
+        raise invalid((*place, "config"), message, "not")
+    trial.config.last_used = moment
+    return trial.config
+
+
+def _conversation(
+    call: Call, request: Mapping[str, Any], parent: Log | None, moment: datetime, place: Place
+) -> Conversation | None:
+    """The session that the request names, or its parent's."""
+    _check_exclusive(request, "session_id", "session_reference_id", place)
+    theirs = None if parent is None else parent.conversation
+    if "session_id" in request:
+        key, found = "session_id", sessions.find(call, request["session_id"])
+        if found is None:
+            raise invalid((*place, key), f"there is no session {request[key]!r}")
+    elif "session_reference_id" in request:
+        key = "session_reference_id"
+        found = sessions.by_reference(call, request[key], moment)
+    else:
+        return theirs
+    if theirs is not None and theirs is not found:
+        message = f"the parent datapoint is in another session, {theirs.id!r}"
+        raise invalid((*place, key), message, "not")
+    return found
+
+
+def _free_reference(call: Call, request: Mapping[str, Any], place: Place) -> str | None:
+    reference_id: str | None = request.get("reference_id")
+    if reference_id is None:
+        return None
+    call.session.flush()  # one may be in the same request
+    if _find(call, Log.reference_id == reference_id) is not None:
+        message = f"there is already a datapoint with the reference id {reference_id!r}"
+        raise invalid((*place, "reference_id"), message, "unique")
+    return reference_id
+
+
+def _add_feedback(
+    call: Call,
+    added: Log,
+    given: dict[str, Any] | list[dict[str, Any]],
+    place: Place,
+    moment: datetime,
+) -> None:
+    if isinstance(given, dict):
+        feedback.add(call.session, added, given, place, moment)
+        return
+    for index, each in enumerate(given):
+        feedback.add(call.session, added, each, (*place, index), moment)
+
+
+def update(call: Call) -> dict[str, Any]:
+    """Set a datapoint's output, error and duration, where given."""
+    found = _find(call, Log.id == call.path["id"])
+    if found is None:
+        raise NotFound(f"There is no datapoint {call.path['id']!r}.")
+    return _update(call, found)
+
+
+def update_by_ref(call: Call) -> dict[str, Any]:
+    """Like update, by the caller's own id."""
+    reference_id = call.query["reference_id"]
+    found = _find(call, Log.reference_id == reference_id)
+    if found is None:
+        raise NotFound(f"There is no datapoint with the reference id {reference_id!r}.")
+    return _update(call, found)
+
+
+def _update(call: Call, found: Log) -> dict[str, Any]:
+    for key in ("output", "error", "duration"):
+        if key in call.body:
+            setattr(found, key, call.body[key])
+    call.session.flush()
+    return describe(found)
+
+
+def describe(log: Log) -> dict[str, Any]:
+    """A LogResponse."""
+    config, parent, conversation = log.config, log.parent, log.conversation
+    body = {
+        "id": log.id,
+        "config": configs.describe(config),
+        "project": config.project.name,
+        "project_id": log.project_id,
+        "session_id": log.session_id,
+        "session_reference_id": None if conversation is None else conversation.reference_id,
+        "parent_id": log.parent_id,
+        "parent_reference_id": None if parent is None else parent.reference_id,
+        "inputs": log.inputs,
+        "source": log.source,
+        "metadata": log.metadata_,
+        "reference_id": log.reference_id,
+        "trial_id": log.trial_id,
+        "messages": log.messages,
+        "output": log.output,
+        "feedback": [feedback.describe(each) for each in log.feedback],
+        "created_at": to_text(log.created_at),
+        "error": log.error,
+        "duration": log.duration,
+        "user": log.user,
+        "provider_response": log.provider_response,
+        "provider_latency": log.provider_latency,
+        "raw_output": log.raw_output,
+        "finish_reason": log.finish_reason,
+    }
+    if config.type == "model":
+        body["model_config"] = configs.describe_in_project(config)
+    return {key: value for key, value in body.items() if value is not None}

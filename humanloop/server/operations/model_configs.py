@@ -1,0 +1,43 @@
+"""Model configs: registered by themselves, without a log."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from humanloop.server.errors import NotFound, invalid
+from humanloop.server.operations import configs, deployments, experiments, lookups
+from humanloop.server.operations.calls import Call
+from humanloop.server.store.tables import Config
+from humanloop.server.store.times import now
+
+_NOT_PARAMETERS = frozenset({"project", "project_id", "experiment"})
+
+
+def get(call: Call) -> dict[str, Any]:
+    """A model config by its id."""
+    config = call.session.get(Config, call.path["id"])
+    if (
+        config is None
+        or config.type != "model"
+        or config.project.organization_id != call.account.organization_id
+    ):
+        raise NotFound(f"There is no model config {call.path['id']!r}.")
+    return configs.describe(config)
+
+
+def register(call: Call) -> dict[str, Any]:
+    """Register a model config in a project, and in an experiment that must exist."""
+    project = lookups.project_of_body(call, call.body, ("body",))
+    moment = now()
+    request = {key: value for key, value in call.body.items() if key not in _NOT_PARAMETERS}
+    config = deployments.register_config(call, project, request, moment)
+    [body] = configs.describe_with_counts(call.session, [config])
+    name = call.body.get("experiment")
+    if name is None:
+        return body
+    experiment = experiments.find_by_name(call.session, project, name)
+    if experiment is None:
+        message = f"the project {project.name!r} has no experiment named {name!r}"
+        raise invalid(("body", "experiment"), message)
+    experiments.add_config(experiment, config, moment)
+    return {**body, "experiment_id": experiment.id}

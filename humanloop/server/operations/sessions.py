@@ -1,0 +1,104 @@
+"""Sessions: logs that belong together, across projects."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import exists, func, select
+
+from humanloop.server.errors import NotFound
+from humanloop.server.operations import lookups
+from humanloop.server.operations.calls import Call, paginate
+from humanloop.server.store import ids
+from humanloop.server.store.tables import Conversation, Log, Project
+from humanloop.server.store.times import now, to_text
+
+
+def start(call: Call, reference_id: str | None, moment: datetime) -> Conversation:
+    """A new session."""
+    conversation = Conversation(
+        id=ids.new_id(ids.SESSION),
+        organization_id=call.account.organization_id,
+        reference_id=reference_id,
+        created_at=moment,
+    )
+    call.session.add(conversation)
+    call.session.flush()
+    return conversation
+
+
+def by_reference(call: Call, reference_id: str, moment: datetime) -> Conversation:
+    """The session with the caller's own id; its first use starts it."""
+    found = call.session.scalar(
+        select(Conversation).where(
+            Conversation.organization_id == call.account.organization_id,
+            Conversation.reference_id == reference_id,
+        )
+    )
+    return found or start(call, reference_id, moment)
+
+
+def find(call: Call, session_id: str) -> Conversation | None:
+    """The session with that id, if there is one."""
+    found = call.session.get(Conversation, session_id)
+    if found is None or found.organization_id != call.account.organization_id:
+        return None
+    return found
+
+
+def describe(call: Call, conversation: Conversation) -> dict[str, Any]:
+    """A SessionResponse: its first datapoint's inputs and the last output that any has."""
+    within = Log.session_id == conversation.id
+    oldest = select(Log.inputs).where(within).order_by(Log.created_at, Log.row)
+    newest = (
+        select(Log.output)
+        .where(within, Log.output.is_not(None))
+        .order_by(Log.created_at.desc(), Log.row.desc())
+    )
+    first_inputs = call.session.scalar(oldest.limit(1))
+    last_output = call.session.scalar(newest.limit(1))
+    count = select(func.count()).select_from(Log).where(within)
+    projects = (
+        select(Project)
+        .where(exists().where(Log.session_id == conversation.id, Log.project_id == Project.id))
+        .order_by(Project.created_at, Project.id)
+    )
+    body: dict[str, Any] = {
+        "id": conversation.id,
+        "projects": [
+            {"id": project.id, "name": project.name} for project in call.session.scalars(projects)
+        ],
+        "datapoints_count": call.session.scalar(count) or 0,
+        "created_at": to_text(conversation.created_at),
+    }
+    if conversation.reference_id is not None:
+        body["reference_id"] = conversation.reference_id
+    if first_inputs is not None:
+        body["first_inputs"] = first_inputs
+    if last_output is not None:
+        body["last_output"] = last_output
+    return body
+
+
+def create(call: Call) -> dict[str, Any]:
+    """Start a session."""
+    return {"id": start(call, None, now()).id}
+
+
+def get(call: Call) -> dict[str, Any]:
+    """One session."""
+    conversation = find(call, call.path["id"])
+    if conversation is None:
+        raise NotFound(f"There is no session {call.path['id']!r}.")
+    return describe(call, conversation)
+
+
+def list_(call: Call) -> dict[str, Any]:
+    """A page of the sessions with datapoints in a project, newest first."""
+    project = lookups.project(call, call.query["project_id"])
+    within = exists().where(Log.session_id == Conversation.id, Log.project_id == project.id)
+    statement = (
+        select(Conversation).where(within).order_by(Conversation.created_at.desc(), Conversation.id)
+    )
+    return paginate(call, statement, lambda rows: [describe(call, row) for row in rows], first=1)
