@@ -15,9 +15,11 @@ A RequestError's text goes to the caller as it is, so it never holds a key or a 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+from humanloop.schemas import ErrorDetail
 
 Place = tuple[str | int, ...]
 """Where in a request something is: ("body", "config", "temperature") or ("query", "page")."""
@@ -119,6 +121,13 @@ class Invalid(RequestError):
     def __init__(self, problems: Sequence[Problem]) -> None:
         super().__init__("; ".join(problem.message for problem in problems))
         self.problems = tuple(problems)
+
+    @classmethod
+    def from_details(
+        cls, details: Iterable[ErrorDetail], locate: Callable[[Place], Place]
+    ) -> Invalid:
+        """Return the Invalid for what a schema found; `locate` says where in the request it is."""
+        return cls([Problem(locate(each.path), each.message, each.keyword) for each in details])
 
     def body(self) -> dict[str, Any]:
         """`{"detail": [{"loc", "msg", "type"}]}`."""

@@ -30,7 +30,7 @@ from humanloop.server.generation.providers import (
     redact,
 )
 from humanloop.server.store.database import Database
-from humanloop.server.store.tables import Log
+from humanloop.server.store.tables import Log, to_json
 
 logger = logging.getLogger("humanloop.server")
 _NOT_BEGUN = "Not generated: the call ended before this sample."
@@ -94,7 +94,7 @@ class Sample:
         except StopIteration as end:
             ending: Ending = end.value
             response = redact(ending.response, secrets)
-            schemas.to_json(response)
+            to_json(response)
             self.ending = replace(ending, response=response)
             return None
         # Halves of a surrogate pair, as which some text comes when it is cut, can't be written.

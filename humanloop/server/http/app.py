@@ -9,17 +9,15 @@ ever logged. Providers have threads of their own, so that slow ones don't hold u
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import threading
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
-from decimal import Decimal
-from typing import Any, cast
+from typing import Any
 
-from sqlalchemy.exc import DataError, OperationalError
+from sqlalchemy.exc import DataError, OperationalError, StatementError
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect, Request
@@ -30,14 +28,9 @@ from humanloop import schemas
 from humanloop.apis.operations import OPERATIONS
 from humanloop.http import media_type
 from humanloop.operation import RETRY_HEADER, Operation
-from humanloop.schemas import SchemaValidationError
 from humanloop.server.errors import (
-    Invalid,
     NotBuilt,
-    Problem,
     RequestError,
-    RequestTimeout,
-    TooLarge,
     Unavailable,
     UnsupportedMediaType,
     invalid,
@@ -45,16 +38,16 @@ from humanloop.server.errors import (
 from humanloop.server.generation import generations
 from humanloop.server.generation.generations import Generation
 from humanloop.server.http import guard
+from humanloop.server.http.body import Upload, parse
 from humanloop.server.http.routing import Router, read_query
 from humanloop.server.http.streams import EventStream
-from humanloop.server.operations.calls import MAX_DIGITS, Call, Json, Settings
+from humanloop.server.operations.calls import Call, Settings
 from humanloop.server.operations.handlers import HANDLERS, Handler
 from humanloop.server.store.accounts import Account, KeyRing
 from humanloop.server.store.database import Database
+from humanloop.server.store.tables import TooDeep
 
 logger = logging.getLogger("humanloop.server")
-_MAX_DEPTH = 100
-_DRAIN_SECONDS = 1
 _GENERATORS = 40  # calls of providers at the same time; the others wait
 
 
@@ -72,59 +65,25 @@ def create_app(
         database.close()
         raise
 
-    api = Api(database, keys, settings or Settings())
+    application = Application(database, keys, settings or Settings())
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncGenerator[None]:
         try:
             yield
         finally:
-            await run_in_threadpool(api.close)
+            await run_in_threadpool(application.close)
 
     app = Starlette(lifespan=lifespan)
     # Not a route: what is no path, such as "*" or a whole URL, is answered by the API as well.
-    app.router.default = api
+    app.router.default = application
     return app
-
-
-class Upload:
-    """The body that is being sent, read at most once; `more` tells whether any of it is left."""
-
-    def __init__(self, receive: Receive) -> None:
-        self._receive = receive
-        self.more = True
-
-    async def chunks(self, seconds: float) -> AsyncIterator[bytes]:
-        """What is left of it.
-
-        Raises ClientDisconnect when the caller hangs up, and RequestTimeout when the next part
-        takes longer than `seconds`.
-        """
-        while self.more:
-            try:
-                message = await asyncio.wait_for(self._receive(), seconds)
-            except asyncio.TimeoutError:
-                raise RequestTimeout(f"No more of the body came for {seconds:g} seconds.") from None
-            if message["type"] == "http.disconnect":
-                raise ClientDisconnect
-            self.more = message.get("more_body", False)
-            yield message.get("body", b"")
-
-    async def drain(self, limit: int) -> None:
-        """Read on without keeping it, so that a caller in mid-sending gets to read the answer."""
-        try:
-            async for chunk in self.chunks(_DRAIN_SECONDS):
-                limit -= len(chunk)
-                if limit < 0:
-                    return
-        except RequestTimeout:
-            return
 
 
 Answer = Response | EventStream
 
 
-class Api:
+class Application:
     """Answers every HTTP request."""
 
     def __init__(self, database: Database, keys: KeyRing, settings: Settings) -> None:
@@ -169,7 +128,10 @@ class Api:
             operation, path = self._router.find(request.method, _raw_path(request))
             name = operation.name
             handler = _handler(operation)
-            body = await self._read_body(request, upload)
+            limits = self._settings
+            body = await upload.read(limits.max_body_bytes, limits.body_seconds)
+            if body and media_type(headers) != "application/json":
+                raise UnsupportedMediaType("The body must be of the type application/json.")
             query = request.scope["query_string"].decode("latin-1")
             retries = headers.get(RETRY_HEADER, "0")
             repeated = retries.isdecimal() and retries != "0"
@@ -205,18 +167,6 @@ class Api:
         )
         return Response(text, operation.status, media_type="application/json")
 
-    async def _read_body(self, request: Request, upload: Upload) -> bytes:
-        """The body, when it is JSON and not too large."""
-        limit = self._settings.max_body_bytes
-        body = bytearray()
-        async for chunk in upload.chunks(self._settings.body_seconds):
-            body += chunk
-            if len(body) > limit:
-                raise TooLarge(f"The body is over {limit:,} bytes.")
-        if body and media_type(request.headers) != "application/json":
-            raise UnsupportedMediaType("The body must be of the type application/json.")
-        return bytes(body)
-
     def _run(
         self,
         operation: Operation,
@@ -232,7 +182,7 @@ class Api:
         Of what generates it is only the beginning.
         """
         parameters = read_query(operation, path, query)
-        parsed = _parse(operation, body)
+        parsed = parse(operation, body)
         transaction = self._database.read if handler.only_reads else self._database.write
         with transaction() as session:
             call = Call(session, account, self._settings, path, parameters, parsed, repeated)
@@ -252,73 +202,12 @@ def _handler(operation: Operation) -> Handler:
     return handler
 
 
-def _parse(operation: Operation, body: bytes) -> Any:
-    """The body as plain data that fits the operation's schema, without provider keys."""
-    if operation.body_schema is None:
-        return None
-    if not body:
-        raise invalid(("body",), "a JSON body is needed, none came", "required")
-    value = _decode(body)
-    if isinstance(value, dict) and not operation.provider_keys:
-        # Clients of the 0.5 line send it everywhere.
-        cast(dict[str, Any], value).pop("provider_api_keys", None)
-    try:
-        operation.body_schema.validate(value, "request")
-    except SchemaValidationError as error:
-        raise Invalid(
-            [
-                Problem(("body", *detail.path), detail.message, detail.keyword)
-                for detail in error.errors
-            ]
-        ) from error
-    return cast(Any, value)
-
-
-def _decode(body: bytes) -> Any:
-    """The body's JSON value; what is kept must be readable again by any client."""
-    try:
-        value = schemas.loads(body.decode("utf-8-sig"))  # RFC 8259, section 8.1
-    except ValueError as error:
-        raise invalid(("body",), f"the body is not JSON: {error}", "json") from error
-    if _is_deep(value):
-        message = f"the body is nested over {_MAX_DEPTH} levels deep"
-        raise invalid(("body",), message, "depth")
-    try:
-        json.dumps(value, ensure_ascii=False, default=_check_number).encode()
-    except UnicodeEncodeError:
-        raise invalid(("body",), "the body holds half of a surrogate pair", "json") from None
-    return value
-
-
-def _check_number(number: Decimal) -> None:
-    # Only an integer that int() refuses to parse is read as a Decimal without an exponent.
-    if not number.as_tuple().exponent:
-        raise invalid(("body",), f"the body holds an integer of over {MAX_DIGITS:,} digits", "json")
-
-
-def _is_deep(value: Json) -> bool:
-    level = [value]
-    for _ in range(_MAX_DEPTH):
-        level = [child for each in level for child in _containers(each)]
-        if not level:
-            return False
-    return True
-
-
-def _containers(value: Json) -> list[Json]:
-    """The objects and arrays right inside of an object or an array."""
-    inside: Iterable[Json] = ()
-    if isinstance(value, dict):
-        inside = value.values()
-    elif isinstance(value, list):
-        inside = value
-    return [each for each in inside if isinstance(each, (dict, list))]
-
-
 def _problem(name: str, error: Exception) -> RequestError:
     """What the caller is told about an error; the log is told what the caller can't know."""
     if isinstance(error, RequestError):
         return error
+    if isinstance(error, StatementError) and isinstance(error.orig, TooDeep):
+        return invalid(("body",), f"the body holds a value that is {error.orig}", "depth")
     if isinstance(error, DataError):
         # PostgreSQL keeps no U+0000.
         return invalid(("body",), "the body holds text that the database can't keep")

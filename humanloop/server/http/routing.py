@@ -14,7 +14,7 @@ from urllib.parse import parse_qsl, unquote
 
 from humanloop.operation import Operation
 from humanloop.schemas import SchemaValidationError
-from humanloop.server.errors import Invalid, MethodNotAllowed, NotFound, Place, Problem
+from humanloop.server.errors import Invalid, MethodNotAllowed, NotFound, Place
 
 PREFIX = "/v4"
 _INTEGER = re.compile(r"-?[0-9]{1,18}")
@@ -69,12 +69,7 @@ def read_query(operation: Operation, path: Mapping[str, str], query: str) -> dic
     try:
         operation.parameters_schema({**path, **given})
     except SchemaValidationError as error:
-        raise Invalid(
-            [
-                Problem(_place(detail.path, declared), detail.message, detail.keyword)
-                for detail in error.errors
-            ]
-        ) from error
+        raise Invalid.from_details(error.errors, lambda path: _place(path, declared)) from error
     defaults = {
         name: each.schema["default"] for name, each in declared.items() if "default" in each.schema
     }

@@ -17,6 +17,7 @@ from humanloop.apis.operations import OPERATIONS
 from humanloop.operation import Operation
 from humanloop.server import EmbeddedServer
 from humanloop.server.operations.handlers import HANDLERS
+from humanloop.server.store.tables import MAX_DEPTH
 
 from ..api import API_KEY, Api
 
@@ -125,6 +126,8 @@ def test_json_with_a_charset_is_taken(api: Api, name: str) -> None:
         b'{"name": "x"} x',
         b'{"name": "\xff"}',
         b'{"name": "\\ud800"}',
+        b'{"name": "\\uDFFF"}',
+        b'{"\\ude00\\ud83d": 1, "name": "x"}',
         '{"name": "\\ud800"}'.encode("utf-16"),
         '{"name": "x"}'.encode("utf-32-le"),
         b'{"name": "x", "more": %s}' % (b"9" * 4301),
@@ -139,7 +142,9 @@ def test_what_is_not_a_json_object_is_422_on_the_body(api: Api, data: bytes) -> 
     assert api.send("POST", "/projects", data, content_type=JSON).places == [["body"]]
 
 
-@pytest.mark.parametrize(("depth", "status"), [(97, 200), (98, 422), (400, 422), (900, 422)])
+@pytest.mark.parametrize(
+    ("depth", "status"), [(MAX_DEPTH - 2, 200), (MAX_DEPTH - 1, 422), (400, 422), (100_000, 422)]
+)
 def test_what_is_kept_is_not_too_deep_to_be_read(
     api: Api, name: str, depth: int, status: int
 ) -> None:
@@ -149,9 +154,32 @@ def test_what_is_kept_is_not_too_deep_to_be_read(
     answer = api.send("POST", "/logs", data, content_type=JSON)
     assert answer.status == status
     if status == 200:
+        path = f"/projects/{answer.body['project_id']}"
         assert api.export(answer.body["project_id"])["total"] == 1
+        [config_id] = [each["config"]["id"] for each in api.ok("GET", f"{path}/configs")]
+        experiment = {"name": "e", "positive_labels": [], "config_ids": [config_id]}
+        api.ok("POST", f"{path}/experiments", {**experiment, "set_active": True})
+        assert api.ok("GET", f"/projects?filter={name.replace(' ', '%20')}")["total"] == 1
     else:
         assert answer.places == [["body"]]
+
+
+@pytest.mark.parametrize("before", [0, 1, 4299, 4300, 4301])
+def test_integers_have_up_to_4300_digits_wherever_they_stand(
+    api: Api, name: str, before: int
+) -> None:
+    for digits, status in ((4300, 201), (4301, 422)):
+        body = f'{{{" " * before}"name": "{name} {digits}", "more": {"9" * digits}}}'
+        answer = api.send("POST", "/projects", body.encode(), content_type=JSON)
+        assert answer.status == status
+
+
+@pytest.mark.parametrize("text", [r"\ud83d\ude00", r"\uD83D\uDE00", r"\\ud800", r"\u0064"])
+def test_escapes_of_whole_characters_are_taken(api: Api, name: str, text: str) -> None:
+    body = f'{{"name": "{name} {text}"}}'
+    answer = api.send("POST", "/projects", body.encode(), content_type=JSON)
+    assert answer.status == 201
+    assert answer.body["name"] == json.loads(body)["name"]
 
 
 def test_a_body_over_the_limit_is_413(api: Api) -> None:
