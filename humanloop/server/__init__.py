@@ -27,7 +27,7 @@ except ModuleNotFoundError as error:
         raise
     raise ImportError(
         f"The embedded server needs the package {error.name!r}, which is not installed. "
-        'Install the extra: pip install "humanloop[server]"',
+        "Install the extra `server` (`pip install '.[server]'` in a clone of this repository).",
         name=error.name,
     ) from error
 

@@ -21,7 +21,7 @@ from typing import Any
 
 from humanloop.schemas import ErrorDetail
 
-Place = tuple[str | int, ...]
+Location = tuple[str | int, ...]
 """Where in a request something is: ("body", "config", "temperature") or ("query", "page")."""
 
 
@@ -108,7 +108,7 @@ class ProviderFailed(Unavailable):
 class Problem:
     """One thing that does not fit: where it is, what is wrong, and the keyword of the rule."""
 
-    place: Place
+    place: Location
     message: str
     keyword: str = "value"
 
@@ -124,7 +124,7 @@ class Invalid(RequestError):
 
     @classmethod
     def from_details(
-        cls, details: Iterable[ErrorDetail], locate: Callable[[Place], Place]
+        cls, details: Iterable[ErrorDetail], locate: Callable[[Location], Location]
     ) -> Invalid:
         """Return the Invalid for what a schema found; `locate` says where in the request it is."""
         return cls([Problem(locate(each.path), each.message, each.keyword) for each in details])
@@ -139,6 +139,6 @@ class Invalid(RequestError):
         }
 
 
-def invalid(place: Place, message: str, keyword: str = "value") -> Invalid:
+def invalid(place: Location, message: str, keyword: str = "value") -> Invalid:
     """An Invalid with a single problem."""
     return Invalid([Problem(place, message, keyword)])

@@ -1,7 +1,8 @@
 """Generations: what a chat or a completion does once its request is settled.
 
-A Generation has a sample for each output that is wanted, and each sample has its log already. What
-stays true: a provider never runs inside a transaction; whatever came of a sample is kept in its
+A Generation has a sample for each output that is wanted, and each sample has its log already.
+
+Invariants: a provider never runs inside a transaction; whatever came of a sample is kept in its
 log, also when the provider fails or the reader leaves; it is kept before anybody is told that the
 sample is complete.
 """
@@ -21,13 +22,15 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from humanloop import schemas
+from humanloop.secrets import redact
 from humanloop.server.errors import ProviderFailed, RequestError, Unavailable
 from humanloop.server.generation.providers import (
+    MASK,
     Ending,
     Provider,
     ProviderError,
     ProviderRequest,
-    redact,
+    redact_data,
 )
 from humanloop.server.store.database import Database
 from humanloop.server.store.tables import Log, to_json
@@ -76,12 +79,12 @@ class Sample:
         try:
             return self._step(pieces, secrets)
         except ProviderError as error:
-            self.error = text = str(redact(str(error), secrets))
+            self.error = text = redact(str(error), secrets, MASK)
             # Without its cause: that one may hold a key.
             raise ProviderFailed(self.provider_name, text) from None
         except Exception as error:
             self.error = "internal error"
-            trace = redact("".join(traceback.format_exception(error)), secrets)
+            trace = redact("".join(traceback.format_exception(error)), secrets, MASK)
             logger.error("the provider %r failed:\n%s", self.provider_name, trace)
             raise RequestError("internal error: see the server's log") from None
         finally:
@@ -93,7 +96,7 @@ class Sample:
             piece = next(pieces)
         except StopIteration as end:
             ending: Ending = end.value
-            response = redact(ending.response, secrets)
+            response = redact_data(ending.response, secrets)
             to_json(response)
             self.ending = replace(ending, response=response)
             return None

@@ -1,7 +1,7 @@
 """What serves a model: the side of the server that an adapter for a provider is written to.
 
 A Provider gets plain data and gives back text, piece by piece. It knows nothing of the database,
-of HTTP towards the caller, or of logs. What stays true: it runs in a thread that it may block, but
+of HTTP towards the caller, or of logs. Invariants: it runs in a thread that it may block, but
 never inside a transaction; its api_keys go to the provider and nowhere else.
 """
 
@@ -11,7 +11,9 @@ from collections.abc import Collection, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, cast
 
-from humanloop.secrets import redact as without
+from humanloop.secrets import redact
+
+MASK = "[redacted]"
 
 
 class ProviderError(Exception):
@@ -70,13 +72,13 @@ class Provider(Protocol):
         ...
 
 
-def redact(value: Any, secrets: Collection[str]) -> Any:
+def redact_data(value: Any, secrets: Collection[str]) -> Any:
     """Plain data without the secrets, in case a provider repeats what it was sent."""
     if isinstance(value, str):
-        return without(value, secrets, "[redacted]")
+        return redact(value, secrets, MASK)
     if isinstance(value, Mapping):
         items = cast("Mapping[str, Any]", value).items()
-        return {redact(key, secrets): redact(each, secrets) for key, each in items}
+        return {redact(key, secrets, MASK): redact_data(each, secrets) for key, each in items}
     if isinstance(value, (list, tuple)):
-        return [redact(each, secrets) for each in cast("Sequence[object]", value)]
+        return [redact_data(each, secrets) for each in cast("Sequence[object]", value)]
     return value

@@ -1,6 +1,6 @@
 """Templates: text with `{{ name }}` where the value of an input goes.
 
-A name is of letters, digits, `_`, `.`, `[` and `]`. What stays true: the text is gone through once,
+A name is of letters, digits, `_`, `.`, `[` and `]`. Invariants: the text is gone through once,
 so a value is never taken for a template, whatever it holds; either every variable has a value or
 nothing is filled in.
 """
@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 from humanloop import schemas
-from humanloop.server.errors import Invalid, Place, Problem, invalid
+from humanloop.server.errors import Invalid, Location, Problem, invalid
 
 MAX_CHARACTERS = 10_000_000
 """Of all that is filled in for one request: a few variables can make a small body enormous."""
@@ -23,7 +23,7 @@ _PATH = re.compile(r"\w+(?:\.\w+|\[\w+\])*")
 _INDEX = re.compile(r"[0-9]{1,9}")
 
 
-def fill(templates: Sequence[str], inputs: Mapping[str, Any], place: Place) -> list[str]:
+def fill(templates: Sequence[str], inputs: Mapping[str, Any], place: Location) -> list[str]:
     """The templates with their variables' values, which are looked up in `inputs`.
 
     place: where a request has its inputs; raises Invalid with every variable that is missing

@@ -1,7 +1,7 @@
 """The ASGI application: HTTP around the handlers.
 
 The event loop reads requests and writes answers; everything that touches the database or a
-provider runs in a thread. What stays true: an answer of success fits the operation's schema, and is
+provider runs in a thread. Invariants: an answer of success fits the operation's schema, and is
 made before its transaction is committed; every error is JSON with a `detail`; no body and no key is
 ever logged. Providers have threads of their own, so that slow ones don't hold up other requests.
 """

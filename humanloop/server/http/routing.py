@@ -14,7 +14,7 @@ from urllib.parse import parse_qsl, unquote
 
 from humanloop.operation import Operation
 from humanloop.schemas import SchemaValidationError
-from humanloop.server.errors import Invalid, MethodNotAllowed, NotFound, Place
+from humanloop.server.errors import Invalid, Location, MethodNotAllowed, NotFound
 
 PREFIX = "/v4"
 _INTEGER = re.compile(r"-?[0-9]{1,18}")
@@ -76,7 +76,7 @@ def read_query(operation: Operation, path: Mapping[str, str], query: str) -> dic
     return {**defaults, **given}
 
 
-def _place(path: Place, declared: Mapping[str, Any]) -> Place:
+def _place(path: Location, declared: Mapping[str, Any]) -> Location:
     return ("path", *path) if path and path[0] not in declared else ("query", *path)
 
 

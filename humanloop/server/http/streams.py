@@ -1,7 +1,7 @@
 """An answer that is a stream of server-sent events (HTML Living Standard, section 9.2).
 
 The events come from a generator that may block, so each of its steps runs in a thread, one at a
-time, and only when the event before was sent. What stays true: an event is one `data: ` line and
+time, and only when the event before was sent. Invariants: an event is one `data: ` line and
 an empty line; whatever ends the stream, the generator is closed, in a thread as well.
 """
 

@@ -9,13 +9,12 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from decimal import Decimal
 from typing import Any, Literal, cast
 
 from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session
 
-from humanloop.server.errors import Place, invalid
+from humanloop.server.errors import Location, invalid
 from humanloop.server.generation.mock import Mock
 from humanloop.server.generation.providers import Provider
 from humanloop.server.store.accounts import Account
@@ -23,7 +22,6 @@ from humanloop.server.store.accounts import Account
 MAX_PAGE_SIZE = 100
 MAX_DIGITS = 4300
 """Of an integer: Python's own JSON module reads no longer one."""
-Json = dict[str, Any] | list[Any] | str | int | Decimal | None
 Sampling = Literal["uniform", "thompson"]
 
 
@@ -63,7 +61,7 @@ class Call:
     body: Any
     repeated: bool = False
 
-    def each(self, run: Callable[[dict[str, Any], Place], Any]) -> Any:
+    def each(self, run: Callable[[dict[str, Any], Location], Any]) -> Any:
         """Run something for the body's object, or for each of its array: an answer for each."""
         body = cast("dict[str, Any] | list[dict[str, Any]]", self.body)
         if isinstance(body, dict):

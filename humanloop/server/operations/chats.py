@@ -9,14 +9,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from humanloop.server.errors import Place
+from humanloop.server.errors import Location
 from humanloop.server.generation import templates
 from humanloop.server.generation.generations import Generation
 from humanloop.server.operations import prompts
 from humanloop.server.operations.calls import Call
 
 
-def _text(parameters: Mapping[str, Any], body: Mapping[str, Any], _place: Place) -> dict[str, Any]:
+def _text(
+    parameters: Mapping[str, Any], body: Mapping[str, Any], _place: Location
+) -> dict[str, Any]:
     template: list[dict[str, Any]] = parameters.get("chat_template", [])
     contents = templates.fill(
         [message.get("content", "") for message in template],

@@ -9,14 +9,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from humanloop.server.errors import Place, invalid
+from humanloop.server.errors import Location, invalid
 from humanloop.server.generation import templates
 from humanloop.server.generation.generations import Generation
 from humanloop.server.operations import prompts
 from humanloop.server.operations.calls import Call
 
 
-def _text(parameters: Mapping[str, Any], body: Mapping[str, Any], place: Place) -> dict[str, Any]:
+def _text(
+    parameters: Mapping[str, Any], body: Mapping[str, Any], place: Location
+) -> dict[str, Any]:
     template = parameters.get("prompt_template")
     if template is None:
         raise invalid(place, "the config has no `prompt_template` to complete")

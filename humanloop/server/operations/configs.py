@@ -23,11 +23,10 @@ from humanloop.model import (
     ModelConfigRequest,
     ToolConfigRequest,
 )
-from humanloop.server.errors import Place, invalid
+from humanloop.server.errors import Location, invalid
 from humanloop.server.operations import feedback_types
-from humanloop.server.operations.calls import Json
 from humanloop.server.store import ids
-from humanloop.server.store.tables import Config, Feedback, FeedbackType, Log, Project
+from humanloop.server.store.tables import Annotation, Config, FeedbackKind, Json, Log, Project
 from humanloop.server.store.times import to_text
 
 _REQUESTS = {
@@ -149,7 +148,7 @@ def _default_name(kind: str, parameters: Mapping[str, Any]) -> str:
     return str(parameters["agent_class"]) if kind == "agent" else kind
 
 
-def find(session: Session, project: Project, config_id: str, place: Place) -> Config:
+def find(session: Session, project: Project, config_id: str, place: Location) -> Config:
     """The project's config with that id, which a body named at `place`."""
     config = session.get(Config, config_id)
     if config is None or config.project_id != project.id:
@@ -212,12 +211,12 @@ def describe_with_counts(session: Session, configs: Sequence[Config]) -> list[di
 def _feedback_stats(
     session: Session, logs: ColumnElement[bool]
 ) -> Iterable[tuple[str, dict[str, Any]]]:
-    columns = (Log.config_id, FeedbackType.id, FeedbackType.type, Feedback.value)
+    columns = (Log.config_id, FeedbackKind.id, FeedbackKind.type, Annotation.value)
     statement = (
         select(*columns, func.count())
-        .join(Feedback, Feedback.log_id == Log.id)
-        .join(FeedbackType, FeedbackType.id == Feedback.feedback_type_id)
-        .where(logs, FeedbackType.feedback_class.in_(feedback_types.LABEL_CLASSES))
+        .join(Annotation, Annotation.log_id == Log.id)
+        .join(FeedbackKind, FeedbackKind.id == Annotation.feedback_type_id)
+        .where(logs, FeedbackKind.feedback_class.in_(feedback_types.LABEL_CLASSES))
         .group_by(*columns)
         .order_by(*columns)
     )

@@ -16,19 +16,19 @@ from typing import Any
 from sqlalchemy import and_, case, func, select
 from sqlalchemy.orm import Session
 
-from humanloop.server.errors import NotFound, Place, invalid
+from humanloop.server.errors import Location, NotFound, invalid
 from humanloop.server.operations import configs, deployments, feedback_types, lookups
 from humanloop.server.operations.calls import Call
 from humanloop.server.store import ids
 from humanloop.server.store.tables import (
+    Annotation,
     Config,
     Experiment,
     ExperimentConfig,
-    Feedback,
-    FeedbackType,
+    ExperimentLabel,
+    FeedbackKind,
     Log,
     Metric,
-    PositiveLabel,
     Project,
     Trial,
 )
@@ -63,17 +63,17 @@ class Result:
 def results(session: Session, experiment: Experiment) -> dict[str, Result]:
     """How each config that was drawn fares, by its id."""
     is_positive = and_(
-        PositiveLabel.experiment_id == Trial.experiment_id,
-        PositiveLabel.type == FeedbackType.type,
-        PositiveLabel.value == Feedback.value,
+        ExperimentLabel.experiment_id == Trial.experiment_id,
+        ExperimentLabel.type == FeedbackKind.type,
+        ExperimentLabel.value == Annotation.value,
     )
-    positive_log = case((PositiveLabel.id.is_not(None), Log.id))
+    positive_log = case((ExperimentLabel.id.is_not(None), Log.id))
     rows = session.execute(
         select(Trial.config_id, func.count(Log.id.distinct()), func.count(positive_log.distinct()))
         .join(Log, Log.trial_id == Trial.id)
-        .join(Feedback, Feedback.log_id == Log.id)
-        .join(FeedbackType, FeedbackType.id == Feedback.feedback_type_id)
-        .outerjoin(PositiveLabel, is_positive)
+        .join(Annotation, Annotation.log_id == Log.id)
+        .join(FeedbackKind, FeedbackKind.id == Annotation.feedback_type_id)
+        .outerjoin(ExperimentLabel, is_positive)
         .where(Trial.experiment_id == experiment.id)
         .group_by(Trial.config_id)
     )
@@ -120,7 +120,7 @@ def add_config(experiment: Experiment, config: Config, moment: datetime) -> None
     experiment.updated_at = moment
 
 
-def find(session: Session, project: Project, experiment_id: str, place: Place) -> Experiment:
+def find(session: Session, project: Project, experiment_id: str, place: Location) -> Experiment:
     """The project's experiment with that id, which a body named at `place`."""
     experiment = session.get(Experiment, experiment_id)
     if experiment is None or experiment.project_id != project.id:
@@ -274,7 +274,7 @@ def _set_positive_labels(call: Call, experiment: Experiment) -> None:
         place = ("body", "positive_labels", index, "type")
         feedback_types.find(call.session, experiment.project.id, label["type"], place)
     unique = dict.fromkeys((label["type"], label["value"]) for label in labels)
-    experiment.positive_labels = [PositiveLabel(type=kind, value=value) for kind, value in unique]
+    experiment.positive_labels = [ExperimentLabel(type=kind, value=value) for kind, value in unique]
 
 
 def _add_configs(call: Call, experiment: Experiment, key: str, moment: datetime) -> None:
@@ -283,5 +283,5 @@ def _add_configs(call: Call, experiment: Experiment, key: str, moment: datetime)
         add_config(experiment, config, moment)
 
 
-def _listed(body: Mapping[str, Any], key: str) -> Iterable[tuple[Place, str]]:
+def _listed(body: Mapping[str, Any], key: str) -> Iterable[tuple[Location, str]]:
     return ((("body", key, index), item) for index, item in enumerate(body.get(key, ())))

@@ -16,19 +16,19 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from humanloop import schemas
-from humanloop.server.errors import Place, invalid
+from humanloop.server.errors import Location, invalid
 from humanloop.server.operations import feedback_types
 from humanloop.server.operations.calls import MAX_DIGITS, Call
 from humanloop.server.store import ids
-from humanloop.server.store.tables import Feedback, FeedbackType, Log
+from humanloop.server.store.tables import Annotation, FeedbackKind, Log
 from humanloop.server.store.times import from_text, now, to_text
 
 _NUMBER = re.compile(rf"-?(0|[1-9][0-9]{{0,{MAX_DIGITS - 1}}})(\.[0-9]+)?([eE][+-]?[0-9]+)?")
 
 
 def add(
-    session: Session, log: Log, request: Mapping[str, Any], place: Place, moment: datetime
-) -> Feedback:
+    session: Session, log: Log, request: Mapping[str, Any], place: Location, moment: datetime
+) -> Annotation:
     """Put the requested value on the log, under its type's rule."""
     feedback_type = feedback_types.find(session, log.project_id, request["type"], (*place, "type"))
     value = _value(feedback_type, request, place)
@@ -43,7 +43,7 @@ def add(
     if feedback_type.feedback_class in feedback_types.LABEL_CLASSES:
         feedback_types.set_label(feedback_type, value)
     created_at = request.get("created_at")
-    feedback = Feedback(
+    feedback = Annotation(
         id=ids.new_id(ids.ANNOTATION),
         feedback_type=feedback_type,
         value=value,
@@ -54,7 +54,7 @@ def add(
     return feedback
 
 
-def _value(feedback_type: FeedbackType, request: Mapping[str, Any], place: Place) -> str:
+def _value(feedback_type: FeedbackKind, request: Mapping[str, Any], place: Location) -> str:
     value = request.get("value")
     if value is None:
         message = f"`value` is needed to give {feedback_type.type!r} feedback"
@@ -74,7 +74,9 @@ def _is_number(text: str) -> bool:
         return False
 
 
-def unset(session: Session, log: Log, request: Mapping[str, Any], place: Place) -> dict[str, Any]:
+def unset(
+    session: Session, log: Log, request: Mapping[str, Any], place: Location
+) -> dict[str, Any]:
     """Take feedback off the log; the answer is the last that was taken off.
 
     Without a value all of the type goes, which a multi_select does not allow.
@@ -99,7 +101,7 @@ def unset(session: Session, log: Log, request: Mapping[str, Any], place: Place) 
     return answer
 
 
-def describe(feedback: Feedback) -> dict[str, Any]:
+def describe(feedback: Annotation) -> dict[str, Any]:
     """A Feedback."""
     numeric = feedback.feedback_type.feedback_class == "number"
     body = {
@@ -111,7 +113,7 @@ def describe(feedback: Feedback) -> dict[str, Any]:
     return body if feedback.user is None else {**body, "user": feedback.user}
 
 
-def describe_with_id(feedback: Feedback) -> dict[str, Any]:
+def describe_with_id(feedback: Annotation) -> dict[str, Any]:
     """A FeedbackResponse."""
     return {"id": feedback.id, **describe(feedback)}
 
@@ -119,7 +121,7 @@ def describe_with_id(feedback: Feedback) -> dict[str, Any]:
 def submit(call: Call) -> Any:
     """Submit one feedback or an array of them, all or none."""
 
-    def run(request: Mapping[str, Any], place: Place) -> dict[str, Any]:
+    def run(request: Mapping[str, Any], place: Location) -> dict[str, Any]:
         log = _find_log(call, request.get("data_id"), (*place, "data_id"))
         if request.get("unset", False):
             return unset(call.session, log, request, place)
@@ -130,7 +132,7 @@ def submit(call: Call) -> Any:
     return call.each(run)
 
 
-def _find_log(call: Call, log_id: str | None, place: Place) -> Log:
+def _find_log(call: Call, log_id: str | None, place: Location) -> Log:
     if log_id is None:
         raise invalid(
             place, "`data_id` is needed: the datapoint that the feedback is on", "required"

@@ -12,8 +12,8 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session, selectinload
 
-from humanloop.server.errors import Place, invalid
-from humanloop.server.store.tables import FeedbackLabel, FeedbackType, Project
+from humanloop.server.errors import Location, invalid
+from humanloop.server.store.tables import FeedbackKind, FeedbackLabel, Project
 
 LABEL_CLASSES = frozenset({"select", "multi_select"})
 _DEFAULT_CLASSES = {
@@ -29,7 +29,7 @@ _DEFAULT_LABELS = {"rating": {"good": "positive", "bad": "negative"}}
 def add_defaults(session: Session, project: Project) -> None:
     """Give a new project the types that every project has."""
     for name, feedback_class in _DEFAULT_CLASSES.items():
-        feedback_type = FeedbackType(
+        feedback_type = FeedbackKind(
             project_id=project.id, type=name, feedback_class=feedback_class
         )
         for value, sentiment in _DEFAULT_LABELS.get(name, {}).items():
@@ -38,21 +38,21 @@ def add_defaults(session: Session, project: Project) -> None:
     session.flush()
 
 
-def of_project(session: Session, project_id: str) -> list[FeedbackType]:
+def of_project(session: Session, project_id: str) -> list[FeedbackKind]:
     """A project's types with their labels, oldest first."""
     statement = (
-        select(FeedbackType)
-        .where(FeedbackType.project_id == project_id)
-        .order_by(FeedbackType.id)
-        .options(selectinload(FeedbackType.labels))
+        select(FeedbackKind)
+        .where(FeedbackKind.project_id == project_id)
+        .order_by(FeedbackKind.id)
+        .options(selectinload(FeedbackKind.labels))
     )
     return list(session.scalars(statement))
 
 
-def find(session: Session, project_id: str, name: str, place: Place) -> FeedbackType:
+def find(session: Session, project_id: str, name: str, place: Location) -> FeedbackKind:
     """The project's type of that name, which a body named at `place`."""
-    statement = select(FeedbackType).where(
-        FeedbackType.project_id == project_id, FeedbackType.type == name
+    statement = select(FeedbackKind).where(
+        FeedbackKind.project_id == project_id, FeedbackKind.type == name
     )
     found = session.scalar(statement)
     if found is not None:
@@ -64,8 +64,8 @@ def find(session: Session, project_id: str, name: str, place: Place) -> Feedback
 
 
 def upsert(
-    session: Session, project: Project, request: Mapping[str, Any], place: Place
-) -> FeedbackType:
+    session: Session, project: Project, request: Mapping[str, Any], place: Location
+) -> FeedbackKind:
     """Create the requested type, or add to the known one the labels that it lacks.
 
     A sentiment that is given replaces the label's own; a type's class never changes.
@@ -74,7 +74,7 @@ def upsert(
     known = {each.type: each for each in of_project(session, project.id)}
     feedback_type = known.get(name)
     if feedback_type is None:
-        feedback_type = FeedbackType(
+        feedback_type = FeedbackKind(
             project_id=project.id, type=name, feedback_class=feedback_class or "select"
         )
         session.add(feedback_type)
@@ -91,7 +91,7 @@ def upsert(
     return feedback_type
 
 
-def set_label(feedback_type: FeedbackType, value: str, sentiment: str | None = None) -> None:
+def set_label(feedback_type: FeedbackKind, value: str, sentiment: str | None = None) -> None:
     """Make sure that the type offers a label, with that sentiment where one is given."""
     for label in feedback_type.labels:
         if label.value == value:
@@ -101,7 +101,7 @@ def set_label(feedback_type: FeedbackType, value: str, sentiment: str | None = N
 
 
 def set_positive_labels(
-    session: Session, project: Project, wanted: Sequence[Mapping[str, Any]], place: Place
+    session: Session, project: Project, wanted: Sequence[Mapping[str, Any]], place: Location
 ) -> None:
     """Make exactly the wanted labels positive; those that were and are not wanted become unset."""
     for feedback_type in of_project(session, project.id):
@@ -113,7 +113,7 @@ def set_positive_labels(
         set_label(feedback_type, each["value"], "positive")
 
 
-def find_labelled(session: Session, project_id: str, name: str, place: Place) -> FeedbackType:
+def find_labelled(session: Session, project_id: str, name: str, place: Location) -> FeedbackKind:
     """Like find, for a type that has labels."""
     feedback_type = find(session, project_id, name, place)
     if feedback_type.feedback_class not in LABEL_CLASSES:
@@ -122,7 +122,7 @@ def find_labelled(session: Session, project_id: str, name: str, place: Place) ->
     return feedback_type
 
 
-def describe(feedback_type: FeedbackType) -> dict[str, Any]:
+def describe(feedback_type: FeedbackKind) -> dict[str, Any]:
     """A FeedbackTypeModel; `values` only where the type has labels."""
     body: dict[str, Any] = {"type": feedback_type.type}
     if feedback_type.feedback_class in LABEL_CLASSES:
@@ -132,6 +132,6 @@ def describe(feedback_type: FeedbackType) -> dict[str, Any]:
     return body
 
 
-def describe_all(types: Iterable[FeedbackType]) -> list[dict[str, Any]]:
+def describe_all(types: Iterable[FeedbackKind]) -> list[dict[str, Any]]:
     """FeedbackTypes."""
     return [describe(feedback_type) for feedback_type in types]

@@ -17,18 +17,18 @@ from sqlalchemy import select
 from sqlalchemy.orm import joinedload, selectinload
 from sqlalchemy.sql.elements import ColumnElement
 
-from humanloop.server.errors import NotFound, Place, invalid
+from humanloop.server.errors import Location, NotFound, invalid
 from humanloop.server.operations import configs, deployments, feedback, lookups, sessions
 from humanloop.server.operations.calls import Call
 from humanloop.server.store import ids
-from humanloop.server.store.tables import Config, Conversation, Feedback, Log, Project, Trial
+from humanloop.server.store.tables import Annotation, Config, Conversation, Log, Project, Trial
 from humanloop.server.store.times import from_text, now, to_text
 
 LOADED = (
     joinedload(Log.config).joinedload(Config.project),
     joinedload(Log.conversation),
     joinedload(Log.parent),
-    selectinload(Log.feedback).joinedload(Feedback.feedback_type),
+    selectinload(Log.feedback).joinedload(Annotation.feedback_type),
 )
 """What describe() reads of a log, to be loaded with many at once."""
 
@@ -46,9 +46,9 @@ class Origin:
 
 def log(call: Call) -> Any:
     """Log one datapoint, or an array of them all or nothing."""
-    parents: dict[Place, Log | None] = {}
+    parents: dict[Location, Log | None] = {}
 
-    def settle_parent(request: Mapping[str, Any], place: Place) -> None:
+    def settle_parent(request: Mapping[str, Any], place: Location) -> None:
         parents[place] = find_parent(call, request, place)
 
     call.each(settle_parent)
@@ -56,7 +56,7 @@ def log(call: Call) -> Any:
         return call.each(lambda request, place: _log(call, request, parents[place], place))
 
 
-def find_parent(call: Call, request: Mapping[str, Any], place: Place) -> Log | None:
+def find_parent(call: Call, request: Mapping[str, Any], place: Location) -> Log | None:
     """The log that the request names as its parent, if it names one."""
     _check_exclusive(request, "parent_id", "parent_reference_id", place)
     for key, column in (("parent_id", Log.id), ("parent_reference_id", Log.reference_id)):
@@ -68,7 +68,7 @@ def find_parent(call: Call, request: Mapping[str, Any], place: Place) -> Log | N
     return None
 
 
-def _check_exclusive(request: Mapping[str, Any], one: str, other: str, place: Place) -> None:
+def _check_exclusive(request: Mapping[str, Any], one: str, other: str, place: Location) -> None:
     if one in request and other in request:
         raise invalid((*place, other), f"`{one}` and `{other}` exclude each other", "not")
 
@@ -79,7 +79,7 @@ def _find(call: Call, condition: ColumnElement[bool]) -> Log | None:
 
 
 def _log(
-    call: Call, request: Mapping[str, Any], parent: Log | None, place: Place
+    call: Call, request: Mapping[str, Any], parent: Log | None, place: Location
 ) -> dict[str, Any]:
     moment = now()
     project = lookups.project_of_body(call, request, place)
@@ -106,7 +106,7 @@ def _added_before(call: Call, project: Project, request: Mapping[str, Any]) -> L
     return found if same else None
 
 
-def add(call: Call, request: Mapping[str, Any], place: Place, origin: Origin) -> Log:
+def add(call: Call, request: Mapping[str, Any], place: Location, origin: Origin) -> Log:
     """A new log of what the request says, in the session that it names or its parent's."""
     created_at = request.get("created_at")
     moment = origin.moment
@@ -133,7 +133,9 @@ def add(call: Call, request: Mapping[str, Any], place: Place, origin: Origin) ->
     return added
 
 
-def _trial(call: Call, project: Project, request: Mapping[str, Any], place: Place) -> Trial | None:
+def _trial(
+    call: Call, project: Project, request: Mapping[str, Any], place: Location
+) -> Trial | None:
     trial_id = request.get("trial_id")
     if trial_id is None:
         return None
@@ -150,7 +152,7 @@ def _config(
     trial: Trial | None,
     request: Mapping[str, Any],
     moment: datetime,
-    place: Place,
+    place: Location,
 ) -> Config:
     wanted = request.get("config")
     if trial is None:
@@ -166,7 +168,7 @@ def _config(
 
 
 def _conversation(
-    call: Call, request: Mapping[str, Any], parent: Log | None, moment: datetime, place: Place
+    call: Call, request: Mapping[str, Any], parent: Log | None, moment: datetime, place: Location
 ) -> Conversation | None:
     """The session that the request names, or its parent's."""
     _check_exclusive(request, "session_id", "session_reference_id", place)
@@ -186,7 +188,7 @@ def _conversation(
     return found
 
 
-def _free_reference(call: Call, request: Mapping[str, Any], place: Place) -> str | None:
+def _free_reference(call: Call, request: Mapping[str, Any], place: Location) -> str | None:
     reference_id: str | None = request.get("reference_id")
     if reference_id is None:
         return None
@@ -201,7 +203,7 @@ def _add_feedback(
     call: Call,
     added: Log,
     given: dict[str, Any] | list[dict[str, Any]],
-    place: Place,
+    place: Location,
     moment: datetime,
 ) -> None:
     if isinstance(given, dict):

@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy import select
 
-from humanloop.server.errors import NotFound, Place, invalid
+from humanloop.server.errors import Location, NotFound, invalid
 from humanloop.server.operations import feedback_types
 from humanloop.server.operations.calls import Call
 from humanloop.server.store import ids
@@ -35,7 +35,7 @@ def project_by_name(call: Call, name: str) -> Project | None:
     return call.session.scalar(statement)
 
 
-def project_of_body(call: Call, body: Mapping[str, Any], place: Place) -> Project:
+def project_of_body(call: Call, body: Mapping[str, Any], place: Location) -> Project:
     """The project that a body names by `project_id` or `project`, created when the name is new."""
     name, project_id = body.get("project"), body.get("project_id")
     if project_id is not None:
@@ -51,7 +51,7 @@ def project_of_body(call: Call, body: Mapping[str, Any], place: Place) -> Projec
     return project_by_name(call, name) or create_project(call, name, (*place, "project"))
 
 
-def create_project(call: Call, name: str, place: Place) -> Project:
+def create_project(call: Call, name: str, place: Location) -> Project:
     """A new project with the default feedback types; its name must not be taken."""
     check_project_name(call, name, place)
     moment = now()
@@ -69,7 +69,7 @@ def create_project(call: Call, name: str, place: Place) -> Project:
     return created
 
 
-def check_project_name(call: Call, name: str, place: Place) -> None:
+def check_project_name(call: Call, name: str, place: Location) -> None:
     """Refuse an empty name and one that is taken."""
     if not name.strip():
         raise invalid(place, "a project's name can't be empty", "minLength")
@@ -93,7 +93,7 @@ def environment(call: Call, name: str | None) -> Environment:
     return found
 
 
-def environment_of_body(call: Call, body: Mapping[str, Any], place: Place) -> Environment:
+def environment_of_body(call: Call, body: Mapping[str, Any], place: Location) -> Environment:
     """The organisation's environment that a body names, or the default one."""
     name = body.get("environment")
     found = _environment(call, name)

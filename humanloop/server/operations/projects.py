@@ -24,7 +24,7 @@ from humanloop.server.store.tables import (
     Deployment,
     Environment,
     Experiment,
-    FeedbackType,
+    FeedbackKind,
     Log,
     Project,
     User,
@@ -269,7 +269,7 @@ def update_feedback_types(call: Call) -> list[dict[str, Any]]:
     project = lookups.project(call, call.path["id"])
     for index, request in enumerate(call.body):
         feedback_types.upsert(call.session, project, request, ("body", index))
-    types: list[FeedbackType] = feedback_types.of_project(call.session, project.id)
+    types: list[FeedbackKind] = feedback_types.of_project(call.session, project.id)
     return feedback_types.describe_all(types)
 
 

@@ -1,6 +1,6 @@
 """From a chat or a completion request to a Generation: everything that is settled beforehand.
 
-It runs in one transaction, before any provider is asked. What stays true: when it fails nothing is
+It runs in one transaction, before any provider is asked. Invariants: when it fails nothing is
 stored; when it succeeds every sample has its log, still without an output, and all that a provider
 needs is plain data.
 """
@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from itertools import islice, repeat
 from typing import Any
 
-from humanloop.server.errors import Place, invalid
+from humanloop.server.errors import Location, invalid
 from humanloop.server.generation.generations import Generation, Sample
 from humanloop.server.generation.providers import Provider, ProviderRequest
 from humanloop.server.operations import configs, deployments, experiments, logs, lookups
@@ -21,7 +21,7 @@ from humanloop.server.store.tables import Config, Experiment, Project, Trial
 from humanloop.server.store.times import now
 
 MAX_SAMPLES = 100
-_BODY: Place = ("body",)
+_BODY: Location = ("body",)
 _MODEL_PARAMETERS = (
     "max_tokens",
     "temperature",
@@ -48,23 +48,23 @@ class Task:
     """
 
     endpoint: str
-    text: Callable[[Mapping[str, Any], Mapping[str, Any], Place], dict[str, Any]]
+    text: Callable[[Mapping[str, Any], Mapping[str, Any], Location], dict[str, Any]]
     piece_keys: tuple[str, ...]
     sample_keys: tuple[str, ...]
 
 
-Choose = Callable[[Call, Task, Project], tuple[Place, Draws]]
+Choose = Callable[[Call, Task, Project], tuple[Location, Draws]]
 """Where the body says which config to use, and the configs."""
 
 
-def given(call: Call, task: Task, project: Project) -> tuple[Place, Draws]:
+def given(call: Call, task: Task, project: Project) -> tuple[Location, Draws]:
     """The config in the request, which is registered in the project."""
     request = {"endpoint": task.endpoint, **call.body["model_config"]}
     config = deployments.register_config(call, project, request, now())
     return (*_BODY, "model_config"), repeat((config, None))
 
 
-def registered(call: Call, _task: Task, project: Project) -> tuple[Place, Draws]:
+def registered(call: Call, _task: Task, project: Project) -> tuple[Location, Draws]:
     """The project's config that the request names."""
     place = (*_BODY, "model_config_id")
     config = configs.find(call.session, project, call.body["model_config_id"], place)
@@ -72,14 +72,14 @@ def registered(call: Call, _task: Task, project: Project) -> tuple[Place, Draws]
     return place, repeat((config, None))
 
 
-def sampled(call: Call, _task: Task, project: Project) -> tuple[Place, Draws]:
+def sampled(call: Call, _task: Task, project: Project) -> tuple[Location, Draws]:
     """A draw of the project's experiment that the request names, for each sample."""
     place = (*_BODY, "experiment_id")
     experiment = experiments.find(call.session, project, call.body["experiment_id"], place)
     return place, _draws(call, experiment)
 
 
-def deployed(call: Call, _task: Task, project: Project) -> tuple[Place, Draws]:
+def deployed(call: Call, _task: Task, project: Project) -> tuple[Location, Draws]:
     """What is active for the project in the environment: a config, or draws of an experiment."""
     place = (*_BODY, "project_id" if "project_id" in call.body else "project")
     environment = lookups.environment_of_body(call, call.body, _BODY)
@@ -134,7 +134,9 @@ def _count(body: Mapping[str, Any]) -> int:
     return int(count)
 
 
-def _ask(call: Call, task: Task, config: Config, place: Place) -> tuple[Provider, ProviderRequest]:
+def _ask(
+    call: Call, task: Task, config: Config, place: Location
+) -> tuple[Provider, ProviderRequest]:
     """Who serves the config's model, and what to ask."""
     if config.type != "model":
         raise invalid(place, f"{config.id!r} is not a model config but of the type {config.type!r}")
@@ -154,7 +156,7 @@ def _strings(keys: Mapping[str, Any]) -> dict[str, str]:
     return {name: key for name, key in keys.items() if isinstance(key, str)}
 
 
-def _provider(call: Call, name: str, place: Place) -> Provider:
+def _provider(call: Call, name: str, place: Location) -> Provider:
     provider = call.settings.providers.get(name)
     if provider is None:
         known = " or ".join(repr(each) for each in call.settings.providers)

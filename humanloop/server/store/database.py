@@ -1,6 +1,6 @@
 """The database: opened once by one process, read by many threads, written by one at a time.
 
-What stays true: a request is one transaction, committed whole or rolled back whole; writers
+Invariants: a request is one transaction, committed whole or rolled back whole; writers
 wait for each other before they read anything, so a look-up and the insert that depends on it
 can't be torn apart; a SQLite file has its lock held for as long as the database is open.
 Nothing outside this module knows which database it is.

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
 from sqlalchemy import (
@@ -26,6 +27,8 @@ from sqlalchemy.types import TypeDecorator
 
 from humanloop import schemas
 from humanloop.server.store.times import UtcDateTime
+
+Json = dict[str, Any] | list[Any] | str | int | Decimal | None
 
 MAX_DEPTH = schemas.MAX_DEPTH - 10
 """Levels of a JSON value that is kept. A response has up to six more around it."""
@@ -59,7 +62,7 @@ def to_json(value: Any) -> str:
     return text
 
 
-def _is_too_deep(value: Any) -> bool:
+def _is_too_deep(value: Json) -> bool:
     level = [value]
     for _ in range(MAX_DEPTH):
         level = [child for each in level for child in _children(each)]
@@ -68,8 +71,8 @@ def _is_too_deep(value: Any) -> bool:
     return any(isinstance(each, (dict, list)) for each in level)
 
 
-def _children(value: Any) -> Iterable[Any]:
-    children: Iterable[Any] = ()
+def _children(value: Json) -> Iterable[Json]:
+    children: Iterable[Json] = ()
     if isinstance(value, dict):
         children = value.values()
     elif isinstance(value, list):
@@ -192,7 +195,7 @@ class Config(Base):
     project: Mapped[Project] = relationship()
 
 
-class FeedbackType(Base):
+class FeedbackKind(Base):
     """A kind of feedback that a project takes; `feedback_class` says what values it holds."""
 
     __tablename__ = "feedback_types"
@@ -235,15 +238,15 @@ class Experiment(Base):
 
     project: Mapped[Project] = relationship()
     metric: Mapped[Metric] = relationship()
-    positive_labels: Mapped[list[PositiveLabel]] = relationship(
-        order_by=lambda: PositiveLabel.id, cascade="all, delete-orphan"
+    positive_labels: Mapped[list[ExperimentLabel]] = relationship(
+        order_by=lambda: ExperimentLabel.id, cascade="all, delete-orphan"
     )
     members: Mapped[list[ExperimentConfig]] = relationship(
         order_by=lambda: ExperimentConfig.id, cascade="all, delete-orphan"
     )
 
 
-class PositiveLabel(Base):
+class ExperimentLabel(Base):
     """A feedback label that counts as positive in an experiment."""
 
     __tablename__ = "positive_labels"
@@ -355,12 +358,12 @@ class Log(Base):
     config: Mapped[Config] = relationship()
     conversation: Mapped[Conversation | None] = relationship()
     parent: Mapped[Log | None] = relationship(remote_side="Log.id")
-    feedback: Mapped[list[Feedback]] = relationship(
-        order_by=lambda: Feedback.row, back_populates="log", cascade="all, delete-orphan"
+    feedback: Mapped[list[Annotation]] = relationship(
+        order_by=lambda: Annotation.row, back_populates="log", cascade="all, delete-orphan"
     )
 
 
-class Feedback(Base):
+class Annotation(Base):
     """One value of feedback on a log: a label, a text, or a number's digits."""
 
     __tablename__ = "feedback"
@@ -374,4 +377,4 @@ class Feedback(Base):
     created_at: Mapped[datetime]
 
     log: Mapped[Log] = relationship(back_populates="feedback")
-    feedback_type: Mapped[FeedbackType] = relationship()
+    feedback_type: Mapped[FeedbackKind] = relationship()

@@ -13,7 +13,7 @@ from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator
 
 from humanloop.schemas import DateTimeSchema
-from humanloop.server.errors import Place, invalid
+from humanloop.server.errors import Location, invalid
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -41,7 +41,7 @@ def to_text(moment: datetime) -> str:
     return moment.replace(tzinfo=None).isoformat() + "Z"
 
 
-def from_text(text: str, place: Place) -> datetime:
+def from_text(text: str, place: Location) -> datetime:
     """The moment that validated RFC 3339 text names, to the microsecond.
 
     Raises Invalid for a moment that lies outside the years 1 to 9999 once in UTC.

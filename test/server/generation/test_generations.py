@@ -21,7 +21,12 @@ from sqlalchemy import Engine, event
 from humanloop.model import ChatResponse, CompletionResponse, LogResponse
 from humanloop.server import EmbeddedServer, Settings, create_app
 from humanloop.server.generation.mock import Mock
-from humanloop.server.generation.providers import Ending, ProviderError, ProviderRequest, redact
+from humanloop.server.generation.providers import (
+    Ending,
+    ProviderError,
+    ProviderRequest,
+    redact_data,
+)
 
 from ..api import API_KEY, Answer, Api
 
@@ -877,7 +882,7 @@ class TestKeys:
 
     def test_what_is_no_key_is_left_alone(self) -> None:
         value = {"a": [1, None, "text"], "b": {"c": True}}
-        assert redact(value, ["", "absent"]) == value
+        assert redact_data(value, ["", "absent"]) == value
 
 
 def test_the_writer_is_free_while_a_provider_works(own: Own) -> None:
