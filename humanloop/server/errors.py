@@ -40,11 +40,11 @@ class RequestError(Exception):
 
     @property
     def headers(self) -> Mapping[str, str]:
-        """Headers that belong to the answer."""
+        """Return the headers that belong to the answer."""
         return {}
 
     def body(self) -> dict[str, Any]:
-        """The answer's JSON body."""
+        """Return the answer's JSON body."""
         return {"detail": self.detail}
 
 
@@ -73,7 +73,7 @@ class MethodNotAllowed(RequestError):
 
     @property
     def headers(self) -> Mapping[str, str]:
-        """RFC 9110, section 15.5.6: a 405 lists the methods that are allowed."""
+        """Return the allowed methods, which a 405 must list (RFC 9110, section 15.5.6)."""
         return {"Allow": self.allowed}
 
 
@@ -130,7 +130,7 @@ class Invalid(RequestError):
         return cls([Problem(locate(each.path), each.message, each.keyword) for each in details])
 
     def body(self) -> dict[str, Any]:
-        """`{"detail": [{"loc", "msg", "type"}]}`."""
+        """Return `{"detail": [{"loc", "msg", "type"}]}`."""
         return {
             "detail": [
                 {"loc": list(problem.place), "msg": problem.message, "type": problem.keyword}
@@ -140,5 +140,5 @@ class Invalid(RequestError):
 
 
 def invalid(place: Location, message: str, keyword: str = "value") -> Invalid:
-    """An Invalid with a single problem."""
+    """Return an Invalid with a single problem."""
     return Invalid([Problem(place, message, keyword)])

@@ -62,11 +62,11 @@ class Sample:
 
     @property
     def raw_output(self) -> str:
-        """What there is of the output, as it came."""
+        """Return what there is of the output, as it came."""
         return "".join(self.pieces)
 
     def run(self) -> Generator[str, None, None]:
-        """Ask the provider: the pieces as they come. Raises ProviderFailed."""
+        """Ask the provider, and yield the pieces as they come. Raises ProviderFailed."""
         self.begun = True
         with closing(self.provider.generate(self.request)) as pieces:
             while (piece := self._next(pieces)) is not None:
@@ -91,7 +91,7 @@ class Sample:
             self.latency += time.perf_counter() - started
 
     def _step(self, pieces: Generator[str, None, Ending], secrets: Collection[str]) -> str | None:
-        """The next piece, or the ending; whatever an adapter gives can be answered and kept."""
+        """Return the next piece, or None at the end; whatever an adapter gives can be kept."""
         try:
             piece = next(pieces)
         except StopIteration as end:
@@ -140,7 +140,7 @@ class Generation:
     piece: Mapping[str, Any]
 
     def response(self) -> dict[str, Any]:
-        """A ChatResponse or CompletionResponse with all outputs."""
+        """Return a ChatResponse or CompletionResponse with all outputs."""
         data = [
             self._result(sample, sample.raw_output.strip(), sample.raw_output)
             for sample in self.samples
@@ -148,14 +148,14 @@ class Generation:
         return self._whole(data, [sample.ending for sample in self.samples])
 
     def next_piece(self, sample: Sample, piece: str) -> dict[str, Any]:
-        """The response of an event with the next piece of an output."""
+        """Return the response of an event with the next piece of an output."""
         return {
             "data": [{**_data(sample, piece, piece), **self.piece}],
             "provider_responses": [],
         }
 
     def last_piece(self, sample: Sample) -> dict[str, Any]:
-        """The response of the last event of an output: everything but text."""
+        """Return the response of the last event of an output: everything but text."""
         return self._whole([self._result(sample, "", "")], [sample.ending])
 
     def _result(self, sample: Sample, output: str, raw_output: str) -> dict[str, Any]:
@@ -188,7 +188,7 @@ def _data(sample: Sample, output: str, raw_output: str) -> dict[str, Any]:
 
 
 def _usage(endings: Iterable[Ending]) -> dict[str, int] | None:
-    """What all of it took together, if every provider told."""
+    """Return the sum of what the samples took, if every provider told."""
     prompt_tokens = generation_tokens = 0
     for ending in endings:
         if ending.prompt_tokens is None or ending.generation_tokens is None:
@@ -208,7 +208,7 @@ def run(
     schema: type[schemas.Schema],
     stopping: threading.Event,
 ) -> str:
-    """Generate everything; the JSON text of the answer, which fits the schema.
+    """Generate everything; return the JSON text of the answer, which fits the schema.
 
     stopping: set when the server stops. Raises ProviderFailed, or Unavailable then, once what came
     is in the logs.
@@ -226,7 +226,7 @@ def run(
 def events(
     database: Database, generation: Generation, schema: type[schemas.Schema]
 ) -> Generator[str, None, None]:
-    """Generate one sample after another; the JSON text of each event, which fits the schema.
+    """Generate one sample after another; yield each event's JSON text, which fits the schema.
 
     Closing it early stops the provider. Raises ProviderFailed once that is in the logs.
     """

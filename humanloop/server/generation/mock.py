@@ -27,7 +27,7 @@ _MAX_DELAY = 10
 
 @dataclass(frozen=True)
 class _Options:
-    """What a config's `other` asks for.
+    """Hold what a config's `other` asks for.
 
     output: the text, in place of an answer to the request; repeat: how often it comes.
     delay: seconds to wait before each token.
@@ -59,7 +59,7 @@ def _text(other: Mapping[str, Any], key: str) -> str | None:
 
 
 def _number(other: Mapping[str, Any], key: str, least: int, most: int) -> int | Decimal:
-    """A number from `least`, which it is by default, to `most`."""
+    """Return a number from `least`, which it is by default, to `most`."""
     value = other.get(key, least)
     if not isinstance(value, bool) and isinstance(value, (int, Decimal)) and least <= value <= most:
         return value
@@ -67,7 +67,7 @@ def _number(other: Mapping[str, Any], key: str, least: int, most: int) -> int | 
 
 
 class Mock:
-    """Repeats what it was asked."""
+    """Repeat what it was asked."""
 
     def generate(self, request: ProviderRequest) -> Generator[str, None, Ending]:
         """Yield the tokens of the answer."""
@@ -90,14 +90,14 @@ class Mock:
 
 
 def _asked(request: ProviderRequest) -> list[str]:
-    """The texts that the model reads."""
+    """Return the texts that the model reads."""
     if request.messages is None:
         return [request.prompt or ""]
     return [message.get("content", "") for message in request.messages]
 
 
 def _answer(request: ProviderRequest, options: _Options) -> str:
-    """The whole text, before anything limits it; a bit over the largest that is kept, at most."""
+    """Return the whole text, before anything limits it but the largest that is kept."""
     text = options.output
     if text is None:
         number = f" {request.index + 1}" if request.index else ""
@@ -115,7 +115,7 @@ def _last_of_user(messages: Iterable[Mapping[str, Any]]) -> str:
 
 
 def _cut(text: str, parameters: Mapping[str, Any]) -> tuple[list[str], str]:
-    """The tokens that are left by `stop` and `max_tokens`, and the reason for the end."""
+    """Return the tokens that are left by `stop` and `max_tokens`, and the reason for the end."""
     kept = text[:MAX_CHARACTERS]
     finish_reason = "stop" if kept == text else "length"
     stop = parameters.get("stop", [])
@@ -131,7 +131,7 @@ def _cut(text: str, parameters: Mapping[str, Any]) -> tuple[list[str], str]:
 
 
 def _echo(request: ProviderRequest) -> dict[str, Any]:
-    """What was sent, without the keys."""
+    """Return what was sent, without the keys."""
     sent: dict[str, Any] = {"model": request.model, **request.parameters, **request.other}
     if request.messages is None:
         sent["prompt"] = request.prompt

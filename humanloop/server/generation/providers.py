@@ -22,7 +22,7 @@ class ProviderError(Exception):
 
 @dataclass(frozen=True)
 class ProviderRequest:
-    """What a provider is asked.
+    """Hold what a provider is asked.
 
     messages: the conversation for a chat endpoint; prompt: the text for a completion endpoint.
         One of them is there, the other is None.
@@ -46,7 +46,7 @@ class ProviderRequest:
 
 @dataclass(frozen=True)
 class Ending:
-    """What a provider says once all the text is there.
+    """Hold what a provider says once all the text is there.
 
     finish_reason: `stop`, or `length` at the limit of tokens.
     prompt_tokens, generation_tokens: what it took; None where the provider does not tell.
@@ -73,7 +73,7 @@ class Provider(Protocol):
 
 
 def redact_data(value: Any, secrets: Collection[str]) -> Any:
-    """Plain data without the secrets, in case a provider repeats what it was sent."""
+    """Remove the secrets from plain data, in case a provider repeats what it was sent."""
     if isinstance(value, str):
         return redact(value, secrets, MASK)
     if isinstance(value, Mapping):

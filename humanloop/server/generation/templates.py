@@ -24,7 +24,7 @@ _INDEX = re.compile(r"[0-9]{1,9}")
 
 
 def fill(templates: Sequence[str], inputs: Mapping[str, Any], place: Location) -> list[str]:
-    """The templates with their variables' values, which are looked up in `inputs`.
+    """Return the templates with their variables' values, which are looked up in `inputs`.
 
     place: where a request has its inputs; raises Invalid with every variable that is missing
     there, or when the texts get too long.
@@ -47,7 +47,7 @@ def fill(templates: Sequence[str], inputs: Mapping[str, Any], place: Location) -
 
 
 def _look_up(inputs: Mapping[str, Any], name: str) -> Any:
-    """The input of exactly that name, else what its name leads to: `user.name`, `items[0]`.
+    """Return the input of exactly that name, else what its name leads to: `user.name`, `items[0]`.
 
     Raises LookupError when there is neither.
     """

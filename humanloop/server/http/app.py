@@ -54,7 +54,7 @@ _GENERATORS = 40  # calls of providers at the same time; the others wait
 def create_app(
     database_url: str, api_keys: Sequence[str], settings: Settings | None = None
 ) -> Starlette:
-    """An application on an open database; its lifespan's end closes the database.
+    """Return an application on an open database; its lifespan's end closes the database.
 
     Raises StartError when the database or the keys can't be used.
     """
@@ -84,7 +84,7 @@ Answer = Response | EventStream
 
 
 class Application:
-    """Answers every HTTP request."""
+    """Answer every HTTP request."""
 
     def __init__(self, database: Database, keys: KeyRing, settings: Settings) -> None:
         self._database = database
@@ -105,7 +105,7 @@ class Application:
         self._database.close()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """The ASGI entry."""
+        """Answer a request, by ASGI."""
         request = Request(scope)
         started = time.perf_counter()
         try:
@@ -119,7 +119,7 @@ class Application:
         await response(scope, receive, send)
 
     async def _respond(self, request: Request, upload: Upload) -> tuple[str, Answer]:
-        """The name of the operation, as far as it is known, and the answer."""
+        """Return the name of the operation, as far as it is known, and the answer."""
         name = "-"
         try:
             headers = request.headers
@@ -177,9 +177,9 @@ class Application:
         body: bytes,
         repeated: bool,
     ) -> Response | Generation:
-        """What happens in a thread: check, run in one transaction, make the answer in it, too.
+        """Check the request, run it in one transaction, and make the answer in that one, too.
 
-        Of what generates it is only the beginning.
+        It runs in a thread. Of what generates it is only the beginning.
         """
         parameters = read_query(operation, path, query)
         parsed = parse(operation, body)
@@ -203,7 +203,7 @@ def _handler(operation: Operation) -> Handler:
 
 
 def _problem(name: str, error: Exception) -> RequestError:
-    """What the caller is told about an error; the log is told what the caller can't know."""
+    """Return what the caller is told about an error, and log what the caller can't know."""
     if isinstance(error, RequestError):
         return error
     if isinstance(error, StatementError) and isinstance(error.orig, TooDeep):

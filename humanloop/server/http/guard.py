@@ -16,7 +16,7 @@ LOOPBACK_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
 def hosts_for(bind: str) -> frozenset[str] | None:
-    """The Host names to allow for a server bound there: all of them, unless it is loopback."""
+    """Return the Host names that a server bound there allows; None, for all, unless on loopback."""
     try:
         loopback = ipaddress.ip_address(bind).is_loopback
     except ValueError:

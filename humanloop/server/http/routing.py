@@ -21,7 +21,7 @@ _INTEGER = re.compile(r"-?[0-9]{1,18}")
 
 
 class Router:
-    """Finds operations by method and path."""
+    """Find operations by method and path."""
 
     def __init__(self, operations: Iterable[Operation]) -> None:
         self._by_shape: dict[tuple[str | None, ...], dict[str, Operation]] = {}
@@ -30,7 +30,7 @@ class Router:
             self._by_shape.setdefault(shape, {})[operation.method] = operation
 
     def find(self, method: str, raw_path: str) -> tuple[Operation, dict[str, str]]:
-        """The operation and its path parameters."""
+        """Return the operation and its path parameters."""
         parts = _split(raw_path.removeprefix(PREFIX)) if raw_path.startswith(f"{PREFIX}/") else []
         for shape, operations in self._by_shape.items():
             if len(shape) == len(parts) and all(
@@ -55,7 +55,7 @@ def _path_parameters(operation: Operation, parts: list[str]) -> dict[str, str]:
 
 
 def read_query(operation: Operation, path: Mapping[str, str], query: str) -> dict[str, Any]:
-    """The query parameters by name, converted, checked, and with their defaults.
+    """Return the query parameters by name, converted, checked, and with their defaults.
 
     Names that the operation does not know are ignored; of a repeated one the last counts.
     Raises Invalid with every problem.
@@ -81,7 +81,7 @@ def _place(path: Location, declared: Mapping[str, Any]) -> Location:
 
 
 def _convert(text: str, schema: Mapping[str, Any]) -> Any:
-    """Text to the wanted type; what is not of that type stays text, for its schema to refuse."""
+    """Convert text to the wanted type; leave what is not of that type for its schema to refuse."""
     kind = schema.get("type")
     if kind == "integer" and _INTEGER.fullmatch(text):
         return int(text)

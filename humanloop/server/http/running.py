@@ -30,7 +30,7 @@ _STOP_SECONDS = 5
 
 
 def new_api_key() -> str:
-    """A key that nobody can guess."""
+    """Return a key that nobody can guess."""
     return f"hl_{secrets.token_urlsafe(30)}"
 
 
@@ -63,7 +63,7 @@ class Server(uvicorn.Server):
 
 
 def bind(host: str, port: int) -> socket.socket:
-    """A listening socket; raises StartError when the address can't be had."""
+    """Return a listening socket; raises StartError when the address can't be had."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     # asyncio turns Nagle's algorithm off (it delays answers by 40 ms) only where TCP is explicit,
     # which socket.create_server does not do.
@@ -83,7 +83,7 @@ def bind(host: str, port: int) -> socket.socket:
 
 
 def url_of(listener: socket.socket) -> str:
-    """The base URL of the API at a listening socket."""
+    """Return the base URL of the API at a listening socket."""
     host, port = listener.getsockname()[:2]
     return f"http://{f'[{host}]' if ':' in host else host}:{port}{PREFIX}"
 
@@ -118,7 +118,7 @@ def serve(
 
 
 def welcome(url: str, database_url: str, new_key: str | None) -> str:
-    """What is printed when the server is up; `new_key` is a key that nobody has seen yet."""
+    """Return what is printed when the server is up; `new_key` is one that nobody has seen yet."""
     shown_key = "the one that you gave" if new_key is None else f"{new_key}  (shown only now)"
     exported = "the-key-that-you-gave" if new_key is None else new_key
     keep = (

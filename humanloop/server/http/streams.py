@@ -25,7 +25,7 @@ _ESCAPES = {ord(character): f"\\u{ord(character):04x}" for character in "\x85\u2
 
 
 class EventStream:
-    """Sends the JSON texts of a generator as events.
+    """Send the JSON texts of a generator as events.
 
     executor: runs its steps. failure: the JSON value that an error in the middle is answered with.
     """
@@ -53,7 +53,7 @@ class EventStream:
             raise
 
     async def __call__(self, _scope: Scope, receive: Receive, send: Send) -> None:
-        """The ASGI entry; returns when everything was sent or the reader has left."""
+        """Answer, by ASGI; return when everything was sent or the reader has left."""
         leaving = asyncio.ensure_future(_reader_left(receive))
         try:
             await send({"type": "http.response.start", "status": 200, "headers": _HEADERS})
@@ -72,7 +72,7 @@ class EventStream:
         return await asyncio.get_running_loop().run_in_executor(self._executor, self._step)
 
     async def _following(self) -> bytes | None:
-        """The next event, which tells of an error when there was one; None at the end."""
+        """Return the next event, which tells of an error when there was one; None at the end."""
         try:
             return await self._next()
         except Exception as error:

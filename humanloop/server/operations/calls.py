@@ -27,7 +27,7 @@ Sampling = Literal["uniform", "thompson"]
 
 @dataclass(frozen=True)
 class Settings:
-    """What whoever starts the server decides.
+    """Hold what whoever starts the server decides.
 
     sampling: how experiments draw a config: evenly, or by Thompson sampling on the posterior
         Beta(1 + positives, 1 + negatives) of each.
@@ -62,7 +62,7 @@ class Call:
     repeated: bool = False
 
     def each(self, run: Callable[[dict[str, Any], Location], Any]) -> Any:
-        """Run something for the body's object, or for each of its array: an answer for each."""
+        """Run something for the body's object, or for each in its array; return the answers."""
         body = cast("dict[str, Any] | list[dict[str, Any]]", self.body)
         if isinstance(body, dict):
             return run(body, ("body",))
@@ -72,7 +72,7 @@ class Call:
 def paginate(
     call: Call, statement: Select[Any], describe: Callable[[list[Any]], list[Any]], *, first: int
 ) -> dict[str, Any]:
-    """One page of a statement's rows as a PaginatedData body.
+    """Return one page of a statement's rows as a PaginatedData body.
 
     first: the number of the first page, 0 or 1. A size over MAX_PAGE_SIZE is taken as that.
     """

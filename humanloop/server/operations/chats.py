@@ -11,9 +11,7 @@ from typing import Any
 
 from humanloop.server.errors import Location
 from humanloop.server.generation import templates
-from humanloop.server.generation.generations import Generation
-from humanloop.server.operations import prompts
-from humanloop.server.operations.calls import Call
+from humanloop.server.operations.prompts import Task
 
 
 def _text(
@@ -32,24 +30,4 @@ def _text(
     return {"messages": [*filled, *body["messages"]]}
 
 
-_CHAT = prompts.Task("chat", _text, piece_keys=(), sample_keys=("inputs", "messages"))
-
-
-def create(call: Call) -> Generation:
-    """Chat with a config given in the request."""
-    return prompts.begin(call, _CHAT, prompts.given)
-
-
-def create_deployed(call: Call) -> Generation:
-    """Chat with what is active for the project."""
-    return prompts.begin(call, _CHAT, prompts.deployed)
-
-
-def create_experiment(call: Call) -> Generation:
-    """Chat with configs drawn from an experiment."""
-    return prompts.begin(call, _CHAT, prompts.sampled)
-
-
-def create_model_config(call: Call) -> Generation:
-    """Chat with a registered config."""
-    return prompts.begin(call, _CHAT, prompts.registered)
+CHAT = Task("chat", _text, piece_keys=(), sample_keys=("inputs", "messages"))

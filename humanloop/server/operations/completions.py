@@ -11,9 +11,7 @@ from typing import Any
 
 from humanloop.server.errors import Location, invalid
 from humanloop.server.generation import templates
-from humanloop.server.generation.generations import Generation
-from humanloop.server.operations import prompts
-from humanloop.server.operations.calls import Call
+from humanloop.server.operations.prompts import Task
 
 
 def _text(
@@ -28,24 +26,4 @@ def _text(
     return {"prompt": prompt}
 
 
-_COMPLETION = prompts.Task("complete", _text, piece_keys=("inputs",), sample_keys=("inputs",))
-
-
-def create(call: Call) -> Generation:
-    """Complete with a config given in the request."""
-    return prompts.begin(call, _COMPLETION, prompts.given)
-
-
-def create_deployed(call: Call) -> Generation:
-    """Complete with what is active for the project."""
-    return prompts.begin(call, _COMPLETION, prompts.deployed)
-
-
-def create_experiment(call: Call) -> Generation:
-    """Complete with configs drawn from an experiment."""
-    return prompts.begin(call, _COMPLETION, prompts.sampled)
-
-
-def create_model_config(call: Call) -> Generation:
-    """Complete with a registered config."""
-    return prompts.begin(call, _COMPLETION, prompts.registered)
+COMPLETION = Task("complete", _text, piece_keys=("inputs",), sample_keys=("inputs",))

@@ -40,7 +40,7 @@ _REQUESTS = {
 def register(
     session: Session, project: Project, request: Mapping[str, Any], moment: datetime
 ) -> Config:
-    """The project's config with the requested parameters, new or known, used at `moment`.
+    """Return the project's config with the requested parameters, new or known, used at `moment`.
 
     A name or a description that is given replaces the one that a known config has.
     """
@@ -55,13 +55,13 @@ def register(
 
 
 def has_any(session: Session, project: Project) -> bool:
-    """Whether a config was ever registered or used in the project."""
+    """Tell whether a config was ever registered or used in the project."""
     used = select(Config.id).where(Config.project_id == project.id, Config.last_used.is_not(None))
     return session.scalar(used.limit(1)) is not None
 
 
 def identity(request: Mapping[str, Any]) -> str:
-    """The digest by which a project recognises a config request."""
+    """Return the digest by which a project recognises a config request."""
     kind = request.get("type", "model")
     named = ("name", "description") if kind == "tool" else ()
     parts = {"type": kind, "parameters": _parameters(request)}
@@ -70,7 +70,7 @@ def identity(request: Mapping[str, Any]) -> str:
 
 
 def canonical_json(value: Json) -> str:
-    """JSON text that is the same for equal values: sorted keys, one spelling for each number."""
+    """Return the same JSON text for equal values: with sorted keys and one form of each number."""
     if isinstance(value, dict):
         items = sorted(value.items())
         return "{" + ",".join(f"{schemas.to_json(k)}:{canonical_json(v)}" for k, v in items) + "}"
@@ -93,7 +93,7 @@ def _canonical_number(number: Decimal) -> str:
 
 
 def _parameters(request: Mapping[str, Any]) -> dict[str, Any]:
-    """What makes the config what it is; keys that the API does not know are left out."""
+    """Return what makes the config what it is; leave out keys that the API does not know."""
     kind = request.get("type", "model")
     known = _REQUESTS[kind].__openapi__["properties"].keys() - {"type", "name", "description"}
     given = {key: value for key, value in request.items() if key in known}
@@ -149,7 +149,7 @@ def _default_name(kind: str, parameters: Mapping[str, Any]) -> str:
 
 
 def find(session: Session, project: Project, config_id: str, place: Location) -> Config:
-    """The project's config with that id, which a body named at `place`."""
+    """Return the project's config with that id, which a body named at `place`."""
     config = session.get(Config, config_id)
     if config is None or config.project_id != project.id:
         raise invalid(place, f"{config_id!r} is not a config of the project {project.name!r}")
@@ -157,7 +157,7 @@ def find(session: Session, project: Project, config_id: str, place: Location) ->
 
 
 def describe(config: Config) -> dict[str, Any]:
-    """A ConfigResponse."""
+    """Return a ConfigResponse."""
     body: dict[str, Any] = {
         **config.parameters,
         "id": config.id,
@@ -172,7 +172,7 @@ def describe(config: Config) -> dict[str, Any]:
 
 
 def describe_in_project(config: Config) -> dict[str, Any]:
-    """A ProjectConfigResponse without counts."""
+    """Return a ProjectConfigResponse without counts."""
     return {
         "project_id": config.project_id,
         "project_name": config.project.name,
@@ -184,7 +184,7 @@ def describe_in_project(config: Config) -> dict[str, Any]:
 
 
 def describe_with_counts(session: Session, configs: Sequence[Config]) -> list[dict[str, Any]]:
-    """ProjectConfigResponses, with the number of datapoints and of each label on them.
+    """Return ProjectConfigResponses with the number of datapoints and of each label on them.
 
     The configs are either one, or all those of one project.
     """

@@ -19,12 +19,12 @@ from humanloop.server.store.tables import Config, Deployment, Environment, Exper
 
 
 def current(session: Session, project: Project, environment: Environment) -> Deployment | None:
-    """What is active there, if anything is."""
+    """Return what is active there, if anything is."""
     return session.get(Deployment, (project.id, environment.id))
 
 
 def active(session: Session, project: Project, environment: Environment) -> Config | Experiment:
-    """The config or the experiment that is active there; 404 when nothing is."""
+    """Return the config or the experiment that is active there; 404 when nothing is."""
     deployment = current(session, project, environment)
     found = None if deployment is None else deployment.experiment or deployment.config
     if found is None:
@@ -71,7 +71,7 @@ def register_config(
 def describe(
     project: Project, environment: Environment, deployment: Deployment | None
 ) -> dict[str, Any]:
-    """An EnvironmentProjectConfigResponse."""
+    """Return an EnvironmentProjectConfigResponse."""
     body = {
         "project_id": project.id,
         "project_name": project.name,

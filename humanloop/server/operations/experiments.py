@@ -37,31 +37,31 @@ from humanloop.server.store.times import now, to_text
 
 @dataclass(frozen=True)
 class Result:
-    """How a config fares: its datapoints with feedback, and those with a positive label."""
+    """Count a config's datapoints with feedback, and those with a positive label."""
 
     trials: int = 0
     positives: int = 0
 
     @property
     def posterior(self) -> tuple[int, int]:
-        """The Beta distribution of its share of positives, from an even prior."""
+        """Return the Beta distribution of its share of positives, from an even prior."""
         return 1 + self.positives, 1 + self.trials - self.positives
 
     @property
     def mean(self) -> float:
-        """The share of positives; there must be a trial."""
+        """Return the share of positives; there must be a trial."""
         return self.positives / self.trials
 
     @property
     def spread(self) -> float:
-        """The standard deviation of the posterior."""
+        """Return the standard deviation of the posterior."""
         alpha, beta = self.posterior
         total = alpha + beta
         return math.sqrt(alpha * beta / (total * total * (total + 1)))
 
 
 def results(session: Session, experiment: Experiment) -> dict[str, Result]:
-    """How each config that was drawn fares, by its id."""
+    """Return how each config that was drawn fares, by its id."""
     is_positive = and_(
         ExperimentLabel.experiment_id == Trial.experiment_id,
         ExperimentLabel.type == FeedbackKind.type,
@@ -81,7 +81,7 @@ def results(session: Session, experiment: Experiment) -> dict[str, Result]:
 
 
 def draw(call: Call, experiment: Experiment) -> Trial:
-    """A new trial of one of the experiment's active configs; 404 when it has none."""
+    """Return a new trial of one of the experiment's active configs; 404 when it has none."""
     candidates = [member.config for member in experiment.members if member.active]
     if not candidates:
         raise NotFound(f"The experiment {experiment.id!r} has no active config to sample.")
@@ -121,7 +121,7 @@ def add_config(experiment: Experiment, config: Config, moment: datetime) -> None
 
 
 def find(session: Session, project: Project, experiment_id: str, place: Location) -> Experiment:
-    """The project's experiment with that id, which a body named at `place`."""
+    """Return the project's experiment with that id, which a body named at `place`."""
     experiment = session.get(Experiment, experiment_id)
     if experiment is None or experiment.project_id != project.id:
         message = f"{experiment_id!r} is not an experiment of the project {project.name!r}"
@@ -130,7 +130,7 @@ def find(session: Session, project: Project, experiment_id: str, place: Location
 
 
 def find_by_name(session: Session, project: Project, name: str) -> Experiment | None:
-    """The project's experiment with that name, if there is one."""
+    """Return the project's experiment with that name, if there is one."""
     statement = select(Experiment).where(
         Experiment.project_id == project.id, Experiment.name == name
     )
@@ -138,7 +138,7 @@ def find_by_name(session: Session, project: Project, name: str) -> Experiment | 
 
 
 def describe(session: Session, experiment: Experiment) -> dict[str, Any]:
-    """An ExperimentResponse."""
+    """Return an ExperimentResponse."""
     drawn = session.scalar(select(Trial.id).where(Trial.experiment_id == experiment.id).limit(1))
     known = results(session, experiment)
     return {
@@ -188,7 +188,7 @@ def _describe_member(member: ExperimentConfig, result: Result) -> dict[str, Any]
 
 
 def describe_draw(trial: Trial) -> dict[str, Any]:
-    """A GetModelConfigResponse."""
+    """Return a GetModelConfigResponse."""
     return {
         **configs.describe_in_project(trial.config),
         "experiment_id": trial.experiment_id,
@@ -223,7 +223,7 @@ def create(call: Call) -> dict[str, Any]:
 
 
 def list_(call: Call) -> list[dict[str, Any]]:
-    """A project's experiments, newest first."""
+    """Return a project's experiments, newest first."""
     project = lookups.project(call, call.path["project_id"])
     statement = select(Experiment).where(Experiment.project_id == project.id)
     rows = call.session.scalars(statement.order_by(Experiment.created_at.desc(), Experiment.id))

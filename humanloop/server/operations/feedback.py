@@ -67,7 +67,7 @@ def _value(feedback_type: FeedbackKind, request: Mapping[str, Any], place: Locat
 
 
 def _is_number(text: str) -> bool:
-    """Whether the text is a JSON number (RFC 8259, section 6) that a Decimal can hold."""
+    """Tell whether the text is a JSON number (RFC 8259, section 6) that a Decimal can hold."""
     try:
         return _NUMBER.fullmatch(text) is not None and Decimal(text).is_finite()
     except InvalidOperation:
@@ -102,7 +102,7 @@ def unset(
 
 
 def describe(feedback: Annotation) -> dict[str, Any]:
-    """A Feedback."""
+    """Return a Feedback."""
     numeric = feedback.feedback_type.feedback_class == "number"
     body = {
         "type": feedback.feedback_type.type,
@@ -114,7 +114,7 @@ def describe(feedback: Annotation) -> dict[str, Any]:
 
 
 def describe_with_id(feedback: Annotation) -> dict[str, Any]:
-    """A FeedbackResponse."""
+    """Return a FeedbackResponse."""
     return {"id": feedback.id, **describe(feedback)}
 
 

@@ -39,7 +39,7 @@ def add_defaults(session: Session, project: Project) -> None:
 
 
 def of_project(session: Session, project_id: str) -> list[FeedbackKind]:
-    """A project's types with their labels, oldest first."""
+    """Return a project's types with their labels, oldest first."""
     statement = (
         select(FeedbackKind)
         .where(FeedbackKind.project_id == project_id)
@@ -50,7 +50,7 @@ def of_project(session: Session, project_id: str) -> list[FeedbackKind]:
 
 
 def find(session: Session, project_id: str, name: str, place: Location) -> FeedbackKind:
-    """The project's type of that name, which a body named at `place`."""
+    """Return the project's type of that name, which a body named at `place`."""
     statement = select(FeedbackKind).where(
         FeedbackKind.project_id == project_id, FeedbackKind.type == name
     )
@@ -92,7 +92,7 @@ def upsert(
 
 
 def set_label(feedback_type: FeedbackKind, value: str, sentiment: str | None = None) -> None:
-    """Make sure that the type offers a label, with that sentiment where one is given."""
+    """Add a label to the type if it is not there, and set its sentiment if one is given."""
     for label in feedback_type.labels:
         if label.value == value:
             label.sentiment = sentiment or label.sentiment
@@ -114,7 +114,7 @@ def set_positive_labels(
 
 
 def find_labelled(session: Session, project_id: str, name: str, place: Location) -> FeedbackKind:
-    """Like find, for a type that has labels."""
+    """Return the type as `find` does, if it has labels."""
     feedback_type = find(session, project_id, name, place)
     if feedback_type.feedback_class not in LABEL_CLASSES:
         message = f"{name!r} is feedback of class {feedback_type.feedback_class!r}, without labels"
@@ -123,7 +123,7 @@ def find_labelled(session: Session, project_id: str, name: str, place: Location)
 
 
 def describe(feedback_type: FeedbackKind) -> dict[str, Any]:
-    """A FeedbackTypeModel; `values` only where the type has labels."""
+    """Return a FeedbackTypeModel; `values` only where the type has labels."""
     body: dict[str, Any] = {"type": feedback_type.type}
     if feedback_type.feedback_class in LABEL_CLASSES:
         body["values"] = [
@@ -133,5 +133,5 @@ def describe(feedback_type: FeedbackKind) -> dict[str, Any]:
 
 
 def describe_all(types: Iterable[FeedbackKind]) -> list[dict[str, Any]]:
-    """FeedbackTypes."""
+    """Return FeedbackTypes."""
     return [describe(feedback_type) for feedback_type in types]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from humanloop.server.operations import (
@@ -14,6 +15,7 @@ from humanloop.server.operations import (
     logs,
     model_configs,
     projects,
+    prompts,
     sessions,
 )
 from humanloop.server.operations.calls import Call
@@ -21,7 +23,7 @@ from humanloop.server.operations.calls import Call
 
 @dataclass(frozen=True)
 class Handler:
-    """What runs an operation; one that only reads does not wait for the writer.
+    """Run an operation; one that only reads does not wait for the writer.
 
     It returns the answer as plain data, or a Generation, which comes to one after the transaction.
     """
@@ -31,14 +33,15 @@ class Handler:
 
 
 HANDLERS: Mapping[str, Handler] = {
-    "chats.create": Handler(chats.create),
-    "chats.create_deployed": Handler(chats.create_deployed),
-    "chats.create_experiment": Handler(chats.create_experiment),
-    "chats.create_model_config": Handler(chats.create_model_config),
-    "completions.create": Handler(completions.create),
-    "completions.create_deployed": Handler(completions.create_deployed),
-    "completions.create_experiment": Handler(completions.create_experiment),
-    "completions.create_model_config": Handler(completions.create_model_config),
+    f"{tag}.{name}": Handler(partial(prompts.begin, task=task, choose=choose))
+    for tag, task in (("chats", chats.CHAT), ("completions", completions.COMPLETION))
+    for name, choose in {
+        "create": prompts.given,
+        "create_deployed": prompts.deployed,
+        "create_experiment": prompts.sampled,
+        "create_model_config": prompts.registered,
+    }.items()
+} | {
     "experiments.create": Handler(experiments.create),
     "experiments.delete": Handler(experiments.delete),
     "experiments.list": Handler(experiments.list_, only_reads=True),

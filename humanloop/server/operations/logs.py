@@ -35,7 +35,7 @@ LOADED = (
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a log comes from: all of it is settled before the log is added."""
+    """Hold where a log comes from, which is settled before the log is added."""
 
     project: Project
     config: Config
@@ -57,7 +57,7 @@ def log(call: Call) -> Any:
 
 
 def find_parent(call: Call, request: Mapping[str, Any], place: Location) -> Log | None:
-    """The log that the request names as its parent, if it names one."""
+    """Return the log that the request names as its parent, if it names one."""
     _check_exclusive(request, "parent_id", "parent_reference_id", place)
     for key, column in (("parent_id", Log.id), ("parent_reference_id", Log.reference_id)):
         if key in request:
@@ -95,7 +95,7 @@ def _log(
 
 
 def _added_before(call: Call, project: Project, request: Mapping[str, Any]) -> Log | None:
-    """The log that a request which is repeated has added already, its answer having been lost."""
+    """Return the log that a repeated request has added already, if its answer was lost."""
     reference_id = request.get("reference_id")
     if not call.repeated or reference_id is None:
         return None
@@ -107,7 +107,7 @@ def _added_before(call: Call, project: Project, request: Mapping[str, Any]) -> L
 
 
 def add(call: Call, request: Mapping[str, Any], place: Location, origin: Origin) -> Log:
-    """A new log of what the request says, in the session that it names or its parent's."""
+    """Return a new log of what the request says, in the session that it names or its parent's."""
     created_at = request.get("created_at")
     moment = origin.moment
     added = Log(
@@ -170,7 +170,7 @@ def _config(
 def _conversation(
     call: Call, request: Mapping[str, Any], parent: Log | None, moment: datetime, place: Location
 ) -> Conversation | None:
-    """The session that the request names, or its parent's."""
+    """Return the session that the request names, or its parent's."""
     _check_exclusive(request, "session_id", "session_reference_id", place)
     theirs = None if parent is None else parent.conversation
     if "session_id" in request:
@@ -222,7 +222,7 @@ def update(call: Call) -> dict[str, Any]:
 
 
 def update_by_ref(call: Call) -> dict[str, Any]:
-    """Like update, by the caller's own id."""
+    """Update a datapoint that is named by the caller's own id."""
     reference_id = call.query["reference_id"]
     found = _find(call, Log.reference_id == reference_id)
     if found is None:
@@ -239,7 +239,7 @@ def _update(call: Call, found: Log) -> dict[str, Any]:
 
 
 def describe(log: Log) -> dict[str, Any]:
-    """A LogResponse."""
+    """Return a LogResponse."""
     config, parent, conversation = log.config, log.parent, log.conversation
     body = {
         "id": log.id,

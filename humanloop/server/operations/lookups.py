@@ -20,7 +20,7 @@ from humanloop.server.store.times import now
 
 
 def project(call: Call, project_id: str) -> Project:
-    """The project with an id from the path or the query."""
+    """Return the project with an id from the path or the query."""
     found = call.session.get(Project, project_id)
     if found is None or found.organization_id != call.account.organization_id:
         raise NotFound(f"There is no project {project_id!r}.")
@@ -28,7 +28,7 @@ def project(call: Call, project_id: str) -> Project:
 
 
 def project_by_name(call: Call, name: str) -> Project | None:
-    """The project with that name, if there is one."""
+    """Return the project with that name, if there is one."""
     statement = select(Project).where(
         Project.organization_id == call.account.organization_id, Project.name == name
     )
@@ -36,7 +36,7 @@ def project_by_name(call: Call, name: str) -> Project | None:
 
 
 def project_of_body(call: Call, body: Mapping[str, Any], place: Location) -> Project:
-    """The project that a body names by `project_id` or `project`, created when the name is new."""
+    """Return the project that a body names, by `project_id` or by `project`, a name to create."""
     name, project_id = body.get("project"), body.get("project_id")
     if project_id is not None:
         found = call.session.get(Project, project_id)
@@ -52,7 +52,7 @@ def project_of_body(call: Call, body: Mapping[str, Any], place: Location) -> Pro
 
 
 def create_project(call: Call, name: str, place: Location) -> Project:
-    """A new project with the default feedback types; its name must not be taken."""
+    """Return a new project with the default feedback types; its name must not be taken."""
     check_project_name(call, name, place)
     moment = now()
     created = Project(
@@ -78,7 +78,7 @@ def check_project_name(call: Call, name: str, place: Location) -> None:
 
 
 def experiment(call: Call, experiment_id: str) -> Experiment:
-    """The experiment with an id from the path."""
+    """Return the experiment with an id from the path."""
     found = call.session.get(Experiment, experiment_id)
     if found is None or found.project.organization_id != call.account.organization_id:
         raise NotFound(f"There is no experiment {experiment_id!r}.")
@@ -86,7 +86,7 @@ def experiment(call: Call, experiment_id: str) -> Experiment:
 
 
 def environment(call: Call, name: str | None) -> Environment:
-    """The organisation's environment with a name from the query, or the default one."""
+    """Return the organisation's environment with a name from the query, or the default one."""
     found = _environment(call, name)
     if found is None:
         raise NotFound(f"There is no environment named {name!r}.")
@@ -94,7 +94,7 @@ def environment(call: Call, name: str | None) -> Environment:
 
 
 def environment_of_body(call: Call, body: Mapping[str, Any], place: Location) -> Environment:
-    """The organisation's environment that a body names, or the default one."""
+    """Return the organisation's environment that a body names, or the default one."""
     name = body.get("environment")
     found = _environment(call, name)
     if found is None:
@@ -110,7 +110,7 @@ def _environment(call: Call, name: str | None) -> Environment | None:
 
 
 def environments(call: Call) -> list[Environment]:
-    """The organisation's environments, oldest first."""
+    """Return the organisation's environments, oldest first."""
     statement = select(Environment).where(
         Environment.organization_id == call.account.organization_id
     )

@@ -14,7 +14,7 @@ _NOT_PARAMETERS = frozenset({"project", "project_id", "experiment"})
 
 
 def get(call: Call) -> dict[str, Any]:
-    """A model config by its id."""
+    """Return a model config by its id."""
     config = call.session.get(Config, call.path["id"])
     if (
         config is None

@@ -35,13 +35,13 @@ _MAX_FILTER = 1000  # databases limit what they match
 
 
 def describe(call: Call, project: Project) -> dict[str, Any]:
-    """A ProjectResponse; what is active is that of the default environment."""
+    """Return a ProjectResponse; what is active is that of the default environment."""
     [body] = describe_all(call, [project])
     return body
 
 
 def describe_all(call: Call, projects: Sequence[Project]) -> list[dict[str, Any]]:
-    """A ProjectResponse for each."""
+    """Return a ProjectResponse for each."""
     environment = lookups.environment(call, None)
     return [_describe(call.session, project, environment) for project in projects]
 
@@ -91,12 +91,12 @@ def create(call: Call) -> dict[str, Any]:
 
 
 def get(call: Call) -> dict[str, Any]:
-    """One project."""
+    """Return a project."""
     return describe(call, lookups.project(call, call.path["id"]))
 
 
 def list_(call: Call) -> dict[str, Any]:
-    """A page of the projects that match the filters, in the order that is asked for."""
+    """Return a page of the projects that match the filters, in the order that is asked for."""
     column: ColumnElement[Any] = {
         "created_at": Project.created_at.expression,
         "updated_at": Project.updated_at.expression,
@@ -147,7 +147,7 @@ def update(call: Call) -> dict[str, Any]:
 def _chosen(
     call: Call, project: Project, config_key: str, experiment_key: str
 ) -> Config | Experiment | None:
-    """The config or the experiment that the body names; both at once are refused."""
+    """Return the config or the experiment that the body names; both at once are refused."""
     config_id, experiment_id = call.body.get(config_key), call.body.get(experiment_key)
     if config_id is not None and experiment_id is not None:
         message = f"`{config_key}` and `{experiment_key}` exclude each other"
@@ -160,7 +160,7 @@ def _chosen(
 
 
 def list_configs(call: Call) -> list[dict[str, Any]]:
-    """The configs that were registered or used in a project, newest first."""
+    """Return the configs that were registered or used in a project, newest first."""
     project = lookups.project(call, call.path["id"])
     statement = (
         select(Config)
@@ -171,7 +171,7 @@ def list_configs(call: Call) -> list[dict[str, Any]]:
 
 
 def get_active_config(call: Call) -> dict[str, Any]:
-    """The active config, or a draw of the active experiment."""
+    """Return the active config, or a draw of the active experiment."""
     project, environment = _project_and_environment(call)
     active = deployments.active(call.session, project, environment)
     if isinstance(active, Experiment):
@@ -231,7 +231,7 @@ def _wanted_environments(call: Call) -> list[Environment]:
 
 
 def list_deployed_configs(call: Call) -> list[dict[str, Any]]:
-    """Every environment, with what is deployed there."""
+    """Return every environment, with what is deployed there."""
     project = lookups.project(call, call.path["id"])
     return [
         deployments.describe(
@@ -242,7 +242,7 @@ def list_deployed_configs(call: Call) -> list[dict[str, Any]]:
 
 
 def delete_deployed_config(call: Call) -> dict[str, Any]:
-    """Remove what is deployed in an environment, if anything is; the answer says what is left."""
+    """Remove what is deployed in an environment, if anything is, and answer with what is left."""
     project = lookups.project(call, call.path["project_id"])
     environment = call.session.get(Environment, call.path["environment_id"])
     if environment is None or environment.organization_id != project.organization_id:
@@ -274,7 +274,7 @@ def update_feedback_types(call: Call) -> list[dict[str, Any]]:
 
 
 def export(call: Call) -> dict[str, Any]:
-    """A page of a project's logs, newest first."""
+    """Return a page of a project's logs, newest first."""
     project = lookups.project(call, call.path["id"])
     statement = (
         select(Log)

@@ -39,7 +39,7 @@ Draws = Iterator[tuple[Config, Trial | None]]
 
 @dataclass(frozen=True)
 class Task:
-    """What tells a chat from a completion.
+    """Say how a chat differs from a completion.
 
     endpoint: that of a config in a request which names none.
     text: what the model reads, as `messages` or as a `prompt` of a ProviderRequest, from the
@@ -58,14 +58,14 @@ Choose = Callable[[Call, Task, Project], tuple[Location, Draws]]
 
 
 def given(call: Call, task: Task, project: Project) -> tuple[Location, Draws]:
-    """The config in the request, which is registered in the project."""
+    """Return the config in the request, which is registered in the project."""
     request = {"endpoint": task.endpoint, **call.body["model_config"]}
     config = deployments.register_config(call, project, request, now())
     return (*_BODY, "model_config"), repeat((config, None))
 
 
 def registered(call: Call, _task: Task, project: Project) -> tuple[Location, Draws]:
-    """The project's config that the request names."""
+    """Return the project's config that the request names."""
     place = (*_BODY, "model_config_id")
     config = configs.find(call.session, project, call.body["model_config_id"], place)
     config.last_used = now()
@@ -73,14 +73,14 @@ def registered(call: Call, _task: Task, project: Project) -> tuple[Location, Dra
 
 
 def sampled(call: Call, _task: Task, project: Project) -> tuple[Location, Draws]:
-    """A draw of the project's experiment that the request names, for each sample."""
+    """Return a draw of the project's experiment that the request names, for each sample."""
     place = (*_BODY, "experiment_id")
     experiment = experiments.find(call.session, project, call.body["experiment_id"], place)
     return place, _draws(call, experiment)
 
 
 def deployed(call: Call, _task: Task, project: Project) -> tuple[Location, Draws]:
-    """What is active for the project in the environment: a config, or draws of an experiment."""
+    """Return the config that is active for the project, or draws of the active experiment."""
     place = (*_BODY, "project_id" if "project_id" in call.body else "project")
     environment = lookups.environment_of_body(call, call.body, _BODY)
     active = deployments.active(call.session, project, environment)
@@ -137,7 +137,7 @@ def _count(body: Mapping[str, Any]) -> int:
 def _ask(
     call: Call, task: Task, config: Config, place: Location
 ) -> tuple[Provider, ProviderRequest]:
-    """Who serves the config's model, and what to ask."""
+    """Return who serves the config's model, and what to ask."""
     if config.type != "model":
         raise invalid(place, f"{config.id!r} is not a model config but of the type {config.type!r}")
     parameters = config.parameters
@@ -152,7 +152,7 @@ def _ask(
 
 
 def _strings(keys: Mapping[str, Any]) -> dict[str, str]:
-    """The keys that may be ones: the schema lets anything else stand beside them."""
+    """Return the keys that may be ones: the schema lets anything else stand beside them."""
     return {name: key for name, key in keys.items() if isinstance(key, str)}
 
 

@@ -16,7 +16,7 @@ from humanloop.server.store.times import now, to_text
 
 
 def start(call: Call, reference_id: str | None, moment: datetime) -> Conversation:
-    """A new session."""
+    """Return a new session."""
     conversation = Conversation(
         id=ids.new_id(ids.SESSION),
         organization_id=call.account.organization_id,
@@ -29,7 +29,7 @@ def start(call: Call, reference_id: str | None, moment: datetime) -> Conversatio
 
 
 def by_reference(call: Call, reference_id: str, moment: datetime) -> Conversation:
-    """The session with the caller's own id; its first use starts it."""
+    """Return the session with the caller's own id; its first use starts it."""
     found = call.session.scalar(
         select(Conversation).where(
             Conversation.organization_id == call.account.organization_id,
@@ -40,7 +40,7 @@ def by_reference(call: Call, reference_id: str, moment: datetime) -> Conversatio
 
 
 def find(call: Call, session_id: str) -> Conversation | None:
-    """The session with that id, if there is one."""
+    """Return the session with that id, if there is one."""
     found = call.session.get(Conversation, session_id)
     if found is None or found.organization_id != call.account.organization_id:
         return None
@@ -48,7 +48,7 @@ def find(call: Call, session_id: str) -> Conversation | None:
 
 
 def describe(call: Call, conversation: Conversation) -> dict[str, Any]:
-    """A SessionResponse: its first datapoint's inputs and the last output that any has."""
+    """Return a SessionResponse: its first datapoint's inputs and the last output that any has."""
     within = Log.session_id == conversation.id
     oldest = select(Log.inputs).where(within).order_by(Log.created_at, Log.row)
     newest = (
@@ -87,7 +87,7 @@ def create(call: Call) -> dict[str, Any]:
 
 
 def get(call: Call) -> dict[str, Any]:
-    """One session."""
+    """Return a session."""
     conversation = find(call, call.path["id"])
     if conversation is None:
         raise NotFound(f"There is no session {call.path['id']!r}.")
@@ -95,7 +95,7 @@ def get(call: Call) -> dict[str, Any]:
 
 
 def list_(call: Call) -> dict[str, Any]:
-    """A page of the sessions with datapoints in a project, newest first."""
+    """Return a page of the sessions with datapoints in a project, newest first."""
     project = lookups.project(call, call.query["project_id"])
     within = exists().where(Log.session_id == Conversation.id, Log.project_id == project.id)
     statement = (

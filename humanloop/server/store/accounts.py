@@ -27,7 +27,7 @@ _ROUNDS = 100_000
 
 @dataclass(frozen=True)
 class Account:
-    """On whose behalf a request runs."""
+    """The user for whom a request runs."""
 
     user_id: str
     organization_id: str
@@ -52,7 +52,7 @@ class KeyRing:
             return cls({_fast(key): _account(session, organization, key) for key in api_keys})
 
     def account(self, key: str | None) -> Account:
-        """Whose key it is; raises Unauthorized when it is missing or nobody's."""
+        """Return whose key it is; raises Unauthorized when it is missing or nobody's."""
         if key is None:
             raise Unauthorized("The header X-API-KEY is missing.")
         given = _fast(key)

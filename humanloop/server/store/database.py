@@ -61,13 +61,13 @@ class Database:
 
     @contextmanager
     def read(self) -> Generator[Session]:
-        """A session for reading; all its queries see the same state."""
+        """Open a session for reading; all its queries see the same state."""
         with Session(self._engine, autoflush=False) as session:
             yield session
 
     @contextmanager
     def write(self) -> Generator[Session]:
-        """The session of the only writer: committed at the end, rolled back on any error."""
+        """Open the only writer's session: committed at the end, rolled back on an error."""
         with self._writer, Session(self._engine) as session, session.begin():
             session.connection(execution_options={"writes": True})
             yield session
@@ -96,7 +96,7 @@ def _parse(url: str) -> URL:
 
 
 def _prepare_file(url: URL) -> Path:
-    """The path of the file that the URL names; a new one is created for its owner only."""
+    """Return the path of the file that the URL names; create a new one for its owner only."""
     name = url.database or ":memory:"
     if name == ":memory:" or name.startswith("file:"):
         raise StartError("The database must be a file, such as sqlite:///humanloop.db.")

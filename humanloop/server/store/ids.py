@@ -27,5 +27,5 @@ _RANDOM = random.SystemRandom()
 
 
 def new_id(prefix: str) -> str:
-    """A fresh id with one of the prefixes of this module."""
+    """Return a fresh id with one of the prefixes of this module."""
     return prefix + "".join(_RANDOM.choices(_ALPHABET, k=_LENGTH))

@@ -47,7 +47,7 @@ def upgrade(
 
 
 def _current_revision(engine: Engine) -> str | None:
-    """The schema's revision; None for an empty database."""
+    """Return the schema's revision; None for an empty database."""
     with engine.connect() as connection:
         revision = MigrationContext.configure(connection).get_current_revision()
         if revision is None and inspect(connection).get_table_names():

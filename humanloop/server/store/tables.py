@@ -128,7 +128,7 @@ class User(Base):
 
 
 class Environment(Base):
-    """Where configs are deployed to; the one with the tag `default` is acted on by default."""
+    """An environment for deployments; the one with the tag `default` is used by default."""
 
     __tablename__ = "environments"
     __table_args__ = (UniqueConstraint("organization_id", "name"),)
@@ -141,7 +141,7 @@ class Environment(Base):
 
 
 class Metric(Base):
-    """What experiments are judged by."""
+    """A measure by which experiments are judged."""
 
     __tablename__ = "metrics"
 
@@ -288,7 +288,7 @@ class Trial(Base):
 
 
 class Deployment(Base):
-    """What is active for a project in an environment: one config or one experiment."""
+    """The config or the experiment that is active for a project in an environment."""
 
     __tablename__ = "deployments"
     __table_args__ = (

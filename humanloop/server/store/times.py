@@ -23,26 +23,26 @@ class UtcDateTime(TypeDecorator[datetime]):
     cache_ok = True
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """To the database."""
+        """Convert a moment for the database."""
         return None if value is None else value.astimezone(timezone.utc).replace(tzinfo=None)
 
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """From the database."""
+        """Convert a moment from the database."""
         return None if value is None else value.replace(tzinfo=timezone.utc)
 
 
 def now() -> datetime:
-    """The present, aware, in UTC."""
+    """Return the present, aware, in UTC."""
     return datetime.now(timezone.utc)
 
 
 def to_text(moment: datetime) -> str:
-    """RFC 3339 text with as many fraction digits as needed (none or six)."""
+    """Return RFC 3339 text with as many fraction digits as needed (none or six)."""
     return moment.replace(tzinfo=None).isoformat() + "Z"
 
 
 def from_text(text: str, place: Location) -> datetime:
-    """The moment that validated RFC 3339 text names, to the microsecond.
+    """Return the moment that validated RFC 3339 text names, to the microsecond.
 
     Raises Invalid for a moment that lies outside the years 1 to 9999 once in UTC.
     """

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+from typing import Any
+
 import sqlalchemy as sa
 from alembic import op
 
@@ -9,131 +12,125 @@ revision = "0001"
 down_revision = None
 
 
+def _id() -> sa.Column[str]:
+    return sa.Column("id", sa.String(40), primary_key=True)
+
+
+def _reference(
+    name: str, table: str, *, ondelete: str | None = None, nullable: bool = False, **options: Any
+) -> sa.Column[str]:
+    key = sa.ForeignKey(f"{table}.id", ondelete=ondelete)
+    return sa.Column(name, sa.String(40), key, nullable=nullable, **options)
+
+
+def _text(name: str, *, nullable: bool = False) -> sa.Column[str]:
+    return sa.Column(name, sa.Text(), nullable=nullable)
+
+
+def _moment(name: str) -> sa.Column[datetime]:
+    return sa.Column(name, sa.DateTime(), nullable=False)
+
+
 def upgrade() -> None:
     """Apply the revision."""
-    op.create_table(
-        "organizations",
-        sa.Column("id", sa.String(40), primary_key=True),
-        sa.Column("name", sa.Text(), nullable=False),
-        sa.Column("key_salt", sa.Text(), nullable=False),
-        sa.Column("created_at", sa.DateTime(), nullable=False),
-    )
+    op.create_table("organizations", _id(), _text("name"), _text("key_salt"), _moment("created_at"))
     op.create_table(
         "environments",
-        sa.Column("id", sa.String(40), primary_key=True),
-        sa.Column(
-            "organization_id", sa.String(40), sa.ForeignKey("organizations.id"), nullable=False
-        ),
-        sa.Column("name", sa.Text(), nullable=False),
-        sa.Column("tag", sa.Text(), nullable=False),
-        sa.Column("created_at", sa.DateTime(), nullable=False),
+        _id(),
+        _reference("organization_id", "organizations"),
+        _text("name"),
+        _text("tag"),
+        _moment("created_at"),
         sa.UniqueConstraint("organization_id", "name"),
     )
     op.create_table(
         "metrics",
-        sa.Column("id", sa.String(40), primary_key=True),
-        sa.Column(
-            "organization_id", sa.String(40), sa.ForeignKey("organizations.id"), nullable=False
-        ),
-        sa.Column("name", sa.Text(), nullable=False),
-        sa.Column("description", sa.Text(), nullable=False),
-        sa.Column("code", sa.Text(), nullable=False),
-        sa.Column("created_at", sa.DateTime(), nullable=False),
-        sa.Column("updated_at", sa.DateTime(), nullable=False),
+        _id(),
+        _reference("organization_id", "organizations"),
+        _text("name"),
+        _text("description"),
+        _text("code"),
+        _moment("created_at"),
+        _moment("updated_at"),
     )
     op.create_table(
         "sessions",
-        sa.Column("id", sa.String(40), primary_key=True),
-        sa.Column(
-            "organization_id", sa.String(40), sa.ForeignKey("organizations.id"), nullable=False
-        ),
-        sa.Column("reference_id", sa.Text()),
-        sa.Column("created_at", sa.DateTime(), nullable=False),
+        _id(),
+        _reference("organization_id", "organizations"),
+        _text("reference_id", nullable=True),
+        _moment("created_at"),
         sa.UniqueConstraint("organization_id", "reference_id"),
     )
     op.create_index("ix_sessions_created_at", "sessions", ["created_at"])
     op.create_table(
         "users",
-        sa.Column("id", sa.String(40), primary_key=True),
-        sa.Column(
-            "organization_id", sa.String(40), sa.ForeignKey("organizations.id"), nullable=False
-        ),
+        _id(),
+        _reference("organization_id", "organizations"),
         sa.Column("key_digest", sa.String(64), nullable=False),
-        sa.Column("email_address", sa.Text(), nullable=False),
-        sa.Column("full_name", sa.Text()),
-        sa.Column("created_at", sa.DateTime(), nullable=False),
+        _text("email_address"),
+        _text("full_name", nullable=True),
+        _moment("created_at"),
         sa.UniqueConstraint("key_digest"),
     )
     op.create_table(
         "projects",
-        sa.Column("id", sa.String(40), primary_key=True),
-        sa.Column(
-            "organization_id", sa.String(40), sa.ForeignKey("organizations.id"), nullable=False
-        ),
-        sa.Column("creator_id", sa.String(40), sa.ForeignKey("users.id"), nullable=False),
-        sa.Column("name", sa.Text(), nullable=False),
-        sa.Column("created_at", sa.DateTime(), nullable=False),
-        sa.Column("updated_at", sa.DateTime(), nullable=False),
+        _id(),
+        _reference("organization_id", "organizations"),
+        _reference("creator_id", "users"),
+        _text("name"),
+        _moment("created_at"),
+        _moment("updated_at"),
         sa.UniqueConstraint("organization_id", "name"),
     )
     op.create_index("ix_projects_created_at", "projects", ["created_at"])
     op.create_table(
         "configs",
-        sa.Column("id", sa.String(40), primary_key=True),
-        sa.Column("project_id", sa.String(40), sa.ForeignKey("projects.id"), nullable=False),
+        _id(),
+        _reference("project_id", "projects"),
         sa.Column("type", sa.String(16), nullable=False),
         sa.Column("digest", sa.String(64), nullable=False),
-        sa.Column("name", sa.Text(), nullable=False),
-        sa.Column("description", sa.Text()),
-        sa.Column("parameters", sa.Text(), nullable=False),
-        sa.Column("created_at", sa.DateTime(), nullable=False),
-        sa.Column("updated_at", sa.DateTime(), nullable=False),
+        _text("name"),
+        _text("description", nullable=True),
+        _text("parameters"),
+        _moment("created_at"),
+        _moment("updated_at"),
         sa.Column("last_used", sa.DateTime()),
         sa.UniqueConstraint("project_id", "digest"),
     )
     op.create_table(
         "experiments",
-        sa.Column("id", sa.String(40), primary_key=True),
-        sa.Column("project_id", sa.String(40), sa.ForeignKey("projects.id"), nullable=False),
-        sa.Column("metric_id", sa.String(40), sa.ForeignKey("metrics.id"), nullable=False),
-        sa.Column("name", sa.Text(), nullable=False),
-        sa.Column("created_at", sa.DateTime(), nullable=False),
-        sa.Column("updated_at", sa.DateTime(), nullable=False),
+        _id(),
+        _reference("project_id", "projects"),
+        _reference("metric_id", "metrics"),
+        _text("name"),
+        _moment("created_at"),
+        _moment("updated_at"),
         sa.UniqueConstraint("project_id", "name"),
     )
     op.create_table(
         "feedback_types",
         sa.Column("id", sa.Integer(), primary_key=True),
-        sa.Column("project_id", sa.String(40), sa.ForeignKey("projects.id"), nullable=False),
-        sa.Column("type", sa.Text(), nullable=False),
+        _reference("project_id", "projects"),
+        _text("type"),
         sa.Column("feedback_class", sa.String(16), nullable=False),
         sa.UniqueConstraint("project_id", "type"),
     )
     op.create_table(
         "deployments",
-        sa.Column("project_id", sa.String(40), sa.ForeignKey("projects.id"), primary_key=True),
-        sa.Column(
-            "environment_id", sa.String(40), sa.ForeignKey("environments.id"), primary_key=True
-        ),
-        sa.Column("config_id", sa.String(40), sa.ForeignKey("configs.id")),
-        sa.Column(
-            "experiment_id", sa.String(40), sa.ForeignKey("experiments.id", ondelete="CASCADE")
-        ),
+        _reference("project_id", "projects", primary_key=True),
+        _reference("environment_id", "environments", primary_key=True),
+        _reference("config_id", "configs", nullable=True),
+        _reference("experiment_id", "experiments", ondelete="CASCADE", nullable=True),
         sa.CheckConstraint("(config_id IS NULL) <> (experiment_id IS NULL)", name="exactly_one"),
     )
     op.create_table(
         "experiment_configs",
         sa.Column("id", sa.Integer(), primary_key=True),
-        sa.Column(
-            "experiment_id",
-            sa.String(40),
-            sa.ForeignKey("experiments.id", ondelete="CASCADE"),
-            nullable=False,
-        ),
-        sa.Column("config_id", sa.String(40), sa.ForeignKey("configs.id"), nullable=False),
+        _reference("experiment_id", "experiments", ondelete="CASCADE"),
+        _reference("config_id", "configs"),
         sa.Column("active", sa.Boolean(), nullable=False),
-        sa.Column("created_at", sa.DateTime(), nullable=False),
-        sa.Column("updated_at", sa.DateTime(), nullable=False),
+        _moment("created_at"),
+        _moment("updated_at"),
         sa.UniqueConstraint("experiment_id", "config_id"),
     )
     op.create_table(
@@ -142,62 +139,50 @@ def upgrade() -> None:
         sa.Column(
             "feedback_type_id", sa.Integer(), sa.ForeignKey("feedback_types.id"), nullable=False
         ),
-        sa.Column("value", sa.Text(), nullable=False),
+        _text("value"),
         sa.Column("sentiment", sa.String(16), nullable=False),
         sa.UniqueConstraint("feedback_type_id", "value"),
     )
     op.create_table(
         "positive_labels",
         sa.Column("id", sa.Integer(), primary_key=True),
-        sa.Column(
-            "experiment_id",
-            sa.String(40),
-            sa.ForeignKey("experiments.id", ondelete="CASCADE"),
-            nullable=False,
-        ),
-        sa.Column("type", sa.Text(), nullable=False),
-        sa.Column("value", sa.Text(), nullable=False),
+        _reference("experiment_id", "experiments", ondelete="CASCADE"),
+        _text("type"),
+        _text("value"),
     )
     op.create_index("ix_positive_labels_experiment_id", "positive_labels", ["experiment_id"])
     op.create_table(
         "trials",
-        sa.Column("id", sa.String(40), primary_key=True),
-        sa.Column(
-            "experiment_id",
-            sa.String(40),
-            sa.ForeignKey("experiments.id", ondelete="CASCADE"),
-            nullable=False,
-        ),
-        sa.Column("config_id", sa.String(40), sa.ForeignKey("configs.id"), nullable=False),
-        sa.Column("created_at", sa.DateTime(), nullable=False),
+        _id(),
+        _reference("experiment_id", "experiments", ondelete="CASCADE"),
+        _reference("config_id", "configs"),
+        _moment("created_at"),
     )
     op.create_index("ix_trials_experiment_id", "trials", ["experiment_id"])
     op.create_table(
         "logs",
         sa.Column("row", sa.Integer(), primary_key=True),
         sa.Column("id", sa.String(40), nullable=False),
-        sa.Column(
-            "organization_id", sa.String(40), sa.ForeignKey("organizations.id"), nullable=False
-        ),
-        sa.Column("project_id", sa.String(40), sa.ForeignKey("projects.id"), nullable=False),
-        sa.Column("config_id", sa.String(40), sa.ForeignKey("configs.id"), nullable=False),
-        sa.Column("session_id", sa.String(40), sa.ForeignKey("sessions.id")),
-        sa.Column("parent_id", sa.String(40), sa.ForeignKey("logs.id")),
-        sa.Column("trial_id", sa.String(40), sa.ForeignKey("trials.id", ondelete="SET NULL")),
-        sa.Column("reference_id", sa.Text()),
-        sa.Column("inputs", sa.Text(), nullable=False),
-        sa.Column("messages", sa.Text()),
-        sa.Column("metadata", sa.Text()),
-        sa.Column("source", sa.Text()),
-        sa.Column("output", sa.Text()),
-        sa.Column("error", sa.Text()),
-        sa.Column("duration", sa.Text()),
-        sa.Column("user", sa.Text()),
-        sa.Column("provider_response", sa.Text()),
-        sa.Column("provider_latency", sa.Text()),
-        sa.Column("raw_output", sa.Text()),
-        sa.Column("finish_reason", sa.Text()),
-        sa.Column("created_at", sa.DateTime(), nullable=False),
+        _reference("organization_id", "organizations"),
+        _reference("project_id", "projects"),
+        _reference("config_id", "configs"),
+        _reference("session_id", "sessions", nullable=True),
+        _reference("parent_id", "logs", nullable=True),
+        _reference("trial_id", "trials", ondelete="SET NULL", nullable=True),
+        _text("reference_id", nullable=True),
+        _text("inputs"),
+        _text("messages", nullable=True),
+        _text("metadata", nullable=True),
+        _text("source", nullable=True),
+        _text("output", nullable=True),
+        _text("error", nullable=True),
+        _text("duration", nullable=True),
+        _text("user", nullable=True),
+        _text("provider_response", nullable=True),
+        _text("provider_latency", nullable=True),
+        _text("raw_output", nullable=True),
+        _text("finish_reason", nullable=True),
+        _moment("created_at"),
         sa.UniqueConstraint("organization_id", "reference_id"),
         sa.UniqueConstraint("id"),
     )
@@ -213,13 +198,13 @@ def upgrade() -> None:
         "feedback",
         sa.Column("row", sa.Integer(), primary_key=True),
         sa.Column("id", sa.String(40), nullable=False),
-        sa.Column("log_id", sa.String(40), sa.ForeignKey("logs.id"), nullable=False),
+        _reference("log_id", "logs"),
         sa.Column(
             "feedback_type_id", sa.Integer(), sa.ForeignKey("feedback_types.id"), nullable=False
         ),
-        sa.Column("value", sa.Text(), nullable=False),
-        sa.Column("user", sa.Text()),
-        sa.Column("created_at", sa.DateTime(), nullable=False),
+        _text("value"),
+        _text("user", nullable=True),
+        _moment("created_at"),
         sa.UniqueConstraint("id"),
     )
     op.create_index("ix_feedback_log_id", "feedback", ["log_id"])
