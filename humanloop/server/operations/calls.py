@@ -69,6 +69,11 @@ class Call:
         return [run(request, ("body", index)) for index, request in enumerate(body)]
 
 
+def without_nulls(**values: Any) -> dict[str, Any]:
+    """Return the values that are there: a response has no nulls."""
+    return {key: value for key, value in values.items() if value is not None}
+
+
 def paginate(
     call: Call, statement: Select[Any], describe: Callable[[list[Any]], list[Any]], *, first: int
 ) -> dict[str, Any]:

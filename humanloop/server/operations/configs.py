@@ -23,7 +23,6 @@ from humanloop.model import (
     ModelConfigRequest,
     ToolConfigRequest,
 )
-from humanloop.server.errors import Location, invalid
 from humanloop.server.operations import feedback_types
 from humanloop.server.store import ids
 from humanloop.server.store.tables import Annotation, Config, FeedbackKind, Json, Log, Project
@@ -146,14 +145,6 @@ def _default_name(kind: str, parameters: Mapping[str, Any]) -> str:
     if kind == "model":
         return str(parameters["model"])
     return str(parameters["agent_class"]) if kind == "agent" else kind
-
-
-def find(session: Session, project: Project, config_id: str, place: Location) -> Config:
-    """Return the project's config with that id, which a body named at `place`."""
-    config = session.get(Config, config_id)
-    if config is None or config.project_id != project.id:
-        raise invalid(place, f"{config_id!r} is not a config of the project {project.name!r}")
-    return config
 
 
 def describe(config: Config) -> dict[str, Any]:

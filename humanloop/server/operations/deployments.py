@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 
 from humanloop.server.errors import NotFound
 from humanloop.server.operations import configs, lookups
-from humanloop.server.operations.calls import Call
+from humanloop.server.operations.calls import Call, without_nulls
 from humanloop.server.store.tables import Config, Deployment, Environment, Experiment, Project
 
 
@@ -72,17 +72,16 @@ def describe(
     project: Project, environment: Environment, deployment: Deployment | None
 ) -> dict[str, Any]:
     """Return an EnvironmentProjectConfigResponse."""
-    body = {
-        "project_id": project.id,
-        "project_name": project.name,
-        "environment_id": environment.id,
-        "environment_name": environment.name,
-        "environment_tag": environment.tag,
-    }
-    if deployment is not None and deployment.config is not None:
-        body["model_config_id"] = deployment.config.id
-        body["model_config_name"] = deployment.config.name
-    if deployment is not None and deployment.experiment is not None:
-        body["experiment_id"] = deployment.experiment.id
-        body["experiment_name"] = deployment.experiment.name
-    return body
+    config = None if deployment is None else deployment.config
+    experiment = None if deployment is None else deployment.experiment
+    return without_nulls(
+        project_id=project.id,
+        project_name=project.name,
+        environment_id=environment.id,
+        environment_name=environment.name,
+        environment_tag=environment.tag,
+        model_config_id=None if config is None else config.id,
+        model_config_name=None if config is None else config.name,
+        experiment_id=None if experiment is None else experiment.id,
+        experiment_name=None if experiment is None else experiment.name,
+    )

@@ -120,15 +120,6 @@ def add_config(experiment: Experiment, config: Config, moment: datetime) -> None
     experiment.updated_at = moment
 
 
-def find(session: Session, project: Project, experiment_id: str, place: Location) -> Experiment:
-    """Return the project's experiment with that id, which a body named at `place`."""
-    experiment = session.get(Experiment, experiment_id)
-    if experiment is None or experiment.project_id != project.id:
-        message = f"{experiment_id!r} is not an experiment of the project {project.name!r}"
-        raise invalid(place, message)
-    return experiment
-
-
 def find_by_name(session: Session, project: Project, name: str) -> Experiment | None:
     """Return the project's experiment with that name, if there is one."""
     statement = select(Experiment).where(
@@ -232,7 +223,7 @@ def list_(call: Call) -> list[dict[str, Any]]:
 
 def update(call: Call) -> dict[str, Any]:
     """Rename, set the positive labels, deregister configs, then register configs."""
-    experiment = lookups.experiment(call, call.path["experiment_id"])
+    experiment = _of_path(call)
     moment = now()
     name = call.body.get("name", experiment.name)
     if name != experiment.name:
@@ -254,12 +245,16 @@ def update(call: Call) -> dict[str, Any]:
 
 def delete(call: Call) -> None:
     """Delete an experiment with its trials; its logs stay, without their trial."""
-    call.session.delete(lookups.experiment(call, call.path["experiment_id"]))
+    call.session.delete(_of_path(call))
 
 
 def sample(call: Call) -> dict[str, Any]:
     """Draw one of the active configs."""
-    return describe_draw(draw(call, lookups.experiment(call, call.path["experiment_id"])))
+    return describe_draw(draw(call, _of_path(call)))
+
+
+def _of_path(call: Call) -> Experiment:
+    return lookups.find(call, Experiment, call.path["experiment_id"], "experiment")
 
 
 def _check_name(session: Session, project: Project, name: str) -> None:
@@ -279,7 +274,7 @@ def _set_positive_labels(call: Call, experiment: Experiment) -> None:
 
 def _add_configs(call: Call, experiment: Experiment, key: str, moment: datetime) -> None:
     for place, config_id in _listed(call.body, key):
-        config = configs.find(call.session, experiment.project, config_id, place)
+        config = lookups.find_in_project(call.session, Config, experiment.project, config_id, place)
         add_config(experiment, config, moment)
 
 

@@ -12,13 +12,12 @@ from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
-from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from humanloop import schemas
 from humanloop.server.errors import Location, invalid
-from humanloop.server.operations import feedback_types
-from humanloop.server.operations.calls import MAX_DIGITS, Call
+from humanloop.server.operations import feedback_types, lookups
+from humanloop.server.operations.calls import MAX_DIGITS, Call, without_nulls
 from humanloop.server.store import ids
 from humanloop.server.store.tables import Annotation, FeedbackKind, Log
 from humanloop.server.store.times import from_text, now, to_text
@@ -104,13 +103,13 @@ def unset(
 def describe(feedback: Annotation) -> dict[str, Any]:
     """Return a Feedback."""
     numeric = feedback.feedback_type.feedback_class == "number"
-    body = {
-        "type": feedback.feedback_type.type,
-        "value": Decimal(feedback.value) if numeric else feedback.value,
-        "data_id": feedback.log_id,
-        "created_at": to_text(feedback.created_at),
-    }
-    return body if feedback.user is None else {**body, "user": feedback.user}
+    return without_nulls(
+        type=feedback.feedback_type.type,
+        value=Decimal(feedback.value) if numeric else feedback.value,
+        data_id=feedback.log_id,
+        created_at=to_text(feedback.created_at),
+        user=feedback.user,
+    )
 
 
 def describe_with_id(feedback: Annotation) -> dict[str, Any]:
@@ -137,9 +136,4 @@ def _find_log(call: Call, log_id: str | None, place: Location) -> Log:
         raise invalid(
             place, "`data_id` is needed: the datapoint that the feedback is on", "required"
         )
-    found = call.session.scalar(
-        select(Log).where(Log.id == log_id, Log.organization_id == call.account.organization_id)
-    )
-    if found is None:
-        raise invalid(place, f"there is no datapoint {log_id!r}")
-    return found
+    return lookups.find(call, Log, log_id, "datapoint", place)

@@ -17,9 +17,9 @@ from sqlalchemy import select
 from sqlalchemy.orm import joinedload, selectinload
 from sqlalchemy.sql.elements import ColumnElement
 
-from humanloop.server.errors import Location, NotFound, invalid
+from humanloop.server.errors import Location, invalid
 from humanloop.server.operations import configs, deployments, feedback, lookups, sessions
-from humanloop.server.operations.calls import Call
+from humanloop.server.operations.calls import Call, without_nulls
 from humanloop.server.store import ids
 from humanloop.server.store.tables import Annotation, Config, Conversation, Log, Project, Trial
 from humanloop.server.store.times import from_text, now, to_text
@@ -63,7 +63,7 @@ def find_parent(call: Call, request: Mapping[str, Any], place: Location) -> Log 
         if key in request:
             found = _find(call, column == request[key])
             if found is None:
-                raise invalid((*place, key), f"there is no datapoint {request[key]!r}")
+                raise lookups.missing(f"datapoint {request[key]!r}", (*place, key))
             return found
     return None
 
@@ -139,11 +139,7 @@ def _trial(
     trial_id = request.get("trial_id")
     if trial_id is None:
         return None
-    trial = call.session.get(Trial, trial_id)
-    if trial is None or trial.experiment.project_id != project.id:
-        message = f"{trial_id!r} is not a trial of the project {project.name!r}"
-        raise invalid((*place, "trial_id"), message)
-    return trial
+    return lookups.find_in_project(call.session, Trial, project, trial_id, (*place, "trial_id"))
 
 
 def _config(
@@ -174,9 +170,8 @@ def _conversation(
     _check_exclusive(request, "session_id", "session_reference_id", place)
     theirs = None if parent is None else parent.conversation
     if "session_id" in request:
-        key, found = "session_id", sessions.find(call, request["session_id"])
-        if found is None:
-            raise invalid((*place, key), f"there is no session {request[key]!r}")
+        key = "session_id"
+        found = lookups.find(call, Conversation, request[key], "session", (*place, key))
     elif "session_reference_id" in request:
         key = "session_reference_id"
         found = sessions.by_reference(call, request[key], moment)
@@ -215,10 +210,7 @@ def _add_feedback(
 
 def update(call: Call) -> dict[str, Any]:
     """Set a datapoint's output, error and duration, where given."""
-    found = _find(call, Log.id == call.path["id"])
-    if found is None:
-        raise NotFound(f"There is no datapoint {call.path['id']!r}.")
-    return _update(call, found)
+    return _update(call, lookups.find(call, Log, call.path["id"], "datapoint"))
 
 
 def update_by_ref(call: Call) -> dict[str, Any]:
@@ -226,7 +218,7 @@ def update_by_ref(call: Call) -> dict[str, Any]:
     reference_id = call.query["reference_id"]
     found = _find(call, Log.reference_id == reference_id)
     if found is None:
-        raise NotFound(f"There is no datapoint with the reference id {reference_id!r}.")
+        raise lookups.missing(f"datapoint with the reference id {reference_id!r}", None)
     return _update(call, found)
 
 
@@ -241,32 +233,30 @@ def _update(call: Call, found: Log) -> dict[str, Any]:
 def describe(log: Log) -> dict[str, Any]:
     """Return a LogResponse."""
     config, parent, conversation = log.config, log.parent, log.conversation
-    body = {
-        "id": log.id,
-        "config": configs.describe(config),
-        "project": config.project.name,
-        "project_id": log.project_id,
-        "session_id": log.session_id,
-        "session_reference_id": None if conversation is None else conversation.reference_id,
-        "parent_id": log.parent_id,
-        "parent_reference_id": None if parent is None else parent.reference_id,
-        "inputs": log.inputs,
-        "source": log.source,
-        "metadata": log.metadata_,
-        "reference_id": log.reference_id,
-        "trial_id": log.trial_id,
-        "messages": log.messages,
-        "output": log.output,
-        "feedback": [feedback.describe(each) for each in log.feedback],
-        "created_at": to_text(log.created_at),
-        "error": log.error,
-        "duration": log.duration,
-        "user": log.user,
-        "provider_response": log.provider_response,
-        "provider_latency": log.provider_latency,
-        "raw_output": log.raw_output,
-        "finish_reason": log.finish_reason,
-    }
-    if config.type == "model":
-        body["model_config"] = configs.describe_in_project(config)
-    return {key: value for key, value in body.items() if value is not None}
+    return without_nulls(
+        id=log.id,
+        config=configs.describe(config),
+        project=config.project.name,
+        project_id=log.project_id,
+        session_id=log.session_id,
+        session_reference_id=None if conversation is None else conversation.reference_id,
+        parent_id=log.parent_id,
+        parent_reference_id=None if parent is None else parent.reference_id,
+        inputs=log.inputs,
+        source=log.source,
+        metadata=log.metadata_,
+        reference_id=log.reference_id,
+        trial_id=log.trial_id,
+        messages=log.messages,
+        output=log.output,
+        feedback=[feedback.describe(each) for each in log.feedback],
+        created_at=to_text(log.created_at),
+        error=log.error,
+        duration=log.duration,
+        user=log.user,
+        provider_response=log.provider_response,
+        provider_latency=log.provider_latency,
+        raw_output=log.raw_output,
+        finish_reason=log.finish_reason,
+        model_config=configs.describe_in_project(config) if config.type == "model" else None,
+    )

@@ -1,30 +1,70 @@
-"""Finds what a request names.
+"""Find what a request names.
 
-What a path or a query names and does not exist is 404; what a body names is 422 at its place. A
+What a path or a query names and does not exist is 404; what a body names is 422 at its location. A
 project that a body names by an unknown name is created.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import select
+from sqlalchemy.orm import Session
 
-from humanloop.server.errors import Location, NotFound, invalid
+from humanloop.server.errors import Location, NotFound, RequestError, invalid
 from humanloop.server.operations import feedback_types
 from humanloop.server.operations.calls import Call
 from humanloop.server.store import ids
-from humanloop.server.store.tables import Environment, Experiment, Project
+from humanloop.server.store.tables import (
+    Config,
+    Conversation,
+    Environment,
+    Experiment,
+    Log,
+    Project,
+    Trial,
+)
 from humanloop.server.store.times import now
+
+Found = TypeVar("Found", Config, Conversation, Environment, Experiment, Log, Project)
+Part = TypeVar("Part", Config, Experiment, Trial)
+
+
+def missing(what: str, location: Location | None) -> RequestError:
+    """Return the error for what does not exist: Invalid where a body named it, else NotFound."""
+    if location is None:
+        return NotFound(f"There is no {what}.")
+    return invalid(location, f"there is no {what}")
+
+
+def find(
+    call: Call, table: type[Found], row_id: str, kind: str, location: Location | None = None
+) -> Found:
+    """Return the organisation's row with that id, which a body named where a location is given.
+
+    kind: what the API calls such a row. Raises NotFound or Invalid.
+    """
+    found = call.session.scalar(select(table).where(table.id == row_id))
+    if found is None or found.organization_id != call.account.organization_id:
+        raise missing(f"{kind} {row_id!r}", location)
+    return found
+
+
+def find_in_project(
+    session: Session, table: type[Part], project: Project, row_id: str, location: Location
+) -> Part:
+    """Return the project's row with that id, which a body named; raises Invalid."""
+    found = session.get(table, row_id)
+    if found is None or found.project_id != project.id:
+        kind = table.__name__.lower()
+        raise invalid(location, f"the project {project.name!r} has no {kind} {row_id!r}")
+    return found
 
 
 def project(call: Call, project_id: str) -> Project:
     """Return the project with an id from the path or the query."""
-    found = call.session.get(Project, project_id)
-    if found is None or found.organization_id != call.account.organization_id:
-        raise NotFound(f"There is no project {project_id!r}.")
-    return found
+    return find(call, Project, project_id, "project")
 
 
 def project_by_name(call: Call, name: str) -> Project | None:
@@ -39,9 +79,7 @@ def project_of_body(call: Call, body: Mapping[str, Any], place: Location) -> Pro
     """Return the project that a body names, by `project_id` or by `project`, a name to create."""
     name, project_id = body.get("project"), body.get("project_id")
     if project_id is not None:
-        found = call.session.get(Project, project_id)
-        if found is None or found.organization_id != call.account.organization_id:
-            raise invalid((*place, "project_id"), f"there is no project {project_id!r}")
+        found = find(call, Project, project_id, "project", (*place, "project_id"))
         if name not in {None, found.name}:
             message = f"the project {project_id!r} is named {found.name!r}, not {name!r}"
             raise invalid((*place, "project"), message)
@@ -77,36 +115,12 @@ def check_project_name(call: Call, name: str, place: Location) -> None:
         raise invalid(place, f"there is already a project named {name!r}", "unique")
 
 
-def experiment(call: Call, experiment_id: str) -> Experiment:
-    """Return the experiment with an id from the path."""
-    found = call.session.get(Experiment, experiment_id)
-    if found is None or found.project.organization_id != call.account.organization_id:
-        raise NotFound(f"There is no experiment {experiment_id!r}.")
-    return found
-
-
-def environment(call: Call, name: str | None) -> Environment:
-    """Return the organisation's environment with a name from the query, or the default one."""
-    found = _environment(call, name)
-    if found is None:
-        raise NotFound(f"There is no environment named {name!r}.")
-    return found
-
-
-def environment_of_body(call: Call, body: Mapping[str, Any], place: Location) -> Environment:
-    """Return the organisation's environment that a body names, or the default one."""
-    name = body.get("environment")
-    found = _environment(call, name)
-    if found is None:
-        raise invalid((*place, "environment"), f"there is no environment named {name!r}")
-    return found
-
-
-def _environment(call: Call, name: str | None) -> Environment | None:
+def environment(call: Call, name: str | None, location: Location | None = None) -> Environment:
+    """Return the organisation's environment of that name, or the default one without a name."""
     for each in environments(call):
         if each.name == name or (name is None and each.tag == "default"):
             return each
-    return None
+    raise missing(f"environment named {name!r}", location)
 
 
 def environments(call: Call) -> list[Environment]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from humanloop.server.errors import NotFound, invalid
+from humanloop.server.errors import invalid
 from humanloop.server.operations import configs, deployments, experiments, lookups
 from humanloop.server.operations.calls import Call
 from humanloop.server.store.tables import Config
@@ -15,13 +15,9 @@ _NOT_PARAMETERS = frozenset({"project", "project_id", "experiment"})
 
 def get(call: Call) -> dict[str, Any]:
     """Return a model config by its id."""
-    config = call.session.get(Config, call.path["id"])
-    if (
-        config is None
-        or config.type != "model"
-        or config.project.organization_id != call.account.organization_id
-    ):
-        raise NotFound(f"There is no model config {call.path['id']!r}.")
+    config = lookups.find(call, Config, call.path["id"], "model config")
+    if config.type != "model":
+        raise lookups.missing(f"model config {config.id!r}", None)
     return configs.describe(config)
 
 

@@ -9,7 +9,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 from sqlalchemy.sql.elements import ColumnElement
 
-from humanloop.server.errors import NotFound, invalid
+from humanloop.server.errors import invalid
 from humanloop.server.operations import (
     configs,
     deployments,
@@ -18,7 +18,7 @@ from humanloop.server.operations import (
     logs,
     lookups,
 )
-from humanloop.server.operations.calls import Call, paginate
+from humanloop.server.operations.calls import Call, paginate, without_nulls
 from humanloop.server.store.tables import (
     Config,
     Deployment,
@@ -48,26 +48,22 @@ def describe_all(call: Call, projects: Sequence[Project]) -> list[dict[str, Any]
 
 def _describe(session: Session, project: Project, environment: Environment) -> dict[str, Any]:
     statement = select(func.count()).select_from(Log).where(Log.project_id == project.id)
-    body: dict[str, Any] = {
-        "id": project.id,
-        "name": project.name,
-        "users": [_describe_user(project.creator)],
-        "data_count": session.scalar(statement) or 0,
-        "feedback_types": feedback_types.describe_all(
-            feedback_types.of_project(session, project.id)
-        ),
-        "team_id": project.organization_id,
-        "created_at": to_text(project.created_at),
-        "updated_at": to_text(project.updated_at),
-    }
     oldest = (
         select(Config.type)
         .where(Config.project_id == project.id, Config.last_used.is_not(None))
         .order_by(Config.created_at, Config.id)
     )
-    config_type = session.scalar(oldest.limit(1))
-    if config_type is not None:
-        body["config_type"] = config_type
+    body = without_nulls(
+        id=project.id,
+        name=project.name,
+        users=[_describe_user(project.creator)],
+        data_count=session.scalar(statement) or 0,
+        feedback_types=feedback_types.describe_all(feedback_types.of_project(session, project.id)),
+        team_id=project.organization_id,
+        created_at=to_text(project.created_at),
+        updated_at=to_text(project.updated_at),
+        config_type=session.scalar(oldest.limit(1)),
+    )
     active = deployments.current(session, project, environment)
     if active is not None and active.config is not None:
         [body["active_config"]] = configs.describe_with_counts(session, [active.config])
@@ -77,8 +73,7 @@ def _describe(session: Session, project: Project, environment: Environment) -> d
 
 
 def _describe_user(user: User) -> dict[str, Any]:
-    body = {"id": user.id, "email_address": user.email_address}
-    return body if user.full_name is None else {**body, "full_name": user.full_name}
+    return without_nulls(id=user.id, email_address=user.email_address, full_name=user.full_name)
 
 
 def create(call: Call) -> dict[str, Any]:
@@ -153,9 +148,13 @@ def _chosen(
         message = f"`{config_key}` and `{experiment_key}` exclude each other"
         raise invalid(("body", experiment_key), message, "not")
     if config_id is not None:
-        return configs.find(call.session, project, config_id, ("body", config_key))
+        return lookups.find_in_project(
+            call.session, Config, project, config_id, ("body", config_key)
+        )
     if experiment_id is not None:
-        return experiments.find(call.session, project, experiment_id, ("body", experiment_key))
+        return lookups.find_in_project(
+            call.session, Experiment, project, experiment_id, ("body", experiment_key)
+        )
     return None
 
 
@@ -219,15 +218,17 @@ def deploy_config(call: Call) -> list[dict[str, Any]]:
 
 
 def _wanted_environments(call: Call) -> list[Environment]:
+    """Return the environments that the body names, each once, or the default one."""
     wanted: Sequence[Mapping[str, Any]] = call.body.get("environments", ())
     if not wanted:
         return [lookups.environment(call, None)]
-    known = {environment.id: environment for environment in lookups.environments(call)}
-    for index, each in enumerate(wanted):
-        if each["id"] not in known:
-            place = ("body", "environments", index, "id")
-            raise invalid(place, f"there is no environment {each['id']!r}")
-    return [known[environment_id] for environment_id in dict.fromkeys(e["id"] for e in wanted)]
+    found = [
+        lookups.find(
+            call, Environment, each["id"], "environment", ("body", "environments", index, "id")
+        )
+        for index, each in enumerate(wanted)
+    ]
+    return list(dict.fromkeys(found))
 
 
 def list_deployed_configs(call: Call) -> list[dict[str, Any]]:
@@ -244,9 +245,7 @@ def list_deployed_configs(call: Call) -> list[dict[str, Any]]:
 def delete_deployed_config(call: Call) -> dict[str, Any]:
     """Remove what is deployed in an environment, if anything is, and answer with what is left."""
     project = lookups.project(call, call.path["project_id"])
-    environment = call.session.get(Environment, call.path["environment_id"])
-    if environment is None or environment.organization_id != project.organization_id:
-        raise NotFound(f"There is no environment {call.path['environment_id']!r}.")
+    environment = lookups.find(call, Environment, call.path["environment_id"], "environment")
     active: Deployment | None = deployments.current(call.session, project, environment)
     if active is not None:
         deployments.remove(call.session, active)

@@ -15,7 +15,7 @@ from typing import Any
 from humanloop.server.errors import Location, invalid
 from humanloop.server.generation.generations import Generation, Sample
 from humanloop.server.generation.providers import Provider, ProviderRequest
-from humanloop.server.operations import configs, deployments, experiments, logs, lookups
+from humanloop.server.operations import deployments, experiments, logs, lookups
 from humanloop.server.operations.calls import Call
 from humanloop.server.store.tables import Config, Experiment, Project, Trial
 from humanloop.server.store.times import now
@@ -67,7 +67,9 @@ def given(call: Call, task: Task, project: Project) -> tuple[Location, Draws]:
 def registered(call: Call, _task: Task, project: Project) -> tuple[Location, Draws]:
     """Return the project's config that the request names."""
     place = (*_BODY, "model_config_id")
-    config = configs.find(call.session, project, call.body["model_config_id"], place)
+    config = lookups.find_in_project(
+        call.session, Config, project, call.body["model_config_id"], place
+    )
     config.last_used = now()
     return place, repeat((config, None))
 
@@ -75,14 +77,16 @@ def registered(call: Call, _task: Task, project: Project) -> tuple[Location, Dra
 def sampled(call: Call, _task: Task, project: Project) -> tuple[Location, Draws]:
     """Return a draw of the project's experiment that the request names, for each sample."""
     place = (*_BODY, "experiment_id")
-    experiment = experiments.find(call.session, project, call.body["experiment_id"], place)
+    experiment = lookups.find_in_project(
+        call.session, Experiment, project, call.body["experiment_id"], place
+    )
     return place, _draws(call, experiment)
 
 
 def deployed(call: Call, _task: Task, project: Project) -> tuple[Location, Draws]:
     """Return the config that is active for the project, or draws of the active experiment."""
     place = (*_BODY, "project_id" if "project_id" in call.body else "project")
-    environment = lookups.environment_of_body(call, call.body, _BODY)
+    environment = lookups.environment(call, call.body.get("environment"), (*_BODY, "environment"))
     active = deployments.active(call.session, project, environment)
     if isinstance(active, Experiment):
         return place, _draws(call, active)

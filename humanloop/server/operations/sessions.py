@@ -7,9 +7,8 @@ from typing import Any
 
 from sqlalchemy import exists, func, select
 
-from humanloop.server.errors import NotFound
 from humanloop.server.operations import lookups
-from humanloop.server.operations.calls import Call, paginate
+from humanloop.server.operations.calls import Call, paginate, without_nulls
 from humanloop.server.store import ids
 from humanloop.server.store.tables import Conversation, Log, Project
 from humanloop.server.store.times import now, to_text
@@ -39,14 +38,6 @@ def by_reference(call: Call, reference_id: str, moment: datetime) -> Conversatio
     return found or start(call, reference_id, moment)
 
 
-def find(call: Call, session_id: str) -> Conversation | None:
-    """Return the session with that id, if there is one."""
-    found = call.session.get(Conversation, session_id)
-    if found is None or found.organization_id != call.account.organization_id:
-        return None
-    return found
-
-
 def describe(call: Call, conversation: Conversation) -> dict[str, Any]:
     """Return a SessionResponse: its first datapoint's inputs and the last output that any has."""
     within = Log.session_id == conversation.id
@@ -56,29 +47,23 @@ def describe(call: Call, conversation: Conversation) -> dict[str, Any]:
         .where(within, Log.output.is_not(None))
         .order_by(Log.created_at.desc(), Log.row.desc())
     )
-    first_inputs = call.session.scalar(oldest.limit(1))
-    last_output = call.session.scalar(newest.limit(1))
     count = select(func.count()).select_from(Log).where(within)
     projects = (
         select(Project)
         .where(exists().where(Log.session_id == conversation.id, Log.project_id == Project.id))
         .order_by(Project.created_at, Project.id)
     )
-    body: dict[str, Any] = {
-        "id": conversation.id,
-        "projects": [
+    return without_nulls(
+        id=conversation.id,
+        reference_id=conversation.reference_id,
+        projects=[
             {"id": project.id, "name": project.name} for project in call.session.scalars(projects)
         ],
-        "datapoints_count": call.session.scalar(count) or 0,
-        "created_at": to_text(conversation.created_at),
-    }
-    if conversation.reference_id is not None:
-        body["reference_id"] = conversation.reference_id
-    if first_inputs is not None:
-        body["first_inputs"] = first_inputs
-    if last_output is not None:
-        body["last_output"] = last_output
-    return body
+        first_inputs=call.session.scalar(oldest.limit(1)),
+        last_output=call.session.scalar(newest.limit(1)),
+        datapoints_count=call.session.scalar(count) or 0,
+        created_at=to_text(conversation.created_at),
+    )
 
 
 def create(call: Call) -> dict[str, Any]:
@@ -88,10 +73,7 @@ def create(call: Call) -> dict[str, Any]:
 
 def get(call: Call) -> dict[str, Any]:
     """Return a session."""
-    conversation = find(call, call.path["id"])
-    if conversation is None:
-        raise NotFound(f"There is no session {call.path['id']!r}.")
-    return describe(call, conversation)
+    return describe(call, lookups.find(call, Conversation, call.path["id"], "session"))
 
 
 def list_(call: Call) -> dict[str, Any]:

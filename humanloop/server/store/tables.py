@@ -95,73 +95,73 @@ class Base(DeclarativeBase):
     type_annotation_map = {datetime: UtcDateTime(), str: Text()}  # noqa: RUF012 (SQLAlchemy's)
 
 
-def _id() -> Mapped[str]:
-    return mapped_column(String(40), primary_key=True)
-
-
 def _reference(target: str, *, on_delete: str | None = None, index: bool = False) -> Any:
     return mapped_column(String(40), ForeignKey(target, ondelete=on_delete), index=index)
 
 
-class Organization(Base):
+class Entity(Base):
+    """What the API names by an id."""
+
+    __abstract__ = True
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    created_at: Mapped[datetime]
+
+
+class Owned(Entity):
+    """What belongs to an organisation by itself, and not through its project."""
+
+    __abstract__ = True
+
+    organization_id: Mapped[str] = _reference("organizations.id")
+
+
+class Organization(Entity):
     """The one organisation of a database; `key_salt` salts the digests of its users' keys."""
 
     __tablename__ = "organizations"
 
-    id: Mapped[str] = _id()
     name: Mapped[str]
     key_salt: Mapped[str]
-    created_at: Mapped[datetime]
 
 
-class User(Base):
+class User(Owned):
     """A holder of an API key; the key itself is never kept."""
 
     __tablename__ = "users"
 
-    id: Mapped[str] = _id()
-    organization_id: Mapped[str] = _reference("organizations.id")
     key_digest: Mapped[str] = mapped_column(String(64), unique=True)
     email_address: Mapped[str]
     full_name: Mapped[str | None]
-    created_at: Mapped[datetime]
 
 
-class Environment(Base):
+class Environment(Owned):
     """An environment for deployments; the one with the tag `default` is used by default."""
 
     __tablename__ = "environments"
     __table_args__ = (UniqueConstraint("organization_id", "name"),)
 
-    id: Mapped[str] = _id()
-    organization_id: Mapped[str] = _reference("organizations.id")
     name: Mapped[str]
     tag: Mapped[str]
-    created_at: Mapped[datetime]
 
 
-class Metric(Base):
+class Metric(Owned):
     """A measure by which experiments are judged."""
 
     __tablename__ = "metrics"
 
-    id: Mapped[str] = _id()
-    organization_id: Mapped[str] = _reference("organizations.id")
     name: Mapped[str]
     description: Mapped[str]
     code: Mapped[str]
-    created_at: Mapped[datetime]
     updated_at: Mapped[datetime]
 
 
-class Project(Base):
+class Project(Owned):
     """A named collection of configs, logs and experiments."""
 
     __tablename__ = "projects"
     __table_args__ = (UniqueConstraint("organization_id", "name"),)
 
-    id: Mapped[str] = _id()
-    organization_id: Mapped[str] = _reference("organizations.id")
     creator_id: Mapped[str] = _reference("users.id")
     name: Mapped[str]
     created_at: Mapped[datetime] = mapped_column(index=True)
@@ -170,7 +170,7 @@ class Project(Base):
     creator: Mapped[User] = relationship(lazy="joined")
 
 
-class Config(Base):
+class Config(Entity):
     """One unique set of parameters within a project.
 
     `parameters` is the request without its name and description and with its defaults; a model
@@ -181,18 +181,21 @@ class Config(Base):
     __tablename__ = "configs"
     __table_args__ = (UniqueConstraint("project_id", "digest"),)
 
-    id: Mapped[str] = _id()
     project_id: Mapped[str] = _reference("projects.id")
     type: Mapped[str] = mapped_column(String(16))
     digest: Mapped[str] = mapped_column(String(64))
     name: Mapped[str]
     description: Mapped[str | None]
     parameters: Mapped[Any] = mapped_column(JsonText)
-    created_at: Mapped[datetime]
     updated_at: Mapped[datetime]
     last_used: Mapped[datetime | None]
 
     project: Mapped[Project] = relationship()
+
+    @property
+    def organization_id(self) -> str:
+        """Return the owner's id."""
+        return self.project.organization_id
 
 
 class FeedbackKind(Base):
@@ -223,17 +226,15 @@ class FeedbackLabel(Base):
     sentiment: Mapped[str] = mapped_column(String(16))
 
 
-class Experiment(Base):
+class Experiment(Entity):
     """Configs of a project that compete for positive feedback."""
 
     __tablename__ = "experiments"
     __table_args__ = (UniqueConstraint("project_id", "name"),)
 
-    id: Mapped[str] = _id()
     project_id: Mapped[str] = _reference("projects.id")
     metric_id: Mapped[str] = _reference("metrics.id")
     name: Mapped[str]
-    created_at: Mapped[datetime]
     updated_at: Mapped[datetime]
 
     project: Mapped[Project] = relationship()
@@ -244,6 +245,11 @@ class Experiment(Base):
     members: Mapped[list[ExperimentConfig]] = relationship(
         order_by=lambda: ExperimentConfig.id, cascade="all, delete-orphan"
     )
+
+    @property
+    def organization_id(self) -> str:
+        """Return the owner's id."""
+        return self.project.organization_id
 
 
 class ExperimentLabel(Base):
@@ -273,18 +279,21 @@ class ExperimentConfig(Base):
     config: Mapped[Config] = relationship(lazy="joined")
 
 
-class Trial(Base):
+class Trial(Entity):
     """One draw of a config from an experiment."""
 
     __tablename__ = "trials"
 
-    id: Mapped[str] = _id()
     experiment_id: Mapped[str] = _reference("experiments.id", on_delete="CASCADE", index=True)
     config_id: Mapped[str] = _reference("configs.id")
-    created_at: Mapped[datetime]
 
     experiment: Mapped[Experiment] = relationship()
     config: Mapped[Config] = relationship()
+
+    @property
+    def project_id(self) -> str:
+        """Return the id of the experiment's project."""
+        return self.experiment.project_id
 
 
 class Deployment(Base):
@@ -306,14 +315,12 @@ class Deployment(Base):
     experiment: Mapped[Experiment | None] = relationship()
 
 
-class Conversation(Base):
+class Conversation(Owned):
     """A session of the API: logs that belong together."""
 
     __tablename__ = "sessions"
     __table_args__ = (UniqueConstraint("organization_id", "reference_id"),)
 
-    id: Mapped[str] = _id()
-    organization_id: Mapped[str] = _reference("organizations.id")
     reference_id: Mapped[str | None]
     created_at: Mapped[datetime] = mapped_column(index=True)
 
