@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Literal, cast
 
 from sqlalchemy import Select, func, select
@@ -18,6 +19,8 @@ from humanloop.server.errors import Location, invalid
 from humanloop.server.generation.mock import Mock
 from humanloop.server.generation.providers import Provider
 from humanloop.server.store.accounts import Account
+from humanloop.server.store.tables import Base
+from humanloop.server.store.times import to_text
 
 MAX_PAGE_SIZE = 100
 MAX_DIGITS = 4300
@@ -69,9 +72,14 @@ class Call:
         return [run(request, ("body", index)) for index, request in enumerate(body)]
 
 
-def without_nulls(**values: Any) -> dict[str, Any]:
-    """Return the values that are there: a response has no nulls."""
-    return {key: value for key, value in values.items() if value is not None}
+def plain(row: Base, *columns: str, **others: Any) -> dict[str, Any]:
+    """Return columns of a row, and other values, as plain data: times as text, without nulls."""
+    values = {name: getattr(row, name) for name in columns} | others
+    return {
+        key: to_text(value) if isinstance(value, datetime) else value
+        for key, value in values.items()
+        if value is not None
+    }
 
 
 def paginate(

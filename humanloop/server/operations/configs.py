@@ -24,9 +24,8 @@ from humanloop.model import (
     ToolConfigRequest,
 )
 from humanloop.server.operations import feedback_types
-from humanloop.server.store import ids
+from humanloop.server.operations.calls import plain
 from humanloop.server.store.tables import Annotation, Config, FeedbackKind, Json, Log, Project
-from humanloop.server.store.times import to_text
 
 _REQUESTS = {
     "agent": AgentConfigRequest,
@@ -126,15 +125,12 @@ def _find_or_add(
         ]
         parameters = {**parameters, "tools": [describe(tool) for tool in tools]}
     config = Config(
-        id=ids.new_id(ids.CONFIG),
         project=project,
         type=kind,
         digest=digest,
         name=request.get("name") or _default_name(kind, parameters),
         description=request.get("description"),
         parameters=parameters,
-        created_at=moment,
-        updated_at=moment,
     )
     session.add(config)
     session.flush()
@@ -149,14 +145,7 @@ def _default_name(kind: str, parameters: Mapping[str, Any]) -> str:
 
 def describe(config: Config) -> dict[str, Any]:
     """Return a ConfigResponse."""
-    body: dict[str, Any] = {
-        **config.parameters,
-        "id": config.id,
-        "type": config.type,
-        "name": config.name,
-    }
-    if config.description is not None:
-        body["description"] = config.description
+    body = {**config.parameters, **plain(config, "id", "type", "name", "description")}
     if config.type == "model" and "tools" in body:
         body["tool_configs"] = body.pop("tools")
     return body
@@ -164,14 +153,15 @@ def describe(config: Config) -> dict[str, Any]:
 
 def describe_in_project(config: Config) -> dict[str, Any]:
     """Return a ProjectConfigResponse without counts."""
-    return {
-        "project_id": config.project_id,
-        "project_name": config.project.name,
-        "created_at": to_text(config.created_at),
-        "updated_at": to_text(config.updated_at),
-        "last_used": to_text(config.last_used or config.created_at),
-        "config": describe(config),
-    }
+    return plain(
+        config,
+        "project_id",
+        "created_at",
+        "updated_at",
+        project_name=config.project.name,
+        last_used=config.last_used or config.created_at,
+        config=describe(config),
+    )
 
 
 def describe_with_counts(session: Session, configs: Sequence[Config]) -> list[dict[str, Any]]:

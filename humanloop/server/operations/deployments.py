@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 
 from humanloop.server.errors import NotFound
 from humanloop.server.operations import configs, lookups
-from humanloop.server.operations.calls import Call, without_nulls
+from humanloop.server.operations.calls import Call, plain
 from humanloop.server.store.tables import Config, Deployment, Environment, Experiment, Project
 
 
@@ -72,16 +72,17 @@ def describe(
     project: Project, environment: Environment, deployment: Deployment | None
 ) -> dict[str, Any]:
     """Return an EnvironmentProjectConfigResponse."""
-    config = None if deployment is None else deployment.config
-    experiment = None if deployment is None else deployment.experiment
-    return without_nulls(
-        project_id=project.id,
+    active = deployment or Deployment(project_id=project.id, environment_id=environment.id)
+    config, experiment = active.config, active.experiment
+    return plain(
+        active,
+        "project_id",
+        "environment_id",
+        "experiment_id",
         project_name=project.name,
-        environment_id=environment.id,
         environment_name=environment.name,
         environment_tag=environment.tag,
-        model_config_id=None if config is None else config.id,
+        model_config_id=active.config_id,
         model_config_name=None if config is None else config.name,
-        experiment_id=None if experiment is None else experiment.id,
         experiment_name=None if experiment is None else experiment.name,
     )

@@ -18,8 +18,7 @@ from sqlalchemy.orm import Session
 
 from humanloop.server.errors import Location, NotFound, invalid
 from humanloop.server.operations import configs, deployments, feedback_types, lookups
-from humanloop.server.operations.calls import Call
-from humanloop.server.store import ids
+from humanloop.server.operations.calls import Call, plain
 from humanloop.server.store.tables import (
     Annotation,
     Config,
@@ -32,7 +31,7 @@ from humanloop.server.store.tables import (
     Project,
     Trial,
 )
-from humanloop.server.store.times import now, to_text
+from humanloop.server.store.times import now
 
 
 @dataclass(frozen=True)
@@ -85,10 +84,9 @@ def draw(call: Call, experiment: Experiment) -> Trial:
     candidates = [member.config for member in experiment.members if member.active]
     if not candidates:
         raise NotFound(f"The experiment {experiment.id!r} has no active config to sample.")
-    moment = now()
     config = _choose(call, experiment, candidates)
-    config.last_used = moment
-    trial = Trial(id=ids.new_id(ids.TRIAL), experiment=experiment, config=config, created_at=moment)
+    config.last_used = now()
+    trial = Trial(experiment=experiment, config=config)
     call.session.add(trial)
     call.session.flush()
     return trial
@@ -112,11 +110,7 @@ def add_config(experiment: Experiment, config: Config, moment: datetime) -> None
             if not member.active:
                 member.active, member.updated_at = True, moment
             return
-    experiment.members.append(
-        ExperimentConfig(
-            config_id=config.id, config=config, active=True, created_at=moment, updated_at=moment
-        )
-    )
+    experiment.members.append(ExperimentConfig(config_id=config.id, config=config, active=True))
     experiment.updated_at = moment
 
 
@@ -132,50 +126,41 @@ def describe(session: Session, experiment: Experiment) -> dict[str, Any]:
     """Return an ExperimentResponse."""
     drawn = session.scalar(select(Trial.id).where(Trial.experiment_id == experiment.id).limit(1))
     known = results(session, experiment)
-    return {
-        "id": experiment.id,
-        "project_id": experiment.project_id,
-        "name": experiment.name,
-        "status": "Initialized" if drawn is None else "In progress",
-        "metric": _describe_metric(experiment.metric),
-        "positive_labels": [
-            {"type": label.type, "value": label.value} for label in experiment.positive_labels
-        ],
-        "created_at": to_text(experiment.created_at),
-        "updated_at": to_text(experiment.updated_at),
-        "configs": [
+    return plain(
+        experiment,
+        "id",
+        "project_id",
+        "name",
+        "created_at",
+        "updated_at",
+        status="Initialized" if drawn is None else "In progress",
+        metric=_describe_metric(experiment.metric),
+        positive_labels=[plain(label, "type", "value") for label in experiment.positive_labels],
+        configs=[
             _describe_member(member, known.get(member.config_id, Result()))
             for member in experiment.members
         ],
-    }
+    )
 
 
 def _describe_metric(metric: Metric) -> dict[str, Any]:
-    return {
-        "id": metric.id,
-        "name": metric.name,
-        "description": metric.description,
-        "code": metric.code,
-        "default": True,
-        "active": True,
-        "created_at": to_text(metric.created_at),
-        "updated_at": to_text(metric.updated_at),
-    }
+    columns = ("id", "name", "description", "code", "created_at", "updated_at")
+    return plain(metric, *columns, default=True, active=True)
 
 
 def _describe_member(member: ExperimentConfig, result: Result) -> dict[str, Any]:
-    body = {
-        "id": member.config_id,
-        "display_name": member.config.name,
-        "config": configs.describe(member.config),
-        "active": member.active,
-        "trials_count": result.trials,
-        "created_at": to_text(member.created_at),
-        "updated_at": to_text(member.updated_at),
-    }
-    if result.trials:
-        body |= {"mean": result.mean, "spread": result.spread}
-    return body
+    return plain(
+        member,
+        "active",
+        "created_at",
+        "updated_at",
+        id=member.config_id,
+        display_name=member.config.name,
+        config=configs.describe(member.config),
+        trials_count=result.trials,
+        mean=result.mean if result.trials else None,
+        spread=result.spread if result.trials else None,
+    )
 
 
 def describe_draw(trial: Trial) -> dict[str, Any]:
@@ -196,12 +181,9 @@ def create(call: Call) -> dict[str, Any]:
         select(Metric).where(Metric.organization_id == project.organization_id)
     ).one()
     experiment = Experiment(
-        id=ids.new_id(ids.EXPERIMENT),
         project=project,
         metric=metric,
         name=call.body["name"],
-        created_at=moment,
-        updated_at=moment,
     )
     call.session.add(experiment)
     _set_positive_labels(call, experiment)

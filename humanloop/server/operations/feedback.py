@@ -17,10 +17,9 @@ from sqlalchemy.orm import Session
 from humanloop import schemas
 from humanloop.server.errors import Location, invalid
 from humanloop.server.operations import feedback_types, lookups
-from humanloop.server.operations.calls import MAX_DIGITS, Call, without_nulls
-from humanloop.server.store import ids
+from humanloop.server.operations.calls import MAX_DIGITS, Call, plain
 from humanloop.server.store.tables import Annotation, FeedbackKind, Log
-from humanloop.server.store.times import from_text, now, to_text
+from humanloop.server.store.times import from_text, now
 
 _NUMBER = re.compile(rf"-?(0|[1-9][0-9]{{0,{MAX_DIGITS - 1}}})(\.[0-9]+)?([eE][+-]?[0-9]+)?")
 
@@ -43,7 +42,6 @@ def add(
         feedback_types.set_label(feedback_type, value)
     created_at = request.get("created_at")
     feedback = Annotation(
-        id=ids.new_id(ids.ANNOTATION),
         feedback_type=feedback_type,
         value=value,
         user=request.get("user"),
@@ -103,12 +101,13 @@ def unset(
 def describe(feedback: Annotation) -> dict[str, Any]:
     """Return a Feedback."""
     numeric = feedback.feedback_type.feedback_class == "number"
-    return without_nulls(
+    return plain(
+        feedback,
+        "created_at",
+        "user",
         type=feedback.feedback_type.type,
         value=Decimal(feedback.value) if numeric else feedback.value,
         data_id=feedback.log_id,
-        created_at=to_text(feedback.created_at),
-        user=feedback.user,
     )
 
 

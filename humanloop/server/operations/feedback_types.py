@@ -13,6 +13,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session, selectinload
 
 from humanloop.server.errors import Location, invalid
+from humanloop.server.operations.calls import plain
 from humanloop.server.store.tables import FeedbackKind, FeedbackLabel, Project
 
 LABEL_CLASSES = frozenset({"select", "multi_select"})
@@ -126,9 +127,7 @@ def describe(feedback_type: FeedbackKind) -> dict[str, Any]:
     """Return a FeedbackTypeModel; `values` only where the type has labels."""
     body: dict[str, Any] = {"type": feedback_type.type}
     if feedback_type.feedback_class in LABEL_CLASSES:
-        body["values"] = [
-            {"value": label.value, "sentiment": label.sentiment} for label in feedback_type.labels
-        ]
+        body["values"] = [plain(label, "value", "sentiment") for label in feedback_type.labels]
     return body
 
 

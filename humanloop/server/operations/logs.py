@@ -19,10 +19,9 @@ from sqlalchemy.sql.elements import ColumnElement
 
 from humanloop.server.errors import Location, invalid
 from humanloop.server.operations import configs, deployments, feedback, lookups, sessions
-from humanloop.server.operations.calls import Call, without_nulls
-from humanloop.server.store import ids
+from humanloop.server.operations.calls import Call, plain
 from humanloop.server.store.tables import Annotation, Config, Conversation, Log, Project, Trial
-from humanloop.server.store.times import from_text, now, to_text
+from humanloop.server.store.times import from_text, now
 
 LOADED = (
     joinedload(Log.config).joinedload(Config.project),
@@ -31,6 +30,28 @@ LOADED = (
     selectinload(Log.feedback).joinedload(Annotation.feedback_type),
 )
 """What describe() reads of a log, to be loaded with many at once."""
+
+_COLUMNS = (
+    "id",
+    "project_id",
+    "session_id",
+    "parent_id",
+    "inputs",
+    "source",
+    "reference_id",
+    "trial_id",
+    "messages",
+    "output",
+    "error",
+    "duration",
+    "user",
+    "provider_response",
+    "provider_latency",
+    "raw_output",
+    "finish_reason",
+    "created_at",
+)
+"""What a response says of a log under the names of its columns."""
 
 
 @dataclass(frozen=True)
@@ -111,11 +132,10 @@ def add(call: Call, request: Mapping[str, Any], place: Location, origin: Origin)
     created_at = request.get("created_at")
     moment = origin.moment
     added = Log(
-        id=ids.new_id(ids.LOG),
         organization_id=origin.project.organization_id,
         project_id=origin.project.id,
         config=origin.config,
-        conversation=_conversation(call, request, origin.parent, moment, place),
+        conversation=_conversation(call, request, origin.parent, place),
         parent=origin.parent,
         trial_id=None if origin.trial is None else origin.trial.id,
         reference_id=_free_reference(call, request, place),
@@ -164,7 +184,7 @@ def _config(
 
 
 def _conversation(
-    call: Call, request: Mapping[str, Any], parent: Log | None, moment: datetime, place: Location
+    call: Call, request: Mapping[str, Any], parent: Log | None, place: Location
 ) -> Conversation | None:
     """Return the session that the request names, or its parent's."""
     _check_exclusive(request, "session_id", "session_reference_id", place)
@@ -174,7 +194,7 @@ def _conversation(
         found = lookups.find(call, Conversation, request[key], "session", (*place, key))
     elif "session_reference_id" in request:
         key = "session_reference_id"
-        found = sessions.by_reference(call, request[key], moment)
+        found = sessions.by_reference(call, request[key])
     else:
         return theirs
     if theirs is not None and theirs is not found:
@@ -233,30 +253,14 @@ def _update(call: Call, found: Log) -> dict[str, Any]:
 def describe(log: Log) -> dict[str, Any]:
     """Return a LogResponse."""
     config, parent, conversation = log.config, log.parent, log.conversation
-    return without_nulls(
-        id=log.id,
+    return plain(
+        log,
+        *_COLUMNS,
         config=configs.describe(config),
         project=config.project.name,
-        project_id=log.project_id,
-        session_id=log.session_id,
         session_reference_id=None if conversation is None else conversation.reference_id,
-        parent_id=log.parent_id,
         parent_reference_id=None if parent is None else parent.reference_id,
-        inputs=log.inputs,
-        source=log.source,
         metadata=log.metadata_,
-        reference_id=log.reference_id,
-        trial_id=log.trial_id,
-        messages=log.messages,
-        output=log.output,
         feedback=[feedback.describe(each) for each in log.feedback],
-        created_at=to_text(log.created_at),
-        error=log.error,
-        duration=log.duration,
-        user=log.user,
-        provider_response=log.provider_response,
-        provider_latency=log.provider_latency,
-        raw_output=log.raw_output,
-        finish_reason=log.finish_reason,
         model_config=configs.describe_in_project(config) if config.type == "model" else None,
     )

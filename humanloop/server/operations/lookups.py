@@ -15,7 +15,6 @@ from sqlalchemy.orm import Session
 from humanloop.server.errors import Location, NotFound, RequestError, invalid
 from humanloop.server.operations import feedback_types
 from humanloop.server.operations.calls import Call
-from humanloop.server.store import ids
 from humanloop.server.store.tables import (
     Config,
     Conversation,
@@ -25,7 +24,6 @@ from humanloop.server.store.tables import (
     Project,
     Trial,
 )
-from humanloop.server.store.times import now
 
 Found = TypeVar("Found", Config, Conversation, Environment, Experiment, Log, Project)
 Part = TypeVar("Part", Config, Experiment, Trial)
@@ -92,14 +90,10 @@ def project_of_body(call: Call, body: Mapping[str, Any], place: Location) -> Pro
 def create_project(call: Call, name: str, place: Location) -> Project:
     """Return a new project with the default feedback types; its name must not be taken."""
     check_project_name(call, name, place)
-    moment = now()
     created = Project(
-        id=ids.new_id(ids.PROJECT),
         organization_id=call.account.organization_id,
         creator_id=call.account.user_id,
         name=name,
-        created_at=moment,
-        updated_at=moment,
     )
     call.session.add(created)
     call.session.flush()

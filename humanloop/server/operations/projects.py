@@ -18,7 +18,7 @@ from humanloop.server.operations import (
     logs,
     lookups,
 )
-from humanloop.server.operations.calls import Call, paginate, without_nulls
+from humanloop.server.operations.calls import Call, paginate, plain
 from humanloop.server.store.tables import (
     Config,
     Deployment,
@@ -29,7 +29,7 @@ from humanloop.server.store.tables import (
     Project,
     User,
 )
-from humanloop.server.store.times import now, to_text
+from humanloop.server.store.times import now
 
 _MAX_FILTER = 1000  # databases limit what they match
 
@@ -53,15 +53,16 @@ def _describe(session: Session, project: Project, environment: Environment) -> d
         .where(Config.project_id == project.id, Config.last_used.is_not(None))
         .order_by(Config.created_at, Config.id)
     )
-    body = without_nulls(
-        id=project.id,
-        name=project.name,
+    body = plain(
+        project,
+        "id",
+        "name",
+        "created_at",
+        "updated_at",
         users=[_describe_user(project.creator)],
         data_count=session.scalar(statement) or 0,
         feedback_types=feedback_types.describe_all(feedback_types.of_project(session, project.id)),
         team_id=project.organization_id,
-        created_at=to_text(project.created_at),
-        updated_at=to_text(project.updated_at),
         config_type=session.scalar(oldest.limit(1)),
     )
     active = deployments.current(session, project, environment)
@@ -73,7 +74,7 @@ def _describe(session: Session, project: Project, environment: Environment) -> d
 
 
 def _describe_user(user: User) -> dict[str, Any]:
-    return without_nulls(id=user.id, email_address=user.email_address, full_name=user.full_name)
+    return plain(user, "id", "email_address", "full_name")
 
 
 def create(call: Call) -> dict[str, Any]:

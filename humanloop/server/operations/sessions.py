@@ -2,32 +2,27 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Any
 
 from sqlalchemy import exists, func, select
 
 from humanloop.server.operations import lookups
-from humanloop.server.operations.calls import Call, paginate, without_nulls
-from humanloop.server.store import ids
+from humanloop.server.operations.calls import Call, paginate, plain
 from humanloop.server.store.tables import Conversation, Log, Project
-from humanloop.server.store.times import now, to_text
 
 
-def start(call: Call, reference_id: str | None, moment: datetime) -> Conversation:
+def start(call: Call, reference_id: str | None) -> Conversation:
     """Return a new session."""
     conversation = Conversation(
-        id=ids.new_id(ids.SESSION),
         organization_id=call.account.organization_id,
         reference_id=reference_id,
-        created_at=moment,
     )
     call.session.add(conversation)
     call.session.flush()
     return conversation
 
 
-def by_reference(call: Call, reference_id: str, moment: datetime) -> Conversation:
+def by_reference(call: Call, reference_id: str) -> Conversation:
     """Return the session with the caller's own id; its first use starts it."""
     found = call.session.scalar(
         select(Conversation).where(
@@ -35,7 +30,7 @@ def by_reference(call: Call, reference_id: str, moment: datetime) -> Conversatio
             Conversation.reference_id == reference_id,
         )
     )
-    return found or start(call, reference_id, moment)
+    return found or start(call, reference_id)
 
 
 def describe(call: Call, conversation: Conversation) -> dict[str, Any]:
@@ -53,22 +48,23 @@ def describe(call: Call, conversation: Conversation) -> dict[str, Any]:
         .where(exists().where(Log.session_id == conversation.id, Log.project_id == Project.id))
         .order_by(Project.created_at, Project.id)
     )
-    return without_nulls(
-        id=conversation.id,
-        reference_id=conversation.reference_id,
+    return plain(
+        conversation,
+        "id",
+        "reference_id",
+        "created_at",
         projects=[
             {"id": project.id, "name": project.name} for project in call.session.scalars(projects)
         ],
         first_inputs=call.session.scalar(oldest.limit(1)),
         last_output=call.session.scalar(newest.limit(1)),
         datapoints_count=call.session.scalar(count) or 0,
-        created_at=to_text(conversation.created_at),
     )
 
 
 def create(call: Call) -> dict[str, Any]:
     """Start a session."""
-    return {"id": start(call, None, now()).id}
+    return {"id": start(call, None).id}
 
 
 def get(call: Call) -> dict[str, Any]:

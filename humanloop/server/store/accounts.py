@@ -16,10 +16,8 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from humanloop.server.errors import StartError, Unauthorized
-from humanloop.server.store import ids
 from humanloop.server.store.database import Database
 from humanloop.server.store.tables import Environment, Metric, Organization, User
-from humanloop.server.store.times import now
 
 DEFAULT_ENVIRONMENT = "production"
 _ROUNDS = 100_000
@@ -80,11 +78,9 @@ def _account(session: Session, organization: Organization, key: str) -> Account:
     if user is None:
         number = (session.scalar(select(func.count()).select_from(User)) or 0) + 1
         user = User(
-            id=ids.new_id(ids.USER),
             organization_id=organization.id,
             key_digest=digest,
             email_address=f"user{number}@localhost",
-            created_at=now(),
         )
         session.add(user)
         session.flush()
@@ -92,32 +88,24 @@ def _account(session: Session, organization: Organization, key: str) -> Account:
 
 
 def _found(session: Session) -> Organization:
-    moment = now()
     organization = Organization(
-        id=ids.new_id(ids.ORGANIZATION),
         name="My organisation",
         key_salt=secrets.token_hex(16),
-        created_at=moment,
     )
     session.add(organization)
     session.flush()
     session.add_all(
         [
             Environment(
-                id=ids.new_id(ids.ENVIRONMENT),
                 organization_id=organization.id,
                 name=DEFAULT_ENVIRONMENT,
                 tag="default",
-                created_at=moment,
             ),
             Metric(
-                id=ids.new_id(ids.METRIC),
                 organization_id=organization.id,
                 name="Positive feedback",
                 description="The share of datapoints with feedback that got a positive label.",
                 code="positives / trials_count",
-                created_at=moment,
-                updated_at=moment,
             ),
         ]
     )

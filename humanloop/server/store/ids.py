@@ -9,23 +9,11 @@ from __future__ import annotations
 import random
 import string
 
-ANNOTATION = "ann_"
-CONFIG = "config_"
-ENVIRONMENT = "env_"
-EXPERIMENT = "exp_"
-LOG = "data_"
-METRIC = "metric_"
-ORGANIZATION = "org_"
-PROJECT = "pr_"
-SESSION = "sesh_"
-TRIAL = "trial_"
-USER = "usr_"
-
 _ALPHABET = string.ascii_letters + string.digits
 _LENGTH = 21
 _RANDOM = random.SystemRandom()
 
 
 def new_id(prefix: str) -> str:
-    """Return a fresh id with one of the prefixes of this module."""
+    """Return a fresh id with that prefix."""
     return prefix + "".join(_RANDOM.choices(_ALPHABET, k=_LENGTH))

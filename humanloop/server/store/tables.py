@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, ClassVar
 
 from sqlalchemy import (
     CheckConstraint,
@@ -20,13 +20,15 @@ from sqlalchemy import (
     String,
     Text,
     UniqueConstraint,
+    event,
 )
 from sqlalchemy.engine import Dialect
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 from sqlalchemy.types import TypeDecorator
 
 from humanloop import schemas
-from humanloop.server.store.times import UtcDateTime
+from humanloop.server.store.ids import new_id
+from humanloop.server.store.times import UtcDateTime, now
 
 Json = dict[str, Any] | list[Any] | str | int | Decimal | None
 
@@ -81,7 +83,10 @@ def _children(value: Json) -> Iterable[Json]:
 
 
 class Base(DeclarativeBase):
-    """The root of the tables."""
+    """The root of the tables. A new row gets the id and the times that it is not given."""
+
+    id_prefix: ClassVar[str | None] = None
+    """How the API's ids of such rows begin; None where they have none."""
 
     metadata = MetaData(
         naming_convention={
@@ -93,6 +98,17 @@ class Base(DeclarativeBase):
         }
     )
     type_annotation_map = {datetime: UtcDateTime(), str: Text()}  # noqa: RUF012 (SQLAlchemy's)
+
+
+def _begin_row(row: Base, _args: object, columns: dict[str, Any]) -> None:
+    if row.id_prefix is not None:
+        columns.setdefault("id", new_id(row.id_prefix))
+    moment = now()
+    for name in {"created_at", "updated_at"} & set(row.__table__.columns.keys()):
+        columns.setdefault(name, moment)
+
+
+event.listen(Base, "init", _begin_row, propagate=True)
 
 
 def _reference(target: str, *, on_delete: str | None = None, index: bool = False) -> Any:
@@ -120,6 +136,7 @@ class Organization(Entity):
     """The one organisation of a database; `key_salt` salts the digests of its users' keys."""
 
     __tablename__ = "organizations"
+    id_prefix = "org_"
 
     name: Mapped[str]
     key_salt: Mapped[str]
@@ -129,6 +146,7 @@ class User(Owned):
     """A holder of an API key; the key itself is never kept."""
 
     __tablename__ = "users"
+    id_prefix = "usr_"
 
     key_digest: Mapped[str] = mapped_column(String(64), unique=True)
     email_address: Mapped[str]
@@ -139,6 +157,7 @@ class Environment(Owned):
     """An environment for deployments; the one with the tag `default` is used by default."""
 
     __tablename__ = "environments"
+    id_prefix = "env_"
     __table_args__ = (UniqueConstraint("organization_id", "name"),)
 
     name: Mapped[str]
@@ -149,6 +168,7 @@ class Metric(Owned):
     """A measure by which experiments are judged."""
 
     __tablename__ = "metrics"
+    id_prefix = "metric_"
 
     name: Mapped[str]
     description: Mapped[str]
@@ -160,6 +180,7 @@ class Project(Owned):
     """A named collection of configs, logs and experiments."""
 
     __tablename__ = "projects"
+    id_prefix = "pr_"
     __table_args__ = (UniqueConstraint("organization_id", "name"),)
 
     creator_id: Mapped[str] = _reference("users.id")
@@ -179,6 +200,7 @@ class Config(Entity):
     """
 
     __tablename__ = "configs"
+    id_prefix = "config_"
     __table_args__ = (UniqueConstraint("project_id", "digest"),)
 
     project_id: Mapped[str] = _reference("projects.id")
@@ -230,6 +252,7 @@ class Experiment(Entity):
     """Configs of a project that compete for positive feedback."""
 
     __tablename__ = "experiments"
+    id_prefix = "exp_"
     __table_args__ = (UniqueConstraint("project_id", "name"),)
 
     project_id: Mapped[str] = _reference("projects.id")
@@ -283,6 +306,7 @@ class Trial(Entity):
     """One draw of a config from an experiment."""
 
     __tablename__ = "trials"
+    id_prefix = "trial_"
 
     experiment_id: Mapped[str] = _reference("experiments.id", on_delete="CASCADE", index=True)
     config_id: Mapped[str] = _reference("configs.id")
@@ -319,6 +343,7 @@ class Conversation(Owned):
     """A session of the API: logs that belong together."""
 
     __tablename__ = "sessions"
+    id_prefix = "sesh_"
     __table_args__ = (UniqueConstraint("organization_id", "reference_id"),)
 
     reference_id: Mapped[str | None]
@@ -333,6 +358,7 @@ class Log(Base):
     """
 
     __tablename__ = "logs"
+    id_prefix = "data_"
     __table_args__ = (
         UniqueConstraint("organization_id", "reference_id"),
         Index(None, "project_id", "created_at", "row"),
@@ -374,6 +400,7 @@ class Annotation(Base):
     """One value of feedback on a log: a label, a text, or a number's digits."""
 
     __tablename__ = "feedback"
+    id_prefix = "ann_"
 
     row: Mapped[int] = mapped_column(primary_key=True)
     id: Mapped[str] = mapped_column(String(40), unique=True)
