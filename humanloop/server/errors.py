@@ -108,7 +108,7 @@ class ProviderFailed(Unavailable):
 class Problem:
     """One thing that does not fit: where it is, what is wrong, and the keyword of the rule."""
 
-    place: Location
+    location: Location
     message: str
     keyword: str = "value"
 
@@ -133,12 +133,12 @@ class Invalid(RequestError):
         """Return `{"detail": [{"loc", "msg", "type"}]}`."""
         return {
             "detail": [
-                {"loc": list(problem.place), "msg": problem.message, "type": problem.keyword}
+                {"loc": list(problem.location), "msg": problem.message, "type": problem.keyword}
                 for problem in self.problems
             ]
         }
 
 
-def invalid(place: Location, message: str, keyword: str = "value") -> Invalid:
+def invalid(location: Location, message: str, keyword: str = "value") -> Invalid:
     """Return an Invalid with a single problem."""
-    return Invalid([Problem(place, message, keyword)])
+    return Invalid([Problem(location, message, keyword)])

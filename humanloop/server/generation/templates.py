@@ -23,10 +23,10 @@ _PATH = re.compile(r"\w+(?:\.\w+|\[\w+\])*")
 _INDEX = re.compile(r"[0-9]{1,9}")
 
 
-def fill(templates: Sequence[str], inputs: Mapping[str, Any], place: Location) -> list[str]:
+def fill(templates: Sequence[str], inputs: Mapping[str, Any], location: Location) -> list[str]:
     """Return the templates with their variables' values, which are looked up in `inputs`.
 
-    place: where a request has its inputs; raises Invalid with every variable that is missing
+    location: where a request has its inputs; raises Invalid with every variable that is missing
     there, or when the texts get too long.
     """
     names = Counter(name for template in templates for name in _VARIABLE.findall(template))
@@ -37,12 +37,12 @@ def fill(templates: Sequence[str], inputs: Mapping[str, Any], place: Location) -
             values[name] = _text(_look_up(inputs, name))
         except LookupError:
             message = f"the template needs a value for the variable {name!r}"
-            missing.append(Problem((*place, name), message, "required"))
+            missing.append(Problem((*location, name), message, "required"))
     if missing:
         raise Invalid(missing)
     if sum(count * len(values[name]) for name, count in names.items()) > MAX_CHARACTERS:
         message = f"the inputs fill the template with over {MAX_CHARACTERS:,} characters"
-        raise invalid(place, message, "maxLength")
+        raise invalid(location, message, "maxLength")
     return [_VARIABLE.sub(lambda found: values[found[1]], template) for template in templates]
 
 

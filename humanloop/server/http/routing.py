@@ -69,14 +69,14 @@ def read_query(operation: Operation, path: Mapping[str, str], query: str) -> dic
     try:
         operation.parameters_schema({**path, **given})
     except SchemaValidationError as error:
-        raise Invalid.from_details(error.errors, lambda path: _place(path, declared)) from error
+        raise Invalid.from_details(error.errors, lambda path: _location(path, declared)) from error
     defaults = {
         name: each.schema["default"] for name, each in declared.items() if "default" in each.schema
     }
     return {**defaults, **given}
 
 
-def _place(path: Location, declared: Mapping[str, Any]) -> Location:
+def _location(path: Location, declared: Mapping[str, Any]) -> Location:
     return ("path", *path) if path and path[0] not in declared else ("query", *path)
 
 

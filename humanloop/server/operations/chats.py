@@ -15,7 +15,7 @@ from humanloop.server.operations.prompts import Task
 
 
 def _text(
-    parameters: Mapping[str, Any], body: Mapping[str, Any], _place: Location
+    parameters: Mapping[str, Any], body: Mapping[str, Any], _location: Location
 ) -> dict[str, Any]:
     template: list[dict[str, Any]] = parameters.get("chat_template", [])
     contents = templates.fill(

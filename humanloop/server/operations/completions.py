@@ -15,11 +15,11 @@ from humanloop.server.operations.prompts import Task
 
 
 def _text(
-    parameters: Mapping[str, Any], body: Mapping[str, Any], place: Location
+    parameters: Mapping[str, Any], body: Mapping[str, Any], location: Location
 ) -> dict[str, Any]:
     template = parameters.get("prompt_template")
     if template is None:
-        raise invalid(place, "the config has no `prompt_template` to complete")
+        raise invalid(location, "the config has no `prompt_template` to complete")
     [prompt] = templates.fill([template], body.get("inputs", {}), ("body", "inputs"))
     if parameters["endpoint"] == "chat":
         return {"messages": [{"role": "user", "content": prompt}]}

@@ -214,9 +214,9 @@ def update(call: Call) -> dict[str, Any]:
     if "positive_labels" in call.body:
         _set_positive_labels(call, experiment)
     members = {member.config_id: member for member in experiment.members}
-    for place, config_id in _listed(call.body, "config_ids_to_deregister"):
+    for location, config_id in _listed(call.body, "config_ids_to_deregister"):
         if config_id not in members:
-            raise invalid(place, f"{config_id!r} is not a config of this experiment")
+            raise invalid(location, f"{config_id!r} is not a config of this experiment")
         members[config_id].active = False
         members[config_id].updated_at = moment
     _add_configs(call, experiment, "config_ids_to_register", moment)
@@ -248,15 +248,17 @@ def _check_name(session: Session, project: Project, name: str) -> None:
 def _set_positive_labels(call: Call, experiment: Experiment) -> None:
     labels = call.body["positive_labels"]
     for index, label in enumerate(labels):
-        place = ("body", "positive_labels", index, "type")
-        feedback_types.find(call.session, experiment.project.id, label["type"], place)
+        location = ("body", "positive_labels", index, "type")
+        feedback_types.find(call.session, experiment.project.id, label["type"], location)
     unique = dict.fromkeys((label["type"], label["value"]) for label in labels)
     experiment.positive_labels = [ExperimentLabel(type=kind, value=value) for kind, value in unique]
 
 
 def _add_configs(call: Call, experiment: Experiment, key: str, moment: datetime) -> None:
-    for place, config_id in _listed(call.body, key):
-        config = lookups.find_in_project(call.session, Config, experiment.project, config_id, place)
+    for location, config_id in _listed(call.body, key):
+        config = lookups.find_in_project(
+            call.session, Config, experiment.project, config_id, location
+        )
         add_config(experiment, config, moment)
 
 

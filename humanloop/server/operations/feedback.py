@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
@@ -19,17 +18,17 @@ from humanloop.server.errors import Location, invalid
 from humanloop.server.operations import feedback_types, lookups
 from humanloop.server.operations.calls import MAX_DIGITS, Call, plain
 from humanloop.server.store.tables import Annotation, FeedbackKind, Log
-from humanloop.server.store.times import from_text, now
+from humanloop.server.store.times import created_at
 
 _NUMBER = re.compile(rf"-?(0|[1-9][0-9]{{0,{MAX_DIGITS - 1}}})(\.[0-9]+)?([eE][+-]?[0-9]+)?")
 
 
-def add(
-    session: Session, log: Log, request: Mapping[str, Any], place: Location, moment: datetime
-) -> Annotation:
+def add(session: Session, log: Log, request: Mapping[str, Any], location: Location) -> Annotation:
     """Put the requested value on the log, under its type's rule."""
-    feedback_type = feedback_types.find(session, log.project_id, request["type"], (*place, "type"))
-    value = _value(feedback_type, request, place)
+    feedback_type = feedback_types.find(
+        session, log.project_id, request["type"], (*location, "type")
+    )
+    value = _value(feedback_type, request, location)
     held = [each for each in log.feedback if each.feedback_type is feedback_type]
     if feedback_type.feedback_class == "multi_select":
         for each in held:
@@ -40,26 +39,25 @@ def add(
             log.feedback.remove(each)
     if feedback_type.feedback_class in feedback_types.LABEL_CLASSES:
         feedback_types.set_label(feedback_type, value)
-    created_at = request.get("created_at")
     feedback = Annotation(
         feedback_type=feedback_type,
         value=value,
         user=request.get("user"),
-        created_at=moment if created_at is None else from_text(created_at, (*place, "created_at")),
+        created_at=created_at(request, location),
     )
     log.feedback.append(feedback)
     return feedback
 
 
-def _value(feedback_type: FeedbackKind, request: Mapping[str, Any], place: Location) -> str:
+def _value(feedback_type: FeedbackKind, request: Mapping[str, Any], location: Location) -> str:
     value = request.get("value")
     if value is None:
         message = f"`value` is needed to give {feedback_type.type!r} feedback"
-        raise invalid((*place, "value"), message, "required")
+        raise invalid((*location, "value"), message, "required")
     text = value if isinstance(value, str) else schemas.to_json(value)
     if feedback_type.feedback_class == "number" and not _is_number(text):
         message = f"{feedback_type.type!r} feedback is a number, {text[:40]!r} can't be one"
-        raise invalid((*place, "value"), message, "type")
+        raise invalid((*location, "value"), message, "type")
     return text
 
 
@@ -72,17 +70,19 @@ def _is_number(text: str) -> bool:
 
 
 def unset(
-    session: Session, log: Log, request: Mapping[str, Any], place: Location
+    session: Session, log: Log, request: Mapping[str, Any], location: Location
 ) -> dict[str, Any]:
     """Take feedback off the log; the answer is the last that was taken off.
 
     Without a value all of the type goes, which a multi_select does not allow.
     """
-    feedback_type = feedback_types.find(session, log.project_id, request["type"], (*place, "type"))
+    feedback_type = feedback_types.find(
+        session, log.project_id, request["type"], (*location, "type")
+    )
     value = request.get("value")
     if value is None and feedback_type.feedback_class == "multi_select":
         message = f"`value` is needed to unset one of the {feedback_type.type!r} labels"
-        raise invalid((*place, "value"), message, "required")
+        raise invalid((*location, "value"), message, "required")
     held = [
         each
         for each in log.feedback
@@ -90,7 +90,7 @@ def unset(
     ]
     if not held:
         which = feedback_type.type if value is None else f"{feedback_type.type}: {value}"
-        raise invalid((*place, "unset"), f"{log.id!r} has no feedback {which!r} to unset")
+        raise invalid((*location, "unset"), f"{log.id!r} has no feedback {which!r} to unset")
     answer = describe_with_id(held[-1])
     for each in held:
         log.feedback.remove(each)
@@ -119,20 +119,20 @@ def describe_with_id(feedback: Annotation) -> dict[str, Any]:
 def submit(call: Call) -> Any:
     """Submit one feedback or an array of them, all or none."""
 
-    def run(request: Mapping[str, Any], place: Location) -> dict[str, Any]:
-        log = _find_log(call, request.get("data_id"), (*place, "data_id"))
+    def run(request: Mapping[str, Any], location: Location) -> dict[str, Any]:
+        log = _find_log(call, request.get("data_id"), (*location, "data_id"))
         if request.get("unset", False):
-            return unset(call.session, log, request, place)
-        added = add(call.session, log, request, place, now())
+            return unset(call.session, log, request, location)
+        added = add(call.session, log, request, location)
         call.session.flush()
         return describe_with_id(added)
 
     return call.each(run)
 
 
-def _find_log(call: Call, log_id: str | None, place: Location) -> Log:
+def _find_log(call: Call, log_id: str | None, location: Location) -> Log:
     if log_id is None:
         raise invalid(
-            place, "`data_id` is needed: the datapoint that the feedback is on", "required"
+            location, "`data_id` is needed: the datapoint that the feedback is on", "required"
         )
-    return lookups.find(call, Log, log_id, "datapoint", place)
+    return lookups.find(call, Log, log_id, "datapoint", location)

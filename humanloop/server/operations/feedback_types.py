@@ -50,8 +50,8 @@ def of_project(session: Session, project_id: str) -> list[FeedbackKind]:
     return list(session.scalars(statement))
 
 
-def find(session: Session, project_id: str, name: str, place: Location) -> FeedbackKind:
-    """Return the project's type of that name, which a body named at `place`."""
+def find(session: Session, project_id: str, name: str, location: Location) -> FeedbackKind:
+    """Return the project's type of that name, which a body named at `location`."""
     statement = select(FeedbackKind).where(
         FeedbackKind.project_id == project_id, FeedbackKind.type == name
     )
@@ -60,12 +60,12 @@ def find(session: Session, project_id: str, name: str, place: Location) -> Feedb
         return found
     names = ", ".join(repr(each.type) for each in of_project(session, project_id))
     raise invalid(
-        place, f"{name!r} is not a feedback type of this project, which has {names}", "enum"
+        location, f"{name!r} is not a feedback type of this project, which has {names}", "enum"
     )
 
 
 def upsert(
-    session: Session, project: Project, request: Mapping[str, Any], place: Location
+    session: Session, project: Project, request: Mapping[str, Any], location: Location
 ) -> FeedbackKind:
     """Create the requested type, or add to the known one the labels that it lacks.
 
@@ -81,11 +81,11 @@ def upsert(
         session.add(feedback_type)
     elif feedback_class not in {None, feedback_type.feedback_class}:
         message = f"the class of {name!r} is {feedback_type.feedback_class!r} and can't change"
-        raise invalid((*place, "class"), message, "enum")
+        raise invalid((*location, "class"), message, "enum")
     labels = request.get("values", ())
     if labels and feedback_type.feedback_class not in LABEL_CLASSES:
         message = f"feedback of class {feedback_type.feedback_class!r} has no labels"
-        raise invalid((*place, "values"), message)
+        raise invalid((*location, "values"), message)
     for label in labels:
         set_label(feedback_type, label["value"], label.get("sentiment"))
     session.flush()
@@ -102,7 +102,7 @@ def set_label(feedback_type: FeedbackKind, value: str, sentiment: str | None = N
 
 
 def set_positive_labels(
-    session: Session, project: Project, wanted: Sequence[Mapping[str, Any]], place: Location
+    session: Session, project: Project, wanted: Sequence[Mapping[str, Any]], location: Location
 ) -> None:
     """Make exactly the wanted labels positive; those that were and are not wanted become unset."""
     for feedback_type in of_project(session, project.id):
@@ -110,16 +110,16 @@ def set_positive_labels(
             if label.sentiment == "positive":
                 label.sentiment = "unset"
     for index, each in enumerate(wanted):
-        feedback_type = find_labelled(session, project.id, each["type"], (*place, index, "type"))
+        feedback_type = find_labelled(session, project.id, each["type"], (*location, index, "type"))
         set_label(feedback_type, each["value"], "positive")
 
 
-def find_labelled(session: Session, project_id: str, name: str, place: Location) -> FeedbackKind:
+def find_labelled(session: Session, project_id: str, name: str, location: Location) -> FeedbackKind:
     """Return the type as `find` does, if it has labels."""
-    feedback_type = find(session, project_id, name, place)
+    feedback_type = find(session, project_id, name, location)
     if feedback_type.feedback_class not in LABEL_CLASSES:
         message = f"{name!r} is feedback of class {feedback_type.feedback_class!r}, without labels"
-        raise invalid(place, message)
+        raise invalid(location, message)
     return feedback_type
 
 

@@ -21,7 +21,7 @@ from humanloop.server.errors import Location, invalid
 from humanloop.server.operations import configs, deployments, feedback, lookups, sessions
 from humanloop.server.operations.calls import Call, plain
 from humanloop.server.store.tables import Annotation, Config, Conversation, Log, Project, Trial
-from humanloop.server.store.times import from_text, now
+from humanloop.server.store.times import created_at, now
 
 LOADED = (
     joinedload(Log.config).joinedload(Config.project),
@@ -62,36 +62,35 @@ class Origin:
     config: Config
     trial: Trial | None
     parent: Log | None
-    moment: datetime
 
 
 def log(call: Call) -> Any:
     """Log one datapoint, or an array of them all or nothing."""
     parents: dict[Location, Log | None] = {}
 
-    def settle_parent(request: Mapping[str, Any], place: Location) -> None:
-        parents[place] = find_parent(call, request, place)
+    def settle_parent(request: Mapping[str, Any], location: Location) -> None:
+        parents[location] = find_parent(call, request, location)
 
     call.each(settle_parent)
     with call.session.no_autoflush:  # what is added goes to the database together
-        return call.each(lambda request, place: _log(call, request, parents[place], place))
+        return call.each(lambda request, location: _log(call, request, parents[location], location))
 
 
-def find_parent(call: Call, request: Mapping[str, Any], place: Location) -> Log | None:
+def find_parent(call: Call, request: Mapping[str, Any], location: Location) -> Log | None:
     """Return the log that the request names as its parent, if it names one."""
-    _check_exclusive(request, "parent_id", "parent_reference_id", place)
+    _check_exclusive(request, "parent_id", "parent_reference_id", location)
     for key, column in (("parent_id", Log.id), ("parent_reference_id", Log.reference_id)):
         if key in request:
             found = _find(call, column == request[key])
             if found is None:
-                raise lookups.missing(f"datapoint {request[key]!r}", (*place, key))
+                raise lookups.missing(f"datapoint {request[key]!r}", (*location, key))
             return found
     return None
 
 
-def _check_exclusive(request: Mapping[str, Any], one: str, other: str, place: Location) -> None:
+def _check_exclusive(request: Mapping[str, Any], one: str, other: str, location: Location) -> None:
     if one in request and other in request:
-        raise invalid((*place, other), f"`{one}` and `{other}` exclude each other", "not")
+        raise invalid((*location, other), f"`{one}` and `{other}` exclude each other", "not")
 
 
 def _find(call: Call, condition: ColumnElement[bool]) -> Log | None:
@@ -100,16 +99,16 @@ def _find(call: Call, condition: ColumnElement[bool]) -> Log | None:
 
 
 def _log(
-    call: Call, request: Mapping[str, Any], parent: Log | None, place: Location
+    call: Call, request: Mapping[str, Any], parent: Log | None, location: Location
 ) -> dict[str, Any]:
     moment = now()
-    project = lookups.project_of_body(call, request, place)
+    project = lookups.project_of_body(call, request, location)
     added = _added_before(call, project, request)
     if added is None:
-        trial = _trial(call, project, request, place)
-        config = _config(call, project, trial, request, moment, place)
-        added = add(call, request, place, Origin(project, config, trial, parent, moment))
-        _add_feedback(call, added, request.get("feedback", []), (*place, "feedback"), moment)
+        trial = _trial(call, project, request, location)
+        config = _config(call, project, trial, request, moment, location)
+        added = add(call, request, location, Origin(project, config, trial, parent))
+        _add_feedback(call, added, request.get("feedback", []), (*location, "feedback"))
     body = {"id": added.id, "project_id": project.id}
     session = added.conversation
     return body if session is None else {**body, "session_id": session.id}
@@ -127,18 +126,16 @@ def _added_before(call: Call, project: Project, request: Mapping[str, Any]) -> L
     return found if same else None
 
 
-def add(call: Call, request: Mapping[str, Any], place: Location, origin: Origin) -> Log:
+def add(call: Call, request: Mapping[str, Any], location: Location, origin: Origin) -> Log:
     """Return a new log of what the request says, in the session that it names or its parent's."""
-    created_at = request.get("created_at")
-    moment = origin.moment
     added = Log(
         organization_id=origin.project.organization_id,
         project_id=origin.project.id,
         config=origin.config,
-        conversation=_conversation(call, request, origin.parent, place),
+        conversation=_conversation(call, request, origin.parent, location),
         parent=origin.parent,
         trial_id=None if origin.trial is None else origin.trial.id,
-        reference_id=_free_reference(call, request, place),
+        reference_id=_free_reference(call, request, location),
         feedback=[],
         inputs=request.get("inputs", {}),
         messages=request.get("messages"),
@@ -147,19 +144,19 @@ def add(call: Call, request: Mapping[str, Any], place: Location, origin: Origin)
         output=request.get("output"),
         error=request.get("error"),
         duration=request.get("duration"),
-        created_at=moment if created_at is None else from_text(created_at, (*place, "created_at")),
+        created_at=created_at(request, location),
     )
     call.session.add(added)
     return added
 
 
 def _trial(
-    call: Call, project: Project, request: Mapping[str, Any], place: Location
+    call: Call, project: Project, request: Mapping[str, Any], location: Location
 ) -> Trial | None:
     trial_id = request.get("trial_id")
     if trial_id is None:
         return None
-    return lookups.find_in_project(call.session, Trial, project, trial_id, (*place, "trial_id"))
+    return lookups.find_in_project(call.session, Trial, project, trial_id, (*location, "trial_id"))
 
 
 def _config(
@@ -168,30 +165,30 @@ def _config(
     trial: Trial | None,
     request: Mapping[str, Any],
     moment: datetime,
-    place: Location,
+    location: Location,
 ) -> Config:
     wanted = request.get("config")
     if trial is None:
         if wanted is None:
             message = "`config` is needed, unless `trial_id` names a trial"
-            raise invalid((*place, "config"), message, "required")
+            raise invalid((*location, "config"), message, "required")
         return deployments.register_config(call, project, wanted, moment)
     if wanted is not None and configs.identity(wanted) != trial.config.digest:
         message = f"the trial {trial.id!r} drew another config; leave `config` out"
-        raise invalid((*place, "config"), message, "not")
+        raise invalid((*location, "config"), message, "not")
     trial.config.last_used = moment
     return trial.config
 
 
 def _conversation(
-    call: Call, request: Mapping[str, Any], parent: Log | None, place: Location
+    call: Call, request: Mapping[str, Any], parent: Log | None, location: Location
 ) -> Conversation | None:
     """Return the session that the request names, or its parent's."""
-    _check_exclusive(request, "session_id", "session_reference_id", place)
+    _check_exclusive(request, "session_id", "session_reference_id", location)
     theirs = None if parent is None else parent.conversation
     if "session_id" in request:
         key = "session_id"
-        found = lookups.find(call, Conversation, request[key], "session", (*place, key))
+        found = lookups.find(call, Conversation, request[key], "session", (*location, key))
     elif "session_reference_id" in request:
         key = "session_reference_id"
         found = sessions.by_reference(call, request[key])
@@ -199,33 +196,29 @@ def _conversation(
         return theirs
     if theirs is not None and theirs is not found:
         message = f"the parent datapoint is in another session, {theirs.id!r}"
-        raise invalid((*place, key), message, "not")
+        raise invalid((*location, key), message, "not")
     return found
 
 
-def _free_reference(call: Call, request: Mapping[str, Any], place: Location) -> str | None:
+def _free_reference(call: Call, request: Mapping[str, Any], location: Location) -> str | None:
     reference_id: str | None = request.get("reference_id")
     if reference_id is None:
         return None
     call.session.flush()  # one may be in the same request
     if _find(call, Log.reference_id == reference_id) is not None:
         message = f"there is already a datapoint with the reference id {reference_id!r}"
-        raise invalid((*place, "reference_id"), message, "unique")
+        raise invalid((*location, "reference_id"), message, "unique")
     return reference_id
 
 
 def _add_feedback(
-    call: Call,
-    added: Log,
-    given: dict[str, Any] | list[dict[str, Any]],
-    place: Location,
-    moment: datetime,
+    call: Call, added: Log, given: dict[str, Any] | list[dict[str, Any]], location: Location
 ) -> None:
     if isinstance(given, dict):
-        feedback.add(call.session, added, given, place, moment)
+        feedback.add(call.session, added, given, location)
         return
     for index, each in enumerate(given):
-        feedback.add(call.session, added, each, (*place, index), moment)
+        feedback.add(call.session, added, each, (*location, index))
 
 
 def update(call: Call) -> dict[str, Any]:

@@ -73,23 +73,23 @@ def project_by_name(call: Call, name: str) -> Project | None:
     return call.session.scalar(statement)
 
 
-def project_of_body(call: Call, body: Mapping[str, Any], place: Location) -> Project:
+def project_of_body(call: Call, body: Mapping[str, Any], location: Location) -> Project:
     """Return the project that a body names, by `project_id` or by `project`, a name to create."""
     name, project_id = body.get("project"), body.get("project_id")
     if project_id is not None:
-        found = find(call, Project, project_id, "project", (*place, "project_id"))
+        found = find(call, Project, project_id, "project", (*location, "project_id"))
         if name not in {None, found.name}:
             message = f"the project {project_id!r} is named {found.name!r}, not {name!r}"
-            raise invalid((*place, "project"), message)
+            raise invalid((*location, "project"), message)
         return found
     if name is None:
-        raise invalid((*place, "project"), "`project` or `project_id` is needed", "required")
-    return project_by_name(call, name) or create_project(call, name, (*place, "project"))
+        raise invalid((*location, "project"), "`project` or `project_id` is needed", "required")
+    return project_by_name(call, name) or create_project(call, name, (*location, "project"))
 
 
-def create_project(call: Call, name: str, place: Location) -> Project:
+def create_project(call: Call, name: str, location: Location) -> Project:
     """Return a new project with the default feedback types; its name must not be taken."""
-    check_project_name(call, name, place)
+    check_project_name(call, name, location)
     created = Project(
         organization_id=call.account.organization_id,
         creator_id=call.account.user_id,
@@ -101,12 +101,12 @@ def create_project(call: Call, name: str, place: Location) -> Project:
     return created
 
 
-def check_project_name(call: Call, name: str, place: Location) -> None:
+def check_project_name(call: Call, name: str, location: Location) -> None:
     """Refuse an empty name and one that is taken."""
     if not name.strip():
-        raise invalid(place, "a project's name can't be empty", "minLength")
+        raise invalid(location, "a project's name can't be empty", "minLength")
     if project_by_name(call, name) is not None:
-        raise invalid(place, f"there is already a project named {name!r}", "unique")
+        raise invalid(location, f"there is already a project named {name!r}", "unique")
 
 
 def environment(call: Call, name: str | None, location: Location | None = None) -> Environment:

@@ -81,8 +81,8 @@ def create(call: Call) -> dict[str, Any]:
     """Create a project; feedback types that are given add to the default ones."""
     project = lookups.create_project(call, call.body["name"], ("body", "name"))
     for index, request in enumerate(call.body.get("feedback_types", ())):
-        place = ("body", "feedback_types", index)
-        feedback_types.upsert(call.session, project, request, place)
+        location = ("body", "feedback_types", index)
+        feedback_types.upsert(call.session, project, request, location)
     return describe(call, project)
 
 
@@ -133,8 +133,8 @@ def update(call: Call) -> dict[str, Any]:
     if what is not None:
         deployments.deploy(session, project, lookups.environment(call, None), what)
     if "positive_labels" in body:
-        place = ("body", "positive_labels")
-        feedback_types.set_positive_labels(session, project, body["positive_labels"], place)
+        location = ("body", "positive_labels")
+        feedback_types.set_positive_labels(session, project, body["positive_labels"], location)
     project.updated_at = now()
     session.flush()
     return describe(call, project)

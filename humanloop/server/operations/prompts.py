@@ -43,7 +43,7 @@ class Task:
 
     endpoint: that of a config in a request which names none.
     text: what the model reads, as `messages` or as a `prompt` of a ProviderRequest, from the
-        config's parameters and the body; it raises Invalid, for the config at the place.
+        config's parameters and the body; it raises Invalid, for the config at the location.
     piece_keys, sample_keys: the body's keys that every piece, and every whole sample, repeats.
     """
 
@@ -66,32 +66,32 @@ def given(call: Call, task: Task, project: Project) -> tuple[Location, Draws]:
 
 def registered(call: Call, _task: Task, project: Project) -> tuple[Location, Draws]:
     """Return the project's config that the request names."""
-    place = (*_BODY, "model_config_id")
+    location = (*_BODY, "model_config_id")
     config = lookups.find_in_project(
-        call.session, Config, project, call.body["model_config_id"], place
+        call.session, Config, project, call.body["model_config_id"], location
     )
     config.last_used = now()
-    return place, repeat((config, None))
+    return location, repeat((config, None))
 
 
 def sampled(call: Call, _task: Task, project: Project) -> tuple[Location, Draws]:
     """Return a draw of the project's experiment that the request names, for each sample."""
-    place = (*_BODY, "experiment_id")
+    location = (*_BODY, "experiment_id")
     experiment = lookups.find_in_project(
-        call.session, Experiment, project, call.body["experiment_id"], place
+        call.session, Experiment, project, call.body["experiment_id"], location
     )
-    return place, _draws(call, experiment)
+    return location, _draws(call, experiment)
 
 
 def deployed(call: Call, _task: Task, project: Project) -> tuple[Location, Draws]:
     """Return the config that is active for the project, or draws of the active experiment."""
-    place = (*_BODY, "project_id" if "project_id" in call.body else "project")
+    location = (*_BODY, "project_id" if "project_id" in call.body else "project")
     environment = lookups.environment(call, call.body.get("environment"), (*_BODY, "environment"))
     active = deployments.active(call.session, project, environment)
     if isinstance(active, Experiment):
-        return place, _draws(call, active)
+        return location, _draws(call, active)
     active.last_used = now()
-    return place, repeat((active, None))
+    return location, repeat((active, None))
 
 
 def _draws(call: Call, experiment: Experiment) -> Draws:
@@ -106,14 +106,14 @@ def begin(call: Call, task: Task, choose: Choose) -> Generation:
     count = _count(body)
     project = lookups.project_of_body(call, body, _BODY)
     parent = logs.find_parent(call, body, _BODY)
-    place, draws = choose(call, task, project)
+    location, draws = choose(call, task, project)
     asked: dict[str, tuple[Provider, ProviderRequest]] = {}
     samples: list[Sample] = []
     for index, (config, trial) in enumerate(islice(draws, count)):
         if config.id not in asked:
-            asked[config.id] = _ask(call, task, config, place)
+            asked[config.id] = _ask(call, task, config, location)
         provider, request = asked[config.id]
-        log = logs.add(call, body, _BODY, logs.Origin(project, config, trial, parent, now()))
+        log = logs.add(call, body, _BODY, logs.Origin(project, config, trial, parent))
         log.user = body.get("user")
         name = config.parameters["provider"]
         samples.append(Sample(log.id, config.id, name, provider, replace(request, index=index)))
@@ -130,24 +130,26 @@ def begin(call: Call, task: Task, choose: Choose) -> Generation:
 def _count(body: Mapping[str, Any]) -> int:
     # Compared before it is converted: 1e999999999 is an integer, too.
     count = body.get("num_samples", 1)
-    place = (*_BODY, "num_samples")
+    location = (*_BODY, "num_samples")
     if count < 1:
-        raise invalid(place, "at least 1 sample was wanted", "minimum")
+        raise invalid(location, "at least 1 sample was wanted", "minimum")
     if count > MAX_SAMPLES:
-        raise invalid(place, f"at most {MAX_SAMPLES} samples can be had at once", "maximum")
+        raise invalid(location, f"at most {MAX_SAMPLES} samples can be had at once", "maximum")
     return int(count)
 
 
 def _ask(
-    call: Call, task: Task, config: Config, place: Location
+    call: Call, task: Task, config: Config, location: Location
 ) -> tuple[Provider, ProviderRequest]:
     """Return who serves the config's model, and what to ask."""
     if config.type != "model":
-        raise invalid(place, f"{config.id!r} is not a model config but of the type {config.type!r}")
+        raise invalid(
+            location, f"{config.id!r} is not a model config but of the type {config.type!r}"
+        )
     parameters = config.parameters
-    return _provider(call, parameters["provider"], place), ProviderRequest(
+    return _provider(call, parameters["provider"], location), ProviderRequest(
         model=parameters["model"],
-        **task.text(parameters, call.body, place),
+        **task.text(parameters, call.body, location),
         parameters={**_model_parameters(parameters), **_only(call.body, _CALL_PARAMETERS)},
         other=parameters["other"],
         stream=call.body.get("stream", False),
@@ -160,12 +162,12 @@ def _strings(keys: Mapping[str, Any]) -> dict[str, str]:
     return {name: key for name, key in keys.items() if isinstance(key, str)}
 
 
-def _provider(call: Call, name: str, place: Location) -> Provider:
+def _provider(call: Call, name: str, location: Location) -> Provider:
     provider = call.settings.providers.get(name)
     if provider is None:
         known = " or ".join(repr(each) for each in call.settings.providers)
         message = f"provider {name!r} has no adapter in the embedded server; use provider {known}"
-        raise invalid(place, message)
+        raise invalid(location, message)
     return provider
 
 

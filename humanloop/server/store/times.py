@@ -6,7 +6,9 @@ in UTC, and every time in a body is RFC 3339 text ending in Z. Only this module 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime, timezone
+from typing import Any
 
 from sqlalchemy import DateTime
 from sqlalchemy.engine import Dialect
@@ -41,12 +43,16 @@ def to_text(moment: datetime) -> str:
     return moment.replace(tzinfo=None).isoformat() + "Z"
 
 
-def from_text(text: str, place: Location) -> datetime:
-    """Return the moment that validated RFC 3339 text names, to the microsecond.
+def created_at(request: Mapping[str, Any], location: Location) -> datetime:
+    """Return the moment in a request's `created_at`, to the microsecond; by default the present.
 
     Raises Invalid for a moment that lies outside the years 1 to 9999 once in UTC.
     """
+    text = request.get("created_at")
+    if text is None:
+        return now()
     try:
         return DateTimeSchema(text).as_datetime.astimezone(timezone.utc)
     except (OverflowError, ValueError):
-        raise invalid(place, f"{text!r} is outside the years 1 to 9999 in UTC", "format") from None
+        message = f"{text!r} is outside the years 1 to 9999 in UTC"
+        raise invalid((*location, "created_at"), message, "format") from None
