@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
@@ -26,6 +25,7 @@ from humanloop.model import (
 from humanloop.server.operations import feedback_types
 from humanloop.server.operations.calls import plain
 from humanloop.server.store.tables import Annotation, Config, FeedbackKind, Json, Log, Project
+from humanloop.server.store.times import now
 
 _REQUESTS = {
     "agent": AgentConfigRequest,
@@ -35,20 +35,18 @@ _REQUESTS = {
 }
 
 
-def register(
-    session: Session, project: Project, request: Mapping[str, Any], moment: datetime
-) -> Config:
-    """Return the project's config with the requested parameters, new or known, used at `moment`.
+def register(session: Session, project: Project, request: Mapping[str, Any]) -> Config:
+    """Return the project's config with the requested parameters, new or known, used just now.
 
     A name or a description that is given replaces the one that a known config has.
     """
-    config = _find_or_add(session, project, request, moment)
+    config = _find_or_add(session, project, request)
     name, description = request.get("name"), request.get("description")
     if name not in {None, config.name} or description not in {None, config.description}:
         config.name = name or config.name
         config.description = description if description is not None else config.description
-        config.updated_at = moment
-    config.last_used = moment
+        config.updated_at = now()
+    config.last_used = now()
     return config
 
 
@@ -107,9 +105,7 @@ def _model_defaults() -> dict[str, Any]:
     return {key: each["default"] for key, each in properties.items() if "default" in each}
 
 
-def _find_or_add(
-    session: Session, project: Project, request: Mapping[str, Any], moment: datetime
-) -> Config:
+def _find_or_add(session: Session, project: Project, request: Mapping[str, Any]) -> Config:
     digest = identity(request)
     found = session.scalar(
         select(Config).where(Config.project_id == project.id, Config.digest == digest)
@@ -120,8 +116,7 @@ def _find_or_add(
     parameters = _parameters(request)
     if kind == "model" and "tools" in parameters:
         tools: list[Config] = [
-            _find_or_add(session, project, {**tool, "type": "tool"}, moment)
-            for tool in parameters["tools"]
+            _find_or_add(session, project, {**tool, "type": "tool"}) for tool in parameters["tools"]
         ]
         parameters = {**parameters, "tools": [describe(tool) for tool in tools]}
     config = Config(

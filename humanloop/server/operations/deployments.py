@@ -7,7 +7,6 @@ config of a project becomes active by itself.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
 from typing import Any
 
 from sqlalchemy.orm import Session
@@ -55,12 +54,10 @@ def remove(session: Session, deployment: Deployment) -> None:
     session.flush()
 
 
-def register_config(
-    call: Call, project: Project, request: Mapping[str, Any], moment: datetime
-) -> Config:
+def register_config(call: Call, project: Project, request: Mapping[str, Any]) -> Config:
     """Register a config, and make it active when it is the project's first."""
     first = not configs.has_any(call.session, project)
-    config = configs.register(call.session, project, request, moment)
+    config = configs.register(call.session, project, request)
     if first:
         environment = lookups.environment(call, None)
         if current(call.session, project, environment) is None:

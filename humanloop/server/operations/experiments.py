@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 from sqlalchemy import and_, case, func, select
@@ -103,15 +102,15 @@ def _choose(call: Call, experiment: Experiment, candidates: Sequence[Config]) ->
     )
 
 
-def add_config(experiment: Experiment, config: Config, moment: datetime) -> None:
+def add_config(experiment: Experiment, config: Config) -> None:
     """Let a config take part, or take part again."""
     for member in experiment.members:
         if member.config_id == config.id:
             if not member.active:
-                member.active, member.updated_at = True, moment
+                member.active, member.updated_at = True, now()
             return
     experiment.members.append(ExperimentConfig(config_id=config.id, config=config, active=True))
-    experiment.updated_at = moment
+    experiment.updated_at = now()
 
 
 def find_by_name(session: Session, project: Project, name: str) -> Experiment | None:
@@ -176,7 +175,6 @@ def create(call: Call) -> dict[str, Any]:
     """Create an experiment, with its configs and active when that is wanted."""
     project = lookups.project(call, call.path["project_id"])
     _check_name(call.session, project, call.body["name"])
-    moment = now()
     metric = call.session.scalars(
         select(Metric).where(Metric.organization_id == project.organization_id)
     ).one()
@@ -187,7 +185,7 @@ def create(call: Call) -> dict[str, Any]:
     )
     call.session.add(experiment)
     _set_positive_labels(call, experiment)
-    _add_configs(call, experiment, "config_ids", moment)
+    _add_configs(call, experiment, "config_ids")
     call.session.flush()
     if call.body.get("set_active", False):
         environment = lookups.environment(call, None)
@@ -206,7 +204,6 @@ def list_(call: Call) -> list[dict[str, Any]]:
 def update(call: Call) -> dict[str, Any]:
     """Rename, set the positive labels, deregister configs, then register configs."""
     experiment = _of_path(call)
-    moment = now()
     name = call.body.get("name", experiment.name)
     if name != experiment.name:
         _check_name(call.session, experiment.project, name)
@@ -218,9 +215,9 @@ def update(call: Call) -> dict[str, Any]:
         if config_id not in members:
             raise invalid(location, f"{config_id!r} is not a config of this experiment")
         members[config_id].active = False
-        members[config_id].updated_at = moment
-    _add_configs(call, experiment, "config_ids_to_register", moment)
-    experiment.updated_at = moment
+        members[config_id].updated_at = now()
+    _add_configs(call, experiment, "config_ids_to_register")
+    experiment.updated_at = now()
     call.session.flush()
     return describe(call.session, experiment)
 
@@ -254,12 +251,12 @@ def _set_positive_labels(call: Call, experiment: Experiment) -> None:
     experiment.positive_labels = [ExperimentLabel(type=kind, value=value) for kind, value in unique]
 
 
-def _add_configs(call: Call, experiment: Experiment, key: str, moment: datetime) -> None:
+def _add_configs(call: Call, experiment: Experiment, key: str) -> None:
     for location, config_id in _listed(call.body, key):
         config = lookups.find_in_project(
             call.session, Config, experiment.project, config_id, location
         )
-        add_config(experiment, config, moment)
+        add_config(experiment, config)
 
 
 def _listed(body: Mapping[str, Any], key: str) -> Iterable[tuple[Location, str]]:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 from sqlalchemy import select
@@ -101,12 +100,11 @@ def _find(call: Call, condition: ColumnElement[bool]) -> Log | None:
 def _log(
     call: Call, request: Mapping[str, Any], parent: Log | None, location: Location
 ) -> dict[str, Any]:
-    moment = now()
     project = lookups.project_of_body(call, request, location)
     added = _added_before(call, project, request)
     if added is None:
         trial = _trial(call, project, request, location)
-        config = _config(call, project, trial, request, moment, location)
+        config = _config(call, project, trial, request, location)
         added = add(call, request, location, Origin(project, config, trial, parent))
         _add_feedback(call, added, request.get("feedback", []), (*location, "feedback"))
     body = {"id": added.id, "project_id": project.id}
@@ -164,7 +162,6 @@ def _config(
     project: Project,
     trial: Trial | None,
     request: Mapping[str, Any],
-    moment: datetime,
     location: Location,
 ) -> Config:
     wanted = request.get("config")
@@ -172,11 +169,11 @@ def _config(
         if wanted is None:
             message = "`config` is needed, unless `trial_id` names a trial"
             raise invalid((*location, "config"), message, "required")
-        return deployments.register_config(call, project, wanted, moment)
+        return deployments.register_config(call, project, wanted)
     if wanted is not None and configs.identity(wanted) != trial.config.digest:
         message = f"the trial {trial.id!r} drew another config; leave `config` out"
         raise invalid((*location, "config"), message, "not")
-    trial.config.last_used = moment
+    trial.config.last_used = now()
     return trial.config
 
 

@@ -8,7 +8,6 @@ from humanloop.server.errors import invalid
 from humanloop.server.operations import configs, deployments, experiments, lookups
 from humanloop.server.operations.calls import Call
 from humanloop.server.store.tables import Config
-from humanloop.server.store.times import now
 
 _NOT_PARAMETERS = frozenset({"project", "project_id", "experiment"})
 
@@ -24,9 +23,8 @@ def get(call: Call) -> dict[str, Any]:
 def register(call: Call) -> dict[str, Any]:
     """Register a model config in a project, and in an experiment that must exist."""
     project = lookups.project_of_body(call, call.body, ("body",))
-    moment = now()
     request = {key: value for key, value in call.body.items() if key not in _NOT_PARAMETERS}
-    config = deployments.register_config(call, project, request, moment)
+    config = deployments.register_config(call, project, request)
     [body] = configs.describe_with_counts(call.session, [config])
     name = call.body.get("experiment")
     if name is None:
@@ -35,5 +33,5 @@ def register(call: Call) -> dict[str, Any]:
     if experiment is None:
         message = f"the project {project.name!r} has no experiment named {name!r}"
         raise invalid(("body", "experiment"), message)
-    experiments.add_config(experiment, config, moment)
+    experiments.add_config(experiment, config)
     return {**body, "experiment_id": experiment.id}

@@ -60,7 +60,7 @@ Choose = Callable[[Call, Task, Project], tuple[Location, Draws]]
 def given(call: Call, task: Task, project: Project) -> tuple[Location, Draws]:
     """Return the config in the request, which is registered in the project."""
     request = {"endpoint": task.endpoint, **call.body["model_config"]}
-    config = deployments.register_config(call, project, request, now())
+    config = deployments.register_config(call, project, request)
     return (*_BODY, "model_config"), repeat((config, None))
 
 
