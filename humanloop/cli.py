@@ -20,7 +20,7 @@ DEFAULT_DATABASE = "sqlite:///humanloop.db"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command with `arguments`, or with the process's own; returns the exit code."""
+    """Run the command with `arguments`, or with the process's own; return the exit code."""
     options, rest = _parser().parse_known_args(arguments)
     try:
         if options.command == "quickstart":

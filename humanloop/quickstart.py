@@ -38,7 +38,7 @@ _BOLD, _CYAN = "1", "36"  # SGR parameters of ECMA-48
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the quickstart; returns the exit code, 0 when everything worked."""
+    """Run the quickstart; return the exit code, 0 when everything worked."""
     argparse.ArgumentParser(
         prog="humanloop quickstart",
         description="See the main job done, on a temporary server that is gone at the end.",
@@ -61,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _tour(client: Humanloop) -> None:
-    """All sections, each with what the ones before it made."""
+    """Show all sections, each with what the ones before it made."""
     project, brief, chatty = _show("A project, with two model configs", _set_up, client)
     _show("Log what a model said, and what people thought of it", _log, client)
     experiment = _show(
@@ -150,7 +150,7 @@ def _refuse() -> Section[None]:
 
 
 def _fields(instance: Schema, *names: str) -> Rows:
-    """A row for each named key: name, value and type; a dot leads into a nested object."""
+    """Return a row for each named key: name, value and type; a dot leads into a nested object."""
     values = [reduce(getitem, name.split("."), cast("Any", instance)) for name in names]
     return [(name, value, type(value).__name__) for name, value in zip(names, values, strict=True)]
 
@@ -158,7 +158,7 @@ def _fields(instance: Schema, *names: str) -> Rows:
 def _show(
     title: str, section: Callable[P, Section[T]], *arguments: P.args, **options: P.kwargs
 ) -> T:
-    """Run a section: print each piece of its code and what came of it; returns its result."""
+    """Run a section: print each piece of its code and what came of it; return its result."""
     print(f"\n{styled(_BOLD, title)}")
     steps = section(*arguments, **options)
     for code in _pieces(inspect.getsource(section)):
@@ -172,7 +172,7 @@ def _show(
 
 
 def _pieces(source: str) -> Iterator[str]:
-    """The code of a generator function before each of its yields, as typed at a prompt."""
+    """Yield the code of a generator function before each of its yields, as typed at a prompt."""
     lines = textwrap.dedent(source).splitlines()
     [function] = ast.parse("\n".join(lines)).body
     assert isinstance(function, ast.FunctionDef)
@@ -189,7 +189,7 @@ def _pieces(source: str) -> Iterator[str]:
 
 
 def _table(rows: Rows) -> str:
-    """Rows of cells as indented, aligned columns."""
+    """Return rows of cells as indented, aligned columns."""
     texts = [[_text(cell) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(*texts, strict=True)]
     return "\n".join(
@@ -204,6 +204,6 @@ def _text(cell: object) -> str:
 
 
 def styled(style: str, text: str) -> str:
-    """Text for a terminal in a style, and as it is for everything else (see no-color.org)."""
+    """Return text in a style for a terminal, and as it is elsewhere (see no-color.org)."""
     plain = bool(os.environ.get("NO_COLOR")) or not sys.stdout.isatty()
     return text if plain else f"\x1b[{style}m{text}\x1b[0m"

@@ -4,7 +4,7 @@ RequestError
 ├── BadRequest 400, Unauthorized 401, Forbidden 403
 ├── NotFound 404          what the path or the query names does not exist
 ├── MethodNotAllowed 405, RequestTimeout 408, TooLarge 413, UnsupportedMediaType 415
-├── Invalid 422           the body or a parameter does not fit, with every place
+├── Invalid 422           the body or a parameter does not fit, with every location
 ├── NotBuilt 501
 └── Unavailable 503         the database or a provider can't be used right now
     └── ProviderFailed
