@@ -33,7 +33,8 @@ from humanloop.server.generation.providers import (
     redact_data,
 )
 from humanloop.server.store.database import Database
-from humanloop.server.store.tables import Log, to_json
+from humanloop.server.store.json_text import to_json
+from humanloop.server.store.tables import Log
 
 logger = logging.getLogger("humanloop.server")
 _NOT_BEGUN = "Not generated: the call ended before this sample."

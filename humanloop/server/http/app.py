@@ -45,7 +45,7 @@ from humanloop.server.operations.calls import Call, Settings
 from humanloop.server.operations.handlers import HANDLERS, Handler
 from humanloop.server.store.accounts import Account, KeyRing
 from humanloop.server.store.database import Database
-from humanloop.server.store.tables import TooDeep
+from humanloop.server.store.json_text import TooDeep
 
 logger = logging.getLogger("humanloop.server")
 _GENERATORS = 40  # calls of providers at the same time; the others wait

@@ -24,7 +24,8 @@ from humanloop.model import (
 )
 from humanloop.server.operations import feedback_types
 from humanloop.server.operations.calls import plain
-from humanloop.server.store.tables import Annotation, Config, FeedbackKind, Json, Log, Project
+from humanloop.server.store.json_text import Json
+from humanloop.server.store.tables import Annotation, Config, FeedbackKind, Log, Project
 from humanloop.server.store.times import now
 
 _REQUESTS = {

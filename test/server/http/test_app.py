@@ -17,7 +17,7 @@ from humanloop.apis.operations import OPERATIONS
 from humanloop.operation import Operation
 from humanloop.server import EmbeddedServer
 from humanloop.server.operations.handlers import HANDLERS
-from humanloop.server.store.tables import MAX_DEPTH
+from humanloop.server.store.json_text import MAX_DEPTH
 
 from ..api import API_KEY, Api
 
