@@ -21,7 +21,7 @@ DEFAULT_DATABASE = "sqlite:///humanloop.db"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command with `arguments`, or with the process's own; returns the exit code."""
+    """Run the command with `arguments`, or with the process's own; return the exit code."""
     options, rest = _parser().parse_known_args(arguments)
     try:
         if options.command == "quickstart":
@@ -90,7 +90,7 @@ def _port(text: str) -> int:
 def _serve(options: argparse.Namespace) -> int:
     # Imported here, so that the client never needs the extra `server`.
     from humanloop.server import StartError
-    from humanloop.server.command import serve
+    from humanloop.server.http.running import serve
 
     environment_key = os.environ.get("HUMANLOOP_API_KEY")
     given: list[str] = getattr(options, "api_keys", [])

@@ -33,9 +33,8 @@ import pytest
 
 from humanloop import Humanloop, ServerError
 from humanloop.configuration import ConnectionOptions
-from humanloop.server import EmbeddedServer
-from humanloop.server.calls import Settings
-from humanloop.server.mock import Mock
+from humanloop.server import EmbeddedServer, Settings
+from humanloop.server.generation.mock import Mock
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]

@@ -67,10 +67,17 @@ def _may_be_deep(data: str | bytes | bytearray) -> bool:
     The decoders recurse in C. They raise in time for the stack of the main thread; on another one
     they might crash before.
     """
-    octets = data.encode("utf-8", "surrogatepass") if isinstance(data, str) else data
+    if isinstance(data, str):
+        octets = data.encode("utf-8", "surrogatepass")
+    elif json.detect_encoding(data) == "utf-8":
+        octets = bytes(data)
+    else:
+        return True
     if octets.count(b"[") + octets.count(b"{") <= MAX_DEPTH:
         return False
-    brackets = octets.translate(None, _OTHERS)
+    # Every other part between quotes is a string's content, once no quote is escaped.
+    parts = octets.replace(b"\\\\", b"").replace(b'\\"', b"").split(b'"')
+    brackets = b"".join(parts[::2]).translate(None, _OTHERS)
     for _ in range(MAX_DEPTH):
         # Takes off the innermost level: bytes.replace is much faster than a walk over the text.
         brackets = brackets.replace(b"[]", b"").replace(b"{}", b"")

@@ -7,10 +7,16 @@ service was not documented is listed in docs/embedded-server.md.
 from __future__ import annotations
 
 try:
-    from humanloop.server.app import create_app
-    from humanloop.server.calls import Settings
-    from humanloop.server.embedded import EmbeddedServer
     from humanloop.server.errors import StartError
+    from humanloop.server.generation.providers import (
+        Ending,
+        Provider,
+        ProviderError,
+        ProviderRequest,
+    )
+    from humanloop.server.http.app import create_app
+    from humanloop.server.http.embedded import EmbeddedServer
+    from humanloop.server.operations.calls import Settings
 except ModuleNotFoundError as error:
     if error.name is None or error.name.partition(".")[0] not in {
         "alembic",
@@ -21,8 +27,17 @@ except ModuleNotFoundError as error:
         raise
     raise ImportError(
         f"The embedded server needs the package {error.name!r}, which is not installed. "
-        'Install the extra: pip install "humanloop[server]"',
+        "Install the extra `server` (`pip install '.[server]'` in a clone of this repository).",
         name=error.name,
     ) from error
 
-__all__ = ["EmbeddedServer", "Settings", "StartError", "create_app"]
+__all__ = [
+    "EmbeddedServer",
+    "Ending",
+    "Provider",
+    "ProviderError",
+    "ProviderRequest",
+    "Settings",
+    "StartError",
+    "create_app",
+]

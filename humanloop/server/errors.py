@@ -4,7 +4,7 @@ RequestError
 ├── BadRequest 400, Unauthorized 401, Forbidden 403
 ├── NotFound 404          what the path or the query names does not exist
 ├── MethodNotAllowed 405, RequestTimeout 408, TooLarge 413, UnsupportedMediaType 415
-├── Invalid 422           the body or a parameter does not fit, with every place
+├── Invalid 422           the body or a parameter does not fit, with every location
 ├── NotBuilt 501
 └── Unavailable 503         the database or a provider can't be used right now
     └── ProviderFailed
@@ -15,11 +15,13 @@ A RequestError's text goes to the caller as it is, so it never holds a key or a 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-Place = tuple[str | int, ...]
+from humanloop.schemas import ErrorDetail
+
+Location = tuple[str | int, ...]
 """Where in a request something is: ("body", "config", "temperature") or ("query", "page")."""
 
 
@@ -38,11 +40,11 @@ class RequestError(Exception):
 
     @property
     def headers(self) -> Mapping[str, str]:
-        """Headers that belong to the answer."""
+        """Return the headers that belong to the answer."""
         return {}
 
     def body(self) -> dict[str, Any]:
-        """The answer's JSON body."""
+        """Return the answer's JSON body."""
         return {"detail": self.detail}
 
 
@@ -71,7 +73,7 @@ class MethodNotAllowed(RequestError):
 
     @property
     def headers(self) -> Mapping[str, str]:
-        """RFC 9110, section 15.5.6: a 405 lists the methods that are allowed."""
+        """Return the allowed methods, which a 405 must list (RFC 9110, section 15.5.6)."""
         return {"Allow": self.allowed}
 
 
@@ -106,7 +108,7 @@ class ProviderFailed(Unavailable):
 class Problem:
     """One thing that does not fit: where it is, what is wrong, and the keyword of the rule."""
 
-    place: Place
+    location: Location
     message: str
     keyword: str = "value"
 
@@ -120,16 +122,23 @@ class Invalid(RequestError):
         super().__init__("; ".join(problem.message for problem in problems))
         self.problems = tuple(problems)
 
+    @classmethod
+    def from_details(
+        cls, details: Iterable[ErrorDetail], locate: Callable[[Location], Location]
+    ) -> Invalid:
+        """Return the Invalid for what a schema found; `locate` says where in the request it is."""
+        return cls([Problem(locate(each.path), each.message, each.keyword) for each in details])
+
     def body(self) -> dict[str, Any]:
-        """`{"detail": [{"loc", "msg", "type"}]}`."""
+        """Return `{"detail": [{"loc", "msg", "type"}]}`."""
         return {
             "detail": [
-                {"loc": list(problem.place), "msg": problem.message, "type": problem.keyword}
+                {"loc": list(problem.location), "msg": problem.message, "type": problem.keyword}
                 for problem in self.problems
             ]
         }
 
 
-def invalid(place: Place, message: str, keyword: str = "value") -> Invalid:
-    """An Invalid with a single problem."""
-    return Invalid([Problem(place, message, keyword)])
+def invalid(location: Location, message: str, keyword: str = "value") -> Invalid:
+    """Return an Invalid with a single problem."""
+    return Invalid([Problem(location, message, keyword)])

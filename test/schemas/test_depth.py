@@ -7,6 +7,7 @@ import pickle
 import sys
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
 from typing import Any
@@ -124,6 +125,19 @@ def test_brackets_within_strings_do_not_nest(encoding: str) -> None:
     assert made["a"] == "[{" * 5_000
     deep = '{"é": %s}' % ("[" * 5_000)
     assert only_error(lambda: AnyTypeSchema.from_json(deep.encode(encoding))).path == ("é",)
+
+
+@pytest.mark.parametrize("hidden", ['["]",%s,"["]', r'["\\\"]",%s,"["]', r'["]\\",%s,"[\""]'])
+def test_brackets_within_strings_hide_no_nesting(hidden: str) -> None:
+    """On a thread that is not the main one, the depth is looked at before the text is decoded."""
+    text = "1"
+    for _ in range(300):
+        text = hidden % text
+    with ThreadPoolExecutor(1) as pool:
+        for data in (text, text.encode(), text.encode("utf-16")):
+            with pytest.raises(ValueError, match="nested too deeply"):
+                pool.submit(schemas.loads, data).result()
+        assert pool.submit(schemas.loads, "[" + '["]{"],' * 300 + "1]").result()[300] == 1
 
 
 @pytest.mark.parametrize("write", [schemas.to_json, schemas.to_primitive])

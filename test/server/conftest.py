@@ -13,6 +13,7 @@ import pytest
 from humanloop.server import EmbeddedServer, Settings
 
 from .api import API_KEY, Api
+from .chatting import SYSTEM, Own, Scripted, config
 
 _NUMBERS = itertools.count()
 
@@ -48,3 +49,19 @@ def project(api: Api, name: str) -> Any:
 def database_url(tmp_path: Path) -> str:
     """A database file of the test's own that does not exist yet."""
     return f"sqlite:///{tmp_path / 'own.db'}"
+
+
+@pytest.fixture
+def deployed(api: Api, name: str) -> Any:
+    """A project whose first config, now active, talks of a topic and completes it."""
+    keys = config(endpoint="chat", chat_template=SYSTEM, prompt_template="On {{ topic }}:")
+    return api.ok("POST", "/model-configs", {"project": name, **keys})
+
+
+@pytest.fixture
+def own(database_url: str) -> Iterator[Own]:
+    """A server that the test scripts."""
+    provider = Scripted()
+    settings = Settings(providers={"mock": provider}, randomness=random.Random(1))
+    with EmbeddedServer(database_url, api_key=API_KEY, settings=settings) as server:
+        yield Own(server, provider)

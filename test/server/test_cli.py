@@ -125,5 +125,5 @@ def test_a_missing_extra_is_named(tmp_path: Path) -> None:
         text=True,
     )
     assert done.returncode == 1
-    assert 'pip install "humanloop[server]"' in done.stderr
+    assert "Install the extra `server` (`pip install '.[server]'`" in done.stderr
     assert "Traceback" not in done.stderr

@@ -1,0 +1,1 @@
+"""Text from models: templates, providers, and the samples of a call."""

@@ -1,0 +1,254 @@
+"""Generations: what a chat or a completion does once its request is settled.
+
+A Generation has a sample for each output that is wanted, and each sample has its log already.
+
+Invariants: a provider never runs inside a transaction; whatever came of a sample is kept in its
+log, also when the provider fails or the reader leaves; it is kept before anybody is told that the
+sample is complete.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+import traceback
+from collections.abc import Collection, Generator, Iterable, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from humanloop import schemas
+from humanloop.secrets import redact
+from humanloop.server.errors import ProviderFailed, RequestError, Unavailable
+from humanloop.server.generation.providers import (
+    MASK,
+    Ending,
+    Provider,
+    ProviderError,
+    ProviderRequest,
+    redact_data,
+)
+from humanloop.server.store.database import Database
+from humanloop.server.store.json_text import to_json
+from humanloop.server.store.tables import Log
+
+logger = logging.getLogger("humanloop.server")
+_NOT_BEGUN = "Not generated: the call ended before this sample."
+
+
+@dataclass
+class Sample:
+    """One output: what is asked of whom, and what came of it so far.
+
+    pieces: what the provider gave; ending: set once that is all of it.
+    error: why it failed; begun: whether the provider was asked; latency: the seconds that were
+        spent in it; kept: it is in its log.
+    """
+
+    log_id: str
+    config_id: str
+    provider_name: str
+    provider: Provider
+    request: ProviderRequest
+    pieces: list[str] = field(default_factory=list[str])
+    ending: Ending | None = None
+    error: str | None = None
+    begun: bool = False
+    latency: float = 0
+    kept: bool = False
+
+    @property
+    def raw_output(self) -> str:
+        """Return what there is of the output, as it came."""
+        return "".join(self.pieces)
+
+    def run(self) -> Generator[str, None, None]:
+        """Ask the provider, and yield the pieces as they come. Raises ProviderFailed."""
+        self.begun = True
+        with closing(self.provider.generate(self.request)) as pieces:
+            while (piece := self._next(pieces)) is not None:
+                self.pieces.append(piece)
+                yield piece
+
+    def _next(self, pieces: Generator[str, None, Ending]) -> str | None:
+        secrets = self.request.api_keys.values()
+        started = time.perf_counter()
+        try:
+            return self._step(pieces, secrets)
+        except ProviderError as error:
+            self.error = text = redact(str(error), secrets, MASK)
+            # Without its cause: that one may hold a key.
+            raise ProviderFailed(self.provider_name, text) from None
+        except Exception as error:
+            self.error = "internal error"
+            trace = redact("".join(traceback.format_exception(error)), secrets, MASK)
+            logger.error("the provider %r failed:\n%s", self.provider_name, trace)
+            raise RequestError("internal error: see the server's log") from None
+        finally:
+            self.latency += time.perf_counter() - started
+
+    def _step(self, pieces: Generator[str, None, Ending], secrets: Collection[str]) -> str | None:
+        """Return the next piece, or None at the end; whatever an adapter gives can be kept."""
+        try:
+            piece = next(pieces)
+        except StopIteration as end:
+            ending: Ending = end.value
+            response = redact_data(ending.response, secrets)
+            to_json(response)
+            self.ending = replace(ending, response=response)
+            return None
+        # Halves of a surrogate pair, as which some text comes when it is cut, can't be written.
+        return piece.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+    def keep(self, session: Session) -> None:
+        """Write what came of it into its log."""
+        self.kept = True
+        log = session.scalar(select(Log).where(Log.id == self.log_id))
+        if log is None:
+            return
+        if not self.begun:
+            log.error = _NOT_BEGUN
+            return
+        if self.error is not None:
+            log.error = self.error
+        log.provider_latency = round(self.latency, 6)
+        if self.pieces or self.ending is not None:
+            log.raw_output = self.raw_output
+            log.output = self.raw_output.strip()
+        if self.ending is not None:
+            log.finish_reason = self.ending.finish_reason
+            log.provider_response = self.ending.response
+
+
+@dataclass
+class Generation:
+    """The samples of a call, and what its answers say beside them.
+
+    stream: whether the answer is a stream of events.
+    call: what an answer repeats of the call, such as its `user`.
+    sample: what each sample's data repeats of it, such as its `inputs`; piece: the part of that
+        without which a piece does not fit its schema.
+    """
+
+    samples: Sequence[Sample]
+    stream: bool
+    call: Mapping[str, Any]
+    sample: Mapping[str, Any]
+    piece: Mapping[str, Any]
+
+    def response(self) -> dict[str, Any]:
+        """Return a ChatResponse or CompletionResponse with all outputs."""
+        data = [
+            self._result(sample, sample.raw_output.strip(), sample.raw_output)
+            for sample in self.samples
+        ]
+        return self._whole(data, [sample.ending for sample in self.samples])
+
+    def next_piece(self, sample: Sample, piece: str) -> dict[str, Any]:
+        """Return the response of an event with the next piece of an output."""
+        return {
+            "data": [{**_data(sample, piece, piece), **self.piece}],
+            "provider_responses": [],
+        }
+
+    def last_piece(self, sample: Sample) -> dict[str, Any]:
+        """Return the response of the last event of an output: everything but text."""
+        return self._whole([self._result(sample, "", "")], [sample.ending])
+
+    def _result(self, sample: Sample, output: str, raw_output: str) -> dict[str, Any]:
+        data = {**_data(sample, output, raw_output), **self.sample}
+        if sample.ending is not None:
+            data["finish_reason"] = sample.ending.finish_reason
+        return data
+
+    def _whole(
+        self, data: Sequence[Mapping[str, Any]], endings: Iterable[Ending | None]
+    ) -> dict[str, Any]:
+        ended = [ending for ending in endings if ending is not None]
+        body = {
+            **self.call,
+            "data": data,
+            "provider_responses": [ending.response for ending in ended],
+        }
+        usage = _usage(ended)
+        return body if usage is None else {**body, "usage": usage}
+
+
+def _data(sample: Sample, output: str, raw_output: str) -> dict[str, Any]:
+    return {
+        "id": sample.log_id,
+        "index": sample.request.index,
+        "output": output,
+        "raw_output": raw_output,
+        "model_config_id": sample.config_id,
+    }
+
+
+def _usage(endings: Iterable[Ending]) -> dict[str, int] | None:
+    """Return the sum of what the samples took, if every provider told."""
+    prompt_tokens = generation_tokens = 0
+    for ending in endings:
+        if ending.prompt_tokens is None or ending.generation_tokens is None:
+            return None
+        prompt_tokens += ending.prompt_tokens
+        generation_tokens += ending.generation_tokens
+    return {
+        "prompt_tokens": prompt_tokens,
+        "generation_tokens": generation_tokens,
+        "total_tokens": prompt_tokens + generation_tokens,
+    }
+
+
+def run(
+    database: Database,
+    generation: Generation,
+    schema: type[schemas.Schema],
+    stopping: threading.Event,
+) -> str:
+    """Generate everything; return the JSON text of the answer, which fits the schema.
+
+    stopping: set when the server stops. Raises ProviderFailed, or Unavailable then, once what came
+    is in the logs.
+    """
+    try:
+        for sample in generation.samples:
+            for _ in sample.run():
+                if stopping.is_set():
+                    raise Unavailable("The server is stopping.")
+        return schema(generation.response()).to_json()
+    finally:
+        keep(database, generation.samples)
+
+
+def events(
+    database: Database, generation: Generation, schema: type[schemas.Schema]
+) -> Generator[str, None, None]:
+    """Generate one sample after another; yield each event's JSON text, which fits the schema.
+
+    Closing it early stops the provider. Raises ProviderFailed once that is in the logs.
+    """
+    pending = list(generation.samples)
+    try:
+        while pending:
+            sample = pending[0]
+            with closing(sample.run()) as pieces:
+                for piece in pieces:
+                    yield schema(generation.next_piece(sample, piece)).to_json()
+            last = schema(generation.last_piece(sample)).to_json()
+            keep(database, [sample])
+            del pending[0]
+            yield last
+    finally:
+        if pending:
+            keep(database, pending)
+
+
+def keep(database: Database, samples: Iterable[Sample]) -> None:
+    """Write what came of the samples into their logs."""
+    with database.write() as session:
+        for sample in samples:
+            sample.keep(session)

@@ -1,0 +1,84 @@
+"""What serves a model: the side of the server that an adapter for a provider is written to.
+
+A Provider gets plain data and gives back text, piece by piece. It knows nothing of the database,
+of HTTP towards the caller, or of logs. Invariants: it runs in a thread that it may block, but
+never inside a transaction; its api_keys go to the provider and nowhere else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Generator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol, cast
+
+from humanloop.secrets import redact
+
+MASK = "[redacted]"
+
+
+class ProviderError(Exception):
+    """The provider could not answer; the text is kept in the log and shown to the caller."""
+
+
+@dataclass(frozen=True)
+class ProviderRequest:
+    """Hold what a provider is asked.
+
+    messages: the conversation for a chat endpoint; prompt: the text for a completion endpoint.
+        One of them is there, the other is None.
+    parameters: the config's and the request's that are set, under the names of the API; a
+        `max_tokens` of -1 is not.
+    other: the parameters of the config that have no key in the API.
+    index: which of the samples of a call it is, from 0.
+    stream: whether the caller reads along, so that early pieces are worth having.
+    api_keys: the caller's own keys, by the names of the API.
+    """
+
+    model: str
+    messages: Sequence[Mapping[str, Any]] | None = None
+    prompt: str | None = None
+    parameters: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    other: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    index: int = 0
+    stream: bool = False
+    api_keys: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
+
+
+@dataclass(frozen=True)
+class Ending:
+    """Hold what a provider says once all the text is there.
+
+    finish_reason: `stop`, or `length` at the limit of tokens.
+    prompt_tokens, generation_tokens: what it took; None where the provider does not tell.
+    response: the provider's own answer, as plain data.
+    """
+
+    finish_reason: str
+    prompt_tokens: int | None = None
+    generation_tokens: int | None = None
+    response: dict[str, Any] = field(default_factory=dict[str, Any])
+
+
+class Provider(Protocol):
+    """An adapter. One object answers all requests, from several threads at once."""
+
+    def generate(self, request: ProviderRequest) -> Generator[str, None, Ending]:
+        """Yield the text in pieces, and return how it ended.
+
+        Raises ProviderError at any time. A step must give up after some time of its own: the
+        server waits for the current one before it lets go of a reader that left, or stops. The
+        generator is closed when nobody wants the rest.
+        """
+        ...
+
+
+def redact_data(value: Any, secrets: Collection[str]) -> Any:
+    """Remove the secrets from plain data, in case a provider repeats what it was sent."""
+    if isinstance(value, str):
+        return redact(value, secrets, MASK)
+    if isinstance(value, Mapping):
+        items = cast("Mapping[str, Any]", value).items()
+        return {redact(key, secrets, MASK): redact_data(each, secrets) for key, each in items}
+    if isinstance(value, (list, tuple)):
+        return [redact_data(each, secrets) for each in cast("Sequence[object]", value)]
+    return value

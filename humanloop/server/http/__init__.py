@@ -1,0 +1,1 @@
+"""HTTP: requests in, answers out, and how the server runs."""

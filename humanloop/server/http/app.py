@@ -1,0 +1,227 @@
+"""The ASGI application: HTTP around the handlers.
+
+The event loop reads requests and writes answers; everything that touches the database or a
+provider runs in a thread. Invariants: an answer of success fits the operation's schema, and is
+made before its transaction is committed; every error is JSON with a `detail`; no body and no key is
+ever logged. Providers have threads of their own, so that slow ones don't hold up other requests.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+from collections.abc import AsyncGenerator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from typing import Any
+
+from sqlalchemy.exc import DataError, OperationalError, StatementError
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from humanloop import schemas
+from humanloop.http import media_type
+from humanloop.operation import RETRY_HEADER, Operation
+from humanloop.server.errors import (
+    NotBuilt,
+    RequestError,
+    Unavailable,
+    UnsupportedMediaType,
+    invalid,
+)
+from humanloop.server.generation import generations
+from humanloop.server.generation.generations import Generation
+from humanloop.server.http import guard
+from humanloop.server.http.body import Upload, parse
+from humanloop.server.http.routing import find_operation, read_query
+from humanloop.server.http.streams import EventStream
+from humanloop.server.operations.calls import Call, Settings
+from humanloop.server.operations.handlers import HANDLERS, Handler
+from humanloop.server.store.accounts import Account, KeyRing
+from humanloop.server.store.database import Database
+from humanloop.server.store.json_text import TooDeep
+
+logger = logging.getLogger("humanloop.server")
+_GENERATORS = 40  # calls of providers at the same time; the others wait
+
+
+def create_app(
+    database_url: str, api_keys: Sequence[str], settings: Settings | None = None
+) -> Starlette:
+    """Return an application on an open database; its lifespan's end closes the database.
+
+    Raises StartError when the database or the keys can't be used.
+    """
+    database = Database.open(database_url)
+    try:
+        keys = KeyRing.enroll(database, api_keys)
+    except BaseException:
+        database.close()
+        raise
+
+    application = Application(database, keys, settings or Settings())
+
+    @asynccontextmanager
+    async def lifespan(_app: Starlette) -> AsyncGenerator[None]:
+        try:
+            yield
+        finally:
+            await run_in_threadpool(application.close)
+
+    app = Starlette(lifespan=lifespan)
+    # Not a route: what is no path, such as "*" or a whole URL, is answered by the API as well.
+    app.router.default = application
+    return app
+
+
+Answer = Response | EventStream
+
+
+class Application:
+    """Answer every HTTP request."""
+
+    def __init__(self, database: Database, keys: KeyRing, settings: Settings) -> None:
+        self._database = database
+        self._keys = keys
+        self._settings = settings
+        self._generators = ThreadPoolExecutor(_GENERATORS, "humanloop-provider")
+        self._generations: list[Generation] = []  # those of which not all may be kept yet
+        self._stopping = threading.Event()
+
+    def close(self) -> None:
+        """Wait for what is being generated to be kept, then close the database."""
+        self._stopping.set()
+        self._generators.shutdown()
+        samples = [sample for generation in self._generations for sample in generation.samples]
+        if rest := [sample for sample in samples if not sample.kept]:  # their turn never came
+            generations.keep(self._database, rest)
+        self._database.close()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request, by ASGI."""
+        request = Request(scope)
+        started = time.perf_counter()
+        try:
+            name, response = await self._respond(request, Upload(receive))
+        except ClientDisconnect:
+            return
+        milliseconds = (time.perf_counter() - started) * 1000
+        logger.info(
+            "%s %s: %d in %.1f ms", request.method, name, response.status_code, milliseconds
+        )
+        await response(scope, receive, send)
+
+    async def _respond(self, request: Request, upload: Upload) -> tuple[str, Answer]:
+        """Return the name of the operation, as far as it is known, and the answer."""
+        name = "-"
+        try:
+            headers = request.headers
+            guard.check(headers.get("host"), headers.get("origin"), self._settings.allowed_hosts)
+            account = self._keys.account(headers.get("x-api-key"))
+            operation, path = find_operation(request.method, _raw_path(request))
+            name = operation.name
+            handler = _handler(operation)
+            limits = self._settings
+            body = await upload.read(limits.max_body_bytes, limits.body_seconds)
+            if body and media_type(headers) != "application/json":
+                raise UnsupportedMediaType("The body must be of the type application/json.")
+            query = request.scope["query_string"].decode("latin-1")
+            retries = headers.get(RETRY_HEADER, "0")
+            repeated = retries.isdecimal() and retries != "0"
+            outcome = await run_in_threadpool(
+                self._run, operation, handler, account, path, query, body, repeated
+            )
+            if isinstance(outcome, Generation):
+                return name, await self._generate(operation, outcome)
+            return name, outcome
+        except ClientDisconnect:
+            raise
+        except Exception as error:
+            await upload.drain(self._settings.max_body_bytes)
+            ending = {"Connection": "close"} if upload.more else {}
+            problem = _problem(name, error)
+            return name, _json(problem.body(), problem.status, {**problem.headers, **ending})
+
+    async def _generate(self, operation: Operation, generation: Generation) -> Answer:
+        """Ask the providers, outside of any transaction."""
+        schema = operation.response_schema
+        assert schema is not None, "what generates answers with what it generated"
+        under_way = [g for g in self._generations if not all(sample.kept for sample in g.samples)]
+        self._generations = [*under_way, generation]
+        if generation.stream:
+            events = generations.events(self._database, generation, schema)
+            stream = EventStream(
+                events, self._generators, lambda error: _problem(operation.name, error).body()
+            )
+            await stream.begin()
+            return stream
+        text = await asyncio.get_running_loop().run_in_executor(
+            self._generators, generations.run, self._database, generation, schema, self._stopping
+        )
+        return Response(text, operation.status, media_type="application/json")
+
+    def _run(
+        self,
+        operation: Operation,
+        handler: Handler,
+        account: Account,
+        path: dict[str, str],
+        query: str,
+        body: bytes,
+        repeated: bool,
+    ) -> Response | Generation:
+        """Check the request, run it in one transaction, and make the answer in that one, too.
+
+        It runs in a thread. Of what generates it is only the beginning.
+        """
+        parameters = read_query(operation, path, query)
+        parsed = parse(operation, body)
+        transaction = self._database.read if handler.only_reads else self._database.write
+        with transaction() as session:
+            call = Call(session, account, self._settings, path, parameters, parsed, repeated)
+            result = handler.run(call)
+            return result if isinstance(result, Generation) else _success(operation, result)
+
+
+def _raw_path(request: Request) -> str:
+    raw: bytes = request.scope.get("raw_path") or request.scope["path"].encode()
+    return raw.partition(b"?")[0].decode("latin-1")
+
+
+def _handler(operation: Operation) -> Handler:
+    handler = HANDLERS.get(operation.name)
+    if handler is None:
+        raise NotBuilt(f"{operation.name} is not built into the embedded server yet.")
+    return handler
+
+
+def _problem(name: str, error: Exception) -> RequestError:
+    """Return what the caller is told about an error, and log what the caller can't know."""
+    if isinstance(error, RequestError):
+        return error
+    if isinstance(error, StatementError) and isinstance(error.orig, TooDeep):
+        return invalid(("body",), f"the body holds a value that is {error.orig}", "depth")
+    if isinstance(error, DataError):
+        # PostgreSQL keeps no U+0000.
+        return invalid(("body",), "the body holds text that the database can't keep")
+    if isinstance(error, OperationalError):
+        logger.error("%s: the database failed", name, exc_info=error)
+        return Unavailable("The database can't be used right now.")
+    logger.error("%s: internal error", name, exc_info=error)
+    return RequestError("internal error: see the server's log")
+
+
+def _success(operation: Operation, result: Any) -> Response:
+    schema = operation.response_schema
+    if schema is None:
+        return Response(status_code=operation.status)
+    return Response(schema(result).to_json(), operation.status, media_type="application/json")
+
+
+def _json(body: Any, status: int, headers: dict[str, str] | None = None) -> Response:
+    return Response(schemas.to_json(body), status, headers, media_type="application/json")

@@ -1,0 +1,112 @@
+"""The embedded server in a thread of the program that uses it: for tests and for a first try.
+
+It listens before it is entered, so no request is ever refused, and everything that can fail when
+starting fails in the caller's own thread.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import threading
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+
+from typing_extensions import Self
+
+from humanloop.server.errors import StartError
+from humanloop.server.http import guard
+from humanloop.server.http.app import create_app
+from humanloop.server.http.running import Server, bind, new_api_key, url_of
+from humanloop.server.operations.calls import Settings
+
+
+class EmbeddedServer:
+    """A running server: `with EmbeddedServer() as server: Humanloop(api_key=..., host=...)`.
+
+    database_url: a SQLAlchemy URL; without one, a temporary file that is deleted at the end.
+    api_key: the key that it asks for; without one, a fresh random one.
+    port: 0 for any free port.
+
+    `url` and `api_key` are what a client needs. Raises StartError when it can't start.
+    """
+
+    def __init__(
+        self,
+        database_url: str | None = None,
+        *,
+        api_key: str | None = None,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        settings: Settings | None = None,
+    ) -> None:
+        self.api_key = api_key or new_api_key()
+        self.url = ""
+        self._database_url = database_url
+        self._address = (host, port)
+        self._settings = settings or Settings()
+        self._directory: tempfile.TemporaryDirectory[str] | None = None
+        self._server: Server | None = None
+        self._thread: threading.Thread | None = None
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(url={self.url!r})"
+
+    def start(self) -> None:
+        """Start serving; returns when requests are answered."""
+        listener = bind(*self._address)
+        try:
+            app = create_app(
+                self._database_url or self._temporary_database(),
+                [self.api_key],
+                replace(self._settings, allowed_hosts=guard.hosts_for(self._address[0])),
+            )
+        except BaseException:
+            listener.close()
+            self._delete_directory()
+            raise
+        self.url = url_of(listener)
+        settled = threading.Event()
+        server = self._server = Server(app, settled.set)
+
+        def run() -> None:
+            try:
+                server.run([listener])
+            finally:
+                settled.set()
+
+        self._thread = threading.Thread(target=run, name="humanloop-server", daemon=True)
+        self._thread.start()
+        settled.wait()
+        if not server.started:
+            self.stop()
+            raise StartError("The embedded server ended while starting: see the log.")
+
+    def stop(self) -> None:
+        """Finish what is being answered, close the database, and end; harmless when repeated."""
+        if self._server is not None and self._thread is not None:
+            self._server.stop()
+            self._thread.join()
+        self._server = self._thread = None
+        self._delete_directory()
+
+    def _temporary_database(self) -> str:
+        self._directory = tempfile.TemporaryDirectory(prefix="humanloop-")
+        return f"sqlite:///{Path(self._directory.name) / 'humanloop.db'}"
+
+    def _delete_directory(self) -> None:
+        if self._directory is not None:
+            self._directory.cleanup()
+        self._directory = None

@@ -1,0 +1,102 @@
+"""An answer that is a stream of server-sent events (HTML Living Standard, section 9.2).
+
+The events come from a generator that may block, so each of its steps runs in a thread, one at a
+time, and only when the event before was sent. Invariants: an event is one `data: ` line and
+an empty line; whatever ends the stream, the generator is closed, in a thread as well.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections.abc import Callable, Generator
+from concurrent.futures import Executor
+from typing import Any
+
+from starlette.types import Receive, Scope, Send
+
+from humanloop import schemas
+
+logger = logging.getLogger("humanloop.server")
+_HEADERS = [(b"content-type", b"text/event-stream"), (b"cache-control", b"no-store")]
+# Readers that cut text at every line break of Unicode would cut these, too.
+_ESCAPES = {ord(character): f"\\u{ord(character):04x}" for character in "\x85\u2028\u2029"}
+
+
+class EventStream:
+    """Send the JSON texts of a generator as events.
+
+    executor: runs its steps. failure: the JSON value that an error in the middle is answered with.
+    """
+
+    status_code = 200
+
+    def __init__(
+        self,
+        events: Generator[str, None, None],
+        executor: Executor,
+        failure: Callable[[Exception], Any],
+    ) -> None:
+        self._events = events
+        self._executor = executor
+        self._failure = failure
+        self._lock = threading.Lock()
+        self._first: bytes | None = None
+
+    async def begin(self) -> None:
+        """Wait for the first event, so that what fails before is still an answer of its own."""
+        try:
+            self._first = await self._next()
+        except BaseException:
+            self._executor.submit(self._close)
+            raise
+
+    async def __call__(self, _scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer, by ASGI; return when everything was sent or the reader has left."""
+        leaving = asyncio.ensure_future(_reader_left(receive))
+        try:
+            await send({"type": "http.response.start", "status": 200, "headers": _HEADERS})
+            event = self._first
+            while event is not None and not leaving.done():
+                await send({"type": "http.response.body", "body": event, "more_body": True})
+                event = await self._following()
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+        finally:
+            leaving.cancel()
+            # Submitted before anything is awaited, so that it happens also when the server stops.
+            closed = asyncio.get_running_loop().run_in_executor(self._executor, self._close)
+            await asyncio.shield(closed)
+
+    async def _next(self) -> bytes | None:
+        return await asyncio.get_running_loop().run_in_executor(self._executor, self._step)
+
+    async def _following(self) -> bytes | None:
+        """Return the next event, which tells of an error when there was one; None at the end."""
+        try:
+            return await self._next()
+        except Exception as error:
+            return b"event: error\n" + _encode(schemas.to_json(self._failure(error)))
+
+    def _step(self) -> bytes | None:
+        with self._lock:
+            text = next(self._events, None)
+        return None if text is None else _encode(text)
+
+    def _close(self) -> None:
+        with self._lock:  # a step may still be running when the server stops
+            try:
+                self._events.close()
+            except Exception:
+                logger.exception("a stream could not be closed in order")
+
+
+async def _reader_left(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+def _encode(text: str) -> bytes:
+    # Clients of the 0.5 line cut a line at every "data: ", which compact JSON has only in strings.
+    escaped = text.replace("data: ", "data\\u003a ").translate(_ESCAPES)
+    return f"data: {escaped}\n\n".encode()

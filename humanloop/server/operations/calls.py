@@ -1,0 +1,103 @@
+"""What a handler gets: a Call.
+
+A handler is a function of its Call and the database: it takes validated plain data, returns plain
+data, and raises RequestError. It knows nothing of HTTP and never commits.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Literal, cast
+
+from sqlalchemy import Select, func, select
+from sqlalchemy.orm import Session
+
+from humanloop.server.errors import Location, invalid
+from humanloop.server.generation.mock import Mock
+from humanloop.server.generation.providers import Provider
+from humanloop.server.store.accounts import Account
+from humanloop.server.store.tables import Base
+from humanloop.server.store.times import to_text
+
+MAX_PAGE_SIZE = 100
+MAX_DIGITS = 4300
+"""Of an integer: Python's own JSON module reads no longer one."""
+Sampling = Literal["uniform", "thompson"]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Hold what whoever starts the server decides.
+
+    sampling: how experiments draw a config: evenly, or by Thompson sampling on the posterior
+        Beta(1 + positives, 1 + negatives) of each.
+    randomness: what experiments draw with; give a seeded one for repeatable draws.
+    max_body_bytes: the largest request body.
+    body_seconds: how long to wait for the next part of a body.
+    allowed_hosts: the names by which clients may address the server; None allows every name.
+    providers: what serves the models, by the API's name of the provider.
+    """
+
+    sampling: Sampling = "uniform"
+    randomness: random.Random = field(default_factory=random.SystemRandom)
+    max_body_bytes: int = 64 * 1024 * 1024
+    body_seconds: float = 30
+    allowed_hosts: frozenset[str] | None = None
+    providers: Mapping[str, Provider] = field(default_factory=lambda: {"mock": Mock()})
+
+
+@dataclass(frozen=True)
+class Call:
+    """One request, validated: path and query parameters by name, the body as plain data.
+
+    repeated: the client says that it sent the same request before, and knows of no answer.
+    """
+
+    session: Session
+    account: Account
+    settings: Settings
+    path: Mapping[str, str]
+    query: Mapping[str, Any]
+    body: Any
+    repeated: bool = False
+
+    def each(self, run: Callable[[dict[str, Any], Location], Any]) -> Any:
+        """Run something for the body's object, or for each in its array; return the answers."""
+        body = cast("dict[str, Any] | list[dict[str, Any]]", self.body)
+        if isinstance(body, dict):
+            return run(body, ("body",))
+        return [run(request, ("body", index)) for index, request in enumerate(body)]
+
+
+def plain(row: Base, *columns: str, **others: Any) -> dict[str, Any]:
+    """Return columns of a row, and other values, as plain data: times as text, without nulls."""
+    values = {name: getattr(row, name) for name in columns} | others
+    return {
+        key: to_text(value) if isinstance(value, datetime) else value
+        for key, value in values.items()
+        if value is not None
+    }
+
+
+def paginate(
+    call: Call, statement: Select[Any], describe: Callable[[list[Any]], list[Any]], *, first: int
+) -> dict[str, Any]:
+    """Return one page of a statement's rows as a PaginatedData body.
+
+    first: the number of the first page, 0 or 1. A size over MAX_PAGE_SIZE is taken as that.
+    """
+    page, size = int(call.query["page"]), int(call.query["size"])
+    if page < first:
+        raise invalid(("query", "page"), f"page {page} came, the first page is {first}", "minimum")
+    if size < 1:
+        raise invalid(("query", "size"), f"size {size} came, at least 1 was wanted", "minimum")
+    size = min(size, MAX_PAGE_SIZE)
+    count = select(func.count()).select_from(statement.order_by(None).subquery())
+    total = call.session.scalar(count) or 0
+    offset = (page - first) * size
+    # Beyond the end there is nothing to ask for, and the number may be too large for a database.
+    rows = call.session.scalars(statement.offset(offset).limit(size)) if offset < total else ()
+    return {"records": describe(list(rows)), "page": page, "size": size, "total": total}

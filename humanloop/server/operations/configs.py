@@ -1,0 +1,209 @@
+"""Configs: their identity, their registration and how they look in a response.
+
+A config is its type and parameters: the same ones in a project are one config, whatever its
+name and description, and 1, 1.0 and 1e0 are the same number. A tool's name and description are
+part of it, since the model reads them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy import ColumnElement, func, select
+from sqlalchemy.orm import Session
+
+from humanloop import schemas
+from humanloop.model import (
+    AgentConfigRequest,
+    GenericConfigRequest,
+    ModelConfigRequest,
+    ToolConfigRequest,
+)
+from humanloop.server.operations import feedback_types
+from humanloop.server.operations.calls import plain
+from humanloop.server.store.json_text import Json
+from humanloop.server.store.tables import Annotation, Config, FeedbackKind, Log, Project
+from humanloop.server.store.times import now
+
+_REQUESTS = {
+    "agent": AgentConfigRequest,
+    "generic": GenericConfigRequest,
+    "model": ModelConfigRequest,
+    "tool": ToolConfigRequest,
+}
+
+
+def register(session: Session, project: Project, request: Mapping[str, Any]) -> Config:
+    """Return the project's config with the requested parameters, new or known, used just now.
+
+    A name or a description that is given replaces the one that a known config has.
+    """
+    config = _find_or_add(session, project, request)
+    name, description = request.get("name"), request.get("description")
+    if name not in {None, config.name} or description not in {None, config.description}:
+        config.name = name or config.name
+        config.description = description if description is not None else config.description
+        config.updated_at = now()
+    config.last_used = now()
+    return config
+
+
+def has_any(session: Session, project: Project) -> bool:
+    """Tell whether a config was ever registered or used in the project."""
+    used = select(Config.id).where(Config.project_id == project.id, Config.last_used.is_not(None))
+    return session.scalar(used.limit(1)) is not None
+
+
+def identity(request: Mapping[str, Any]) -> str:
+    """Return the digest by which a project recognises a config request."""
+    kind = request.get("type", "model")
+    named = ("name", "description") if kind == "tool" else ()
+    parts = {"type": kind, "parameters": _parameters(request)}
+    parts |= {key: request[key] for key in named if key in request}
+    return hashlib.sha256(canonical_json(parts).encode()).hexdigest()
+
+
+def canonical_json(value: Json) -> str:
+    """Return the same JSON text for equal values: with sorted keys and one form of each number."""
+    if isinstance(value, dict):
+        items = sorted(value.items())
+        return "{" + ",".join(f"{schemas.to_json(k)}:{canonical_json(v)}" for k, v in items) + "}"
+    if isinstance(value, list):
+        return "[" + ",".join(map(canonical_json, value)) + "]"
+    if isinstance(value, (int, Decimal)) and not isinstance(value, bool):
+        return _canonical_number(Decimal(value))
+    return schemas.to_json(value)
+
+
+def _canonical_number(number: Decimal) -> str:
+    # Decimal.normalize() would round to the context's precision.
+    sign, digits, exponent = number.as_tuple()
+    text = "".join(map(str, digits)).lstrip("0")
+    significant = text.rstrip("0")
+    if not significant:
+        return "0"
+    scale = int(exponent) + len(text) - len(significant)
+    return f"{'-' if sign else ''}{significant}e{scale}"
+
+
+def _parameters(request: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what makes the config what it is; leave out keys that the API does not know."""
+    kind = request.get("type", "model")
+    known = _REQUESTS[kind].__openapi__["properties"].keys() - {"type", "name", "description"}
+    given = {key: value for key, value in request.items() if key in known}
+    if kind == "model":
+        return {**_model_defaults(), **given}
+    if kind == "agent":
+        return {**given, "model_config": {**_model_defaults(), **given["model_config"]}}
+    return given
+
+
+def _model_defaults() -> dict[str, Any]:
+    properties = ModelConfigRequest.__openapi__["properties"]
+    return {key: each["default"] for key, each in properties.items() if "default" in each}
+
+
+def _find_or_add(session: Session, project: Project, request: Mapping[str, Any]) -> Config:
+    digest = identity(request)
+    found = session.scalar(
+        select(Config).where(Config.project_id == project.id, Config.digest == digest)
+    )
+    if found is not None:
+        return found
+    kind = request.get("type", "model")
+    parameters = _parameters(request)
+    if kind == "model" and "tools" in parameters:
+        tools: list[Config] = [
+            _find_or_add(session, project, {**tool, "type": "tool"}) for tool in parameters["tools"]
+        ]
+        parameters = {**parameters, "tools": [describe(tool) for tool in tools]}
+    config = Config(
+        project=project,
+        type=kind,
+        digest=digest,
+        name=request.get("name") or _default_name(kind, parameters),
+        description=request.get("description"),
+        parameters=parameters,
+    )
+    session.add(config)
+    session.flush()
+    return config
+
+
+def _default_name(kind: str, parameters: Mapping[str, Any]) -> str:
+    if kind == "model":
+        return str(parameters["model"])
+    return str(parameters["agent_class"]) if kind == "agent" else kind
+
+
+def describe(config: Config) -> dict[str, Any]:
+    """Return a ConfigResponse."""
+    body = {**config.parameters, **plain(config, "id", "type", "name", "description")}
+    if config.type == "model" and "tools" in body:
+        body["tool_configs"] = body.pop("tools")
+    return body
+
+
+def describe_in_project(config: Config) -> dict[str, Any]:
+    """Return a ProjectConfigResponse without counts."""
+    return plain(
+        config,
+        "project_id",
+        "created_at",
+        "updated_at",
+        project_name=config.project.name,
+        last_used=config.last_used or config.created_at,
+        config=describe(config),
+    )
+
+
+def describe_with_counts(session: Session, configs: Sequence[Config]) -> list[dict[str, Any]]:
+    """Return ProjectConfigResponses with the number of datapoints and of each label on them.
+
+    The configs are either one, or all those of one project.
+    """
+    if not configs:
+        return []
+    logs: ColumnElement[bool] = Log.project_id == configs[0].project_id
+    if len(configs) == 1:
+        logs = Log.config_id == configs[0].id
+    counted = select(Log.config_id, func.count()).where(logs).group_by(Log.config_id)
+    counts: dict[str, int] = {row[0]: row[1] for row in session.execute(counted)}
+    stats: dict[str, list[dict[str, Any]]] = {}
+    for config_id, stat in _feedback_stats(session, logs):
+        stats.setdefault(config_id, []).append(stat)
+    return [
+        {
+            **describe_in_project(config),
+            "num_datapoints": counts.get(config.id, 0),
+            "feedback_stats": stats.get(config.id, []),
+        }
+        for config in configs
+    ]
+
+
+def _feedback_stats(
+    session: Session, logs: ColumnElement[bool]
+) -> Iterable[tuple[str, dict[str, Any]]]:
+    columns = (Log.config_id, FeedbackKind.id, FeedbackKind.type, Annotation.value)
+    statement = (
+        select(*columns, func.count())
+        .join(Annotation, Annotation.log_id == Log.id)
+        .join(FeedbackKind, FeedbackKind.id == Annotation.feedback_type_id)
+        .where(logs, FeedbackKind.feedback_class.in_(feedback_types.LABEL_CLASSES))
+        .group_by(*columns)
+        .order_by(*columns)
+    )
+    for config_id, type_id, feedback_type, value, count in session.execute(statement):
+        yield (
+            config_id,
+            {
+                "feedback_type_id": type_id,
+                "feedback_type": feedback_type,
+                "feedback_value": value,
+                "feedback_count": count,
+            },
+        )

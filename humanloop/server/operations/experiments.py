@@ -1,0 +1,263 @@
+"""Experiments: configs of a project that compete for positive feedback.
+
+A trial is one draw of an active config; the log that names it is its datapoint. A config's
+`trials_count` is the number of its datapoints with feedback, its positives are those of them with
+a positive label, and its mean is the share of these.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import and_, case, func, select
+from sqlalchemy.orm import Session
+
+from humanloop.server.errors import Location, NotFound, invalid
+from humanloop.server.operations import configs, deployments, feedback_types, lookups
+from humanloop.server.operations.calls import Call, plain
+from humanloop.server.store.tables import (
+    Annotation,
+    Config,
+    Experiment,
+    ExperimentConfig,
+    ExperimentLabel,
+    FeedbackKind,
+    Log,
+    Metric,
+    Project,
+    Trial,
+)
+from humanloop.server.store.times import now
+
+
+@dataclass(frozen=True)
+class Result:
+    """Count a config's datapoints with feedback, and those with a positive label."""
+
+    trials: int = 0
+    positives: int = 0
+
+    @property
+    def posterior(self) -> tuple[int, int]:
+        """Return the Beta distribution of its share of positives, from an even prior."""
+        return 1 + self.positives, 1 + self.trials - self.positives
+
+    @property
+    def mean(self) -> float:
+        """Return the share of positives; there must be a trial."""
+        return self.positives / self.trials
+
+    @property
+    def spread(self) -> float:
+        """Return the standard deviation of the posterior."""
+        alpha, beta = self.posterior
+        total = alpha + beta
+        return math.sqrt(alpha * beta / (total * total * (total + 1)))
+
+
+def results(session: Session, experiment: Experiment) -> dict[str, Result]:
+    """Return how each config that was drawn fares, by its id."""
+    is_positive = and_(
+        ExperimentLabel.experiment_id == Trial.experiment_id,
+        ExperimentLabel.type == FeedbackKind.type,
+        ExperimentLabel.value == Annotation.value,
+    )
+    positive_log = case((ExperimentLabel.id.is_not(None), Log.id))
+    rows = session.execute(
+        select(Trial.config_id, func.count(Log.id.distinct()), func.count(positive_log.distinct()))
+        .join(Log, Log.trial_id == Trial.id)
+        .join(Annotation, Annotation.log_id == Log.id)
+        .join(FeedbackKind, FeedbackKind.id == Annotation.feedback_type_id)
+        .outerjoin(ExperimentLabel, is_positive)
+        .where(Trial.experiment_id == experiment.id)
+        .group_by(Trial.config_id)
+    )
+    return {config_id: Result(trials, positives) for config_id, trials, positives in rows}
+
+
+def draw(call: Call, experiment: Experiment) -> Trial:
+    """Return a new trial of one of the experiment's active configs; 404 when it has none."""
+    candidates = [member.config for member in experiment.members if member.active]
+    if not candidates:
+        raise NotFound(f"The experiment {experiment.id!r} has no active config to sample.")
+    config = _choose(call, experiment, candidates)
+    config.last_used = now()
+    trial = Trial(experiment=experiment, config=config)
+    call.session.add(trial)
+    call.session.flush()
+    return trial
+
+
+def _choose(call: Call, experiment: Experiment, candidates: Sequence[Config]) -> Config:
+    randomness = call.settings.randomness
+    if call.settings.sampling == "uniform":
+        return randomness.choice(candidates)
+    known = results(call.session, experiment)
+    return max(
+        candidates,
+        key=lambda config: randomness.betavariate(*known.get(config.id, Result()).posterior),
+    )
+
+
+def add_config(experiment: Experiment, config: Config) -> None:
+    """Let a config take part, or take part again."""
+    for member in experiment.members:
+        if member.config_id == config.id:
+            if not member.active:
+                member.active, member.updated_at = True, now()
+            return
+    experiment.members.append(ExperimentConfig(config_id=config.id, config=config, active=True))
+    experiment.updated_at = now()
+
+
+def find_by_name(session: Session, project: Project, name: str) -> Experiment | None:
+    """Return the project's experiment with that name, if there is one."""
+    statement = select(Experiment).where(
+        Experiment.project_id == project.id, Experiment.name == name
+    )
+    return session.scalar(statement)
+
+
+def describe(session: Session, experiment: Experiment) -> dict[str, Any]:
+    """Return an ExperimentResponse."""
+    drawn = session.scalar(select(Trial.id).where(Trial.experiment_id == experiment.id).limit(1))
+    known = results(session, experiment)
+    return plain(
+        experiment,
+        "id",
+        "project_id",
+        "name",
+        "created_at",
+        "updated_at",
+        status="Initialized" if drawn is None else "In progress",
+        metric=_describe_metric(experiment.metric),
+        positive_labels=[plain(label, "type", "value") for label in experiment.positive_labels],
+        configs=[
+            _describe_member(member, known.get(member.config_id, Result()))
+            for member in experiment.members
+        ],
+    )
+
+
+def _describe_metric(metric: Metric) -> dict[str, Any]:
+    columns = ("id", "name", "description", "code", "created_at", "updated_at")
+    return plain(metric, *columns, default=True, active=True)
+
+
+def _describe_member(member: ExperimentConfig, result: Result) -> dict[str, Any]:
+    return plain(
+        member,
+        "active",
+        "created_at",
+        "updated_at",
+        id=member.config_id,
+        display_name=member.config.name,
+        config=configs.describe(member.config),
+        trials_count=result.trials,
+        mean=result.mean if result.trials else None,
+        spread=result.spread if result.trials else None,
+    )
+
+
+def describe_draw(trial: Trial) -> dict[str, Any]:
+    """Return a GetModelConfigResponse."""
+    return {
+        **configs.describe_in_project(trial.config),
+        "experiment_id": trial.experiment_id,
+        "trial_id": trial.id,
+    }
+
+
+def create(call: Call) -> dict[str, Any]:
+    """Create an experiment, with its configs and active when that is wanted."""
+    project = lookups.project(call, call.path["project_id"])
+    _check_name(call.session, project, call.body["name"])
+    metric = call.session.scalars(
+        select(Metric).where(Metric.organization_id == project.organization_id)
+    ).one()
+    experiment = Experiment(
+        project=project,
+        metric=metric,
+        name=call.body["name"],
+    )
+    call.session.add(experiment)
+    _set_positive_labels(call, experiment)
+    _add_configs(call, experiment, "config_ids")
+    call.session.flush()
+    if call.body.get("set_active", False):
+        environment = lookups.environment(call, None)
+        deployments.deploy(call.session, project, environment, experiment)
+    return describe(call.session, experiment)
+
+
+def list_(call: Call) -> list[dict[str, Any]]:
+    """Return a project's experiments, newest first."""
+    project = lookups.project(call, call.path["project_id"])
+    statement = select(Experiment).where(Experiment.project_id == project.id)
+    rows = call.session.scalars(statement.order_by(Experiment.created_at.desc(), Experiment.id))
+    return [describe(call.session, experiment) for experiment in rows]
+
+
+def update(call: Call) -> dict[str, Any]:
+    """Rename, set the positive labels, deregister configs, then register configs."""
+    experiment = _of_path(call)
+    name = call.body.get("name", experiment.name)
+    if name != experiment.name:
+        _check_name(call.session, experiment.project, name)
+        experiment.name = name
+    if "positive_labels" in call.body:
+        _set_positive_labels(call, experiment)
+    members = {member.config_id: member for member in experiment.members}
+    for location, config_id in _listed(call.body, "config_ids_to_deregister"):
+        if config_id not in members:
+            raise invalid(location, f"{config_id!r} is not a config of this experiment")
+        members[config_id].active = False
+        members[config_id].updated_at = now()
+    _add_configs(call, experiment, "config_ids_to_register")
+    experiment.updated_at = now()
+    call.session.flush()
+    return describe(call.session, experiment)
+
+
+def delete(call: Call) -> None:
+    """Delete an experiment with its trials; its logs stay, without their trial."""
+    call.session.delete(_of_path(call))
+
+
+def sample(call: Call) -> dict[str, Any]:
+    """Draw one of the active configs."""
+    return describe_draw(draw(call, _of_path(call)))
+
+
+def _of_path(call: Call) -> Experiment:
+    return lookups.find(call, Experiment, call.path["experiment_id"], "experiment")
+
+
+def _check_name(session: Session, project: Project, name: str) -> None:
+    if find_by_name(session, project, name) is not None:
+        message = f"the project {project.name!r} already has an experiment named {name!r}"
+        raise invalid(("body", "name"), message, "unique")
+
+
+def _set_positive_labels(call: Call, experiment: Experiment) -> None:
+    labels = call.body["positive_labels"]
+    for index, label in enumerate(labels):
+        location = ("body", "positive_labels", index, "type")
+        feedback_types.find(call.session, experiment.project.id, label["type"], location)
+    unique = dict.fromkeys((label["type"], label["value"]) for label in labels)
+    experiment.positive_labels = [ExperimentLabel(type=kind, value=value) for kind, value in unique]
+
+
+def _add_configs(call: Call, experiment: Experiment, key: str) -> None:
+    for location, config_id in _listed(call.body, key):
+        config = lookups.find_in_project(
+            call.session, Config, experiment.project, config_id, location
+        )
+        add_config(experiment, config)
+
+
+def _listed(body: Mapping[str, Any], key: str) -> Iterable[tuple[Location, str]]:
+    return ((("body", key, index), item) for index, item in enumerate(body.get(key, ())))

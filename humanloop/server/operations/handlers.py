@@ -1,0 +1,74 @@
+"""Which function runs which operation; an operation that is not here is not built yet."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from humanloop.server.operations import (
+    chats,
+    completions,
+    experiments,
+    feedback,
+    logs,
+    model_configs,
+    projects,
+    prompts,
+    sessions,
+)
+from humanloop.server.operations.calls import Call
+
+
+@dataclass(frozen=True)
+class Handler:
+    """Run an operation; one that only reads does not wait for the writer.
+
+    It returns the answer as plain data, or a Generation, which comes to one after the transaction.
+    """
+
+    run: Callable[[Call], Any]
+    only_reads: bool = False
+
+
+HANDLERS: Mapping[str, Handler] = {
+    f"{tag}.{name}": Handler(partial(prompts.begin, task=task, choose=choose))
+    for tag, task in (("chats", chats.CHAT), ("completions", completions.COMPLETION))
+    for name, choose in {
+        "create": prompts.given,
+        "create_deployed": prompts.deployed,
+        "create_experiment": prompts.sampled,
+        "create_model_config": prompts.registered,
+    }.items()
+} | {
+    "experiments.create": Handler(experiments.create),
+    "experiments.delete": Handler(experiments.delete),
+    "experiments.list": Handler(experiments.list_, only_reads=True),
+    "experiments.sample": Handler(experiments.sample),
+    "experiments.update": Handler(experiments.update),
+    "feedback_api.feedback": Handler(feedback.submit),
+    "logs.log": Handler(logs.log),
+    "logs.update": Handler(logs.update),
+    "logs.update_by_ref": Handler(logs.update_by_ref),
+    "model_configs.get": Handler(model_configs.get, only_reads=True),
+    "model_configs.register": Handler(model_configs.register),
+    "projects.create": Handler(projects.create),
+    "projects.create_feedback_type": Handler(projects.create_feedback_type),
+    "projects.deactivate_config": Handler(projects.deactivate_config),
+    "projects.deactivate_experiment": Handler(projects.deactivate_experiment),
+    "projects.delete_deployed_config": Handler(projects.delete_deployed_config),
+    "projects.deploy_config": Handler(projects.deploy_config),
+    "projects.export": Handler(projects.export, only_reads=True),
+    "projects.get": Handler(projects.get, only_reads=True),
+    "projects.get_active_config": Handler(projects.get_active_config),
+    "projects.list": Handler(projects.list_, only_reads=True),
+    "projects.list_configs": Handler(projects.list_configs, only_reads=True),
+    "projects.list_deployed_configs": Handler(projects.list_deployed_configs, only_reads=True),
+    "projects.update": Handler(projects.update),
+    "projects.update_feedback_types": Handler(projects.update_feedback_types),
+    "sessions.create": Handler(sessions.create),
+    "sessions.get": Handler(sessions.get, only_reads=True),
+    "sessions.list": Handler(sessions.list_, only_reads=True),
+}
+"""By the name of the operation."""

@@ -1,0 +1,125 @@
+"""Find what a request names.
+
+What a path or a query names and does not exist is 404; what a body names is 422 at its location. A
+project that a body names by an unknown name is created.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from humanloop.server.errors import Location, NotFound, RequestError, invalid
+from humanloop.server.operations import feedback_types
+from humanloop.server.operations.calls import Call
+from humanloop.server.store.tables import (
+    Config,
+    Conversation,
+    Environment,
+    Experiment,
+    Log,
+    Project,
+    Trial,
+)
+
+Found = TypeVar("Found", Config, Conversation, Environment, Experiment, Log, Project)
+Part = TypeVar("Part", Config, Experiment, Trial)
+
+
+def missing(what: str, location: Location | None) -> RequestError:
+    """Return the error for what does not exist: Invalid where a body named it, else NotFound."""
+    if location is None:
+        return NotFound(f"There is no {what}.")
+    return invalid(location, f"there is no {what}")
+
+
+def find(
+    call: Call, table: type[Found], row_id: str, kind: str, location: Location | None = None
+) -> Found:
+    """Return the organisation's row with that id, which a body named where a location is given.
+
+    kind: what the API calls such a row. Raises NotFound or Invalid.
+    """
+    found = call.session.scalar(select(table).where(table.id == row_id))
+    if found is None or found.organization_id != call.account.organization_id:
+        raise missing(f"{kind} {row_id!r}", location)
+    return found
+
+
+def find_in_project(
+    session: Session, table: type[Part], project: Project, row_id: str, location: Location
+) -> Part:
+    """Return the project's row with that id, which a body named; raises Invalid."""
+    found = session.get(table, row_id)
+    if found is None or found.project_id != project.id:
+        kind = table.__name__.lower()
+        raise invalid(location, f"the project {project.name!r} has no {kind} {row_id!r}")
+    return found
+
+
+def project(call: Call, project_id: str) -> Project:
+    """Return the project with an id from the path or the query."""
+    return find(call, Project, project_id, "project")
+
+
+def project_by_name(call: Call, name: str) -> Project | None:
+    """Return the project with that name, if there is one."""
+    statement = select(Project).where(
+        Project.organization_id == call.account.organization_id, Project.name == name
+    )
+    return call.session.scalar(statement)
+
+
+def project_of_body(call: Call, body: Mapping[str, Any], location: Location) -> Project:
+    """Return the project that a body names, by `project_id` or by `project`, a name to create."""
+    name, project_id = body.get("project"), body.get("project_id")
+    if project_id is not None:
+        found = find(call, Project, project_id, "project", (*location, "project_id"))
+        if name not in {None, found.name}:
+            message = f"the project {project_id!r} is named {found.name!r}, not {name!r}"
+            raise invalid((*location, "project"), message)
+        return found
+    if name is None:
+        raise invalid((*location, "project"), "`project` or `project_id` is needed", "required")
+    return project_by_name(call, name) or create_project(call, name, (*location, "project"))
+
+
+def create_project(call: Call, name: str, location: Location) -> Project:
+    """Return a new project with the default feedback types; its name must not be taken."""
+    check_project_name(call, name, location)
+    created = Project(
+        organization_id=call.account.organization_id,
+        creator_id=call.account.user_id,
+        name=name,
+    )
+    call.session.add(created)
+    call.session.flush()
+    feedback_types.add_defaults(call.session, created)
+    return created
+
+
+def check_project_name(call: Call, name: str, location: Location) -> None:
+    """Refuse an empty name and one that is taken."""
+    if not name.strip():
+        raise invalid(location, "a project's name can't be empty", "minLength")
+    if project_by_name(call, name) is not None:
+        raise invalid(location, f"there is already a project named {name!r}", "unique")
+
+
+def environment(call: Call, name: str | None, location: Location | None = None) -> Environment:
+    """Return the organisation's environment of that name, or the default one without a name."""
+    for each in environments(call):
+        if each.name == name or (name is None and each.tag == "default"):
+            return each
+    raise missing(f"environment named {name!r}", location)
+
+
+def environments(call: Call) -> list[Environment]:
+    """Return the organisation's environments, oldest first."""
+    statement = select(Environment).where(
+        Environment.organization_id == call.account.organization_id
+    )
+    return list(call.session.scalars(statement.order_by(Environment.created_at, Environment.id)))

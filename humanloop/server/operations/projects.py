@@ -1,0 +1,285 @@
+"""Projects: what is set up in them, what is active for them, and their logs as an export."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+from sqlalchemy.sql.elements import ColumnElement
+
+from humanloop.server.errors import invalid
+from humanloop.server.operations import (
+    configs,
+    deployments,
+    experiments,
+    feedback_types,
+    logs,
+    lookups,
+)
+from humanloop.server.operations.calls import Call, paginate, plain
+from humanloop.server.store.tables import (
+    Config,
+    Deployment,
+    Environment,
+    Experiment,
+    FeedbackKind,
+    Log,
+    Project,
+    User,
+)
+from humanloop.server.store.times import now
+
+_MAX_FILTER = 1000  # databases limit what they match
+
+
+def describe(call: Call, project: Project) -> dict[str, Any]:
+    """Return a ProjectResponse; what is active is that of the default environment."""
+    [body] = describe_all(call, [project])
+    return body
+
+
+def describe_all(call: Call, projects: Sequence[Project]) -> list[dict[str, Any]]:
+    """Return a ProjectResponse for each."""
+    environment = lookups.environment(call, None)
+    return [_describe(call.session, project, environment) for project in projects]
+
+
+def _describe(session: Session, project: Project, environment: Environment) -> dict[str, Any]:
+    statement = select(func.count()).select_from(Log).where(Log.project_id == project.id)
+    oldest = (
+        select(Config.type)
+        .where(Config.project_id == project.id, Config.last_used.is_not(None))
+        .order_by(Config.created_at, Config.id)
+    )
+    body = plain(
+        project,
+        "id",
+        "name",
+        "created_at",
+        "updated_at",
+        users=[_describe_user(project.creator)],
+        data_count=session.scalar(statement) or 0,
+        feedback_types=feedback_types.describe_all(feedback_types.of_project(session, project.id)),
+        team_id=project.organization_id,
+        config_type=session.scalar(oldest.limit(1)),
+    )
+    active = deployments.current(session, project, environment)
+    if active is not None and active.config is not None:
+        [body["active_config"]] = configs.describe_with_counts(session, [active.config])
+    if active is not None and active.experiment is not None:
+        body["active_experiment"] = experiments.describe(session, active.experiment)
+    return body
+
+
+def _describe_user(user: User) -> dict[str, Any]:
+    return plain(user, "id", "email_address", "full_name")
+
+
+def create(call: Call) -> dict[str, Any]:
+    """Create a project; feedback types that are given add to the default ones."""
+    project = lookups.create_project(call, call.body["name"], ("body", "name"))
+    for index, request in enumerate(call.body.get("feedback_types", ())):
+        location = ("body", "feedback_types", index)
+        feedback_types.upsert(call.session, project, request, location)
+    return describe(call, project)
+
+
+def get(call: Call) -> dict[str, Any]:
+    """Return a project."""
+    return describe(call, lookups.project(call, call.path["id"]))
+
+
+def list_(call: Call) -> dict[str, Any]:
+    """Return a page of the projects that match the filters, in the order that is asked for."""
+    column: ColumnElement[Any] = {
+        "created_at": Project.created_at.expression,
+        "updated_at": Project.updated_at.expression,
+        "name": func.lower(Project.name),
+    }[call.query["sort_by"]]
+    descending = call.query["order"] == "desc"
+    organization_id = call.query.get("organization_id", call.account.organization_id)
+    statement = select(Project).where(
+        Project.organization_id == call.account.organization_id,
+        Project.organization_id == organization_id,
+    )
+    for key in ("filter", "user_filter"):
+        text = call.query.get(key, "")
+        if len(text) > _MAX_FILTER:
+            message = f"{len(text)} characters came, at most {_MAX_FILTER} can be searched for"
+            raise invalid(("query", key), message, "maxLength")
+    if "filter" in call.query:
+        statement = statement.where(Project.name.icontains(call.query["filter"], autoescape=True))
+    if "user_filter" in call.query:
+        text = call.query["user_filter"]
+        statement = statement.join(Project.creator).where(
+            User.email_address.icontains(text, autoescape=True)
+            | User.full_name.icontains(text, autoescape=True)
+        )
+    statement = statement.order_by(column.desc() if descending else column.asc(), Project.id)
+    return paginate(call, statement, lambda rows: describe_all(call, rows), first=0)
+
+
+def update(call: Call) -> dict[str, Any]:
+    """Rename, activate a config or an experiment, or set which labels are positive."""
+    project = lookups.project(call, call.path["id"])
+    body, session = call.body, call.session
+    name = body.get("name", project.name)
+    if name != project.name:
+        lookups.check_project_name(call, name, ("body", "name"))
+        project.name = name
+    what = _chosen(call, project, "active_config_id", "active_experiment_id")
+    if what is not None:
+        deployments.deploy(session, project, lookups.environment(call, None), what)
+    if "positive_labels" in body:
+        location = ("body", "positive_labels")
+        feedback_types.set_positive_labels(session, project, body["positive_labels"], location)
+    project.updated_at = now()
+    session.flush()
+    return describe(call, project)
+
+
+def _chosen(
+    call: Call, project: Project, config_key: str, experiment_key: str
+) -> Config | Experiment | None:
+    """Return the config or the experiment that the body names; both at once are refused."""
+    config_id, experiment_id = call.body.get(config_key), call.body.get(experiment_key)
+    if config_id is not None and experiment_id is not None:
+        message = f"`{config_key}` and `{experiment_key}` exclude each other"
+        raise invalid(("body", experiment_key), message, "not")
+    if config_id is not None:
+        return lookups.find_in_project(
+            call.session, Config, project, config_id, ("body", config_key)
+        )
+    if experiment_id is not None:
+        return lookups.find_in_project(
+            call.session, Experiment, project, experiment_id, ("body", experiment_key)
+        )
+    return None
+
+
+def list_configs(call: Call) -> list[dict[str, Any]]:
+    """Return the configs that were registered or used in a project, newest first."""
+    project = lookups.project(call, call.path["id"])
+    statement = (
+        select(Config)
+        .where(Config.project_id == project.id, Config.last_used.is_not(None))
+        .order_by(Config.created_at.desc(), Config.id)
+    )
+    return configs.describe_with_counts(call.session, call.session.scalars(statement).all())
+
+
+def get_active_config(call: Call) -> dict[str, Any]:
+    """Return the active config, or a draw of the active experiment."""
+    project, environment = _project_and_environment(call)
+    active = deployments.active(call.session, project, environment)
+    if isinstance(active, Experiment):
+        return experiments.describe_draw(experiments.draw(call, active))
+    [body] = configs.describe_with_counts(call.session, [active])
+    return body
+
+
+def deactivate_config(call: Call) -> dict[str, Any]:
+    """Deactivate the active config, if there is one."""
+    return _deactivate(call, lambda active: active.config is not None)
+
+
+def deactivate_experiment(call: Call) -> dict[str, Any]:
+    """Deactivate the active experiment, if there is one."""
+    return _deactivate(call, lambda active: active.experiment is not None)
+
+
+def _deactivate(call: Call, is_meant: Callable[[Deployment], bool]) -> dict[str, Any]:
+    project, environment = _project_and_environment(call)
+    active = deployments.current(call.session, project, environment)
+    if active is not None and is_meant(active):
+        deployments.remove(call.session, active)
+    return describe(call, project)
+
+
+def _project_and_environment(call: Call) -> tuple[Project, Environment]:
+    project = lookups.project(call, call.path["id"])
+    return project, lookups.environment(call, call.query.get("environment"))
+
+
+def deploy_config(call: Call) -> list[dict[str, Any]]:
+    """Deploy a config or an experiment to environments, or to the default one."""
+    project = lookups.project(call, call.path["project_id"])
+    what = _chosen(call, project, "config_id", "experiment_id")
+    if what is None:
+        message = "`config_id` or `experiment_id` is needed"
+        raise invalid(("body", "config_id"), message, "required")
+    return [
+        deployments.describe(
+            project, environment, deployments.deploy(call.session, project, environment, what)
+        )
+        for environment in _wanted_environments(call)
+    ]
+
+
+def _wanted_environments(call: Call) -> list[Environment]:
+    """Return the environments that the body names, each once, or the default one."""
+    wanted: Sequence[Mapping[str, Any]] = call.body.get("environments", ())
+    if not wanted:
+        return [lookups.environment(call, None)]
+    found = [
+        lookups.find(
+            call, Environment, each["id"], "environment", ("body", "environments", index, "id")
+        )
+        for index, each in enumerate(wanted)
+    ]
+    return list(dict.fromkeys(found))
+
+
+def list_deployed_configs(call: Call) -> list[dict[str, Any]]:
+    """Return every environment, with what is deployed there."""
+    project = lookups.project(call, call.path["id"])
+    return [
+        deployments.describe(
+            project, environment, deployments.current(call.session, project, environment)
+        )
+        for environment in lookups.environments(call)
+    ]
+
+
+def delete_deployed_config(call: Call) -> dict[str, Any]:
+    """Remove what is deployed in an environment, if anything is, and answer with what is left."""
+    project = lookups.project(call, call.path["project_id"])
+    environment = lookups.find(call, Environment, call.path["environment_id"], "environment")
+    active: Deployment | None = deployments.current(call.session, project, environment)
+    if active is not None:
+        deployments.remove(call.session, active)
+    return deployments.describe(project, environment, None)
+
+
+def create_feedback_type(call: Call) -> dict[str, Any]:
+    """Add a feedback type to a project."""
+    project = lookups.project(call, call.path["id"])
+    name = call.body["type"]
+    if any(each.type == name for each in feedback_types.of_project(call.session, project.id)):
+        message = f"the project {project.name!r} already has a feedback type {name!r}"
+        raise invalid(("body", "type"), message, "unique")
+    created = feedback_types.upsert(call.session, project, call.body, ("body",))
+    return feedback_types.describe(created)
+
+
+def update_feedback_types(call: Call) -> list[dict[str, Any]]:
+    """Add or change feedback types and their labels; the answer is all of the project's."""
+    project = lookups.project(call, call.path["id"])
+    for index, request in enumerate(call.body):
+        feedback_types.upsert(call.session, project, request, ("body", index))
+    types: list[FeedbackKind] = feedback_types.of_project(call.session, project.id)
+    return feedback_types.describe_all(types)
+
+
+def export(call: Call) -> dict[str, Any]:
+    """Return a page of a project's logs, newest first."""
+    project = lookups.project(call, call.path["id"])
+    statement = (
+        select(Log)
+        .where(Log.project_id == project.id)
+        .order_by(Log.created_at.desc(), Log.row.desc())
+        .options(*logs.LOADED)
+    )
+    return paginate(call, statement, lambda rows: [logs.describe(row) for row in rows], first=0)

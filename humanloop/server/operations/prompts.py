@@ -1,0 +1,184 @@
+"""From a chat or a completion request to a Generation: everything that is settled beforehand.
+
+It runs in one transaction, before any provider is asked. Invariants: when it fails nothing is
+stored; when it succeeds every sample has its log, still without an output, and all that a provider
+needs is plain data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from itertools import islice, repeat
+from typing import Any
+
+from humanloop.server.errors import Location, invalid
+from humanloop.server.generation.generations import Generation, Sample
+from humanloop.server.generation.providers import Provider, ProviderRequest
+from humanloop.server.operations import deployments, experiments, logs, lookups
+from humanloop.server.operations.calls import Call
+from humanloop.server.store.tables import Config, Experiment, Project, Trial
+from humanloop.server.store.times import now
+
+MAX_SAMPLES = 100
+_BODY: Location = ("body",)
+_MODEL_PARAMETERS = (
+    "max_tokens",
+    "temperature",
+    "top_p",
+    "stop",
+    "presence_penalty",
+    "frequency_penalty",
+)
+_CALL_PARAMETERS = ("user", "logprobs", "suffix")
+_TOOL_KEYS = ("name", "description", "parameters")
+
+Draws = Iterator[tuple[Config, Trial | None]]
+"""The config of one sample after the other, without an end."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """Say how a chat differs from a completion.
+
+    endpoint: that of a config in a request which names none.
+    text: what the model reads, as `messages` or as a `prompt` of a ProviderRequest, from the
+        config's parameters and the body; it raises Invalid, for the config at the location.
+    piece_keys, sample_keys: the body's keys that every piece, and every whole sample, repeats.
+    """
+
+    endpoint: str
+    text: Callable[[Mapping[str, Any], Mapping[str, Any], Location], dict[str, Any]]
+    piece_keys: tuple[str, ...]
+    sample_keys: tuple[str, ...]
+
+
+Choose = Callable[[Call, Task, Project], tuple[Location, Draws]]
+"""Where the body says which config to use, and the configs."""
+
+
+def given(call: Call, task: Task, project: Project) -> tuple[Location, Draws]:
+    """Return the config in the request, which is registered in the project."""
+    request = {"endpoint": task.endpoint, **call.body["model_config"]}
+    config = deployments.register_config(call, project, request)
+    return (*_BODY, "model_config"), repeat((config, None))
+
+
+def registered(call: Call, _task: Task, project: Project) -> tuple[Location, Draws]:
+    """Return the project's config that the request names."""
+    location = (*_BODY, "model_config_id")
+    config = lookups.find_in_project(
+        call.session, Config, project, call.body["model_config_id"], location
+    )
+    config.last_used = now()
+    return location, repeat((config, None))
+
+
+def sampled(call: Call, _task: Task, project: Project) -> tuple[Location, Draws]:
+    """Return a draw of the project's experiment that the request names, for each sample."""
+    location = (*_BODY, "experiment_id")
+    experiment = lookups.find_in_project(
+        call.session, Experiment, project, call.body["experiment_id"], location
+    )
+    return location, _draws(call, experiment)
+
+
+def deployed(call: Call, _task: Task, project: Project) -> tuple[Location, Draws]:
+    """Return the config that is active for the project, or draws of the active experiment."""
+    location = (*_BODY, "project_id" if "project_id" in call.body else "project")
+    environment = lookups.environment(call, call.body.get("environment"), (*_BODY, "environment"))
+    active = deployments.active(call.session, project, environment)
+    if isinstance(active, Experiment):
+        return location, _draws(call, active)
+    active.last_used = now()
+    return location, repeat((active, None))
+
+
+def _draws(call: Call, experiment: Experiment) -> Draws:
+    while True:
+        trial = experiments.draw(call, experiment)
+        yield trial.config, trial
+
+
+def begin(call: Call, task: Task, choose: Choose) -> Generation:
+    """Settle everything, and add a log for each sample."""
+    body = call.body
+    count = _count(body)
+    project = lookups.project_of_body(call, body, _BODY)
+    parent = logs.find_parent(call, body, _BODY)
+    location, draws = choose(call, task, project)
+    asked: dict[str, tuple[Provider, ProviderRequest]] = {}
+    samples: list[Sample] = []
+    for index, (config, trial) in enumerate(islice(draws, count)):
+        if config.id not in asked:
+            asked[config.id] = _ask(call, task, config, location)
+        provider, request = asked[config.id]
+        log = logs.add(call, body, _BODY, logs.Origin(project, config, trial, parent))
+        log.user = body.get("user")
+        name = config.parameters["provider"]
+        samples.append(Sample(log.id, config.id, name, provider, replace(request, index=index)))
+    call_keys = (*_CALL_PARAMETERS, "metadata")
+    return Generation(
+        samples,
+        stream=body.get("stream", False),
+        call={"project_id": project.id, "num_samples": count, **_only(body, call_keys)},
+        sample={"inputs": {}, **_only(body, task.sample_keys)},
+        piece={key: body.get(key, {}) for key in task.piece_keys},
+    )
+
+
+def _count(body: Mapping[str, Any]) -> int:
+    # Compared before it is converted: 1e999999999 is an integer, too.
+    count = body.get("num_samples", 1)
+    location = (*_BODY, "num_samples")
+    if count < 1:
+        raise invalid(location, "at least 1 sample was wanted", "minimum")
+    if count > MAX_SAMPLES:
+        raise invalid(location, f"at most {MAX_SAMPLES} samples can be had at once", "maximum")
+    return int(count)
+
+
+def _ask(
+    call: Call, task: Task, config: Config, location: Location
+) -> tuple[Provider, ProviderRequest]:
+    """Return who serves the config's model, and what to ask."""
+    if config.type != "model":
+        raise invalid(
+            location, f"{config.id!r} is not a model config but of the type {config.type!r}"
+        )
+    parameters = config.parameters
+    return _provider(call, parameters["provider"], location), ProviderRequest(
+        model=parameters["model"],
+        **task.text(parameters, call.body, location),
+        parameters={**_model_parameters(parameters), **_only(call.body, _CALL_PARAMETERS)},
+        other=parameters["other"],
+        stream=call.body.get("stream", False),
+        api_keys=_strings(call.body.get("provider_api_keys", {})),
+    )
+
+
+def _strings(keys: Mapping[str, Any]) -> dict[str, str]:
+    """Return the keys that may be ones: the schema lets anything else stand beside them."""
+    return {name: key for name, key in keys.items() if isinstance(key, str)}
+
+
+def _provider(call: Call, name: str, location: Location) -> Provider:
+    provider = call.settings.providers.get(name)
+    if provider is None:
+        known = " or ".join(repr(each) for each in call.settings.providers)
+        message = f"provider {name!r} has no adapter in the embedded server; use provider {known}"
+        raise invalid(location, message)
+    return provider
+
+
+def _model_parameters(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    found = _only(parameters, _MODEL_PARAMETERS)
+    if found["max_tokens"] == -1:
+        del found["max_tokens"]
+    if "tools" in parameters:
+        found["tools"] = [_only(tool, _TOOL_KEYS) for tool in parameters["tools"]]
+    return found
+
+
+def _only(values: Mapping[str, Any], keys: tuple[str, ...]) -> dict[str, Any]:
+    return {key: values[key] for key in keys if key in values}

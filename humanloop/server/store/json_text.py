@@ -1,0 +1,67 @@
+"""JSON values in the database: as text with every digit of their numbers.
+
+Invariants: what is kept can be read again, also inside of a response.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy import Text
+from sqlalchemy.engine import Dialect
+from sqlalchemy.types import TypeDecorator
+
+from humanloop import schemas
+
+Json = dict[str, Any] | list[Any] | str | int | Decimal | None
+
+MAX_DEPTH = schemas.MAX_DEPTH - 10
+"""Levels of a JSON value that is kept. A response has up to six more around it."""
+
+
+class TooDeep(ValueError):
+    """A JSON value is nested too deeply to be kept."""
+
+
+class JsonText(TypeDecorator[Any]):
+    """A column of JSON values, written and read by humanloop.schemas: no digit is lost."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: Any, dialect: Dialect) -> str | None:
+        """Return the text to keep; None is NULL, not the JSON null. Raises TooDeep."""
+        return None if value is None else to_json(value)
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> Any:
+        """Return the value that was kept."""
+        return None if value is None else schemas.loads(value)
+
+
+def to_json(value: Any) -> str:
+    """Return JSON text that a response can hold; raises TooDeep."""
+    text = schemas.to_json(value)
+    # Few values have so many brackets, so hardly any is walked.
+    if text.count("[") + text.count("{") > MAX_DEPTH and _is_too_deep(value):
+        raise TooDeep(f"nested over {MAX_DEPTH} levels deep")
+    return text
+
+
+def _is_too_deep(value: Json) -> bool:
+    level = [value]
+    for _ in range(MAX_DEPTH):
+        level = [child for each in level for child in _children(each)]
+        if not level:
+            return False
+    return any(isinstance(each, (dict, list)) for each in level)
+
+
+def _children(value: Json) -> Iterable[Json]:
+    children: Iterable[Json] = ()
+    if isinstance(value, dict):
+        children = value.values()
+    elif isinstance(value, list):
+        children = value
+    return children

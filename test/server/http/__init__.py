@@ -1,0 +1,1 @@
+"""Every request: what it passes, and the servers that take it."""
