@@ -26,7 +26,7 @@ try:
     aiohttp.ClientHandlerType  # noqa: B018 - which 3.12 has brought
 except (ImportError, AttributeError) as error:
     raise ImportError(
-        'asynchronous calls need aiohttp 3.12.8 or later: pip install "humanloop[async]"'
+        "asynchronous calls need aiohttp 3.12.8 or later; install the extra `async`"
     ) from error
 
 from urllib3.util import parse_url

@@ -958,5 +958,5 @@ def test_without_aiohttp() -> None:
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert done.stdout.strip() == (
-        'asynchronous calls need aiohttp 3.12.8 or later: pip install "humanloop[async]"'
+        "asynchronous calls need aiohttp 3.12.8 or later; install the extra `async`"
     )
