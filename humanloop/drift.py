@@ -129,6 +129,11 @@ class _DriftCollector(ErrorCollector):
             each = self._objects[path] = _MatchedObject(value, self._schema_around(path[:-1]))
         each.add(node)
 
+    def branch_matched(self, branch: Node, path: Path) -> None:
+        each = self._objects.get(path)
+        if each is not None and not _declares(branch):
+            each.is_open = True
+
     def expected(self, node: Node, path: Path, keyword: str, wanted: str, value: Any) -> None:
         if keyword in ("enum", "discriminator"):
             self._keep(path, "new_enum_value", _shown(value, path), self._schema_of(node, path))
@@ -163,7 +168,8 @@ class _DriftCollector(ErrorCollector):
 class _MatchedObject:
     """One object of the response, and what the schemas that applied to it say of its keys.
 
-    schema: the name of the first one that declares keys, else of the schema around it.
+    schema: the name of the first one that declares keys, else of the schema around it. is_open: any
+    key is allowed, by a schema that says so or by a branch that matched and declares none.
     """
 
     def __init__(self, value: dict[str, Any], schema: str) -> None:
@@ -172,7 +178,7 @@ class _MatchedObject:
         self._declared: set[str] = set()
         self._is_named = False
         self._declares = False
-        self._is_open = False
+        self.is_open = False
 
     def add(self, node: Node) -> None:
         declares = bool(node.properties) or node.closed
@@ -180,16 +186,21 @@ class _MatchedObject:
             self.schema, self._is_named = node.name, declares
         self._declared.update(node.properties)
         self._declares = self._declares or declares
-        # It leaves its keys open, in so many words or by saying nothing at all of an object.
-        says_so = "additionalProperties" in node.schema and not node.closed
-        says_nothing = not (declares or node.required or node.is_composed)
-        self._is_open = self._is_open or says_so or says_nothing
+        if "additionalProperties" in node.schema and not node.closed:
+            self.is_open = True
 
     def undeclared(self) -> list[str]:
         """Return the keys that no schema declares."""
-        if self._is_open or not self._declares:
+        if self.is_open or not self._declares:
             return []
         return [key for key in self._value if key not in self._declared]
+
+
+def _declares(node: Node) -> bool:
+    """Tell whether a schema, or a branch of it, declares keys."""
+    node = node.resolved
+    branches = (*node.all_of, *node.any_of, *node.one_of)
+    return bool(node.properties) or node.closed or any(map(_declares, branches))
 
 
 def _shown(value: Any, path: Path) -> Any:

@@ -98,7 +98,8 @@ def redact(text: str, secrets: Iterable[str], mask: str = MASK) -> str:
 
 
 def _written_forms(secret: str) -> tuple[str, ...]:
-    texts = (secret, secret.strip(), json.dumps(secret)[1:-1], repr(secret)[1:-1])
+    as_json = (json.dumps(secret, ensure_ascii=is_ascii)[1:-1] for is_ascii in (True, False))
+    texts = (secret, secret.strip(), *as_json, repr(secret)[1:-1])
     return (*texts, quote(secret, safe=""), quote(secret))
 
 

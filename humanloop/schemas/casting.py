@@ -277,10 +277,10 @@ def before_repetition(path: Sequence[str | int]) -> Path:
     return tuple(path[:8])
 
 
-def _parts(container: Any) -> Iterable[tuple[Any, Any]]:
-    if is_mapping(container):
-        return container.items()
-    items: Iterable[Any] = container
+def _parts(value: Any) -> Iterable[tuple[Any, Any]]:
+    if is_mapping(value):
+        return value.items()
+    items: Iterable[Any] = value if is_sequence(value) else ()
     return enumerate(items)
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from collections.abc import Callable
 from contextlib import suppress
 from decimal import Decimal, InvalidOperation
@@ -32,6 +33,9 @@ __all__ = ["JsonTooDeep", "decode", "decoder", "encode", "encode_instance", "ref
 
 NUMBERS = 4096
 """How many numbers are kept ready for reading; then they are forgotten, and kept as they come."""
+
+USUAL_RECURSION_LIMIT = 3_000
+"""Up to this limit, Python raises before the stack of the main thread ends."""
 
 DIGITS = 8
 """Numbers that are written in so many characters are kept."""
@@ -56,17 +60,19 @@ class JsonTooDeep(ValueError):
 
 
 _MAIN_THREAD = main_thread().ident
+_AS_ARRAYS = bytes.maketrans(b"{}", b"[]")
 _BRACKETS = b"[]{}"
 _OTHERS = bytes(set(range(256)) - set(_BRACKETS))
 _TOKEN = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|[\[\]{},]', re.DOTALL)
 
 
-def _may_be_deep(data: str | bytes | bytearray) -> bool:
-    """Tell quickly whether JSON text may be nested more deeply than `MAX_DEPTH`.
+def _stack_may_be_small() -> bool:
+    """Tell whether the decoders, which recurse in C, might crash before they raise."""
+    return get_ident() != _MAIN_THREAD or sys.getrecursionlimit() > USUAL_RECURSION_LIMIT
 
-    The decoders recurse in C. They raise in time for the stack of the main thread; on another one
-    they might crash before.
-    """
+
+def _may_be_deep(data: str | bytes | bytearray) -> bool:
+    """Tell quickly whether JSON text may be nested more deeply than `MAX_DEPTH`."""
     if isinstance(data, str):
         octets = data.encode("utf-8", "surrogatepass")
     elif json.detect_encoding(data) == "utf-8":
@@ -77,10 +83,10 @@ def _may_be_deep(data: str | bytes | bytearray) -> bool:
         return False
     # Every other part between quotes is a string's content, once no quote is escaped.
     parts = octets.replace(b"\\\\", b"").replace(b'\\"', b"").split(b'"')
-    brackets = b"".join(parts[::2]).translate(None, _OTHERS)
+    brackets = b"".join(parts[::2]).translate(_AS_ARRAYS, _OTHERS)
     for _ in range(MAX_DEPTH):
         # Takes off the innermost level: bytes.replace is much faster than a walk over the text.
-        brackets = brackets.replace(b"[]", b"").replace(b"{}", b"")
+        brackets = brackets.replace(b"[]", b"")
         if not brackets:
             return False
     return True
@@ -159,7 +165,7 @@ def decoder(
         """
         if not isinstance(data, (str, bytes, bytearray)):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise TypeError(f"expected JSON text in str or bytes, got {type(data).__name__}")
-        if get_ident() != _MAIN_THREAD and _may_be_deep(data):
+        if _stack_may_be_small() and _may_be_deep(data):
             _check_depth(data)
         if read_fast is not None:
             # The standard library says what is wrong, or takes it.

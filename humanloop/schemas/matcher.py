@@ -106,6 +106,12 @@ class Validation:
         self.attempts: dict[tuple[Any, ...], Match | None] = {}
         self.parents: frozenset[tuple[int, int]] = frozenset()
 
+    def key(self, node: Node, value: Any) -> tuple[Any, ...]:
+        """Return what the outcome of a schema and a value depends on: of `parents`, its own."""
+        if not self.parents:
+            return (id(node), id(value))
+        return (id(node), id(value), frozenset(p for p in self.parents if p[1] == id(value)))
+
 
 # -- reporters ------------------------------------------------------------------------------------
 
@@ -137,6 +143,9 @@ class FailFast:
 
     def object_matched(self, node: Node, path: Path, value: dict[str, Any]) -> None:
         """See that `node` applied to an object; called if `observes` is set."""
+
+    def branch_matched(self, branch: Node, path: Path) -> None:
+        """See that a branch of anyOf or oneOf matched; called if `observes` is set."""
 
     def likely(self, word: str, known: Iterable[str]) -> str | None:
         """Return the one of `known` that `word` was probably meant to be."""
@@ -234,7 +243,7 @@ def match(node: Node, value: Any, path: Path, reporter: FailFast) -> Match:
     # Schemas recur by references, so these are remembered. A mismatch need not be: it ends the
     # branch that it is in, and that is remembered.
     if is_reference and not reporter.collects and kind_of(value) in ("object", "array"):
-        key = (id(node), id(value), reporter.validation.parents)
+        key = reporter.validation.key(node, value)
         known = reporter.validation.attempts.get(key)
         if known is not None:
             return known.with_classes(classes)
@@ -271,7 +280,7 @@ def match(node: Node, value: Any, path: Path, reporter: FailFast) -> Match:
 def attempt(node: Node, value: Any, reporter: FailFast) -> Match | None:
     """Return the match of a value, or None if there is none; decide it once in a validation."""
     validation = reporter.validation
-    key = (id(node), id(value), validation.parents)
+    key = validation.key(node, value)
     if key not in validation.attempts:
         try:
             validation.attempts[key] = match(node, value, (), FailFast(validation))
@@ -373,6 +382,7 @@ def _match_branches(
         for branch, each in matched:
             if reporter.observes:
                 match(branch, value, path, reporter)
+                reporter.branch_matched(branch, path)
             found.merge(each)
 
 
@@ -431,6 +441,8 @@ def _match_tagged(node: Node, value: Any, path: Path, reporter: FailFast, found:
         reporter.expected(node, child, "discriminator", f"one of {names}", tag)
     else:
         found.merge(match(branch, value, path, reporter))
+        if reporter.observes:
+            reporter.branch_matched(branch, path)
 
 
 def _match_subtype(

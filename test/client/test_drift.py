@@ -241,6 +241,18 @@ def ref(name: str) -> dict[str, Any]:
             [[{"x": 1}]],
             ["/0/0/x"],
         ),
+        ({"allOf": [ref("Base"), {"description": "d"}]}, {"kind": "c", "z": 1}, ["/z"]),
+        ({"allOf": [ref("Base"), {"type": "object"}]}, {"kind": "c", "z": 1}, ["/z"]),
+        (
+            {"anyOf": [{"type": "object", "required": ["z"]}, ref("Tree")]},
+            {"c": 1, "z": 2},
+            [],
+        ),
+        (
+            {"type": "object", "properties": {"k": {}}, "anyOf": [{"required": ["k"]}]},
+            {"c": 1, "k": 2},
+            [],
+        ),
         ({"allOf": [ref("Base"), ref("Tree")]}, {"kind": "a", "all": [], "b/c~": 1}, ["/b~1c~0"]),
     ],
 )

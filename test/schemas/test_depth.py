@@ -127,6 +127,40 @@ def test_brackets_within_strings_do_not_nest(encoding: str) -> None:
     assert only_error(lambda: AnyTypeSchema.from_json(deep.encode(encoding))).path == ("é",)
 
 
+def test_objects_and_arrays_in_turn_are_deep_on_any_thread() -> None:
+    text = '[{"a":' * 150 + "1" + "}]" * 150
+    with ThreadPoolExecutor(1) as pool, pytest.raises(ValueError, match="nested too deeply"):
+        pool.submit(schemas.loads, text).result()
+
+
+def test_a_registered_type_that_converts_to_a_deep_value_gets_the_same_error() -> None:
+    class Deep:
+        pass
+
+    schemas.to_input.register(Deep, lambda _: nested(1_000))
+    only_error(lambda: AnyTypeSchema(Deep()))
+    only_error(lambda: AnyTypeSchema({"a": Deep()}))
+
+
+def test_subtypes_of_subtypes_take_no_longer_at_each_level() -> None:
+    kind = {"kind": {"type": "string"}}
+    pet = {
+        "type": "object",
+        "discriminator": {"propertyName": "kind"},
+        "properties": {**kind, "child": {"$ref": "#/components/schemas/Pet"}},
+    }
+    cat = {
+        "allOf": [{"$ref": "#/components/schemas/Pet"}, {"properties": {"m": {"type": "string"}}}]
+    }
+    cls = make({"$ref": "#/components/schemas/Pet"}, Pet=pet, Cat=cat)
+    value: Any = {"kind": "Cat"}
+    for _ in range(40):
+        value = {"kind": "Cat", "child": value}
+    with deadline(10):
+        assert accepts(cls, value)
+        assert not accepts(cls, {**value, "m": 1})
+
+
 @pytest.mark.parametrize("hidden", ['["]",%s,"["]', r'["\\\"]",%s,"["]', r'["]\\",%s,"[\""]'])
 def test_brackets_within_strings_hide_no_nesting(hidden: str) -> None:
     """On a thread that is not the main one, the depth is looked at before the text is decoded."""
