@@ -20,7 +20,7 @@ from humanloop.schemas.casting import Path, cast
 from humanloop.schemas.errors import show
 from humanloop.schemas.matcher import ErrorCollector, TooManyErrors, Validation, match
 from humanloop.schemas.nodes import Node
-from humanloop.secrets import MASK, is_secret_name, mask_keys, printable, shorten
+from humanloop.secrets import MASK, is_secret_name, masked_start, printable, shorten
 
 if TYPE_CHECKING:
     from humanloop.operation import Operation
@@ -32,7 +32,7 @@ MAX_FINDINGS = 100
 
 Kind = Literal["undeclared_key", "new_enum_value", "misfit"]
 
-# What looks like a key to `mask_keys`, and is made of words only, is a name such as `key_phrases`.
+# What looks like a key to `masked_start`, but is made of words, is a name such as `key_phrases`.
 _WORDS = re.compile(r"[a-z]{1,20}([_-][a-z]{1,20})*[0-9]?")
 
 
@@ -207,9 +207,9 @@ def _shown(value: Any, path: Path) -> Any:
     """Return a value as a report may show it."""
     if any(is_secret_name(step) for step in path):
         return MASK
-    return shorten(mask_keys(value[:200])) if isinstance(value, str) else show(value, path)
+    return shorten(masked_start(value)) if isinstance(value, str) else show(value, path)
 
 
 def _shown_key(key: str) -> str:
     """Return a key as a report may show it: nothing forbids that a secret is one."""
-    return shorten(key if _WORDS.fullmatch(key) else mask_keys(key[:200]))
+    return shorten(key if _WORDS.fullmatch(key) else masked_start(key))

@@ -12,6 +12,7 @@ leaves nothing behind.
 from __future__ import annotations
 
 import contextlib
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import (
     AsyncGenerator,
@@ -99,7 +100,7 @@ class Pages:
         return ApiTypeError(f"the answer for page {self.next} is no page of records: {reason}")
 
 
-class _PageIteratorBase(Generic[T, FetchType]):
+class _PageIteratorBase(ABC, Generic[T, FetchType]):
     """All of an iterator but how it waits, and what fetches a page ahead."""
 
     def __init__(
@@ -126,9 +127,9 @@ class _PageIteratorBase(Generic[T, FetchType]):
         """How many records there are on all pages, as the latest page tells; None before."""
         return self._pages.total
 
+    @abstractmethod
     def _start(self, page: int, size: int | None) -> Any:
         """Begin to fetch a page. What is returned holds no reference to this iterator."""
-        raise NotImplementedError
 
     @contextlib.contextmanager
     def _turn(self) -> Generator[Any, None, None]:
@@ -166,8 +167,9 @@ class _PageIteratorBase(Generic[T, FetchType]):
             self._advance(len(self._records))
         self._records.clear()
 
+    @abstractmethod
     def _cancel(self, prefetch: Any) -> None:
-        raise NotImplementedError
+        """Give up what `_start` has returned."""
 
     def _end(self) -> None:
         prefetch, self._prefetch = self._prefetch, None

@@ -84,7 +84,8 @@ class ResponseReader:
             raise self.status_error(request, response)
 
         def invalid(error: Exception) -> ApiException:
-            return self._invalid_body(request, response, response.text, "the body", error)
+            hide = self.redactor(request)
+            return self._invalid_body(request, response, response.text, "the body", error, hide)
 
         body: Any = schemas.unset
         if self._operation.response_schema is not None:
@@ -113,7 +114,7 @@ class ResponseReader:
 
         def error(kind: type[ApiException], body: Any, detail: str) -> ApiException:
             kind = exception_for_stream(kind)
-            return describe_call(self._error(kind, request, answer, body, detail))
+            return describe_call(self._error(kind, request, answer, body, detail, hide))
 
         def reported(body: Any) -> ApiException:
             return error(ApiStreamEventError, body, _report_text(body, hide))
@@ -124,7 +125,7 @@ class ResponseReader:
 
         def decode(event: ServerSentEvent) -> Any:
             def invalid(cause: Exception) -> ApiException:
-                made = self._invalid_body(request, answer, event.data, "an event", cause)
+                made = self._invalid_body(request, answer, event.data, "an event", cause, hide)
                 return describe_call(made)
 
             data = event.data.encode()
@@ -152,8 +153,9 @@ class ResponseReader:
         if request.stream:
             kind = exception_for_stream(kind)
         body = _decoded_or_text(response.data) if is_json(response.headers) else response.text
-        detail = "; ".join(filter(None, (describe(body, self.redactor(request)), reason)))
-        return self._error(kind, request, response, body, detail)
+        hide = self.redactor(request)
+        detail = "; ".join(filter(None, (describe(body, hide), reason)))
+        return self._error(kind, request, response, body, detail, hide)
 
     def redactor(self, request: Request) -> Callable[[str], str]:
         """Return a function that takes the secrets of a request out of a text."""
@@ -212,7 +214,13 @@ class ResponseReader:
             on_drift(replace(report, findings=findings))
 
     def _invalid_body(
-        self, request: Request, answer: Answer, body: str, what: str, error: Exception
+        self,
+        request: Request,
+        answer: Answer,
+        body: str,
+        what: str,
+        error: Exception,
+        hide: Callable[[str], str],
     ) -> ApiResponseError:
         """Return the error for a success whose body is of no use."""
         kind: type[ApiResponseError] = ApiResponseDecodingError
@@ -224,14 +232,20 @@ class ResponseReader:
                 kind = ApiResponseValidationError
         if request.stream:
             kind = exception_for_stream(kind)
-        made = self._error(kind, request, answer, body, detail)
+        made = self._error(kind, request, answer, body, detail, hide)
         made.errors = errors
         return made
 
+    @staticmethod
     def _error(
-        self, kind: type[ErrorType], request: Request, answer: Any, body: Any, detail: str
+        kind: type[ErrorType],
+        request: Request,
+        answer: Any,
+        body: Any,
+        detail: str,
+        hide: Callable[[str], str],
     ) -> ErrorType:
-        hide = self.redactor(request)
+        """Return an error of a kind; hide: takes the secrets of the request out of its texts."""
         return kind(
             reason=hide(answer.reason),
             api_response=ApiResponse(answer.headers, answer.status, answer, answer.elapsed, body),

@@ -22,6 +22,7 @@ __all__ = [
     "is_secret_name",
     "likely_name",
     "mask_keys",
+    "masked_start",
     "one_line",
     "printable",
     "redact",
@@ -39,6 +40,9 @@ SHORTEST_SECRET = 8
 
 SHOWN_CHARACTERS = 60
 """How much of a value a message shows."""
+
+SEARCHED_CHARACTERS = 200
+"""How much of a value is searched for keys before a message shows the start of it."""
 
 LIKENESS = 0.7
 """How similar two spellings are, from 0 to 1, before one is suggested for the other."""
@@ -72,6 +76,11 @@ def is_secret_name(name: object) -> bool:
 def mask_keys(text: str) -> str:
     """Replace by stars whatever looks like an API key."""
     return _KEY.sub(MASK, text)
+
+
+def masked_start(text: str) -> str:
+    """Return the start of a text, more than a message shows, with stars for API keys."""
+    return mask_keys(text[:SEARCHED_CHARACTERS])
 
 
 def secret_values(value: object, *, secret: bool = False) -> Iterator[str]:

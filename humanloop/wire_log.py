@@ -18,7 +18,7 @@ from humanloop.http import RawResponse, masked_body, masked_headers
 from humanloop.secrets import redact
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from humanloop.configuration import Configuration
     from humanloop.exceptions import ApiConnectionError
@@ -47,21 +47,23 @@ class WireLog:
         if not logger.isEnabledFor(logging.DEBUG):
             return
         again = f" (try {attempt})" if attempt > 1 else ""
-        url = redact(f"{request.host}{request.path}", self._secrets(request))
+        secrets = self._secrets(request)
+        url = redact(f"{request.host}{request.path}", secrets)
         logger.debug("%s %s%s", request.method, url, again)
         if wire.isEnabledFor(logging.DEBUG):
-            self._details(">", request, request.headers, request.body or b"")
+            _log_details(">", request.headers, request.body or b"", secrets)
 
     def response(self, request: Request, answer: RawResponse | RawStream | AsyncRawStream) -> None:
         """Log an answer."""
         if not logger.isEnabledFor(logging.DEBUG):
             return
-        path = redact(request.path, self._secrets(request))
+        secrets = self._secrets(request)
+        path = redact(request.path, secrets)
         took = 1000 * answer.elapsed
         logger.debug("%s %s: %d in %.0f ms", request.method, path, answer.status, took)
         if wire.isEnabledFor(logging.DEBUG):
             data = answer.data if isinstance(answer, RawResponse) else b"(a stream)"
-            self._details("<", request, answer.headers, data)
+            _log_details("<", answer.headers, data, secrets)
 
     def fault(self, request: Request, error: ApiConnectionError) -> None:
         """Log that no answer came."""
@@ -74,19 +76,19 @@ class WireLog:
             path = redact(request.path, self._secrets(request))
             logger.debug("%s %s: again in %.2f s", request.method, path, seconds)
 
-    def _details(
-        self, mark: str, request: Request, headers: Mapping[str, str], body: bytes
-    ) -> None:
-        secrets = self._secrets(request)
-        lines = [f"{name}: {redact(v, secrets)}" for name, v in masked_headers(headers).items()]
-        if body:
-            text = masked_body(body, secrets)
-            cut = f"... ({len(text):,} characters)" if len(text) > SHOWN_CHARACTERS else ""
-            lines += ["", f"{text[:SHOWN_CHARACTERS]}{cut}"]
-        wire.debug("%s", "\n".join(f"  {mark} {line}".rstrip() for line in lines))
-
     def _secrets(self, request: Request) -> list[str]:
         return request.secrets(self._configuration.secrets)
+
+
+def _log_details(
+    mark: str, headers: Mapping[str, str], body: bytes, secrets: Sequence[str]
+) -> None:
+    lines = [f"{name}: {redact(v, secrets)}" for name, v in masked_headers(headers).items()]
+    if body:
+        text = masked_body(body, secrets)
+        cut = f"... ({len(text):,} characters)" if len(text) > SHOWN_CHARACTERS else ""
+        lines += ["", f"{text[:SHOWN_CHARACTERS]}{cut}"]
+    wire.debug("%s", "\n".join(f"  {mark} {line}".rstrip() for line in lines))
 
 
 @cache

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import io
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta, timezone
 from decimal import Decimal
@@ -33,6 +33,7 @@ __all__ = [
     "cast",
     "deep_nesting_start",
     "is_array",
+    "is_deeper_than",
     "is_integer",
     "is_mapping",
     "is_object",
@@ -257,8 +258,7 @@ def deep_nesting_start(value: Any) -> Path:
         below = {
             id(item): ((*path, step), item)
             for path, container in layer
-            for step, item in _parts(container)
-            if is_mapping(item) or is_sequence(item)
+            for step, item in _containers_in(container)
         }
         if not below:
             break
@@ -277,11 +277,26 @@ def before_repetition(path: Sequence[str | int]) -> Path:
     return tuple(path[:8])
 
 
-def _parts(value: Any) -> Iterable[tuple[Any, Any]]:
+def is_deeper_than(levels: int, value: Any) -> bool:
+    """Tell whether over so many objects and arrays of a value stand inside each other."""
+    layer = [value]
+    for _ in range(levels):
+        layer = [inner for each in layer for _, inner in _containers_in(each)]
+        if not layer:
+            return False
+    return True
+
+
+def _containers_in(value: Any) -> Iterator[tuple[Any, Any]]:
+    """Yield the objects and arrays right inside of a value, each with its key or index."""
+    parts: Iterable[tuple[Any, Any]] = ()
     if is_mapping(value):
-        return value.items()
-    items: Iterable[Any] = value if is_sequence(value) else ()
-    return enumerate(items)
+        parts = value.items()
+    elif is_sequence(value):
+        parts = enumerate(value)
+    for step, item in parts:
+        if is_mapping(item) or is_sequence(item):
+            yield step, item
 
 
 def _number(value: Decimal | float, refuse: Refuse) -> Any:

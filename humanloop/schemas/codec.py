@@ -3,8 +3,8 @@
 Numbers with a fraction or an exponent are read as `Decimal`, so is an integer too long for `int` to
 parse; they are written as they are. Strings keep their characters (lone surrogates, which UTF-8
 can't hold, are escaped). Where msgspec is installed (the extra `fast`), it does the work; whatever
-it refuses the standard library does again, so that values and errors are the same. Only how deep a
-text may be nested depends on which of them reads it.
+it refuses the standard library does again, so that values and errors are the same. `MAX_DEPTH`
+holds for whoever validates what was read; the readers themselves may take more.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from typing import Any
 
 from frozendict import frozendict
 
-from humanloop.schemas.casting import type_of
+from humanloop.schemas.casting import is_deeper_than, type_of
 from humanloop.schemas.instances import BASES
 from humanloop.secrets import MASK, is_secret_name
 
@@ -37,14 +37,14 @@ class Container:
 
     def __rich_repr__(self) -> Iterator[Any]:
         """Return the argument of the constructor, for rich."""
-        if _is_deep(self):  # raised by the call, not by the iterator, it lets rich take the repr
-            raise RecursionError
+        if is_deeper_than(PRETTY_LEVELS, self):
+            raise RecursionError  # by the call, not by the iterator: so rich takes the repr
         return iter([_unnamed(self)])
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
         """Print this in IPython and notebooks."""
         name = _name(self)
-        if _is_deep(self):
+        if is_deeper_than(PRETTY_LEVELS, self):
             printer.text(repr(self))
         elif name:
             with printer.group(len(name) + 1, f"{name}(", ")"):
@@ -90,14 +90,6 @@ def _text(value: Any) -> str:
     return repr(value)
 
 
-def _is_deep(instance: Any) -> bool:
-    layer = [instance]
-    for _ in range(PRETTY_LEVELS):
-        parts = (part if isinstance(part, _ARRAY) else part.values() for part in layer)
-        layer = [each for items in parts for each in items if isinstance(each, (_OBJECT, _ARRAY))]
-    return bool(layer)
-
-
 def _unnamed(value: Any) -> Any:
     """Return an instance as plain containers, down to those that have a name of their own."""
     if isinstance(value, _OBJECT):
@@ -115,7 +107,7 @@ def _pprint(
     printer: Any, value: Any, stream: Any, indent: int, allowance: int, context: Any, level: int
 ) -> None:
     """Print an instance as `pprint` prints its own types."""
-    if _is_deep(value):
+    if is_deeper_than(PRETTY_LEVELS, value):
         stream.write(repr(value))
         return
     before, after = (f"{_name(value)}(", ")") if _name(value) else ("", "")

@@ -11,7 +11,7 @@ from typing import Any
 
 from humanloop.exceptions import ErrorDetail, SchemaValidationError
 from humanloop.schemas.casting import Path, is_array, is_object
-from humanloop.secrets import is_secret_name, mask_keys, shorten
+from humanloop.secrets import is_secret_name, masked_start, shorten
 
 __all__ = ["HIDDEN", "ErrorDetail", "SchemaValidationError", "show"]
 
@@ -44,7 +44,7 @@ def show(value: Any, path: Path = ()) -> str:
         case Decimal():
             return f"the number {shorten(str(value))}"
         case str():
-            return f"the string {shorten(repr(mask_keys(value[:200])))}"
+            return f"the string {shorten(repr(masked_start(value)))}"
         case _:
             return f"an object of type {type(value).__name__}"
 

@@ -114,9 +114,10 @@ class SchemaMeta(type):
             SchemaValidationError: it does not fit; the error holds all that is wrong.
         """
         if direction is None or not cls.has_directions:
-            # What is raised below has nothing to do with a failure of the fast path.
-            with suppress(FastPathMiss, RecursionError):
+            try:  # not `suppress`, which takes as long as some values do
                 return (cls.__convert or cls.compile())(value)
+            except (FastPathMiss, RecursionError):
+                pass  # what is raised below has nothing to do with this
         return cls.interpret(value, direction)
 
     def validate_json(cls, data: str | bytes, direction: Direction | None = None) -> Any:

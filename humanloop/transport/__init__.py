@@ -6,9 +6,10 @@ with the first request and no sooner.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from humanloop.http import RawResponse, Request, is_event_stream
+from humanloop.lazy import lazy_names
 from humanloop.transport.base import AsyncRawStream, AsyncTransport, RawStream, Transport
 
 if TYPE_CHECKING:
@@ -29,14 +30,5 @@ __all__ = [
 
 
 if not TYPE_CHECKING:  # a type checker would take any name for granted
-
-    def __getattr__(name: str) -> Any:
-        if name == "Urllib3Transport":
-            from humanloop.transport.urllib3_transport import Urllib3Transport
-
-            return Urllib3Transport
-        if name == "AiohttpTransport":
-            from humanloop.transport.aiohttp_transport import AiohttpTransport
-
-            return AiohttpTransport
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    _HOMES = {"AiohttpTransport": "aiohttp_transport", "Urllib3Transport": "urllib3_transport"}
+    __getattr__, __dir__ = lazy_names(__name__, _HOMES)

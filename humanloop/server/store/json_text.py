@@ -5,7 +5,6 @@ Invariants: what is kept can be read again, also inside of a response.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from decimal import Decimal
 from typing import Any
 
@@ -14,6 +13,7 @@ from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator
 
 from humanloop import schemas
+from humanloop.schemas.casting import is_deeper_than
 
 Json = dict[str, Any] | list[Any] | str | int | Decimal | None
 
@@ -44,24 +44,6 @@ def to_json(value: Any) -> str:
     """Return JSON text that a response can hold; raises TooDeep."""
     text = schemas.to_json(value)
     # Few values have so many brackets, so hardly any is walked.
-    if text.count("[") + text.count("{") > MAX_DEPTH and _is_too_deep(value):
+    if text.count("[") + text.count("{") > MAX_DEPTH and is_deeper_than(MAX_DEPTH, value):
         raise TooDeep(f"nested over {MAX_DEPTH} levels deep")
     return text
-
-
-def _is_too_deep(value: Json) -> bool:
-    level = [value]
-    for _ in range(MAX_DEPTH):
-        level = [child for each in level for child in _children(each)]
-        if not level:
-            return False
-    return any(isinstance(each, (dict, list)) for each in level)
-
-
-def _children(value: Json) -> Iterable[Json]:
-    children: Iterable[Json] = ()
-    if isinstance(value, dict):
-        children = value.values()
-    elif isinstance(value, list):
-        children = value
-    return children
