@@ -139,8 +139,16 @@ class _LocatedError(OpenApiException):
         self.full_msg = f"{msg} at {render_path(path_to_item)}" if path_to_item else msg
         super().__init__(self.full_msg)
 
+    def suggest(self, name: object, known: Iterable[str]) -> None:
+        """Let the message end with the one of `known` that `name` was probably meant to be.
+
+        It is looked for when the message is read: programs that catch the error don't wait for it.
+        """
+        self._suggestion = (name, (*known,))
+
     def __str__(self) -> str:  # KeyError would show the repr of its message
-        return self.full_msg
+        name, known = self.__dict__.get("_suggestion", (None, ()))
+        return self.full_msg + (did_you_mean(name, known) if isinstance(name, str) else "")
 
 
 class ApiTypeError(_LocatedError, TypeError):

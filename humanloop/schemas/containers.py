@@ -1,24 +1,30 @@
-"""How objects and arrays are shown: by `repr`, pprint, IPython and rich.
+"""How objects and arrays are shown: by `repr`, pprint, IPython, notebooks and rich.
 
-Invariant: every representation is made of `_shown_items`, so that none shows a secret.
+`repr`, IPython and notebooks, which show values unasked, show what fits a limit, as
+`humanloop.display` says; pprint and rich show everything.
+
+Invariant: every representation is made of `_shown_`, so that none shows a secret.
 """
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 from frozendict import frozendict
 
+from humanloop.display import TEXT_LIMIT, Described, Tree, short_text, short_tree
 from humanloop.schemas.casting import is_deeper_than, type_of
 from humanloop.schemas.instances import BASES
-from humanloop.secrets import MASK, is_secret_name
 
 __all__ = ["Container"]
 
+PRETTY_LIMIT = 4000
+"""Characters that IPython shows of an instance."""
+
 PRETTY_LEVELS = 50
-"""How deep an instance may be for pretty printers, which recurse widely; else it is one line."""
+"""How deep an instance may be for pprint and rich, which recurse widely; else it is one line."""
 
 _OBJECT: Any = frozendict
 _ARRAY: Any = tuple
@@ -33,7 +39,15 @@ class Container:
         # pprint asks for the repr first, and then for who prints what has this repr.
         printer = getattr(sys.modules.get("pprint"), "PrettyPrinter", None)
         getattr(printer, "_dispatch", {}).setdefault(Container.__repr__, _pprint)
-        return _text(self)
+        return short_text(self)
+
+    def _shown_(self) -> Described:
+        """Describe this for `humanloop.display`; arrays and unnamed objects have no name there."""
+        cls, instance = type_of(self), cast("Any", self)
+        if not isinstance(instance, _OBJECT):
+            return Described("", instance)
+        secret = any("x-secret" in part.__openapi__ for part in cls.__mixed__ or (cls,))
+        return Described("" if cls is BASES["object"] else cls.__name__, instance, secret)
 
     def __rich_repr__(self) -> Iterator[Any]:
         """Return the argument of the constructor, for rich."""
@@ -42,58 +56,26 @@ class Container:
         return iter([_unnamed(self)])
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
-        """Print this in IPython and notebooks."""
-        name = _name(self)
-        if is_deeper_than(PRETTY_LEVELS, self):
-            printer.text(repr(self))
-        elif name:
-            with printer.group(len(name) + 1, f"{name}(", ")"):
-                printer.pretty(_plain(self))
-        else:
-            printer.pretty(_plain(self))
+        """Print this in IPython and notebooks: in more detail if it is not a part of a list."""
+        shown = short_tree(self, TEXT_LIMIT if len(printer.stack) > 1 else PRETTY_LIMIT)
+        if isinstance(shown, Tree):
+            shown.print_to(printer)
 
+    def _repr_html_(self) -> str:
+        """Return a table, for notebooks."""
+        from humanloop.notebook import html_of
 
-class _Masked:
-    def __repr__(self) -> str:
-        return MASK
-
-
-_MASKED = _Masked()
-
-
-def _shown_items(instance: Any) -> Iterator[tuple[str, Any]]:
-    """Yield the members of an object, with a mask in place of what is secret."""
-    cls = type_of(instance)
-    secret = any("x-secret" in part.__openapi__ for part in cls.__mixed__ or (cls,))
-    for key, item in instance.items():
-        yield key, _MASKED if secret or is_secret_name(key) else item
-
-
-def _name(instance: Any) -> str:
-    """Return what stands before the parenthesis: nothing for arrays and for unnamed objects."""
-    cls = type_of(instance)
-    return cls.__name__ if cls is not BASES["object"] and not isinstance(instance, _ARRAY) else ""
+        return html_of(self)
 
 
 def _plain(instance: Any) -> Any:
-    return dict(_shown_items(instance)) if isinstance(instance, _OBJECT) else tuple(instance)
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, _OBJECT):
-        name = _name(value)
-        members = ", ".join([f"{key!r}: {_text(item)}" for key, item in _shown_items(value)])
-        return f"{name}({{{members}}})" if name else f"{{{members}}}"
-    if isinstance(value, _ARRAY):
-        items = ", ".join([_text(item) for item in value])
-        return f"({items},)" if len(value) == 1 else f"({items})"
-    return repr(value)
+    return dict(instance._shown_().items()) if isinstance(instance, _OBJECT) else tuple(instance)
 
 
 def _unnamed(value: Any) -> Any:
     """Return an instance as plain containers, down to those that have a name of their own."""
     if isinstance(value, _OBJECT):
-        return {key: _unnamed_part(item) for key, item in _shown_items(value)}
+        return {key: _unnamed_part(item) for key, item in value._shown_().items()}
     items = [_unnamed_part(item) for item in value]
     # rich would take a tuple for a name and its value, so a named array is a list.
     return tuple(items) if type(value) is _ARRAY else items
@@ -110,7 +92,8 @@ def _pprint(
     if is_deeper_than(PRETTY_LEVELS, value):
         stream.write(repr(value))
         return
-    before, after = (f"{_name(value)}(", ")") if _name(value) else ("", "")
+    name = value._shown_().name
+    before, after = (f"{name}(", ")") if name else ("", "")
     stream.write(before)
     indent, allowance = indent + len(before), allowance + len(after)
     printer._format(_plain(value), stream, indent, allowance, context, level)

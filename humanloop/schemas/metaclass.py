@@ -30,7 +30,7 @@ from humanloop.schemas.native import FastPathMiss
 from humanloop.schemas.nodes import Direction, Node, Scope
 from humanloop.schemas.values import unset
 
-__all__ = ["SchemaMeta", "enum_members"]
+__all__ = ["SchemaMeta", "enum_members", "visible_names"]
 
 
 class SchemaMeta(type):
@@ -103,6 +103,9 @@ class SchemaMeta(type):
             cls.__keys = keys
         return cls.__keys
 
+    def __dir__(cls) -> list[str]:
+        return visible_names(cls, super().__dir__())
+
     def validate(cls, value: Any, direction: Direction | None = None) -> Any:
         """Return the instance that `value` makes.
 
@@ -157,6 +160,24 @@ class SchemaMeta(type):
             found = SchemaMeta(named.__name__, bases, {**names, "__module__": named.__module__})
             found = cls.__mixes.setdefault(parts, found)
         return found
+
+
+_HIDDEN = frozenset(
+    # The methods of dict that can't work, and what frozendict keeps to itself.
+    [
+        *("__delitem__", "__setitem__", "clear", "pop", "popitem", "update"),
+        *("_clone", "_get_by_index", "_hash"),
+    ]
+)
+
+
+def visible_names(cls: SchemaMeta, names: Iterable[str]) -> list[str]:
+    """Return what `dir` lists of a class or an instance: `names`, but for those that are of no use.
+
+    The declared keys are among them, so that `Mock(spec=LogResponse)` has them, too.
+    """
+    own = (name for name in names if name not in _HIDDEN and "_SchemaMeta__" not in name)
+    return sorted({*own, *cls.declared})
 
 
 @cache

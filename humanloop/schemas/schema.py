@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from frozendict import frozendict
 
-from humanloop.exceptions import ApiAttributeError, ApiValueError
+from humanloop.exceptions import ApiAttributeError, ApiKeyError, ApiValueError
 from humanloop.schemas.containers import Container
 from humanloop.schemas.formats import parse_date, parse_datetime
 from humanloop.schemas.instances import (
@@ -27,11 +27,11 @@ from humanloop.schemas.instances import (
     plain_of,
     restore_frozendict_base,
 )
-from humanloop.schemas.metaclass import SchemaMeta
+from humanloop.schemas.metaclass import SchemaMeta, visible_names
 from humanloop.schemas.nodes import FORMAT_CLASSES, Direction
 from humanloop.schemas.values import BoolClass, NoneClass, unset
 from humanloop.schemas.writing import Numbers, to_json, to_primitive
-from humanloop.secrets import did_you_mean
+from humanloop.secrets import masked_start, shorten
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -122,6 +122,9 @@ class Schema(metaclass=SchemaMeta):
     def __delattr__(self, name: str) -> None:
         raise ApiAttributeError(f"a {type(self).__name__} can't be changed: can't delete {name!r}")
 
+    def __dir__(self) -> list[str]:
+        return visible_names(type(self), object.__dir__(self))
+
     def __copy__(self) -> Self:
         return self
 
@@ -162,13 +165,33 @@ class DictSchema(Container, Schema, Frozen):
 
         def __getattr__(self, name):
             cls = type(self)
+            if name in cls.declared and name in self:
+                return self[name]
             if name in cls.declared:
-                try:
-                    return self[name]
-                except KeyError:
-                    raise ApiAttributeError(f"this {cls.__name__} has no key {name!r}") from None
-            hint = "" if name.startswith("_") else did_you_mean(name, cls.declared)
-            raise ApiAttributeError(f"{cls.__name__} declares no key {name!r}{hint}")
+                error = ApiAttributeError(_absent(self, name))
+            elif name in self:
+                error = ApiAttributeError(
+                    f"{cls.__name__} declares no key {name!r}: use [{name!r}]"
+                )
+            else:
+                error = ApiAttributeError(f"{cls.__name__} declares no key {name!r}")
+                error.suggest(name, () if name.startswith("_") else cls.declared)
+            error.name = name  # with it, Python adds no suggestion of its own to the message
+            raise error
+
+        def __missing__(self, key):
+            declared = type(self).declared
+            if key in declared:
+                error = ApiKeyError(_absent(self, key))
+            else:
+                shown = shorten(masked_start(repr(key)))
+                error = ApiKeyError(f"this {_kind(self)} has no key {shown}")
+                error.suggest(key, {**self, **declared})
+            error.args = (key,)  # as those of any KeyError
+            raise error
+
+        def _ipython_key_completions_(self):
+            return list(self)
 
         # The pure-Python frozendict keeps its hash in a slot, which anyone could write to.
         _hash = property()
@@ -202,9 +225,9 @@ class DictSchema(Container, Schema, Frozen):
             return self if key in self else self.set(key, default)
 
         def delete(self, key):
-            rest = dict(self)
-            del rest[key]
-            return type(self).validate(rest)
+            if key not in self:
+                self.__missing__(key)
+            return type(self).validate({k: item for k, item in self.items() if k != key})
 
     def get_item(self, name: str) -> Any:
         """Return the value of a key, or `unset` if it is absent."""
@@ -214,6 +237,15 @@ class DictSchema(Container, Schema, Frozen):
 
 
 restore_frozendict_base(DictSchema)
+
+
+def _absent(instance: Any, key: str) -> str:
+    """Return the message for a declared key that an object does not have."""
+    return f"this {_kind(instance)} has no key {key!r}, which is optional; .get({key!r}) is None"
+
+
+def _kind(instance: Any) -> str:
+    return "object" if type(instance) is DictSchema else type(instance).__name__
 
 
 class ListSchema(Container, Schema, tuple[_T_co, ...]):
@@ -305,6 +337,9 @@ class NumberSchema(Schema, Decimal):
     if TYPE_CHECKING:
 
         def __new__(cls, value: Decimal | float, /) -> Self: ...
+
+    def __repr__(self) -> str:
+        return str(self)
 
     @property
     def as_int(self) -> int:
