@@ -17,10 +17,22 @@ from typing import Any, Final, NamedTuple
 
 from humanloop.secrets import MASK, is_secret_name, shorten
 
-__all__ = ["TEXT_LIMIT", "Described", "Tree", "describe", "short_text", "short_tree"]
+__all__ = [
+    "PRETTY_LIMIT",
+    "TEXT_LIMIT",
+    "Described",
+    "Tree",
+    "describe",
+    "short_text",
+    "short_tree",
+]
 
 TEXT_LIMIT = 1000
-"""Characters of the longest repr."""
+PRETTY_LIMIT = 4000
+"""Characters of the longest repr, and of the longest text in IPython, without its indentation."""
+
+INDENT = 4
+"""Columns by which IPython shows parts further right than what they are parts of."""
 
 LONGEST_NAME = 100
 """Characters of the longest class name that is shown whole."""
@@ -82,17 +94,21 @@ class Tree(NamedTuple):
         return f"{self.before}{', '.join(texts)}{self.after}"
 
     def print_to(self, printer: Any) -> None:
-        """Lay it out by IPython's printer, each part below the one before."""
-        with printer.group(len(self.before), self.before, self.after):
-            for index, (label, part) in enumerate(self.parts):
-                if index:
-                    printer.text(",")
-                    printer.breakable()
-                with printer.group(len(label), label):
-                    if isinstance(part, Tree):
-                        part.print_to(printer)
-                    else:
-                        printer.text(part)
+        """Lay it out by IPython's printer: on one line if it fits, else a line for each part."""
+        printer.begin_group(INDENT, self.before)
+        for index, (label, part) in enumerate(self.parts):
+            if index:
+                printer.text(",")
+            printer.breakable(" " if index else "")
+            printer.text(label)
+            if isinstance(part, Tree):
+                part.print_to(printer)
+            else:
+                printer.text(part)
+        # The closing bracket stands below what it closes, if that has lines of its own.
+        printer.indentation -= INDENT
+        printer.breakable("")
+        printer.end_group(0, self.after)
 
 
 class _Detail(NamedTuple):

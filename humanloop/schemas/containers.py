@@ -14,14 +14,11 @@ from typing import Any, cast
 
 from frozendict import frozendict
 
-from humanloop.display import TEXT_LIMIT, Described, Tree, short_text, short_tree
+from humanloop.display import PRETTY_LIMIT, TEXT_LIMIT, Described, Tree, short_text, short_tree
 from humanloop.schemas.casting import is_deeper_than, type_of
 from humanloop.schemas.instances import BASES
 
 __all__ = ["Container"]
-
-PRETTY_LIMIT = 4000
-"""Characters that IPython shows of an instance."""
 
 PRETTY_LEVELS = 50
 """How deep an instance may be for pprint and rich, which recurse widely; else it is one line."""
