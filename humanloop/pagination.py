@@ -212,6 +212,18 @@ class PageIterator(_PageIteratorBase[T, Fetch]):
                 raise StopIteration
         return self._record()
 
+    def to_records(self) -> list[dict[str, Any]]:
+        """Return all records that are still to come as flat dicts; see `humanloop.dataframes`."""
+        from humanloop.dataframes import to_records
+
+        return to_records(self)
+
+    def to_dataframe(self) -> Any:
+        """Return all records that are still to come as a DataFrame of pandas, likewise."""
+        from humanloop.dataframes import to_dataframe
+
+        return to_dataframe(self)
+
     def pages(self) -> Iterator[ApiResponse[Any]]:
         """Yield the pages that are still to come, as whole answers, in place of their records."""
         while (response := self._next_page()) is not None:
@@ -305,6 +317,18 @@ class AsyncPageIterator(_PageIteratorBase[T, AsyncFetch]):
             if await self._next_page() is None:
                 raise StopAsyncIteration
         return self._record()
+
+    async def to_records(self) -> list[dict[str, Any]]:
+        """Return all records that are still to come as flat dicts; see `humanloop.dataframes`."""
+        from humanloop.dataframes import to_records
+
+        return to_records([record async for record in self])
+
+    async def to_dataframe(self) -> Any:
+        """Return all records that are still to come as a DataFrame of pandas, likewise."""
+        from humanloop.dataframes import to_dataframe
+
+        return to_dataframe([record async for record in self])
 
     async def pages(self) -> AsyncGenerator[ApiResponse[Any], None]:
         """Yield the pages that are still to come, as whole answers, in place of their records."""

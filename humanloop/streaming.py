@@ -218,7 +218,8 @@ class _StreamBase(Generic[T]):
                 self._close()
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.status}>"
+        state = "closed" if self._closed else "open"
+        return f"<{type(self).__name__}, status {self.status}, {state}>"
 
 
 class Stream(_StreamBase[T]):

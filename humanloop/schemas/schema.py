@@ -235,6 +235,15 @@ class DictSchema(Container, Schema, Frozen):
 
     get_item_oapg = get_item
 
+    def to_dataframe(self) -> Any:
+        """Return the records of this page, or else this object, as a DataFrame of pandas.
+
+        See `humanloop.dataframes.to_dataframe`.
+        """
+        from humanloop.dataframes import to_dataframe
+
+        return to_dataframe(self)
+
 
 restore_frozendict_base(DictSchema)
 

@@ -1,0 +1,207 @@
+"""Records, such as logs, as flat rows and columns: for pandas, polars and the like.
+
+`to_records` makes a row of each record, `to_columns` columns of all, `to_dataframe` a DataFrame of
+pandas, which is imported when that is called.
+
+Invariants: every row has the same columns, and a column has values of one type, and None. The same
+records make the same columns, whether they are instances or plain.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from datetime import datetime, timezone
+from decimal import Decimal
+from importlib import import_module
+from typing import Any, cast
+
+from humanloop.exceptions import ApiTypeError
+from humanloop.schemas.formats import parse_datetime
+from humanloop.schemas.writing import to_primitive
+
+__all__ = ["to_columns", "to_dataframe", "to_records"]
+
+_TIMES = {"created_at", "updated_at", "last_used"}
+"""The names of the API's date-times, which plain records hold as text."""
+
+_FRACTIONS = {
+    *("duration", "provider_latency", "temperature", "top_p"),
+    *("presence_penalty", "frequency_penalty", "mean", "spread"),
+}
+"""The names of the API's numbers that may have a fraction, even where all that came have none."""
+
+_AS_JSON = {"provider_response"}
+"""The objects that are one column: they are another API's, and have a shape of their own."""
+
+_INT64 = range(-(2**63), 2**63)
+
+
+def to_records(records: Any) -> list[dict[str, Any]]:
+    """Return a flat dict for each record, all with the same keys; see `to_columns`."""
+    columns = to_columns(records)
+    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+
+
+def to_columns(records: Any) -> dict[str, list[Any]]:
+    """Return the columns of a table with a row for each record.
+
+    records: instances or plain dicts: any iterable of them (such as a page iterator), a page, an
+        ApiResponse with such a body, or one record.
+
+    An object in a record becomes a column for each of its keys (`config.model`, `inputs.question`).
+    Arrays, objects further inside, and `provider_response` become JSON text. Feedback becomes a
+    column for each of its types (`feedback.rating`) with the value, or all different ones joined by
+    "; "; when it was given, and by whom, is left out.
+
+    Numbers are float if any of the column has a fraction, may have one by the API (`duration`,
+    `config.temperature`), or takes more than 64 bits; else int. Date-times are aware datetimes in
+    UTC. What is absent is None. A column with values of several types becomes text.
+
+    Raises:
+        ApiTypeError: `records` are none.
+        ApiValueError: JSON has no place for something in them.
+    """
+    rows = [_flat(to_primitive(record)) for record in _records_in(records)]
+    return {name: _unified(name, [row.get(name) for row in rows]) for name in _names(rows)}
+
+
+def to_dataframe(records: Any) -> Any:
+    """Return a pandas DataFrame with a row for each record; see `to_columns`.
+
+    Its columns are float64, Int64, boolean, datetime64[ns, UTC], or what pandas has for strings.
+
+    Raises:
+        ImportError: pandas is not installed.
+    """
+    try:
+        pandas: Any = import_module("pandas")
+    except ImportError as error:
+        raise ImportError("to_dataframe needs pandas: pip install pandas") from error
+    columns = to_columns(records)
+    series = {name: _series(pandas, values) for name, values in columns.items()}
+    return pandas.DataFrame(series, columns=list(columns))
+
+
+# -- records --------------------------------------------------------------------------------------
+
+
+def _records_in(value: Any) -> Iterator[Mapping[str, Any]]:
+    """Yield the records of whatever holds some."""
+    if not isinstance(value, (Mapping, list, tuple)):
+        value = getattr(value, "body", value)  # of an ApiResponse
+    if isinstance(value, Mapping):
+        found = cast("Mapping[str, Any]", value)
+        if not _is_page(found):
+            yield found
+            return
+        value = found["records"]
+    if not isinstance(value, Iterable) or isinstance(value, (str, bytes)):
+        came = type(value).__name__
+        raise ApiTypeError(f"expected records: a page, or an iterable of objects, got {came}")
+    for item in cast("Iterable[Any]", value):
+        yield from _records_in(item)
+
+
+def _is_page(value: Mapping[str, Any]) -> bool:
+    return isinstance(value.get("records"), (list, tuple)) and "total" in value
+
+
+def _flat(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the row of a plain record."""
+    row: dict[str, Any] = {}
+    for name, item in record.items():
+        if name == "feedback":
+            row.update(_feedback(item))
+        elif isinstance(item, dict) and name not in _AS_JSON:
+            members = cast("dict[str, Any]", item)
+            row.update({f"{name}.{key}": _cell(member) for key, member in members.items()})
+        else:
+            row[name] = _cell(item)
+    return row
+
+
+def _feedback(feedback: Any) -> dict[str, Any]:
+    """Return a cell for each type of a log's feedback, which is one or an array."""
+    given = cast("list[Any]", feedback if isinstance(feedback, list) else [feedback])
+    values: dict[str, list[Any]] = {}
+    for each in given:
+        if isinstance(each, dict) and "type" in each:
+            one = cast("dict[str, Any]", each)
+            values.setdefault(f"feedback.{one['type']}", []).append(_cell(one.get("value")))
+        elif each is not None:
+            values.setdefault("feedback", []).append(_cell(each))
+    different = {name: list(dict.fromkeys(cells)) for name, cells in values.items()}
+    return {n: c[0] if len(c) == 1 else "; ".join(map(_text, c)) for n, c in different.items()}
+
+
+def _cell(item: Any) -> Any:
+    return _text(item) if isinstance(item, (dict, list)) else item
+
+
+def _text(item: Any) -> str:
+    if isinstance(item, (str, Decimal)):
+        return str(item)
+    return json.dumps(item, ensure_ascii=False)
+
+
+# -- columns --------------------------------------------------------------------------------------
+
+
+def _names(rows: list[dict[str, Any]]) -> list[str]:
+    """Return the names of all columns: the record's own first, those of objects in it after that.
+
+    A name that not all rows have stands where the rows that have it put it.
+    """
+    names: list[str] = []
+    for row in rows:
+        place = 0
+        for name in row if row.keys() - {*names} else ():
+            if name in names:
+                place = names.index(name)
+            else:
+                names.insert(place, name)
+            place += 1
+    groups = {name.partition(".")[0] for name in names if "." in name}
+    # Null or nothing in place of an object that other rows have is no column.
+    empty = {n for n in groups & {*names} if all(row.get(n) is None for row in rows)}
+    return sorted((name for name in names if name not in empty), key=lambda name: "." in name)
+
+
+def _unified(name: str, values: list[Any]) -> list[Any]:
+    """Return the values of a column as values of one type."""
+    kinds = {_kind(value) for value in values if value is not None}
+    if kinds == {"text"} and name.rpartition(".")[2] in _TIMES:
+        with suppress(ValueError, OverflowError):
+            return [None if v is None else _moment(v) for v in values]
+    has_fractions = "number" in kinds or name.rpartition(".")[2] in _FRACTIONS
+    if has_fractions and kinds <= {"integer", "number"}:
+        return [None if v is None else float(Decimal(v)) for v in values]
+    if len(kinds) > 1:
+        return [None if v is None else _text(v) for v in values]
+    return values
+
+
+def _kind(value: Any) -> str:
+    if isinstance(value, bool):
+        return "boolean"
+    if isinstance(value, (int, float, Decimal)):
+        return "integer" if isinstance(value, int) and value in _INT64 else "number"
+    return "text"
+
+
+def _moment(text: str) -> datetime:
+    return parse_datetime(text).astimezone(timezone.utc)
+
+
+def _series(pandas: Any, values: list[Any]) -> Any:
+    """Return a column of pandas."""
+    first = next((value for value in values if value is not None), None)
+    if isinstance(first, datetime):
+        moments = pandas.Series(values, dtype="datetime64[us, UTC]")
+        with suppress(pandas.errors.OutOfBoundsDatetime):  # nanoseconds end in 2262
+            return moments.astype("datetime64[ns, UTC]")
+        return moments
+    types = {bool: "boolean", int: "Int64", float: "float64", str: None, type(None): "object"}
+    return pandas.Series(values, dtype=types[type(first)])
