@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from decimal import Decimal
 from itertools import islice
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, cast
 
 from humanloop.secrets import MASK, is_secret_name, shorten
 
@@ -72,7 +72,7 @@ class Described(NamedTuple):
 
 def describe(value: Any) -> Described | None:
     """Return what an object or an array tells of itself; None for everything else."""
-    tell = getattr(type(value), "_shown_", None)
+    tell = getattr(cast("Any", type(value)), "_shown_", None)
     if tell is not None:
         return tell(value)  # type: ignore[no-any-return]
     return Described("", value) if isinstance(value, (Mapping, list, tuple)) else None

@@ -32,11 +32,11 @@ def html_of(value: Any, caption: str = "") -> str:
         return f"<div>{escape(caption)}<pre>{_text(value, 10 * CELL)}</pre></div>"
     told = [caption, described.name]
     items: Any = described.parts
-    if isinstance(items, Mapping):
+    if isinstance(described.parts, Mapping):
         # The rest of a page is a few numbers.
         rest = [item for item in islice(described.items(), MEMBERS) if item[0] != "records"]
         told += [f"{shorten(str(key), CELL)} {short_text(item, CELL)}" for key, item in rest]
-        items = cast("Mapping[Any, Any]", items).get("records")
+        items = described.parts.get("records")
     records = _members_of_all(items)
     if records is not None:
         return _records(", ".join(filter(None, told)), records, len(items))

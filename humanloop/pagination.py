@@ -213,14 +213,14 @@ class PageIterator(_PageIteratorBase[T, Fetch]):
         return self._record()
 
     def to_records(self) -> list[dict[str, Any]]:
-        """Return all records that are still to come as flat dicts; see `humanloop.dataframes`."""
-        from humanloop.dataframes import to_records
+        """Return all records that are still to come as flat dicts; see `schemas.to_records`."""
+        from humanloop.schemas import to_records
 
         return to_records(self)
 
     def to_dataframe(self) -> Any:
-        """Return all records that are still to come as a DataFrame of pandas, likewise."""
-        from humanloop.dataframes import to_dataframe
+        """Return all records that are still to come as a DataFrame of pandas; see there."""
+        from humanloop.schemas import to_dataframe
 
         return to_dataframe(self)
 
@@ -319,14 +319,14 @@ class AsyncPageIterator(_PageIteratorBase[T, AsyncFetch]):
         return self._record()
 
     async def to_records(self) -> list[dict[str, Any]]:
-        """Return all records that are still to come as flat dicts; see `humanloop.dataframes`."""
-        from humanloop.dataframes import to_records
+        """Return all records that are still to come as flat dicts; see `schemas.to_records`."""
+        from humanloop.schemas import to_records
 
         return to_records([record async for record in self])
 
     async def to_dataframe(self) -> Any:
-        """Return all records that are still to come as a DataFrame of pandas, likewise."""
-        from humanloop.dataframes import to_dataframe
+        """Return all records that are still to come as a DataFrame of pandas; see there."""
+        from humanloop.schemas import to_dataframe
 
         return to_dataframe([record async for record in self])
 

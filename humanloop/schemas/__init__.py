@@ -3,12 +3,14 @@
 In the order that a value passes them: `metaclass` (what a call does), `casting` (Python values to
 JSON types), `nodes` with `keywords`, `formats` and `patterns` (compiled schema objects), `matcher`
 (does it match, and what is wrong), `instances` and `schema` (the classes, and how their instances
-are made). `dynamic` makes classes at run time, `codec` and `writing` read and write JSON text.
+are made). `dynamic` makes classes at run time, `codec` and `writing` read and write JSON text,
+`dataframes` makes tables of records.
 Nothing here knows of HTTP.
 """
 
 from humanloop.schemas.casting import JSON_TYPES, MAX_DEPTH, JsonType, to_input
 from humanloop.schemas.codec import decode as loads
+from humanloop.schemas.dataframes import to_columns, to_dataframe, to_records
 from humanloop.schemas.dynamic import base_of, schema_from_openapi
 from humanloop.schemas.errors import ErrorDetail, SchemaValidationError
 from humanloop.schemas.formats import FORMATS, Format
@@ -62,8 +64,11 @@ __all__ = [
     "enum_members",
     "loads",
     "schema_from_openapi",
+    "to_columns",
+    "to_dataframe",
     "to_input",
     "to_json",
     "to_primitive",
+    "to_records",
     "unset",
 ]

@@ -19,6 +19,7 @@ from frozendict import frozendict
 
 from humanloop.exceptions import ApiAttributeError, ApiKeyError, ApiValueError
 from humanloop.schemas.containers import Container
+from humanloop.schemas.dataframes import to_dataframe
 from humanloop.schemas.formats import parse_date, parse_datetime
 from humanloop.schemas.instances import (
     BASES,
@@ -238,10 +239,8 @@ class DictSchema(Container, Schema, Frozen):
     def to_dataframe(self) -> Any:
         """Return the records of this page, or else this object, as a DataFrame of pandas.
 
-        See `humanloop.dataframes.to_dataframe`.
+        See `schemas.to_dataframe`.
         """
-        from humanloop.dataframes import to_dataframe
-
         return to_dataframe(self)
 
 

@@ -14,8 +14,8 @@ import pytest
 import yaml
 
 from humanloop import ApiTypeError, ApiValueError, Humanloop
-from humanloop.dataframes import to_columns, to_dataframe, to_records
 from humanloop.model import LogResponse, PaginatedDataLogResponse
+from humanloop.schemas import to_columns, to_dataframe, to_records
 from humanloop.testing import TestTransport
 
 FULL: dict[str, Any] = {
@@ -275,7 +275,7 @@ def test_moments_beyond_nanoseconds() -> None:
 WITHOUT_PANDAS = """
 import sys
 sys.modules["pandas"] = None
-from humanloop.dataframes import to_columns, to_dataframe
+from humanloop.schemas import to_columns, to_dataframe
 assert to_columns([{"a": 1}]) == {"a": [1]}
 try:
     to_dataframe([{"a": 1}])

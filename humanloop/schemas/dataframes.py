@@ -18,6 +18,7 @@ from importlib import import_module
 from typing import Any, cast
 
 from humanloop.exceptions import ApiTypeError
+from humanloop.schemas.casting import is_array, is_mapping, is_object, is_sequence, type_of
 from humanloop.schemas.formats import parse_datetime
 from humanloop.schemas.writing import to_primitive
 
@@ -89,23 +90,19 @@ def to_dataframe(records: Any) -> Any:
 
 def _records_in(value: Any) -> Iterator[Mapping[str, Any]]:
     """Yield the records of whatever holds some."""
-    if not isinstance(value, (Mapping, list, tuple)):
+    if not is_mapping(value) and not is_sequence(value):
         value = getattr(value, "body", value)  # of an ApiResponse
-    if isinstance(value, Mapping):
-        found = cast("Mapping[str, Any]", value)
-        if not _is_page(found):
-            yield found
+    if is_mapping(value):
+        records = value.get("records")
+        if not is_sequence(records) or "total" not in value:
+            yield value
             return
-        value = found["records"]
-    if not isinstance(value, Iterable) or isinstance(value, (str, bytes)):
-        came = type(value).__name__
+        value = records  # of a page
+    if isinstance(value, (str, bytes)) or not isinstance(value, Iterable):
+        came = type_of(value).__name__
         raise ApiTypeError(f"expected records: a page, or an iterable of objects, got {came}")
-    for item in cast("Iterable[Any]", value):
+    for item in cast("Any", value):
         yield from _records_in(item)
-
-
-def _is_page(value: Mapping[str, Any]) -> bool:
-    return isinstance(value.get("records"), (list, tuple)) and "total" in value
 
 
 def _flat(record: Mapping[str, Any]) -> dict[str, Any]:
@@ -114,9 +111,8 @@ def _flat(record: Mapping[str, Any]) -> dict[str, Any]:
     for name, item in record.items():
         if name == "feedback":
             row.update(_feedback(item))
-        elif isinstance(item, dict) and name not in _AS_JSON:
-            members = cast("dict[str, Any]", item)
-            row.update({f"{name}.{key}": _cell(member) for key, member in members.items()})
+        elif is_object(item) and name not in _AS_JSON:
+            row.update({f"{name}.{key}": _cell(member) for key, member in item.items()})
         else:
             row[name] = _cell(item)
     return row
@@ -124,12 +120,10 @@ def _flat(record: Mapping[str, Any]) -> dict[str, Any]:
 
 def _feedback(feedback: Any) -> dict[str, Any]:
     """Return a cell for each type of a log's feedback, which is one or an array."""
-    given = cast("list[Any]", feedback if isinstance(feedback, list) else [feedback])
     values: dict[str, list[Any]] = {}
-    for each in given:
-        if isinstance(each, dict) and "type" in each:
-            one = cast("dict[str, Any]", each)
-            values.setdefault(f"feedback.{one['type']}", []).append(_cell(one.get("value")))
+    for each in feedback if is_array(feedback) else [feedback]:
+        if is_object(each) and "type" in each:
+            values.setdefault(f"feedback.{each['type']}", []).append(_cell(each.get("value")))
         elif each is not None:
             values.setdefault("feedback", []).append(_cell(each))
     different = {name: list(dict.fromkeys(cells)) for name, cells in values.items()}
@@ -137,7 +131,7 @@ def _feedback(feedback: Any) -> dict[str, Any]:
 
 
 def _cell(item: Any) -> Any:
-    return _text(item) if isinstance(item, (dict, list)) else item
+    return _text(item) if is_object(item) or is_array(item) else item
 
 
 def _text(item: Any) -> str:
