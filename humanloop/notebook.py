@@ -90,8 +90,9 @@ def _table(
     head = "".join(f"<th>{_text(str(column), CELL)}</th>" for column in columns)
     body = "".join(f"<tr>{''.join(map(_cell, row))}</tr>" for row in rows)
     left_out = f"<p>... {escape(more)}</p>" if more else ""
+    above = f"<p>{escape(caption)}</p>" if caption else ""
     return (
-        f"<div><p>{escape(caption)}</p><table>"
+        f"<div>{above}<table>"
         f"{f'<thead><tr>{head}</tr></thead>' if head else ''}"
         f"<tbody>{body}</tbody></table>{left_out}</div>"
     )

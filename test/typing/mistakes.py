@@ -31,6 +31,15 @@ def misspelled(client: Humanloop, log: LogResponse, experiment: ExperimentRespon
     Configuration(hots="http://127.0.0.1")  # wrong
 
 
+def without_body(client: Humanloop) -> None:
+    answer = client.projects.export(id="pr_1")
+    print(answer["records"])  # wrong
+    print(answer.records)  # wrong
+    print(len(answer))  # wrong
+    print(list(answer))  # wrong
+    print(answer.get("records"))  # wrong
+
+
 def of_another_type(client: Humanloop, log: LogResponse, project: ProjectResponse) -> None:
     client.projects.get(id=7)  # wrong
     client.projects.get(id=None)  # wrong

@@ -252,6 +252,8 @@ def turns_pages(client: Humanloop) -> None:
     with client.projects.iterate_export(id="pr_1", progress=True) as logs_of_project:
         for log in logs_of_project:
             assert_type(log, LogResponse)
+    rows = client.projects.iterate_export(id="pr_1").to_records()
+    assert_type(rows, list[dict[str, Any]])
     for page in client.sessions.iterate_list("pr_1").pages():
         print(page.body["total"])
 
