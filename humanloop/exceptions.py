@@ -40,9 +40,10 @@ from __future__ import annotations
 
 import copyreg
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 
-from humanloop.secrets import did_you_mean, one_line, printable, shorten, shorten_middle
+from humanloop.secrets import CANDIDATES, did_you_mean, one_line, printable, shorten, shorten_middle
 
 if TYPE_CHECKING:
     from humanloop.api_response import ApiResponse
@@ -144,7 +145,7 @@ class _LocatedError(OpenApiException):
 
         It is looked for when the message is read: programs that catch the error don't wait for it.
         """
-        self._suggestion = (name, (*known,))
+        self._suggestion = (name, (*islice(known, CANDIDATES),))
 
     def __str__(self) -> str:  # KeyError would show the repr of its message
         name, known = self.__dict__.get("_suggestion", (None, ()))

@@ -32,7 +32,7 @@ def html_of(value: Any, caption: str = "") -> str:
         return f"<div>{escape(caption)}<pre>{_text(value, 10 * CELL)}</pre></div>"
     told = [caption, described.name]
     items: Any = described.parts
-    if isinstance(described.parts, Mapping):
+    if isinstance(described.parts, Mapping) and not described.secret:
         # The rest of a page is a few numbers.
         rest = [item for item in islice(described.items(), MEMBERS) if item[0] != "records"]
         told += [f"{shorten(str(key), CELL)} {short_text(item, CELL)}" for key, item in rest]

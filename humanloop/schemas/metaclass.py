@@ -177,7 +177,7 @@ def visible_names(cls: SchemaMeta, names: Iterable[str]) -> list[str]:
     The declared keys are among them, so that `Mock(spec=LogResponse)` has them, too.
     """
     own = (name for name in names if name not in _HIDDEN and "_SchemaMeta__" not in name)
-    return sorted({*own, *cls.declared})
+    return sorted({*own, *filter(str.isidentifier, cls.declared)})
 
 
 @cache

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from datetime import date, datetime
 from decimal import Decimal
+from itertools import chain
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from frozendict import frozendict
@@ -187,7 +188,7 @@ class DictSchema(Container, Schema, Frozen):
             else:
                 shown = shorten(masked_start(repr(key)))
                 error = ApiKeyError(f"this {_kind(self)} has no key {shown}")
-                error.suggest(key, {**self, **declared})
+                error.suggest(key, chain(declared, self))
             error.args = (key,)  # as those of any KeyError
             raise error
 

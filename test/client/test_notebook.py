@@ -9,7 +9,7 @@ import pytest
 
 from humanloop.model import LogResponse, PaginatedDataLogResponse, ProviderApiKeys
 from humanloop.notebook import html_of
-from humanloop.schemas import DictSchema, ListSchema
+from humanloop.schemas import DictSchema, ListSchema, schema_from_openapi
 
 VOID = {"br"}
 
@@ -133,6 +133,7 @@ SECRET = "sk-abcdefghijklmnop"
     [
         ProviderApiKeys(openai=SECRET),
         DictSchema(api_key=SECRET),
+        schema_from_openapi({"type": "object", "x-secret": True})({"records": [{"a": SECRET}]}),
         DictSchema(records=[{"inputs": {"api_key": SECRET}, "password": SECRET}], token=SECRET),
     ],
 )

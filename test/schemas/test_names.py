@@ -14,7 +14,9 @@ import pytest
 
 from humanloop.exceptions import ApiAttributeError, ApiKeyError
 from humanloop.model import FeedbackRequest, LogResponse
-from humanloop.schemas import DictSchema
+from humanloop.schemas import DictSchema, Schema, StrSchema
+
+from .support import make
 
 LOG: Any = LogResponse(
     id="data_1",
@@ -44,6 +46,17 @@ def test_dir_lists_the_keys_of_its_own_class() -> None:
     assert {*dir(LOG.config)} >= {"model", "temperature"}
     assert "custom" not in dir(LOG)
     assert all(callable(getattr(LOG, name)) for name in WORKING)
+
+
+def test_keys_that_are_no_names_are_not_listed() -> None:
+    made = make({"type": "object", "properties": {"a-b": {}, "c": {}}})({"a-b": 1})
+    assert {*dir(made)} & {"a-b", "c"} == {"c"}
+    assert made["a-b"] == 1
+
+
+@pytest.mark.parametrize("listed", [Schema, StrSchema, StrSchema("x"), LOG["id"]])
+def test_dir_of_other_classes(listed: Any) -> None:
+    assert "to_json" in dir(listed) or type(listed) is str
 
 
 def test_help_and_inspection_work() -> None:
