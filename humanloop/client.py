@@ -109,8 +109,9 @@ class Humanloop(Facade):
         """Return a copy of the client with other settings: `with_options(timeout=5, retries=0)`.
 
         headers: sent with every call of the copy; timeout, connect_timeout, read_timeout, retries,
-        response_validation, event_hooks, on_drift: as in `Configuration`. The copy and the client
-        share their connections: closing one closes them for both.
+        response_validation, bodies, skip_deserialization, event_hooks, on_drift: as in
+        `Configuration`. The copy and the client share their connections: closing one closes them
+        for both.
         """
         api_client = self.api_client.with_options(headers, **settings)
         duplicate = copy.copy(self)
