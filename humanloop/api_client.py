@@ -32,6 +32,7 @@ from humanloop.exceptions import (
     unexpected_argument,
 )
 from humanloop.http import Headers, RawResponse, Request
+from humanloop.lazy import removed_names
 from humanloop.operation import Operation, is_idempotent, serialize, wants_stream
 from humanloop.responses import ResponseReader
 from humanloop.retries import RetryPolicy
@@ -361,8 +362,8 @@ def _user_agent() -> str:
 if not TYPE_CHECKING:
 
     def __getattr__(name: str) -> Any:
+        if name != "Api":
+            return removed_names(__name__)(name)
         # Version 0.5 had the base of the tags here. `api` imports this module, so it can't be
         # imported before somebody asks for it.
-        if name != "Api":
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         return import_module("humanloop.api").Api

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 from humanloop.apis.facade import Facade
 from humanloop.configuration import Configuration, ConnectionOptions
 from humanloop.exceptions import ApiTypeError
+from humanloop.lazy import removed_names
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -148,3 +149,7 @@ class Humanloop(Facade):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.configuration!r})"
+
+
+if not TYPE_CHECKING:  # a type checker would take any name for granted
+    __getattr__ = removed_names(__name__)

@@ -42,6 +42,7 @@ import copyreg
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 
+from humanloop.lazy import removed_names
 from humanloop.secrets import did_you_mean, one_line, printable, shorten, shorten_middle
 
 if TYPE_CHECKING:
@@ -527,3 +528,7 @@ def unexpected_argument(function: str, name: str, known: Iterable[str]) -> ApiTy
     return ApiTypeError(
         f"{function} got an unexpected argument {name!r}{did_you_mean(name, known)}"
     )
+
+
+if not TYPE_CHECKING:  # a type checker would take any name for granted
+    __getattr__ = removed_names(__name__)
