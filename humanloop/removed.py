@@ -41,12 +41,15 @@ _INSTEAD: Mapping[str, str] = {
     r"|HeaderParameter|JSONDetector|MappedArgs|MediaType|OpenApiResponse|Parameter\w+|PathParameter"
     r"|PrefixSeparatorIterator|QueryParameter|RequestBody|RequestField|ResponseWrapper"
     r"|SerializedRequestBody|Style\w+Serializer)": _INTERNAL,
+    r"apis\.tags\.\w+_api\.(?!\w*Api$)[A-Z]\w*": _METHODS,
+    r"model\.\w+\.[A-Z]\w*": "import it from humanloop.model",
     r"client\.ApiClient": "use humanloop.ApiClient",
     r"client\.(\w+Api)": r"use humanloop.apis.tags.\1",
     r"client\.(AgentConfigRequest|Chat\w+|Completion\w+|Feedback|\w+ConfigRequest|ProviderApiKeys"
     r"|HTTPValidationError|ModelConfig\w+Request)": r"use humanloop.model.\1",
     r"client\.copy_signature": _INTERNAL,
-    r"(?:api_client\.Binary|schemas\.Binary)Schema|schemas\.(ComposedSchema|(Bytes|File|(Float|Int)(32|64)|(Not|Unset)AnyType)Schema"
+    r"(api_client|schemas)\.BinarySchema|schemas\.(ComposedSchema"
+    r"|(Bytes|File|(Float|Int)(32|64)|(Not|Unset)AnyType)Schema"
     r"|EnumBase|\w+Mixin|(Binary|Bool|Composed|Date|DateTime|Decimal|Dict|Float32|Float64|Int|Int32"
     r"|Int64|List|None|Number|Str|UUID|Validator)Base|Discriminable|MetaOapgTyped|Singleton)": (
         "use humanloop.schemas.schema_from_openapi, which makes a class of a schema object"
