@@ -12,7 +12,7 @@ from __future__ import annotations
 import ast
 import contextlib
 import pkgutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
@@ -48,11 +48,11 @@ _MUTATORS = frozenset(
 )
 _TYPES: Mapping[str, tuple[str, str]] = {
     "list": ("tuple", "an array of a body is a tuple"),
-    "dict": ("Mapping", "an object of a body is a frozendict; test for collections.abc.Mapping"),
-    "int": ("Decimal", "a number of a body is a decimal.Decimal"),
-    "float": ("Decimal", "a number of a body is a decimal.Decimal"),
-    "bool": ("BoolClass", "true and false of a body are humanloop.schemas.BoolClass"),
-    "NoneType": ("NoneClass", "null of a body is humanloop.schemas.NoneClass"),
+    "dict": ("collections.abc.Mapping", "an object of a body is a frozendict"),
+    "int": ("decimal.Decimal", "a number of a body is a Decimal"),
+    "float": ("decimal.Decimal", "a number of a body is a Decimal"),
+    "bool": ("humanloop.schemas.BoolClass", "true and false of a body have a class of their own"),
+    "NoneType": ("humanloop.schemas.NoneClass", "null of a body has a class of its own"),
 }
 """Types that programs test for: the one to test for now, and why."""
 _FIXED = "a body can't be changed; copy it first, by `.to_primitive()`"
@@ -244,7 +244,7 @@ class _Flow(ast.NodeVisitor):
         self._class, self._function = place
 
     @contextlib.contextmanager
-    def _inner_names(self) -> Iterator[None]:
+    def _inner_names(self) -> Generator[None, None, None]:
         outer, self._names = self._names, dict(self._names)
         yield
         self._names = outer
@@ -299,7 +299,8 @@ class _Flow(ast.NodeVisitor):
                     return _made_of([self._kind(part)])
             case ast.Call():
                 return self._kind_of_result(node)
-        return ""
+            case _:
+                return ""
 
     def _kind_inside(self, node: ast.expr) -> str:
         """Return the kind of what an item of a list or a dict puts into it."""
@@ -502,10 +503,11 @@ class _Checker(_Flow):
         names = {self._dotted(t).rpartition(".")[2] for t in types}
         if any(isinstance(t, ast.Call) and self._dotted(t.func) == "type" for t in types):
             names.add("NoneType")
-        for now in {now for now, _ in _TYPES.values()}:
-            tested_for = [n for n in sorted(names & _TYPES.keys()) if _TYPES[n][0] == now]
-            if tested_for and not any(name.endswith(now) for name in names):
-                self._report(node, f"{_TYPES[tested_for[0]][1]}, no {' or '.join(tested_for)}")
+        for now in sorted({now for now, _ in _TYPES.values()}):
+            old = [name for name in sorted(names & _TYPES.keys()) if _TYPES[name][0] == now]
+            if old and now.rpartition(".")[2] not in names:
+                reason = f"{_TYPES[old[0]][1]}; test for {now}, not {' or '.join(old)}"
+                self._report(node, reason)
 
     def visit_Import(self, node: ast.Import) -> None:
         super().visit_Import(node)

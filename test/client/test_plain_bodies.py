@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,6 +24,7 @@ from humanloop import (
 from humanloop.apis.operations import OPERATIONS, PROJECTS_LIST
 from humanloop.http import Headers, RawResponse
 from humanloop.operation import Operation
+from humanloop.server import EmbeddedServer
 from humanloop.testing import TestTransport, sample
 
 # What a decoded body may be made of; a subclass, such as `IntSchema`, is none of them.
@@ -245,3 +249,14 @@ def test_another_value_is_refused_where_it_is_given(name: str, value: Any, wante
             give()
     with pytest.raises(ApiValueError, match=rf"^projects\.list\(\): {wanted}"):
         client.projects.list(**option)
+
+
+def test_a_program_of_0_5_runs_unchanged() -> None:
+    program = Path(__file__).with_name("program_of_0_5.py")
+    with EmbeddedServer() as server:
+        run = [sys.executable, str(program), server.url, server.api_key, '{"bodies": "plain"}']
+        done = subprocess.run(run, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
+    steps = done.stdout.splitlines()
+    assert [int(line.split()[0]) for line in steps] == list(range(1, 46))
+    assert "17 0.7999999999999999 1.4 0.700 0.7" in steps  # in Python's own floats
