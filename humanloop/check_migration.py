@@ -33,6 +33,7 @@ _CONFIGURATIONS = {"humanloop.Configuration", "humanloop.configuration.Configura
 _CLIENTS = {"humanloop.Humanloop", "humanloop.client.Humanloop", "humanloop.ApiClient"}
 _MAKERS = {*_CONFIGURATIONS, *_CLIENTS, "humanloop.api_client.ApiClient"}
 _RESPONSES = {"humanloop.ApiResponse", "humanloop.api_response.ApiResponse"}
+_SWITCHES = {"Humanloop", "Configuration", "with_options"}
 _NO_CALLS = {"build_request", "close", "aclose"}
 _OF_BODY = {"get": BODY, "pop": BODY, "copy": BODY, "items": f"**{BODY}", "values": f"*{BODY}"}
 _SAME = {"asyncio.run", "asyncio.wait_for", "copy.copy", "copy.deepcopy", "tuple"}
@@ -60,7 +61,6 @@ _IDENTITY = "true, false and null of a body are objects of their own"
 _EQUALITY = "an array of a body is a tuple, which equals no list; compare with tuples"
 _SUM = "an array of a body is a tuple, which can't be added to a list; write `[*a, *b]`"
 _DUMP = "`json` does not take what comes out of bodies; pass it by `.to_primitive()`"
-_CATCH = "calls raise humanloop.ApiConnectionError in place of the errors of urllib3 and aiohttp"
 
 _COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.GeneratorExp, ast.DictComp)
 Function: TypeAlias = "ast.FunctionDef | ast.AsyncFunctionDef"
@@ -92,7 +92,10 @@ def check_migration(paths: Iterable[Path]) -> CheckResult:
             result.unreadable[file] = str(error)
     switched = any(map(_switches, trees.values()))
     for file, tree in trees.items():
-        result.findings[file] = _check(tree, switched)
+        try:
+            result.findings[file] = _check(tree, switched)
+        except RecursionError:
+            result.unreadable[file] = "it has an expression that is nested too deeply"
     return result
 
 
@@ -127,20 +130,19 @@ def _imports_humanloop(node: ast.AST) -> bool:
 
 
 def _switches(tree: ast.AST) -> bool:
-    """Tell whether bodies are plain somewhere in a program."""
+    """Tell whether a program makes a client with plain bodies somewhere."""
+    pairs: list[tuple[object, ast.expr]] = []
     for node in ast.walk(tree):
-        pairs: list[tuple[object, ast.AST]] = []
-        if isinstance(node, ast.keyword):
-            pairs = [(node.arg, node.value)]
+        function = node.func if isinstance(node, ast.Call) else None
+        name = getattr(function, "attr", getattr(function, "id", ""))
+        if isinstance(node, ast.Call) and name in _SWITCHES:
+            pairs += [(keyword.arg, keyword.value) for keyword in node.keywords]
         elif isinstance(node, ast.Assign):
-            pairs = [(getattr(node.targets[0], "attr", None), node.value)]
+            pairs += [(getattr(target, "attr", None), node.value) for target in node.targets]
         elif isinstance(node, ast.Dict):
-            pairs = [
-                (getattr(k, "value", None), v) for k, v in zip(node.keys, node.values, strict=True)
-            ]
-        if any(_is_plain(name, value) for name, value in pairs):
-            return True
-    return False
+            keys = (getattr(key, "value", None) for key in node.keys)
+            pairs += zip(keys, node.values, strict=True)
+    return any(_is_plain(name, value) for name, value in pairs)
 
 
 def _is_plain(name: object, value: ast.AST) -> bool:
@@ -271,8 +273,10 @@ class _Flow(ast.NodeVisitor):
 
     def _kind(self, node: ast.AST | None) -> str:
         match node:
-            case ast.Name() | ast.Attribute():
-                return self._kind_of_name(node)
+            case ast.Name():
+                return self._kind_of_name(node, "")
+            case ast.Attribute():
+                return self._kind_of_name(node, self._kind(node.value))
             case ast.Subscript():
                 return self._kind_of_part(self._kind(node.value), node.slice)
             case ast.Await() | ast.NamedExpr():
@@ -308,16 +312,12 @@ class _Flow(ast.NodeVisitor):
             return _element(self._kind(node.value))
         return self._kind(node)
 
-    def _kind_of_name(self, node: ast.Name | ast.Attribute) -> str:
+    def _kind_of_name(self, node: ast.expr, of: str) -> str:
+        """Return the kind of a name, or of an attribute of a value of the kind `of`."""
         path = _path(node)
-        if known := self._names.get(path) or self._kept.get(self._kept_name(path), ""):
+        known = self._names.get(path) or self._kept.get(self._kept_name(path), "")
+        if known or not isinstance(node, ast.Attribute):
             return known
-        if isinstance(node, ast.Attribute):
-            return self._kind_of_attribute(node, self._kind(node.value))
-        return ""
-
-    def _kind_of_attribute(self, node: ast.Attribute, of: str) -> str:
-        """Return the kind of an attribute of a value of the kind `of`."""
         if of == RESPONSE:
             return BODY if node.attr == "body" else ""
         if of in (CLIENT, PLAIN):
@@ -340,8 +340,13 @@ class _Flow(ast.NodeVisitor):
         plain = PLAIN in (*kinds, *options.values())
         plain = plain or any(_is_plain(k.arg, k.value) for k in call.keywords)
         if name in _MAKERS or (name.startswith("humanloop.apis.") and name.endswith("Api")):
-            return PLAIN if plain else "" if name in _CONFIGURATIONS else CLIENT
-        of = self._kind(function)
+            if plain or name in _CONFIGURATIONS:
+                return PLAIN if plain else ""
+            is_known = None not in options and not call.args and "configuration" not in options
+            return CLIENT if is_known else self._foreign_client
+        # Once for each function, lest a chain of calls take exponential time.
+        receiver = self._kind(getattr(function, "value", None))
+        of = self._kind_of_name(function, receiver)
         method = function.attr if isinstance(function, ast.Attribute) else ""
         if of in (CLIENT, PLAIN):
             if method == "with_options":
@@ -349,7 +354,7 @@ class _Flow(ast.NodeVisitor):
             if PLAIN in (of, plain and PLAIN) or method in _NO_CALLS or method.endswith("_stream"):
                 return ""
             return f"*{BODY}" if "iterate_" in method or "stream" in options else RESPONSE
-        if method in _OF_BODY and self._kind(getattr(function, "value", None)) == BODY:
+        if method in _OF_BODY and receiver == BODY:
             is_lookup = _OF_BODY[method] == BODY and call.args
             return self._kind_of_part(BODY, call.args[0]) if is_lookup else _OF_BODY[method]
         if name in _SAME or method == "run_until_complete":
@@ -426,6 +431,8 @@ class _Flow(ast.NodeVisitor):
         for target in node.targets:
             self.visit(target)
             self._bind(target, self._kind_bound(node.value), node.value)
+            if isinstance(target, ast.Attribute) and _is_plain(target.attr, node.value):
+                self._names[_path(target).partition(".")[0]] = PLAIN
 
     def visit_AnnAssign(self, node: ast.AnnAssign | ast.NamedExpr) -> None:
         if node.value:
@@ -518,7 +525,7 @@ class _Checker(_Flow):
     def visit_ImportFrom(self, node: ast.ImportFrom) -> None:
         super().visit_ImportFrom(node)
         for alias in node.names if not node.level else ():
-            if reason := _gone(f"{node.module}.{alias.name}"):
+            if reason := _gone(node.module or "") or _gone(f"{node.module}.{alias.name}"):
                 self._report(node, reason)
 
     def visit_Attribute(self, node: ast.Attribute) -> None:
@@ -579,15 +586,6 @@ class _Checker(_Flow):
             elif isinstance(pattern, ast.MatchClass):
                 self._report_types(pattern, pattern.cls)
         self.generic_visit(node)
-
-    def visit_Try(self, node: ast.Try) -> None:
-        self.generic_visit(node)
-        calls = (n for s in node.body for n in ast.walk(s) if isinstance(n, ast.Call))
-        if any(self._kind(call) == RESPONSE for call in calls):
-            for handler in node.handlers:
-                caught = map(self._dotted, ast.walk(handler.type)) if handler.type else ()
-                if any(name.startswith(("urllib3.", "aiohttp.")) for name in caught):
-                    self._report(handler, _CATCH)
 
     def visit_Call(self, node: ast.Call) -> None:
         first = self._kind(node.args[0]) if node.args else ""

@@ -96,6 +96,7 @@ def test_imports_of_0_5_still_work() -> None:
         ("import humanloop.models", "use humanloop.model,"),
         ("from humanloop.models import ChatMessage", "use humanloop.model,"),
         ("import humanloop.type", "use humanloop.model,"),
+        ("from humanloop.models import chat_message", "use humanloop.model,"),
         ("from humanloop.type.chat_message import ChatMessage", "use humanloop.model,"),
         ("from humanloop import type", "humanloop.type of version 0.5 is gone"),
         ("from humanloop.paths.logs.post import Log", "use the methods of a client"),
