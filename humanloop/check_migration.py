@@ -44,9 +44,8 @@ _LISTS = {
 }
 """Functions that return the parts of what they get: one of them, a list, a list of tuples."""
 _DUMPS = {f"{m}.{f}" for m in ("json", "simplejson", "ujson", "orjson") for f in ("dump", "dumps")}
-_MUTATORS = frozenset(
-    ("append", "clear", "extend", "insert", "pop", "popitem", "remove", "reverse", "sort", "update")
-)
+_MUTATORS = {"append", "clear", "extend", "insert", "pop", "popitem", "remove", "reverse", "sort"}
+_MUTATORS |= {"setdefault", "update"}
 _TYPES: Mapping[str, tuple[str, str]] = {
     "list": ("tuple", "an array of a body is a tuple"),
     "dict": ("collections.abc.Mapping", "an object of a body is a frozendict"),
@@ -569,6 +568,7 @@ class _Checker(_Flow):
 
     def visit_AugAssign(self, node: ast.AugAssign) -> None:
         self._check_sum(node, node.target, node.op, node.value)
+        self._put_into(node.target, _element(self._kind(node.value)))
         self.generic_visit(node)
 
     def _check_sum(

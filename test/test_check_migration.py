@@ -67,6 +67,7 @@ def named(program: str) -> list[str]:
         ("body['records'].append(1)", "can't be changed"),
         ("body['records'].sort(key=str)", "can't be changed"),
         ("body.update(name='x')", "can't be changed"),
+        ("body.setdefault('name', 'x')", "can't be changed"),
         ("copy.deepcopy(body)['records'].append(1)", "can't be changed"),
         ("dict(body)['records'].append(1)", "can't be changed"),
         ("body['name'] = 'x'", "can't be changed"),
@@ -109,6 +110,9 @@ def test_values_are_followed() -> None:
         rows.append(record)
     json.dumps(rows)                                        # named
     rows = rows + body["records"]                           # named
+    rows = []
+    rows += body["records"]
+    json.dump(rows, open("f", "w"))                         # named
     rows = {}
     rows["n"] = body["total"]
     json.dumps(rows)                                        # named
