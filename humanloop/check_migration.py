@@ -44,8 +44,9 @@ _LISTS = {
 }
 """Functions that return the parts of what they get: one of them, a list, a list of tuples."""
 _DUMPS = {f"{m}.{f}" for m in ("json", "simplejson", "ujson", "orjson") for f in ("dump", "dumps")}
-_MUTATORS = {"append", "clear", "extend", "insert", "pop", "popitem", "remove", "reverse", "sort"}
-_MUTATORS |= {"setdefault", "update"}
+_MUTATORS = {"append", "clear", "extend", "insert", "pop", "remove", "reverse", "sort"} | {
+    *("popitem", "setdefault", "update")
+}
 _TYPES: Mapping[str, tuple[str, str]] = {
     "list": ("tuple", "an array of a body is a tuple"),
     "dict": ("collections.abc.Mapping", "an object of a body is a frozendict"),
