@@ -25,7 +25,7 @@ __all__ = ["CheckResult", "Finding", "check_migration", "check_source"]
 CLIENT, RESPONSE, BODY = "client", "response", "body"
 TEXT = "text"  # a str out of a body
 PLAIN = "plain"  # a client with plain bodies, or the configuration of one
-OWN = "own"  # a list or a dict that the program made itself
+OWN, DICT = "own", "dict"  # a list, or a dict, that the program made itself
 MIXED = "mixed"  # the same, with something out of a body in it
 OTHER = "other"  # the result of a function that is not known
 
@@ -294,7 +294,8 @@ class _Flow(ast.NodeVisitor):
                     ast.Starred(v) if k is None else v
                     for k, v in zip(node.keys, node.values, strict=True)
                 ]
-                return _made_of(list(map(self._kind_inside, unpacked)))
+                made = _made_of(list(map(self._kind_inside, unpacked)))
+                return DICT if made == OWN else made
             case ast.ListComp() | ast.SetComp() | ast.GeneratorExp() | ast.DictComp():
                 with self._inner_names():
                     for generator in node.generators:
@@ -391,9 +392,11 @@ class _Flow(ast.NodeVisitor):
     def _put_into(self, container: ast.expr, kind: str) -> None:
         """Note that a list or a dict of the program's own has a new part of this kind."""
         path, before = _path(container), self._kind(container)
-        if path in self._names and before in (OWN, f"*{kind}"):
+        if path not in self._names:
+            return
+        if before == OWN and kind:
             self._names[path] = _made_of([kind])
-        elif path in self._names and before.startswith("*") and not _is_json(kind):
+        elif before != f"*{kind}" and before.startswith(("*", DICT)) and not _is_json(kind):
             self._names[path] = MIXED
 
     def visit_Import(self, node: ast.Import) -> None:
@@ -420,7 +423,7 @@ class _Flow(ast.NodeVisitor):
     def visit_Return(self, node: ast.Return | ast.Yield) -> None:
         self.generic_visit(node)
         kind = self._kind(node.value)
-        if kind not in ("", OWN, OTHER):
+        if kind not in ("", OWN, DICT, OTHER):
             several = "*" if isinstance(node, ast.Yield) else ""
             self._kept[f"{self._function}()"] = f"{several}{kind}"
 

@@ -113,6 +113,8 @@ def test_values_are_followed() -> None:
     rows = []
     rows += body["records"]
     json.dump(rows, open("f", "w"))                         # named
+    listed = ["END"]
+    print(body["stop"] == listed)                           # named
     rows = {}
     rows["n"] = body["total"]
     json.dumps(rows)                                        # named
@@ -193,6 +195,10 @@ def test_other_values_are_left_alone() -> None:
     row = {"log": body["records"][0], "tags": []}
     row["tags"].append(1)
     row["new"] = 1
+    line = {}
+    line["log"] = body["records"][0]
+    line["tags"] = []
+    line["tags"].append(1)
     lines = []
     lines.append(body["name"])
     lines.append([1])
@@ -200,6 +206,10 @@ def test_other_values_are_left_alone() -> None:
     names = list(body["records"])
     names.append(1)
     names == []
+    expected = {"a": 1}
+    body["inputs"] == expected
+    expected["b"] = 2
+    body["inputs"] == expected
     body = json.load(open("f"))
     body["n"] = None
     body["n"] is None
