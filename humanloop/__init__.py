@@ -11,6 +11,7 @@ nothing.
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -135,3 +136,21 @@ if not TYPE_CHECKING:  # a type checker would take any name for granted
 
 def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
+
+
+class _RemovedNames:
+    """Says what took the place of a module of version 0.5, when no other finder found it.
+
+    `from humanloop.schemas import ComposedSchema` asks as well: the name might be a module.
+    """
+
+    @staticmethod
+    def find_spec(name: str, path: object = None, target: object = None) -> None:
+        """Raise ImportError for a module or name of 0.5 that is gone."""
+        if name.startswith("humanloop.") and "._" not in name:
+            from humanloop.removed import refuse
+
+            refuse(name)
+
+
+sys.meta_path.append(_RemovedNames)

@@ -44,6 +44,8 @@ class Api:
     Options: beside its arguments, each method takes those of `RequestOptions`:
         timeout: Seconds for the whole call, tries and waits included; None is no limit.
         connect_timeout, read_timeout: Seconds to connect, and to wait for more bytes.
+        bodies: "plain" returns the body as dict, list, str, int, float, bool and None, in place of
+            an instance of its schema.
         skip_deserialization: True returns the body as plain decoded JSON, not validated.
         extra_headers: Headers to send with this call alone.
         retries: A RetryPolicy, or how often to try again.

@@ -15,17 +15,16 @@ import sys
 from collections.abc import Generator, Mapping
 from functools import cached_property
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, TypedDict, cast
+from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 from humanloop.api_response import ApiResponse
 from humanloop.call import RetryState, Step, call_steps, run, run_async
 from humanloop.configuration import (
     API_KEY_HEADER,
+    CHECKS,
     SECURITY_SCHEME,
-    TIMEOUT,
     CallSettings,
     Configuration,
-    is_timeout,
 )
 from humanloop.exceptions import (
     ApiValueError,
@@ -33,6 +32,7 @@ from humanloop.exceptions import (
     unexpected_argument,
 )
 from humanloop.http import Headers, RawResponse, Request
+from humanloop.lazy import removed_names
 from humanloop.operation import Operation, is_idempotent, serialize, wants_stream
 from humanloop.responses import ResponseReader
 from humanloop.retries import RetryPolicy
@@ -55,7 +55,9 @@ class RequestOptions(TypedDict, total=False):
 
     timeout: seconds for the whole call, in place of the configuration's; None: no limit;
     connect_timeout, read_timeout: likewise.
-    skip_deserialization: return the body as plain decoded JSON, not validated.
+    bodies: "plain" returns the body as dict, list, str, int, float, bool and None; "models" as an
+    instance of its schema; in place of the configuration's.
+    skip_deserialization: return the body as plain decoded JSON, not validated; likewise.
     extra_headers: sent with this call, before all others in rank.
     retries: when to try again, in place of the configuration's.
     idempotent: the request may be sent again though it may have arrived.
@@ -64,6 +66,7 @@ class RequestOptions(TypedDict, total=False):
     timeout: float | None
     connect_timeout: float | None
     read_timeout: float | None
+    bodies: Literal["models", "plain"]
     skip_deserialization: bool
     extra_headers: Mapping[str, str]
     retries: RetryPolicy | int
@@ -224,13 +227,6 @@ class ApiClient:
                 known = [*operation.arguments, *RequestOptions.__annotations__]
                 raise unexpected_argument(f"{operation.name}()", name, known)
         configuration = self.configuration
-        timeout = configuration.timeout
-        connect_timeout = configuration.connect_timeout
-        read_timeout = configuration.read_timeout
-        if options:
-            timeout = _limit(operation, options, "timeout", timeout)
-            connect_timeout = _limit(operation, options, "connect_timeout", connect_timeout)
-            read_timeout = _limit(operation, options, "read_timeout", read_timeout)
         keys = configuration.provider_api_keys if operation.provider_keys else None
         path, query, body = serialize(operation, arguments, keys)
         stream = wants_stream(operation, arguments)
@@ -242,9 +238,9 @@ class ApiClient:
             query,
             self._headers(extra_headers, has_body=body is not None),
             body,
-            timeout,
-            connect_timeout,
-            read_timeout,
+            self._setting(operation, options, "timeout"),
+            self._setting(operation, options, "connect_timeout"),
+            self._setting(operation, options, "read_timeout"),
             stream,
         )
 
@@ -262,10 +258,23 @@ class ApiClient:
         return ResponseReader(
             operation,
             self.configuration,
-            plain=options.get("skip_deserialization", False),
+            plain=self._setting(operation, options, "bodies") == "plain",
+            skip=self._setting(operation, options, "skip_deserialization"),
             # A limit for one call ends it; one for all calls would end every long stream.
             whole_stream="timeout" in options,
         )
+
+    def _setting(self, operation: Operation, options: Mapping[str, object], name: str) -> Any:
+        """Return a setting for one call: the option of the call, else the configuration's."""
+        if name not in options:
+            return getattr(self.configuration, name)
+        value = options[name]
+        fits, wanted = CHECKS[name]
+        if not fits(value):
+            pair = "timeout" in name and isinstance(value, tuple)
+            hint = ": a pair of 0.5 is connect_timeout and read_timeout" if pair else ""
+            raise ApiValueError(f"{operation.name}(): {name} must be {wanted}, not {value!r}{hint}")
+        return value
 
     def with_options(
         self, headers: Mapping[str, str] | None = None, **settings: Unpack[CallSettings]
@@ -336,19 +345,6 @@ class ApiClient:
         return headers
 
 
-def _limit(
-    operation: Operation, options: RequestOptions, name: str, default: float | None
-) -> float | None:
-    """Return a time limit of one call."""
-    seconds: Any = options.get(name, default)
-    if not is_timeout(seconds):
-        pair = isinstance(seconds, tuple)
-        hint = ": a pair of 0.5 is connect_timeout and read_timeout" if pair else ""
-        message = f"{name} must be {TIMEOUT}, not {seconds!r}{hint}"
-        raise ApiValueError(f"{operation.name}(): {message}")
-    return cast("float | None", seconds)
-
-
 def _check_header(name: object, value: object) -> None:
     if not isinstance(name, str) or not _HEADER_NAME.fullmatch(name):
         raise ApiValueError(f"{name!r} is no header name")
@@ -366,8 +362,8 @@ def _user_agent() -> str:
 if not TYPE_CHECKING:
 
     def __getattr__(name: str) -> Any:
+        if name != "Api":
+            return removed_names(__name__)(name)
         # Version 0.5 had the base of the tags here. `api` imports this module, so it can't be
         # imported before somebody asks for it.
-        if name != "Api":
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         return import_module("humanloop.api").Api

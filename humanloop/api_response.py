@@ -33,8 +33,8 @@ class ApiResponse(Generic[T]):
 
     headers: case-insensitive; status: 200, 201, 204; response: the answer as it came, with
     `status`, `reason`, `headers` and `data` (bytes); round_trip_time: seconds from sending to the
-    last byte; body: the validated schema instance, or `schemas.unset` where the operation has
-    none.
+    last byte; body: the validated schema instance, or, with `bodies="plain"`, the same in plain
+    dict, list, str, int, float, bool and None; `schemas.unset` where the operation has none.
     """
 
     headers: Headers

@@ -1,10 +1,11 @@
 """The command `humanloop`.
 
-    humanloop serve        run the embedded server
-    humanloop quickstart   see the whole product work, on a temporary server
+    humanloop serve             run the embedded server
+    humanloop quickstart        see the whole product work, on a temporary server
+    humanloop check-migration   find the lines of programs for 0.5 that behave differently now
 
-It needs the extra `server`. What goes wrong is said in one line on the standard error stream, with
-exit code 1; wrong arguments end with 2, as argparse has it.
+The first two need the extra `server`. What goes wrong is said in one line on the standard error
+stream, with exit code 1; wrong arguments end with 2, as argparse has it.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from humanloop import __version__
 from humanloop.schemas import compiled
@@ -30,6 +32,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return quickstart.main(rest)
         if rest:
             _parser().error(f"unrecognized arguments: {' '.join(rest)}")
+        if options.command == "check-migration":
+            return _check_migration(options.paths)
         return _serve(options)
     except ImportError as error:
         # The message of the extra that is missing says how to install it.
@@ -78,6 +82,15 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser(
         "quickstart", help="see the main job done, on a temporary server", add_help=False
     )
+    check = commands.add_parser(
+        "check-migration",
+        help="find the lines of programs for 0.5 that behave differently now",
+        description="Find the lines of programs for version 0.5 that behave differently now. The"
+        " exit code is 1 if there are any, and 2 if a file can't be read.",
+    )
+    check.add_argument(
+        "paths", nargs="+", type=Path, metavar="FILE", help="of one program; or a directory"
+    )
     return parser
 
 
@@ -85,6 +98,18 @@ def _port(text: str) -> int:
     if not (text.isascii() and text.isdigit() and int(text) <= 65535):
         raise argparse.ArgumentTypeError(f"a port is a number from 0 to 65535, {text!r} is none")
     return int(text)
+
+
+def _check_migration(paths: Sequence[Path]) -> int:
+    from humanloop.check_migration import check_migration
+
+    findings, unreadable = check_migration(paths)
+    for file, found in findings.items():
+        for line, column, reason in found:
+            print(f"{file}:{line}:{column}: {reason}")
+    for file, problem in unreadable.items():
+        print(f"humanloop: {file}: {problem}", file=sys.stderr)
+    return 2 if unreadable else int(any(findings.values()))
 
 
 def _serve(options: argparse.Namespace) -> int:

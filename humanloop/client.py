@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 from humanloop.apis.facade import Facade
 from humanloop.configuration import Configuration, ConnectionOptions
 from humanloop.exceptions import ApiTypeError
+from humanloop.lazy import removed_names
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -109,8 +110,9 @@ class Humanloop(Facade):
         """Return a copy of the client with other settings: `with_options(timeout=5, retries=0)`.
 
         headers: sent with every call of the copy; timeout, connect_timeout, read_timeout, retries,
-        response_validation, event_hooks, on_drift: as in `Configuration`. The copy and the client
-        share their connections: closing one closes them for both.
+        response_validation, bodies, skip_deserialization, event_hooks, on_drift: as in
+        `Configuration`. The copy and the client share their connections: closing one closes them
+        for both.
         """
         api_client = self.api_client.with_options(headers, **settings)
         duplicate = copy.copy(self)
@@ -147,3 +149,7 @@ class Humanloop(Facade):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.configuration!r})"
+
+
+if not TYPE_CHECKING:  # a type checker would take any name for granted
+    __getattr__ = removed_names(__name__)

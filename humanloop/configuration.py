@@ -78,6 +78,8 @@ class CallSettings(TypedDict, total=False):
     read_timeout: float | None
     retries: RetryPolicy | int
     response_validation: Literal["strict", "lenient"]
+    bodies: Literal["models", "plain"]
+    skip_deserialization: bool
     event_hooks: EventHooks
     on_drift: Callable[[DriftReport], object] | None
 
@@ -123,6 +125,11 @@ class Configuration:
     response_validation: Literal["strict", "lenient"] = "strict"
     """How to treat a success whose body does not fit its schema. "strict": an error. "lenient": the
     body as plain decoded JSON, with a `ResponseValidationWarning`."""
+    bodies: Literal["models", "plain"] = "models"
+    """How to hand out the bodies of responses, events of streams included, that fit their schemas.
+    "models": as instances of these. "plain": as dict, list, str, int, float, bool and None."""
+    skip_deserialization: bool = False
+    """True: return bodies as plain decoded JSON, not validated; `bodies` has no effect then."""
     event_hooks: EventHooks = MappingProxyType({})
     """Functions to call, by event. "request": each with the `Request`, before every try; it may
     return another one to send in its place. "response": with the `Request` and its `RawResponse` or
@@ -208,7 +215,7 @@ class Configuration:
             if name in _NO_EFFECT:
                 self._keep_without_effect(name, value)
                 return
-            fits, wanted = _CHECKS.get(name, (None, ""))
+            fits, wanted = CHECKS.get(name, (None, ""))
             if fits and not fits(value):
                 raise ClientConfigurationError(f"{name} must be {wanted}, not {value!r}")
             object.__setattr__(self, name, value)
@@ -348,13 +355,15 @@ def _are_hooks(value: object) -> bool:
     )
 
 
-_CHECKS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
+CHECKS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "timeout": (is_timeout, TIMEOUT),
     "connect_timeout": (is_timeout, TIMEOUT),
     "read_timeout": (is_timeout, TIMEOUT),
     "retries": (_is_policy, ""),
     "max_response_bytes": (_is_size, "a positive number of bytes, or None for no limit"),
     "response_validation": (("strict", "lenient").__contains__, '"strict" or "lenient"'),
+    "bodies": (("models", "plain").__contains__, '"models" or "plain"'),
+    "skip_deserialization": (lambda value: isinstance(value, bool), "True or False"),
     "event_hooks": (
         _are_hooks,
         f"a dict of lists of functions, with the keys {', '.join(EVENTS)}",

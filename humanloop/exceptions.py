@@ -43,6 +43,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 
+from humanloop.lazy import removed_names
 from humanloop.secrets import CANDIDATES, did_you_mean, one_line, printable, shorten, shorten_middle
 
 if TYPE_CHECKING:
@@ -536,3 +537,7 @@ def unexpected_argument(function: str, name: str, known: Iterable[str]) -> ApiTy
     return ApiTypeError(
         f"{function} got an unexpected argument {name!r}{did_you_mean(name, known)}"
     )
+
+
+if not TYPE_CHECKING:  # a type checker would take any name for granted
+    __getattr__ = removed_names(__name__)

@@ -1,4 +1,4 @@
-"""Packages whose names are imported when they are first asked for (PEP 562)."""
+"""Names that modules have not yet, or no more, when they are asked for (PEP 562)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Mapping
 from importlib import import_module
 
-__all__ = ["lazy_names"]
+__all__ = ["lazy_names", "removed_names"]
 
 
 def lazy_names(
@@ -28,3 +28,16 @@ def lazy_names(
         return sorted({*vars(sys.modules[package]), *homes})
 
     return get, names
+
+
+def removed_names(module: str) -> Callable[[str], object]:
+    """Return `__getattr__` for a module: ImportError for a name that version 0.5 had in it."""
+
+    def get(name: str) -> object:
+        if not name.startswith("_"):  # each import asks for `__path__`
+            from humanloop.removed import refuse
+
+            refuse(f"{module}.{name}")
+        raise AttributeError(f"module {module!r} has no attribute {name!r}")
+
+    return get

@@ -61,8 +61,9 @@ class StreamOpened(NamedTuple):
 class ResponseReader:
     """Reads the responses to one call of an operation.
 
-    plain: bodies are decoded JSON, not validated; whole_stream: the timeout of the call is the
-    deadline of a whole stream, in place of the longest silence in it.
+    plain: bodies are handed out as plain Python objects; skip: they are not even validated;
+    whole_stream: the timeout of the call is the deadline of a whole stream, in place of the longest
+    silence in it.
     """
 
     def __init__(
@@ -71,11 +72,13 @@ class ResponseReader:
         configuration: Configuration,
         *,
         plain: bool = False,
+        skip: bool = False,
         whole_stream: bool = False,
     ) -> None:
         self._operation = operation
         self._configuration = configuration
         self._plain = plain
+        self._skip = skip
         self._whole_stream = whole_stream
 
     def read(self, request: Request, response: RawResponse) -> ApiResponse[Any]:
@@ -176,7 +179,7 @@ class ResponseReader:
         schema = self._operation.response_schema
         assert schema is not None, "an operation with a body has a schema for it"
         try:
-            value = _decoded(data) if self._plain else schema.from_json(data, direction="response")
+            value = _decoded(data) if self._skip else schema.from_json(data, direction="response")
         except (ValueError, RecursionError) as error:
             if not isinstance(error, SchemaValidationError):
                 raise invalid(error) from error
@@ -189,9 +192,10 @@ class ResponseReader:
             _warn(f"{self._operation.name}(): {what} does not fit {error.summary}")
             return plain
         check(value)
-        if not self._plain:
-            self._report_drift(value)
-        return value
+        if self._skip:
+            return value
+        self._report_drift(value)
+        return schemas.to_primitive(value) if self._plain else value
 
     def _report_drift(self, body: Any, error: SchemaValidationError | None = None) -> None:
         on_drift = self._configuration.on_drift

@@ -224,10 +224,12 @@ def test_one_line_does_it(title: str) -> None:
     assert "\\\n" not in line
 
 
-def test_no_page_installs_the_package_from_pypi() -> None:
+def test_no_page_and_no_message_installs_the_package_from_pypi() -> None:
     """PyPI's package of this name is another SDK."""
     by_name = re.compile(r"install [^\n]*(?<![\w./-])humanloop(?![\w.-])")
-    assert [name_of(page) for page in PAGES if by_name.search(text_of(page))] == []
+    sources = [*(ROOT / "humanloop").rglob("*.py"), *(ROOT / "codegen").rglob("*.*")]
+    texts = [path for path in (*PAGES, *sources) if path.suffix in (".md", ".py", ".j2")]
+    assert [name_of(path) for path in texts if by_name.search(path.read_text("utf-8"))] == []
 
 
 def test_every_setting_is_described() -> None:

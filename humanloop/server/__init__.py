@@ -6,6 +6,8 @@ service was not documented is listed in docs/embedded-server.md.
 
 from __future__ import annotations
 
+from humanloop.extras import how_to_install
+
 try:
     from humanloop.server.errors import StartError
     from humanloop.server.generation.providers import (
@@ -26,8 +28,8 @@ except ModuleNotFoundError as error:
     }:
         raise
     raise ImportError(
-        f"The embedded server needs the package {error.name!r}, which is not installed. "
-        "Install the extra `server` (`pip install '.[server]'` in a clone of this repository).",
+        f"the embedded server needs the package {error.name!r}, which is not installed;"
+        f" {how_to_install('server')}",
         name=error.name,
     ) from error
 

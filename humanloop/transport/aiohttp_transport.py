@@ -19,6 +19,8 @@ import sys
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from humanloop.extras import how_to_install
+
 try:
     import aiohttp
     from yarl import URL
@@ -26,7 +28,7 @@ try:
     aiohttp.ClientHandlerType  # noqa: B018 - which 3.12 has brought
 except (ImportError, AttributeError) as error:
     raise ImportError(
-        "asynchronous calls need aiohttp 3.12.8 or later; install the extra `async`"
+        f"asynchronous calls need aiohttp 3.12.8 or later; {how_to_install('async')}"
     ) from error
 
 from urllib3.util import parse_url

@@ -958,5 +958,6 @@ def test_without_aiohttp() -> None:
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert done.stdout.strip() == (
-        "asynchronous calls need aiohttp 3.12.8 or later; install the extra `async`"
+        "asynchronous calls need aiohttp 3.12.8 or later; install the extra `async`: pip install"
+        " '.[async]' in a clone of the repository, or pip install 'PATH/TO/WHEEL.whl[async]'"
     )

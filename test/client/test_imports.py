@@ -88,3 +88,70 @@ def test_imports_of_0_5_still_work() -> None:
     assert issubclass(LogsApi, Api)
     assert issubclass(ApiException, OpenApiException)
     assert Humanloop(Configuration(api_key="k")).logs.api_client.__class__ is ApiClient
+
+
+@pytest.mark.parametrize(
+    ("statement", "instead"),
+    [
+        ("import humanloop.models", "use humanloop.model,"),
+        ("from humanloop.models import ChatMessage", "use humanloop.model,"),
+        ("import humanloop.type", "use humanloop.model,"),
+        ("from humanloop.models import chat_message", "use humanloop.model,"),
+        ("from humanloop.type.chat_message import ChatMessage", "use humanloop.model,"),
+        ("from humanloop import type", "humanloop.type of version 0.5 is gone"),
+        ("from humanloop.paths.logs.post import Log", "use the methods of a client"),
+        ("from humanloop.apis.paths.projects_id import ProjectsId", "use the methods of a client"),
+        ("from humanloop.apis import path_to_api", "use the methods of a client"),
+        ("from humanloop.apis.tag_to_api import tag_to_api", "use humanloop.apis.tags"),
+        ("from humanloop.apis.tags import TagValues", "use humanloop.apis.tags"),
+        ("import humanloop.rest", "use humanloop.transport"),
+        ("from humanloop import rest", "use humanloop.transport"),
+        ("from humanloop.exceptions_base import ApiTypeError", "use humanloop.exceptions"),
+        ("from humanloop.client_custom import ClientCustom", "use humanloop.Humanloop"),
+        ("import humanloop.request_before_hook", "event_hooks"),
+        ("import humanloop.request_before_url_hook", "event_hooks"),
+        ("import humanloop.request_after_hook", "event_hooks"),
+        ("import humanloop.type_util", "nothing takes its place"),
+        ("import humanloop.validation_metadata", "nothing takes its place"),
+        ("from humanloop.schemas import ComposedSchema", "schemas.schema_from_openapi"),
+        ("from humanloop.schemas import Int32Schema, unset", "schemas.schema_from_openapi"),
+        ("from humanloop.schemas import NoneStrDecimalMixin", "schemas.schema_from_openapi"),
+        ("from humanloop.exceptions import AnyOfValidationError", "SchemaValidationError"),
+        ("from humanloop.exceptions import ApiResponse", "use humanloop.api_response.ApiResponse"),
+        ("from humanloop.api_client import JSONEncoder", "use humanloop.schemas.to_json"),
+        ("from humanloop.api_client import unset", "use humanloop.schemas.unset"),
+        ("from humanloop.api_client import PathParameter", "nothing takes its place"),
+        ("from humanloop.client import ChatMessage", "use humanloop.model.ChatMessage"),
+        ("from humanloop.client import ChatsApi", "use humanloop.apis.tags.ChatsApi"),
+    ],
+)
+def test_what_took_the_place_of_what_0_5_had(statement: str, instead: str) -> None:
+    with pytest.raises(ImportError, match=r"of version 0\.5 is gone: ") as caught:
+        exec(statement, {})
+    assert instead in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "import humanloop.modles",
+        "from humanloop import Humanlop",
+        "from humanloop.exceptions import ApiEception",
+        "from humanloop.client import Humanlop",
+        "from humanloop.api_client import ApiCleint",
+        "from humanloop.schemas import Unsett",
+    ],
+)
+def test_a_misspelled_import_fails_as_python_has_it(statement: str) -> None:
+    with pytest.raises(ImportError, match=r"No module named|cannot import name") as caught:
+        exec(statement, {})
+    assert caught.value.name
+
+
+def test_a_name_that_0_5_had_is_not_looked_up_by_other_imports() -> None:
+    loaded = modules_after(
+        "import humanloop.exceptions, humanloop.schemas\n"
+        "from humanloop.client import Humanloop\n"
+        "assert not hasattr(humanloop.exceptions, '__path__')"
+    )
+    assert "humanloop.removed" not in loaded

@@ -125,5 +125,5 @@ def test_a_missing_extra_is_named(tmp_path: Path) -> None:
         text=True,
     )
     assert done.returncode == 1
-    assert "Install the extra `server` (`pip install '.[server]'`" in done.stderr
+    assert "install the extra `server`: pip install '.[server]' in a clone" in done.stderr
     assert "Traceback" not in done.stderr

@@ -49,6 +49,9 @@ def of_another_type(client: Humanloop, log: LogResponse, project: ProjectRespons
     client.log(duration="0.4")  # wrong
     client.experiments.sample(experiment_id=log)  # wrong
     client.projects.get(id="pr_1", timeout="soon")  # wrong
+    client.projects.get(id="pr_1", bodies="json")  # wrong
+    client.with_options(bodies=True, skip_deserialization="no")  # wrong
+    Humanloop(bodies="dict")  # wrong
     ExperimentStatus("Finished")  # wrong
     number: int = log["output"]  # wrong
     day: Decimal = project["created_at"]  # wrong

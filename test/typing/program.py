@@ -260,13 +260,13 @@ def turns_pages(client: Humanloop) -> None:
 
 def sets_options(client: Humanloop) -> None:
     patient = client.with_options(
-        timeout=5, retries=RetryPolicy(attempts=5), headers={"X-Run": "1"}
+        timeout=5, retries=RetryPolicy(attempts=5), headers={"X-Run": "1"}, bodies="plain"
     )
     assert_type(patient, Humanloop)
     request = patient.build_request(client.projects.get, id="pr_1")
     print(request.as_curl())
     try:
-        patient.projects.get("pr_1", retries=1)
+        patient.projects.get("pr_1", retries=1, bodies="models", skip_deserialization=False)
     except ApiStreamingException as error:
         print(error.events, error.tries)
     except ApiConnectionError as error:

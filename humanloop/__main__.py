@@ -1,0 +1,7 @@
+"""`python -m humanloop`: the command `humanloop`."""
+
+import sys
+
+from humanloop.cli import main
+
+sys.exit(main())
