@@ -28,6 +28,7 @@ from humanloop.schemas.instances import BASES, interpret, maker
 from humanloop.schemas.matcher import Mismatch, explain
 from humanloop.schemas.native import FastPathMiss
 from humanloop.schemas.nodes import Direction, Node, Scope
+from humanloop.schemas.number import NumberClass
 from humanloop.schemas.values import unset
 
 __all__ = ["SchemaMeta", "enum_members"]
@@ -145,6 +146,11 @@ class SchemaMeta(type):
             errors = explain(cls.node, value, direction)
         except RecursionError:
             errors = [ErrorDetail(deep_nesting_start(value), "depth", TOO_DEEP)]
+        fractions = sys.modules.get("fractions")
+        if fractions and issubclass(cls, NumberClass) and isinstance(value, fractions.Fraction):
+            # So `statistics` makes a mean of numbers: by their class, of a fraction. It need not
+            # fit the schema, as a mean of integers does not, so it is of none.
+            return NumberClass(value.numerator) / value.denominator
         raise SchemaValidationError(errors, cls.__name__)
 
     def mixed_with(cls, parts: tuple[type, ...]) -> SchemaMeta:

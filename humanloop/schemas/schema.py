@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from frozendict import frozendict
 
-from humanloop.exceptions import ApiAttributeError, ApiValueError
+from humanloop.exceptions import ApiAttributeError
 from humanloop.schemas.containers import Container
 from humanloop.schemas.formats import parse_date, parse_datetime
 from humanloop.schemas.instances import (
@@ -29,6 +29,7 @@ from humanloop.schemas.instances import (
 )
 from humanloop.schemas.metaclass import SchemaMeta
 from humanloop.schemas.nodes import FORMAT_CLASSES, Direction
+from humanloop.schemas.number import NumberClass
 from humanloop.schemas.values import BoolClass, NoneClass, unset
 from humanloop.schemas.writing import Numbers, to_json, to_primitive
 from humanloop.secrets import did_you_mean
@@ -296,8 +297,8 @@ class DecimalSchema(StrSchema):
     as_decimal_oapg = as_decimal
 
 
-class NumberSchema(Schema, Decimal):
-    """A number: a Decimal with every digit that it came with."""
+class NumberSchema(Schema, NumberClass):
+    """A number: a Decimal with every digit that it came with, which works with floats."""
 
     __slots__ = ()
     __openapi__ = {"type": "number"}
@@ -305,25 +306,6 @@ class NumberSchema(Schema, Decimal):
     if TYPE_CHECKING:
 
         def __new__(cls, value: Decimal | float, /) -> Self: ...
-
-    @property
-    def as_int(self) -> int:
-        """The number as an int.
-
-        Raises:
-            ApiValueError: it has a fraction, or more than 10,000 digits.
-        """
-        if self.adjusted() > 10_000 or self != self.to_integral_value():
-            raise ApiValueError(f"{self:.40} is not an integer that fits")
-        return int(self)
-
-    @property
-    def as_float(self) -> float:
-        """The nearest float."""
-        return float(self)
-
-    as_int_oapg = as_int
-    as_float_oapg = as_float
 
 
 class IntSchema(NumberSchema):

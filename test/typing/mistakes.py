@@ -44,7 +44,10 @@ def of_another_type(client: Humanloop, log: LogResponse, project: ProjectRespons
     number: int = log["output"]  # wrong
     day: Decimal = project["created_at"]  # wrong
     name: str = project["data_count"]  # wrong
-    print(number, day, name)
+    exact: Decimal = log["duration"] + 0.1  # wrong
+    rounded: int = log["duration"] * 2  # wrong
+    print(log["duration"] + "1", log["duration"] < "1")  # wrong
+    print(number, day, name, exact, rounded)
 
 
 def incomplete(client: Humanloop) -> None:
