@@ -17,12 +17,12 @@ from contextlib import suppress
 from functools import cache
 from itertools import takewhile
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from humanloop.exceptions import ApiTypeError
 from humanloop.schemas.casting import TOO_DEEP, deep_nesting_start, is_mapping, is_sequence
 from humanloop.schemas.codec import JsonTooDeep, decoder
-from humanloop.schemas.errors import ErrorDetail, SchemaValidationError
+from humanloop.schemas.errors import ErrorDetail, SchemaValidationError, check_choice
 from humanloop.schemas.fast_path import converter_of
 from humanloop.schemas.instances import BASES, interpret, maker
 from humanloop.schemas.matcher import Mismatch, explain
@@ -113,13 +113,18 @@ class SchemaMeta(type):
 
         Raises:
             SchemaValidationError: it does not fit; the error holds all that is wrong.
+            ApiValueError: `direction` is neither of its values.
         """
-        if direction is None or not cls.has_directions:
+        if direction is None or not cls._regards(direction):
             try:  # not `suppress`, which takes as long as some values do
                 return (cls.__convert or cls.compile())(value)
             except (FastPathMiss, RecursionError):
                 pass  # what is raised below has nothing to do with this
         return cls.interpret(value, direction)
+
+    def _regards(cls, direction: Direction) -> bool:
+        check_choice("direction", direction, get_args(Direction))
+        return cls.has_directions
 
     def validate_json(cls, data: str | bytes, direction: Direction | None = None) -> Any:
         """Return the instance that JSON text makes: `Schema.from_json`."""

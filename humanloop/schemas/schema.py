@@ -10,6 +10,7 @@ and files.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Mapping
 from datetime import date, datetime
 from decimal import Decimal
@@ -76,6 +77,7 @@ class Schema(metaclass=SchemaMeta):
 
         Raises:
             SchemaValidationError: it is not JSON, or does not fit the schema.
+            ApiValueError: `direction` is neither of its values.
         """
         return cls.validate_json(data, direction)  # type: ignore[no-any-return]
 
@@ -97,7 +99,10 @@ class Schema(metaclass=SchemaMeta):
 
         numbers: what numbers with a fraction or an exponent become. As floats they are rounded to
             17 digits; those beyond the range of floats stay Decimal, as do integers of more than
-            4,300 digits.
+            4,300 digits. Integers become int, either way.
+
+        Raises:
+            ApiValueError: `numbers` is neither of its values.
         """
         return to_primitive(self, numbers=numbers)
 
@@ -106,6 +111,14 @@ class Schema(metaclass=SchemaMeta):
         from humanloop.schemas.interop import core_schema
 
         return core_schema(cls, to_primitive)
+
+    @property
+    def __pydantic_serializer__(self) -> Any:
+        if "pydantic_core" not in sys.modules:  # then it is not pydantic that asks
+            raise AttributeError("__pydantic_serializer__")
+        from humanloop.schemas.interop import serializer
+
+        return serializer(to_primitive)
 
     @classmethod
     def __get_pydantic_json_schema__(cls, schema: object, handler: Any) -> Any:
