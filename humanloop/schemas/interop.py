@@ -16,11 +16,15 @@ from typing import Any
 from humanloop.schemas.casting import is_mapping
 from humanloop.schemas.errors import SchemaValidationError
 from humanloop.schemas.nodes import COMPONENTS, Node
+from humanloop.schemas.values import NoneClass
 from humanloop.secrets import is_secret_name, mask_keys
 
 __all__ = ["core_schema", "json_schema", "serializer"]
 
 _NUMBERS = (int, float, Decimal)
+
+NULL_HINT = "; an optional field recognizes only Python's None: pass to_primitive() of the whole"
+"""What to do about a null of ours: pydantic looks for None, by identity, before it asks us."""
 
 Primitive = Callable[..., Any]
 Refer = Callable[[str], dict[str, Any]]
@@ -81,9 +85,10 @@ def _validate(cls: Any, value: Any, inner: object) -> Any:
         return cls.validate(value)
     except SchemaValidationError as error:
         core: Any = import_module("pydantic_core")
+        hint = NULL_HINT if isinstance(value, NoneClass) else ""
         details = [
             {
-                "type": core.PydanticCustomError(detail.keyword, detail.message),
+                "type": core.PydanticCustomError(detail.keyword, detail.message + hint),
                 "loc": detail.path,
                 "input": _at(value, detail.path),
             }

@@ -281,6 +281,14 @@ def test_booleans_and_numbers_fit_fields_of_pythons_types(pydantic: Any) -> None
     assert [type(value) for _, value in made] == [bool, float, int]
 
 
+def test_an_optional_field_takes_null_as_none_only(pydantic: Any, record: Any) -> None:
+    """pydantic looks for None by identity, and asks nobody."""
+    values = DictSchema(log=LOG, status=None)
+    with pytest.raises(pydantic.ValidationError, match=r"pass to_primitive\(\)"):
+        record(**values)
+    assert record(**values.to_primitive()).status is None
+
+
 @pytest.fixture(scope="module")
 def tagged(pydantic: Any) -> Any:
     config = pydantic.Field(discriminator="type")

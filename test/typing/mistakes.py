@@ -47,6 +47,8 @@ def of_another_type(client: Humanloop, log: LogResponse, project: ProjectRespons
     exact: Decimal = log["duration"] + 0.1  # wrong
     rounded: int = log["duration"] * 2  # wrong
     print(log["duration"] + "1", log["duration"] < "1")  # wrong
+    print(log.to_primitive(numbers="int"))  # wrong
+    LogResponse.from_json("{}", direction="up")  # wrong
     print(number, day, name, exact, rounded)
 
 
