@@ -39,6 +39,7 @@ and `elapsed`.
 from __future__ import annotations
 
 import copyreg
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
@@ -77,6 +78,7 @@ __all__ = [
     "InternalServerError",
     "InvalidHostConfigurationError",
     "MissingRequiredParametersError",
+    "NaiveDatetimeWarning",
     "NotFoundError",
     "OpenApiException",
     "RateLimitError",
@@ -92,6 +94,7 @@ __all__ = [
     "exception_for_stream",
     "render_path",
     "unexpected_argument",
+    "warn",
 ]
 
 SHOWN_CHARACTERS = 300
@@ -453,6 +456,29 @@ class ApiStreamTimeoutError(ApiStreamBrokenError, ApiTimeoutError):
 
 class ResponseValidationWarning(UserWarning):
     """A response does not fit its schema, and the configuration says to take it as it is."""
+
+
+class NaiveDatetimeWarning(UserWarning):
+    """A datetime without time zone was taken as UTC, though `datetime.now()` is local time."""
+
+
+_NOT_THE_USERS = (__name__.partition(".")[0], "asyncio", "pydantic")
+
+
+def warn(message: str, category: type[Warning]) -> None:
+    """Warn at the line of the program that led here, so that Python shows it once for each line.
+
+    That is the innermost one outside of this package and of those that call it for the user.
+    """
+    import inspect  # takes longer to import than all of this module
+
+    frame = inspect.currentframe()
+    assert frame is not None
+    while frame.f_back and frame.f_globals.get("__name__", "").split(".")[0] in _NOT_THE_USERS:
+        frame = frame.f_back
+    module, registry = frame.f_globals, frame.f_globals.setdefault("__warningregistry__", {})
+    file, line = frame.f_code.co_filename, frame.f_lineno
+    warnings.warn_explicit(message, category, file, line, module.get("__name__"), registry)
 
 
 _BY_STATUS: Mapping[int, type[ApiException]] = {

@@ -9,9 +9,7 @@ message no secret of the request.
 
 from __future__ import annotations
 
-import inspect
 import json
-import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
@@ -30,6 +28,7 @@ from humanloop.exceptions import (
     describe,
     exception_for_status,
     exception_for_stream,
+    warn,
 )
 from humanloop.http import RawResponse, Request, is_json
 from humanloop.schemas.codec import refuse_constant
@@ -47,8 +46,6 @@ if TYPE_CHECKING:
 __all__ = ["ResponseReader", "StreamOpened"]
 
 ErrorType = TypeVar("ErrorType", bound=ApiException)
-
-_PACKAGE = f"{__package__}."
 
 
 class StreamOpened(NamedTuple):
@@ -189,7 +186,8 @@ class ResponseReader:
             lenient = self._configuration.response_validation == "lenient"
             if not lenient or error.is_unreadable:
                 raise invalid(error) from error
-            _warn(f"{self._operation.name}(): {what} does not fit {error.summary}")
+            message = f"{self._operation.name}(): {what} does not fit {error.summary}"
+            warn(message, ResponseValidationWarning)
             return plain
         check(value)
         if self._skip:
@@ -290,11 +288,3 @@ def _decoded_or_text(data: bytes) -> Any:
         return _decoded(data)
     except (ValueError, RecursionError):
         return data.decode("utf-8", "replace")
-
-
-def _warn(message: str) -> None:
-    """Warn of a response, at the line that called the package."""
-    level, frame = 1, inspect.currentframe()
-    while frame and frame.f_back and frame.f_globals.get("__name__", "").startswith(_PACKAGE):
-        level, frame = level + 1, frame.f_back
-    warnings.warn(message, ResponseValidationWarning, stacklevel=level)

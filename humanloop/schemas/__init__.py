@@ -16,6 +16,7 @@ from humanloop.schemas.errors import ErrorDetail, SchemaValidationError
 from humanloop.schemas.formats import FORMATS, Format
 from humanloop.schemas.metaclass import enum_members
 from humanloop.schemas.native import compiled
+from humanloop.schemas.number import NumberClass
 from humanloop.schemas.schema import (
     AnyTypeSchema,
     BoolSchema,
@@ -53,6 +54,7 @@ __all__ = [
     "ListSchema",
     "NoneClass",
     "NoneSchema",
+    "NumberClass",
     "NumberSchema",
     "Schema",
     "SchemaValidationError",

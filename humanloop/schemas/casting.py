@@ -9,16 +9,20 @@ nothing that the caller can still change. `to_input` is where users teach it typ
 from __future__ import annotations
 
 import io
+import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta, timezone
+from datetime import date, datetime, time, timedelta, timezone
 from decimal import Decimal
+from enum import Enum
 from functools import singledispatch
+from numbers import Real
 from typing import Any, TypeGuard
 
 from frozendict import frozendict
 
+from humanloop.exceptions import NaiveDatetimeWarning, warn
 from humanloop.schemas.values import BoolClass, NoneClass
 
 __all__ = [
@@ -96,6 +100,12 @@ TOO_DEEP = f"nested too deeply: at most {MAX_DEPTH} levels, fewer if the stack i
 
 MAX_PATH_STEPS = 10_000_000
 """How long the paths of one value's errors may be in sum: many deep ones could fill the memory."""
+
+NAIVE = (
+    "a datetime without a time zone is taken as UTC, but datetime.now() is local time: "
+    "use datetime.now(timezone.utc), or add the zone with .astimezone()"
+)
+"""The warning about a naive datetime. It is always the same text, so that it is shown once."""
 
 Refuse = Callable[[str], Any]
 """Reports a value that can't be cast, by a message, and gives INVALID."""
@@ -224,18 +234,72 @@ class _Caster:
         return result
 
     def _cast_other(self, value: Any) -> Any:
-        # uuid takes long to import, and only where somebody did can a value be a UUID.
-        uuid = sys.modules.get("uuid")
-        if uuid is not None and isinstance(value, uuid.UUID):
+        kind = type_of(value)
+        # These take long to import, and only where somebody did can a value be of one's classes.
+        uuid, numpy = sys.modules.get("uuid"), sys.modules.get("numpy")
+        if uuid is not None and issubclass(kind, uuid.UUID):
             return str(value)
-        convert = to_input.dispatch(type_of(value))
+        convert = to_input.dispatch(kind)
         if convert is not to_input.dispatch(object):
             taken = convert(value)
-            if type(taken) is not type_of(value):
+            if type(taken) is not kind:
                 return self.cast(taken)
-        return self.refuse(
-            f"expected a JSON value, got {type_of(value).__name__}, which JSON has no place for"
-        )
+        elif numpy is not None and issubclass(kind, numpy.generic):
+            taken = _numpy_scalar(value, numpy)
+            if taken is not value:
+                return self.cast(taken)
+        came = f"{kind.__name__}, which JSON has no place for: {_hint(kind)}"
+        return self.refuse(f"expected a JSON value, got {came}")
+
+
+def _numpy_scalar(scalar: Any, numpy: Any) -> Any:
+    """Return the bool, int or Decimal that a scalar of NumPy means; all others as they are."""
+    kind = type_of(scalar)
+    if issubclass(kind, numpy.bool_):
+        return bool(scalar)
+    if issubclass(kind, numpy.floating):
+        return Decimal(str(scalar))  # the shortest digits that mean the same: item() gives more
+    is_integer = issubclass(kind, numpy.integer) and not issubclass(kind, numpy.timedelta64)
+    return int(scalar) if is_integer else scalar
+
+
+_HINTS: tuple[tuple[type | tuple[type, ...] | str, str], ...] = (
+    (".model_dump", "value.model_dump()"),  # pydantic
+    (".__attrs_attrs__", "attrs.asdict(value)"),
+    (".__dataclass_fields__", "dataclasses.asdict(value)"),
+    (Enum, "value.value"),
+    (os.PathLike, "str(value), or the open file"),
+    ((bytearray, memoryview), "bytes(value)"),
+    (io.TextIOBase, "value.read(), or a file that is open in mode 'rb'"),
+    (time, "value.isoformat()"),
+    (timedelta, "value.total_seconds()"),
+    ("datetime64", "value.astype('datetime64[us]').item()"),  # NumPy
+    ("timedelta64", "value / numpy.timedelta64(1, 's')"),
+    (".to_list", "value.to_list()"),  # pandas
+    (".to_dict", "value.to_dict('records') for a table, value.to_dict() for an object"),
+    (".tolist", "value.tolist()"),  # NumPy
+    ("NAType", "None where null is allowed, or leave it out"),  # pandas
+    (Real, "float(value)"),
+    (Iterable, "list(value)"),
+)
+"""What to pass in place of a value, by its class: a base, a name, or an attribute of the class.
+
+The first that fits holds.
+"""
+
+
+def _hint(kind: type) -> str:
+    """Return what to do where objects of a class are refused."""
+    for mark, code in _HINTS:
+        if not isinstance(mark, str):
+            fits = issubclass(kind, mark)
+        elif mark.startswith("."):
+            fits = hasattr(kind, mark[1:])
+        else:
+            fits = kind.__name__ == mark
+        if fits:
+            return f"pass {code}, or register the class with schemas.to_input"
+    return "convert it, or register the class with schemas.to_input"
 
 
 def cast(value: Any, depth: int = 0) -> tuple[Any, list[tuple[Path, str]]]:
@@ -314,13 +378,17 @@ def _datetime(value: datetime, refuse: Refuse) -> Any:
     try:
         offset = value.utcoffset()
         if offset is None:
-            value = value.replace(tzinfo=timezone.utc)
+            text = value.replace(tzinfo=timezone.utc).isoformat()
         elif offset % timedelta(minutes=1):
-            value = value.astimezone(timezone.utc)
-        return value.isoformat()
+            text = value.astimezone(timezone.utc).isoformat()
+        else:
+            text = value.isoformat()
     except (OverflowError, ValueError, TypeError):
         # At the ends of the calendar; or no moment at all, as the NaT of pandas.
         return refuse("expected a moment that RFC 3339 can write, got one that it can't")
+    if offset is None:
+        warn(NAIVE, NaiveDatetimeWarning)
+    return text
 
 
 def _file(value: io.FileIO | io.BufferedReader, refuse: Refuse) -> Any:

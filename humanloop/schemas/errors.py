@@ -6,14 +6,15 @@ secret: an error message may end in a log.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
-from humanloop.exceptions import ErrorDetail, SchemaValidationError
+from humanloop.exceptions import ApiValueError, ErrorDetail, SchemaValidationError
 from humanloop.schemas.casting import Path, is_array, is_object
 from humanloop.secrets import is_secret_name, masked_start, shorten
 
-__all__ = ["HIDDEN", "ErrorDetail", "SchemaValidationError", "show"]
+__all__ = ["HIDDEN", "ErrorDetail", "SchemaValidationError", "check_choice", "show"]
 
 
 class _Hidden:
@@ -51,3 +52,10 @@ def show(value: Any, path: Path = ()) -> str:
 
 def _count(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def check_choice(name: str, value: object, choices: Sequence[str]) -> None:
+    """Raise ApiValueError unless the argument of this name is one of its possible values."""
+    if value not in choices:
+        listed = " or ".join(map(repr, choices))
+        raise ApiValueError(f"{name} has to be {listed}, got {shorten(repr(value), 40)}")

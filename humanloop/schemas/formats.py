@@ -123,8 +123,9 @@ def _below(limit: int) -> Callable[[Decimal], bool]:
 
 
 def _integer_of(bits: int) -> Callable[[Decimal], bool]:
-    low, high = Decimal(-(2 ** (bits - 1))), Decimal(2 ** (bits - 1) - 1)
-    return lambda number: low <= number <= high and is_integer(number)
+    is_above = Decimal(-(2 ** (bits - 1)) - 1).__lt__
+    is_below = Decimal(2 ** (bits - 1)).__gt__
+    return lambda number: is_above(number) and is_below(number) and is_integer(number)
 
 
 # -- names in a network ---------------------------------------------------------------------------

@@ -9,49 +9,86 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from decimal import Decimal
-from functools import partial
+from functools import cache, partial
 from importlib import import_module
 from typing import Any
 
 from humanloop.schemas.casting import is_mapping
 from humanloop.schemas.errors import SchemaValidationError
 from humanloop.schemas.nodes import COMPONENTS, Node
+from humanloop.schemas.values import NoneClass
 from humanloop.secrets import is_secret_name, mask_keys
 
-__all__ = ["core_schema", "json_schema"]
+__all__ = ["core_schema", "json_schema", "serializer"]
 
 _NUMBERS = (int, float, Decimal)
 
+NULL_HINT = "; an optional field recognizes only Python's None: pass to_primitive() of the whole"
+"""What to do about a null of ours: pydantic looks for None, by identity, before it asks us."""
+
+Primitive = Callable[..., Any]
 Refer = Callable[[str], dict[str, Any]]
 """Returns the reference that stands for a `$ref` of ours."""
 
 
-def core_schema(cls: Any, primitive: Callable[..., Any]) -> dict[str, Any]:
+def core_schema(cls: Any, primitive: Primitive) -> dict[str, Any]:
     """Return the schema by which pydantic validates and serializes (`pydantic_core.core_schema`).
 
     primitive: `to_primitive`. In Python mode numbers keep every digit, in JSON mode they are
         floats, which is all that pydantic can write.
     """
-
-    def serialize(value: Any, info: Any) -> Any:
-        return primitive(value, numbers="decimal" if info.mode == "python" else "float")
-
+    # In a union with a discriminator, pydantic reads in the inner schema which values are whose.
+    # The value itself is not shown to it.
+    tags = {
+        key: {"type": "typed-dict-field", "schema": {"type": "literal", "expected": texts}}
+        for key, texts in _tags(cls.node).items()
+    }
     return {
-        "type": "function-plain",
+        "type": "function-wrap",
         "ref": _name(cls.node),
         "function": {"type": "no-info", "function": partial(_validate, cls)},
-        "serialization": {"type": "function-plain", "function": serialize, "info_arg": True},
+        "schema": {"type": "typed-dict", "fields": tags},
+        "serialization": _serialization(primitive),
     }
 
 
-def _validate(cls: Any, value: Any) -> Any:
+@cache
+def serializer(primitive: Primitive) -> Any:
+    """Return what serializes an instance in a field of any type (`pydantic_core`)."""
+    core: Any = import_module("pydantic_core")
+    return core.SchemaSerializer({"type": "any", "serialization": _serialization(primitive)})
+
+
+def _serialization(primitive: Primitive) -> dict[str, Any]:
+    def serialize(value: Any, info: Any) -> Any:
+        return primitive(value, numbers="decimal" if info.mode == "python" else "float")
+
+    return {"type": "function-plain", "function": serialize, "info_arg": True}
+
+
+def _tags(node: Node) -> dict[str, list[str]]:
+    """Return the texts that each property may have, if its schema lists them."""
+    node, found = node.resolved, dict[str, list[str]]()
+    for part in node.all_of:
+        found.update(_tags(part))
+    for key, part in node.properties.items():
+        for one in (part, *part.resolved.all_of):
+            if one.resolved.members:
+                found[key] = list(one.resolved.members)
+    if node.discriminator is not None and not node.selects_subtype:
+        found[node.discriminator["propertyName"]] = list(node.choices)
+    return found
+
+
+def _validate(cls: Any, value: Any, inner: object) -> Any:
     try:
         return cls.validate(value)
     except SchemaValidationError as error:
         core: Any = import_module("pydantic_core")
+        hint = NULL_HINT if isinstance(value, NoneClass) else ""
         details = [
             {
-                "type": core.PydanticCustomError(detail.keyword, detail.message),
+                "type": core.PydanticCustomError(detail.keyword, detail.message + hint),
                 "loc": detail.path,
                 "input": _at(value, detail.path),
             }

@@ -82,7 +82,7 @@ def _all_differ(values: list[Any]) -> bool:
 
 def _reduced(number: Decimal) -> Decimal:
     """Return the same number without trailing zeros, 0 without sign."""
-    return number.normalize(_EXACT) if number else Decimal(0)
+    return Decimal.normalize(number, _EXACT) if number else Decimal(0)
 
 
 def _split(number: Decimal) -> tuple[Decimal, int]:
@@ -109,18 +109,21 @@ def _count(keyword: str, limit: Any) -> int:
 Made = tuple[Callable[[Any], bool], str]
 
 
+# The limit's own methods compare in C; an operator would ask those of the number first, in Python.
+
+
 def _minimum(limit: Any, schema: Mapping[str, Any]) -> Made:
     low = _number("minimum", limit)
     if schema.get("exclusiveMinimum") is True:
-        return lambda number: number > low, f"a number above {low}"
-    return lambda number: number >= low, f"a number of at least {low}"
+        return low.__lt__, f"a number above {low}"
+    return low.__le__, f"a number of at least {low}"
 
 
 def _maximum(limit: Any, schema: Mapping[str, Any]) -> Made:
     high = _number("maximum", limit)
     if schema.get("exclusiveMaximum") is True:
-        return lambda number: number < high, f"a number below {high}"
-    return lambda number: number <= high, f"a number of at most {high}"
+        return high.__gt__, f"a number below {high}"
+    return high.__ge__, f"a number of at most {high}"
 
 
 def _multiple_of(limit: Any, schema: Mapping[str, Any]) -> Made:

@@ -17,17 +17,18 @@ from contextlib import suppress
 from functools import cache
 from itertools import takewhile
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from humanloop.exceptions import ApiTypeError
 from humanloop.schemas.casting import TOO_DEEP, deep_nesting_start, is_mapping, is_sequence
 from humanloop.schemas.codec import JsonTooDeep, decoder
-from humanloop.schemas.errors import ErrorDetail, SchemaValidationError
+from humanloop.schemas.errors import ErrorDetail, SchemaValidationError, check_choice
 from humanloop.schemas.fast_path import converter_of
 from humanloop.schemas.instances import BASES, interpret, maker
 from humanloop.schemas.matcher import Mismatch, explain
 from humanloop.schemas.native import FastPathMiss
 from humanloop.schemas.nodes import Direction, Node, Scope
+from humanloop.schemas.number import NumberClass
 from humanloop.schemas.values import unset
 
 __all__ = ["SchemaMeta", "enum_members", "visible_names"]
@@ -115,13 +116,18 @@ class SchemaMeta(type):
 
         Raises:
             SchemaValidationError: it does not fit; the error holds all that is wrong.
+            ApiValueError: `direction` is neither of its values.
         """
-        if direction is None or not cls.has_directions:
+        if direction is None or not cls._regards(direction):
             try:  # not `suppress`, which takes as long as some values do
                 return (cls.__convert or cls.compile())(value)
             except (FastPathMiss, RecursionError):
                 pass  # what is raised below has nothing to do with this
         return cls.interpret(value, direction)
+
+    def _regards(cls, direction: Direction) -> bool:
+        check_choice("direction", direction, get_args(Direction))
+        return cls.has_directions
 
     def validate_json(cls, data: str | bytes, direction: Direction | None = None) -> Any:
         """Return the instance that JSON text makes: `Schema.from_json`."""
@@ -148,6 +154,11 @@ class SchemaMeta(type):
             errors = explain(cls.node, value, direction)
         except RecursionError:
             errors = [ErrorDetail(deep_nesting_start(value), "depth", TOO_DEEP)]
+        fractions = sys.modules.get("fractions")
+        if fractions and issubclass(cls, NumberClass) and isinstance(value, fractions.Fraction):
+            # So `statistics` makes a mean of numbers: by their class, of a fraction. It need not
+            # fit the schema, as a mean of integers does not, so it is of none.
+            return NumberClass(value.numerator) / value.denominator
         raise SchemaValidationError(errors, cls.__name__)
 
     def mixed_with(cls, parts: tuple[type, ...]) -> SchemaMeta:

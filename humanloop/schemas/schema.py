@@ -10,6 +10,7 @@ and files.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Mapping
 from datetime import date, datetime
 from decimal import Decimal
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from frozendict import frozendict
 
-from humanloop.exceptions import ApiAttributeError, ApiKeyError, ApiValueError
+from humanloop.exceptions import ApiAttributeError, ApiKeyError
 from humanloop.schemas.containers import Container
 from humanloop.schemas.dataframes import to_dataframe
 from humanloop.schemas.formats import parse_date, parse_datetime
@@ -31,6 +32,7 @@ from humanloop.schemas.instances import (
 )
 from humanloop.schemas.metaclass import SchemaMeta, visible_names
 from humanloop.schemas.nodes import FORMAT_CLASSES, Direction
+from humanloop.schemas.number import NumberClass
 from humanloop.schemas.values import BoolClass, NoneClass, unset
 from humanloop.schemas.writing import Numbers, to_json, to_primitive
 from humanloop.secrets import masked_start, shorten
@@ -77,6 +79,7 @@ class Schema(metaclass=SchemaMeta):
 
         Raises:
             SchemaValidationError: it is not JSON, or does not fit the schema.
+            ApiValueError: `direction` is neither of its values.
         """
         return cls.validate_json(data, direction)  # type: ignore[no-any-return]
 
@@ -98,7 +101,10 @@ class Schema(metaclass=SchemaMeta):
 
         numbers: what numbers with a fraction or an exponent become. As floats they are rounded to
             17 digits; those beyond the range of floats stay Decimal, as do integers of more than
-            4,300 digits.
+            4,300 digits. Integers become int, either way.
+
+        Raises:
+            ApiValueError: `numbers` is neither of its values.
         """
         return to_primitive(self, numbers=numbers)
 
@@ -107,6 +113,14 @@ class Schema(metaclass=SchemaMeta):
         from humanloop.schemas.interop import core_schema
 
         return core_schema(cls, to_primitive)
+
+    @property
+    def __pydantic_serializer__(self) -> Any:
+        if "pydantic_core" not in sys.modules:  # then it is not pydantic that asks
+            raise AttributeError("__pydantic_serializer__")
+        from humanloop.schemas.interop import serializer
+
+        return serializer(to_primitive)
 
     @classmethod
     def __get_pydantic_json_schema__(cls, schema: object, handler: Any) -> Any:
@@ -337,8 +351,8 @@ class DecimalSchema(StrSchema):
     as_decimal_oapg = as_decimal
 
 
-class NumberSchema(Schema, Decimal):
-    """A number: a Decimal with every digit that it came with."""
+class NumberSchema(Schema, NumberClass):
+    """A number: a Decimal with every digit that it came with, which works with floats."""
 
     __slots__ = ()
     __openapi__ = {"type": "number"}
@@ -346,28 +360,6 @@ class NumberSchema(Schema, Decimal):
     if TYPE_CHECKING:
 
         def __new__(cls, value: Decimal | float, /) -> Self: ...
-
-    def __repr__(self) -> str:
-        return str(self)
-
-    @property
-    def as_int(self) -> int:
-        """The number as an int.
-
-        Raises:
-            ApiValueError: it has a fraction, or more than 10,000 digits.
-        """
-        if self.adjusted() > 10_000 or self != self.to_integral_value():
-            raise ApiValueError(f"{self:.40} is not an integer that fits")
-        return int(self)
-
-    @property
-    def as_float(self) -> float:
-        """The nearest float."""
-        return float(self)
-
-    as_int_oapg = as_int
-    as_float_oapg = as_float
 
 
 class IntSchema(NumberSchema):

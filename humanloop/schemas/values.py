@@ -4,13 +4,19 @@ A schema instance must be able to belong to several classes at once, which `bool
 not allow. `BoolClass` and `NoneClass` take their places: they compare, hash and test like True,
 False and None, and each class of them has one instance per value. A `BoolClass` also orders, counts
 and combines as a bool does, but is no number: it has no further arithmetic.
+
+FastAPI and pydantic write them, wherever they stand, as what they are made of. FastAPI's encoder
+has no protocol, but asks `vars()` about objects that it does not know: so `__dict__` is the plain
+value. pydantic asks for a `__pydantic_serializer__`.
 """
 
 from __future__ import annotations
 
 import io
 import operator
+import sys
 from collections.abc import Callable
+from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar, Final, final
 
 __all__ = ["BoolClass", "FileIO", "NoneClass", "Unset", "unset"]
@@ -37,6 +43,20 @@ class Unset:
 unset: Final = Unset()
 
 
+@cache
+def _serializer(plain: Callable[[Any], bool | None]) -> Any:
+    core: Any = sys.modules.get("pydantic_core")
+    if core is None:  # then it is not pydantic that asks
+        raise AttributeError("__pydantic_serializer__")
+    return core.SchemaSerializer(
+        {"type": "any", "serialization": {"type": "function-plain", "function": plain}}
+    )
+
+
+def _none(value: object) -> None:
+    return None
+
+
 class BoolClass:
     """JSON's true or false: equal to, and as truthy as, the bool that it was made of."""
 
@@ -60,6 +80,8 @@ class BoolClass:
     else:
         # object.__setattr__ could set another; what has no setter it can't set.
         __class__ = property(type)
+        __dict__ = property(bool)
+        __pydantic_serializer__ = property(lambda self: _serializer(bool))
 
     def __new__(cls, value: object = False) -> Any:
         return cls.of(bool(value))
@@ -94,6 +116,9 @@ class BoolClass:
 
     def __repr__(self) -> str:
         return repr(bool(self))
+
+    def __format__(self, spec: str) -> str:
+        return format(bool(self), spec)
 
     def is_true(self) -> bool:
         """Return True if this is true."""
@@ -143,6 +168,8 @@ class NoneClass:
 
     if not TYPE_CHECKING:
         __class__ = property(type)
+        __dict__ = property(_none)
+        __pydantic_serializer__ = property(lambda self: _serializer(_none))
 
     def __new__(cls, value: None = None) -> Any:
         return cls.of()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from humanloop.exceptions import ApiValueError
 from humanloop.schemas.casting import (
@@ -15,6 +15,7 @@ from humanloop.schemas.casting import (
     is_object,
 )
 from humanloop.schemas.codec import encode, encode_instance
+from humanloop.schemas.errors import check_choice
 from humanloop.schemas.metaclass import SchemaMeta
 
 __all__ = ["Numbers", "to_json", "to_primitive"]
@@ -45,8 +46,10 @@ def to_primitive(value: Any, *, numbers: Numbers = "float") -> Any:
     numbers: see `Schema.to_primitive`.
 
     Raises:
-        ApiValueError: JSON has no place for something in it, or it is nested too deeply.
+        ApiValueError: JSON has no place for something in it, it is nested too deeply, or `numbers`
+            is neither of its values.
     """
+    check_choice("numbers", numbers, get_args(Numbers))
     try:
         return _primitive(_plain(value), numbers)
     except RecursionError:

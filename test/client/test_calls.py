@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import logging
+import warnings
 import zlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timezone
 from decimal import Decimal
 from typing import Any
 
 import pytest
 
-from humanloop import ApiClient, Configuration, Humanloop, exceptions, schemas
+from humanloop import (
+    ApiClient,
+    Configuration,
+    Humanloop,
+    NaiveDatetimeWarning,
+    exceptions,
+    schemas,
+)
 from humanloop.apis.operations import OPERATIONS, PROJECTS_GET, PROJECTS_LIST, SESSIONS_CREATE
 from humanloop.apis.tags.projects_api import ProjectsApi
 from humanloop.exceptions import (
@@ -380,3 +390,27 @@ def test_operations_stay_data(configuration: Configuration) -> None:
     assert PROJECTS_GET.response_schema is PROJECTS_GET.response_schema
     assert str(ApiClient(configuration)) == f"ApiClient({configuration})"
     assert repr(ProjectsApi(ApiClient(configuration))).startswith("ProjectsApi(ApiClient(")
+
+
+def test_a_naive_datetime_warns_once_at_the_line_that_calls(server: Any, client: Humanloop) -> None:
+    options: Any = {"skip_deserialization": True}
+
+    async def main() -> None:
+        async with Humanloop("k", server.host) as other:
+            for day in (1, 2):
+                await other.alog(created_at=datetime(2024, 1, day), **options)
+            await asyncio.create_task(other.logs.alog(created_at=datetime(2024, 1, 1), **options))
+
+    line = main.__code__.co_firstlineno
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("default")
+        asyncio.run(main())
+        for day in (1, 2):
+            client.log(created_at=datetime(2024, 1, day), **options)
+            client.log(created_at=datetime(2024, 1, day, tzinfo=timezone.utc), **options)
+        client.feedback(type="rating", created_at=datetime(2024, 1, 1), **options)
+    assert {(w.filename, w.category) for w in caught} == {(__file__, NaiveDatetimeWarning)}
+    # A task is not called by the line that made it: the one that runs the loop is named.
+    assert [w.lineno - line for w in caught] == [3, 9, 11, 13]
+    sent = [request.json["created_at"] for request in server.requests[:2]]
+    assert sent == ["2024-01-01T00:00:00+00:00", "2024-01-02T00:00:00+00:00"]

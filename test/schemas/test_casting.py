@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import dataclasses
 import enum
 import io
+import warnings
 from collections import OrderedDict, UserDict, deque
 from collections.abc import Callable
 from datetime import date, datetime, time, timedelta, timezone
 from decimal import Decimal
+from fractions import Fraction
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 from uuid import UUID
 
+import numpy
+import pandas
 import pytest
 from frozendict import frozendict
 
-from humanloop import schemas
+from humanloop import NaiveDatetimeWarning, schemas
 from humanloop.schemas import (
     AnyTypeSchema,
     BoolClass,
@@ -144,7 +149,7 @@ def test_accepted(cls: Any, value: Any, accessed: type, equal: Any, typed: bool)
         (NoneSchema, 0),
         (NoneSchema, ""),
         (NoneSchema, False),
-        (DateSchema, datetime(2024, 1, 1)),
+        (DateSchema, datetime(2024, 1, 1, tzinfo=timezone.utc)),
         (DateTimeSchema, date(2024, 1, 1)),
     ],
 )
@@ -214,10 +219,34 @@ def test_decimals_keep_every_digit(text: str, kept: str) -> None:
     assert str(NumberSchema(Decimal(text))) == kept
 
 
-def test_a_datetime_without_zone_is_utc() -> None:
+def test_a_datetime_without_zone_is_utc_and_warns() -> None:
     """RFC 3339 needs an offset."""
-    made = DateTimeSchema(datetime(2024, 1, 2, 3, 4, 5))
+    with pytest.warns(NaiveDatetimeWarning, match=r"datetime\.now\(timezone\.utc\)"):
+        made = DateTimeSchema(datetime(2024, 1, 2, 3, 4, 5))
     assert made.as_datetime == datetime(2024, 1, 2, 3, 4, 5, tzinfo=timezone.utc)
+
+
+def test_the_warning_names_the_line_of_the_program_once() -> None:
+    def use(moment: datetime) -> None:
+        DictSchema({"a": [moment]})
+        make({"properties": {"at": {"format": "date-time"}}})({"at": moment})
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("default")
+        for day in (1, 2, 3):
+            use(datetime(2024, 1, day))
+            use(datetime(2024, 1, day, tzinfo=timezone.utc))
+    line = use.__code__.co_firstlineno
+    assert [(w.filename, w.lineno) for w in caught] == [(__file__, line + 1), (__file__, line + 2)]
+    assert {w.category for w in caught} == {NaiveDatetimeWarning}
+
+
+def test_the_warning_may_be_an_error() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", NaiveDatetimeWarning)
+        for cls in (DateTimeSchema, AnyTypeSchema):
+            with pytest.raises(NaiveDatetimeWarning):
+                cls(datetime(2024, 1, 1))
 
 
 @pytest.mark.parametrize(
@@ -240,6 +269,80 @@ def test_every_datetime_becomes_an_rfc_3339_date_time(offset: timedelta, year: i
     assert made.as_datetime == moment
     free: Any = AnyTypeSchema(moment)
     assert free == made
+
+
+# -- what is refused, and what is taken for it ----------------------------------------------------
+
+
+@dataclasses.dataclass
+class Point:
+    x: int = 1
+
+
+class Tone(enum.Enum):
+    WARM = 1
+
+
+HINTS: list[tuple[Any, str]] = [
+    (Path("a.txt"), "str(value)"),
+    ({1, 2}, "list(value)"),
+    (range(3), "list(value)"),
+    ((n for n in (1, 2)), "list(value)"),
+    ({}.keys(), "list(value)"),
+    (bytearray(b"a"), "bytes(value)"),
+    (time(1, 2), "value.isoformat()"),
+    (timedelta(1), "value.total_seconds()"),
+    (Fraction(1, 2), "float(value)"),
+    (Tone.WARM, "value.value"),
+    (Point(), "dataclasses.asdict(value)"),
+    (io.StringIO("a"), "value.read()"),
+    (numpy.array([1]), "value.tolist()"),
+    (numpy.datetime64("2024-01-01"), "value.astype('datetime64[us]').item()"),
+    (numpy.timedelta64(1, "D"), "value / numpy.timedelta64(1, 's')"),
+    (pandas.Series([1]), "value.to_list()"),
+    (pandas.DataFrame({"a": [1]}), "value.to_dict('records')"),
+    (pandas.NA, "None"),
+    (object(), "schemas.to_input"),
+]
+
+
+@pytest.mark.parametrize(("value", "hint"), HINTS, ids=lambda value: type(value).__name__)
+def test_a_refusal_says_what_to_pass_instead(value: Any, hint: str) -> None:
+    for schema in ({}, {"type": "string"}, {"type": "number"}):
+        with pytest.raises(SchemaValidationError) as caught:
+            make({"properties": {"a": schema}})({"a": value})
+        (detail,) = caught.value.errors
+        assert detail.message.startswith(f"expected a JSON value, got {type(value).__name__}, ")
+        assert hint in detail.message
+        assert detail.message.endswith("register the class with schemas.to_input")
+
+
+@pytest.mark.parametrize(
+    ("value", "equal"),
+    [
+        (numpy.int64(3), Decimal("3")),
+        (numpy.uint8(3), Decimal("3")),
+        (numpy.float64(0.7), Decimal("0.7")),
+        (numpy.float32(0.7), Decimal("0.7")),
+        (numpy.float16(0.1), Decimal("0.1")),
+        (numpy.longdouble("0.1"), Decimal("0.1")),
+        (numpy.bool_(True), True),
+        (numpy.str_("a"), "a"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_scalars_of_numpy_are_taken(value: Any, equal: Any) -> None:
+    for _ in range(3):
+        assert DictSchema(a=[value])["a"] == (equal,)
+        assert str(AnyTypeSchema(value)) == str(equal)
+
+
+def test_scalars_of_numpy_keep_to_the_schema() -> None:
+    assert IntSchema(numpy.int64(3)) == 3
+    assert errors_of(IntSchema, numpy.float64(3)) == [("", "type")]
+    assert errors_of(StrSchema, numpy.int64(3)) == [("", "type")]
+    assert errors_of(DictSchema, {"a": numpy.float32("nan")}) == [("/a", "type")]
+    assert errors_of(DictSchema, {"a": pandas.NaT}) == [("/a", "type")]
 
 
 @pytest.fixture

@@ -199,6 +199,13 @@ def test_to_primitive_is_new_and_numbers_may_stay_decimal() -> None:
     assert kept == Decimal("0.1")
 
 
+@pytest.mark.parametrize("numbers", ["int", "Decimal", "", None, ["float"]])
+def test_to_primitive_names_the_kinds_of_numbers_that_there_are(numbers: Any) -> None:
+    for write in (schemas.to_primitive, lambda value, **how: value.to_primitive(**how)):
+        with pytest.raises(ApiValueError, match="numbers has to be 'float' or 'decimal', got "):
+            write(DictSchema(a=1), numbers=numbers)
+
+
 def test_numbers_beyond_floats_stay_decimal() -> None:
     with deadline():
         for text in ("1E+400", "-1E+1000000000"):

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from humanloop import ApiValueError
 from humanloop.schemas import SchemaValidationError
 
 from .support import make
@@ -105,3 +106,15 @@ def test_a_child_that_a_discriminator_leads_to_is_looked_at() -> None:
         ("/id", "required"),
         ("/password", "writeOnly"),
     ]
+
+
+@pytest.mark.parametrize("direction", ["up", "", "Request", 1])
+@pytest.mark.parametrize("schema", [USER, {"type": "object"}])
+def test_another_direction_is_refused(schema: Any, direction: Any) -> None:
+    cls = make(schema)
+    message = "^direction has to be 'request' or 'response', got "
+    for _ in range(2):
+        with pytest.raises(ApiValueError, match=message):
+            cls.validate({}, direction)
+        with pytest.raises(ApiValueError, match=message):
+            cls.from_json("{}", direction=direction)

@@ -209,6 +209,13 @@ def test_booleans_count_and_index() -> None:
     assert ["no", "yes"][TRUE] == "yes"
     assert f"{TRUE} {FALSE!r}" == "True False"
     assert not isinstance(TRUE, int)
+    for spec in ("", "d", ">6", "<2d", "05", ".1f"):
+        assert (format(TRUE, spec), format(FALSE, spec)) == (
+            format(True, spec),
+            format(False, spec),
+        )
+    with pytest.raises(ValueError, match="'s'"):
+        format(TRUE, "s")
     for wrong in (lambda: TRUE * 2, lambda: TRUE < "a", lambda: -TRUE):
         with pytest.raises(TypeError):
             wrong()

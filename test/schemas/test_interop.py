@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import datetime
 import enum
 import json
 import subprocess
@@ -16,11 +17,26 @@ from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from typing import Annotated, Any, TypedDict
 
+import numpy
 import pytest
 
-from humanloop import schemas
-from humanloop.model import ChatMessage, ConfigResponse, ExperimentStatus, LogResponse
-from humanloop.schemas import DictSchema, SchemaValidationError, schema_from_openapi, to_input
+from humanloop import NaiveDatetimeWarning, schemas
+from humanloop.model import (
+    ChatMessage,
+    ConfigResponse,
+    ExperimentStatus,
+    LogResponse,
+    ModelConfigResponse,
+    ToolConfigResponse,
+)
+from humanloop.schemas import (
+    BoolSchema,
+    DictSchema,
+    NoneSchema,
+    SchemaValidationError,
+    schema_from_openapi,
+    to_input,
+)
 
 from .support import deadline, errors_of, make
 
@@ -121,14 +137,19 @@ def test_attrs() -> None:
         ChatMessage(Message("boss"))  # type: ignore[arg-type]
 
 
-def test_numpy() -> None:
-    numpy = pytest.importorskip("numpy")
-    to_input.register(numpy.generic, lambda scalar: scalar.item())
-    to_input.register(numpy.ndarray, lambda array: array.tolist())
-    made = DictSchema(a=numpy.int64(3), b=numpy.float32(0.5), c=numpy.array([[1, 2], [3, 4]]))
-    assert made == {"a": 3, "b": Decimal("0.5"), "c": ((1, 2), (3, 4))}
-    assert DictSchema(a=numpy.bool_(True))["a"].is_true()
-    assert errors_of(DictSchema, {"a": numpy.float64("nan")}) == [("/a", "type")]
+def test_arrays() -> None:
+    class Matrix(numpy.ndarray[Any, Any]):
+        pass
+
+    to_input.register(Matrix, lambda array: array.tolist())
+    made = DictSchema(a=numpy.array([[1, 2], [3, 0.5]]).view(Matrix))
+    assert made == {"a": ((1, 2), (3, 0.5))}
+    assert errors_of(DictSchema, {"a": numpy.array([numpy.nan]).view(Matrix)}) == [("/a/0", "type")]
+
+
+def test_what_is_registered_comes_before_what_is_known() -> None:
+    to_input.register(numpy.uint16, lambda scalar: f"uint16:{scalar}")
+    assert DictSchema(a=numpy.uint16(3)) == {"a": "uint16:3"}
 
 
 class Message(TypedDict, total=False):
@@ -240,6 +261,99 @@ def test_other_types_than_objects(pydantic: Any) -> None:
         assert json.loads(adapter.dump_json(made)) == good
         with pytest.raises(pydantic.ValidationError):
             adapter.validate_python(bad)
+
+
+def test_nulls_and_booleans_are_written_in_fields_of_any_type(pydantic: Any) -> None:
+    values = DictSchema(a=None, b=True, c=[False, {"d": None}], e=0.5)
+    plain = {"a": None, "b": True, "c": [False, {"d": None}], "e": 0.5}
+    for field in (Any, object, dict[str, Any]):
+        model = pydantic.create_model("Holder", value=(field, ...))
+        assert json.loads(model(value=values).model_dump_json()) == {"value": plain}
+        assert model(value=values).model_dump(mode="json") == {"value": plain}
+    parts = [values["a"], values["b"], BoolSchema(False), NoneSchema(None)]
+    assert pydantic.TypeAdapter(list[Any]).dump_json(parts) == b"[null,true,false,null]"
+
+
+def test_booleans_and_numbers_fit_fields_of_pythons_types(pydantic: Any) -> None:
+    model = pydantic.create_model("Plain", on=(bool, ...), share=(float, ...), count=(int, ...))
+    made = model(**DictSchema(on=True, share=0.7, count=3))
+    assert (made.on, made.share, made.count) == (True, 0.7, 3)
+    assert [type(value) for _, value in made] == [bool, float, int]
+
+
+def test_an_optional_field_takes_null_as_none_only(pydantic: Any, record: Any) -> None:
+    """pydantic looks for None by identity, and asks nobody."""
+    values = DictSchema(log=LOG, status=None)
+    with pytest.raises(pydantic.ValidationError, match=r"pass to_primitive\(\)"):
+        record(**values)
+    assert record(**values.to_primitive()).status is None
+
+
+@pytest.fixture(scope="module")
+def tagged(pydantic: Any) -> Any:
+    config = pydantic.Field(discriminator="type")
+    kinds = ModelConfigResponse | ToolConfigResponse
+    return pydantic.create_model("Tagged", config=(Annotated[kinds, config], ...))
+
+
+@pytest.mark.parametrize(
+    ("config", "cls"),
+    [
+        ({"id": "c", "type": "model", "model": "m", "temperature": 0.5}, ModelConfigResponse),
+        ({"id": "c", "type": "tool", "name": "n"}, ToolConfigResponse),
+    ],
+)
+def test_a_discriminator_chooses(tagged: Any, config: Any, cls: Any) -> None:
+    for made in (
+        tagged(config=config),
+        tagged(config=cls(config)),
+        tagged.model_validate_json(json.dumps({"config": config})),
+    ):
+        assert type(made.config) is cls
+        assert made.config == config
+        assert made.model_dump() == {"config": config}
+        assert json.loads(made.model_dump_json()) == {"config": config}
+
+
+def test_a_discriminator_refuses(pydantic: Any, tagged: Any) -> None:
+    for config, kind in (
+        ({"type": "agent"}, "union_tag_invalid"),
+        ({}, "union_tag_not_found"),
+        ({"type": "tool", "name": "n"}, "required"),
+    ):
+        with pytest.raises(pydantic.ValidationError) as caught:
+            tagged(config=config)
+        assert [error["type"] for error in caught.value.errors()] == [kind]
+    field = tagged.model_json_schema()["properties"]["config"]
+    assert field["discriminator"]["mapping"]["tool"] == "#/$defs/ToolConfigResponse"
+
+
+def test_a_discriminator_takes_unions_and_references(pydantic: Any) -> None:
+    components = {
+        "Kind": {"type": "string", "enum": ["cat"]},
+        "Base": {"properties": {"kind": {"allOf": [{"$ref": "#/components/schemas/Kind"}]}}},
+    }
+    cat = make({"allOf": [{"$ref": "#/components/schemas/Base"}]}, name="Cat", **components)
+    dog = make({"properties": {"kind": {"enum": ["dog", "wolf"]}}}, name="Dog")
+    field = pydantic.Field(discriminator="kind")
+    adapter = pydantic.TypeAdapter(Annotated[cat | dog, field])
+    assert isinstance(adapter.validate_python({"kind": "cat"}), cat)
+    assert isinstance(adapter.validate_python({"kind": "wolf"}), dog)
+    either = Annotated[ConfigResponse | dog, pydantic.Field(discriminator="type")]
+    with pytest.raises(pydantic.PydanticUserError, match="type"):
+        pydantic.TypeAdapter(either)
+    other = make({"properties": {"type": {"enum": ["other"]}}}, name="Other")
+    either = Annotated[ConfigResponse | other, pydantic.Field(discriminator="type")]
+    made = pydantic.TypeAdapter(either).validate_python(LOG["config"])
+    assert isinstance(made, ModelConfigResponse)
+    assert isinstance(made, ConfigResponse)
+
+
+def test_a_naive_datetime_in_a_field_warns_at_the_line_of_the_program(record: Any) -> None:
+    log = {**LOG, "created_at": datetime.datetime(2024, 1, 1)}
+    with pytest.warns(NaiveDatetimeWarning) as caught:
+        record(log=log)
+    assert [warning.filename for warning in caught] == [__file__]
 
 
 # -- JSON schema ----------------------------------------------------------------------------------
@@ -426,6 +540,47 @@ def test_an_endpoint_takes_and_gives_instances(app: Any) -> None:
     assert call(app, "POST", "/logs", LOG) == (200, LOG)
     status, answer = call(app, "POST", "/configs/warm", {"config": LOG["config"]})
     assert (status, answer) == (200, {"name": "warm", "config": LOG["config"]})
+
+
+@pytest.mark.parametrize("returns", [None, Any, dict[str, Any], DictSchema], ids=str)
+def test_an_endpoint_gives_nulls_and_booleans(returns: Any) -> None:
+    """Without annotations, FastAPI encodes what an endpoint returns by `jsonable_encoder`."""
+    fastapi = pytest.importorskip("fastapi")
+    plain = {"null": None, "on": True, "list": [None, {"off": False}], "share": 0.5, "count": 3}
+    app = fastapi.FastAPI()
+
+    def whole() -> Any:
+        return DictSchema(plain)
+
+    def parts() -> Any:
+        return dict(DictSchema(plain))
+
+    for path, endpoint in (("/whole", whole), ("/parts", parts)):
+        endpoint.__annotations__ = {} if returns is None else {"return": returns}
+        app.get(path)(endpoint)
+        assert call(app, "GET", path) == (200, plain)
+
+
+@pytest.mark.parametrize("value", [None, True, False])
+def test_an_endpoint_gives_a_null_or_a_boolean_alone(value: bool | None) -> None:
+    fastapi = pytest.importorskip("fastapi")
+    app = fastapi.FastAPI()
+    app.get("/")(lambda: DictSchema(value=value)["value"])
+    assert call(app, "GET", "/") == (200, value)
+
+
+def test_a_body_may_be_a_union_with_a_discriminator() -> None:
+    fastapi = pytest.importorskip("fastapi")
+    app = fastapi.FastAPI()
+
+    def tell(config: Any) -> Any:
+        return type(config).__name__
+
+    kinds = ModelConfigResponse | ToolConfigResponse
+    tell.__annotations__ = {"config": Annotated[kinds, fastapi.Body(discriminator="type")]}
+    app.post("/")(tell)
+    assert call(app, "POST", "/", LOG["config"]) == (200, "ModelConfigResponse")
+    assert call(app, "POST", "/", {"type": "x"})[0] == 422
 
 
 def test_an_endpoint_refuses_a_bad_body_with_our_errors(app: Any) -> None:

@@ -56,7 +56,12 @@ def of_another_type(client: Humanloop, log: LogResponse, project: ProjectRespons
     number: int = log["output"]  # wrong
     day: Decimal = project["created_at"]  # wrong
     name: str = project["data_count"]  # wrong
-    print(number, day, name)
+    exact: Decimal = log["duration"] + 0.1  # wrong
+    rounded: int = log["duration"] * 2  # wrong
+    print(log["duration"] + "1", log["duration"] < "1")  # wrong
+    print(log.to_primitive(numbers="int"))  # wrong
+    LogResponse.from_json("{}", direction="up")  # wrong
+    print(number, day, name, exact, rounded)
 
 
 def incomplete(client: Humanloop) -> None:

@@ -5,6 +5,9 @@ It is checked, never run: mypy --strict and pyright strict must find nothing.
 
 from __future__ import annotations
 
+import math
+import statistics
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any, TypedDict
 
@@ -49,6 +52,7 @@ from humanloop.schemas import (
     DateTimeSchema,
     DictSchema,
     ErrorDetail,
+    NumberClass,
     NumberSchema,
     Unset,
 )
@@ -84,7 +88,8 @@ def reads_a_log(data: dict[str, Any]) -> None:
     assert_type(log["messages"], tuple[ChatMessage, ...])
     assert_type(log.messages[0].role, ChatRole)
     assert_type(log["duration"], NumberSchema)
-    # Numbers are decimals, and date-times are text.
+    # Numbers are decimals that work with floats, and date-times are text.
+    print(log["duration"] == 0.7, log["duration"] in (0.1, 0.7))
     seconds: Decimal = log["duration"]
     created: str = log["created_at"]
     print(seconds * 2, created.upper())
@@ -182,6 +187,33 @@ def uses_values_as_pythons_own(flags: list[BoolClass], numbers: list[NumberSchem
     assert_type(flag & False, bool)
     print(sum(flags), int(flag), sorted(flags), sorted(numbers), max(numbers))
     print(hash(flag), {flag, True}, ["no", "yes"][flag])
+
+
+def computes(client: Humanloop, duration: NumberSchema, price: Decimal, factor: float) -> None:
+    assert_type(duration + 0.1, float)
+    assert_type(0.5 * duration, float)
+    assert_type(duration / factor, float)
+    assert_type(factor - duration, float)
+    assert_type(duration**0.5, float)
+    assert_type(2.0**duration, float)
+    assert_type(duration % 0.5 + duration // 0.5, float)
+    assert_type(duration * 2, NumberClass)
+    assert_type(1 - duration, NumberClass)
+    assert_type(duration * price, NumberClass)
+    assert_type(duration * duration, NumberClass)
+    assert_type(abs(-duration), NumberClass)
+    assert_type(round(duration, 1), NumberClass)
+    assert_type(round(duration), int)
+    assert_type(round(duration * 2 + 1, 1) * 0.5, float)
+    assert_type(duration * timedelta(seconds=1), timedelta)
+    assert_type(duration < 0.5, bool)
+    assert_type(factor <= duration, bool)
+    assert_type(duration == 0.7, bool)
+    seconds: list[float] = [float(duration), duration.as_float, sum([duration, duration]) * 0.5]
+    total = client.sessions.list(project_id="pr_1").body["total"]
+    print(list(range(total)), "abc"[total], "abc"[:total], [0] * 3, hex(total), total.is_integer())
+    print(math.sqrt(duration), math.floor(duration), statistics.mean([duration, duration * 2]))
+    print(f"{duration:.2f}", max(duration, price), sorted([duration, price]), seconds)
 
 
 def handles_errors(client: Humanloop) -> None:
