@@ -5,19 +5,22 @@ common values of common schemas. What it does not take is interpreted (`instance
 JSON types, matched, and built. Where nothing matches, the matcher explains.
 
 Invariants: both ways give the same instances and errors. An instance belongs to every named schema
-that it matched: where that is more than one, to a class made of all of them.
+that it matched: where that is more than one, to a class made of all of them. A class is kept by
+nothing but its users: what is learned of it stands on itself, or on the outermost of the schemas
+that it was used with, which refers to the others anyway.
 """
 
 from __future__ import annotations
 
 import copyreg
 import sys
+from abc import ABCMeta
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from functools import cache
+from functools import cache, cached_property
 from itertools import takewhile
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from humanloop.exceptions import ApiTypeError
 from humanloop.schemas.casting import TOO_DEEP, deep_nesting_start, is_mapping, is_sequence
@@ -30,34 +33,44 @@ from humanloop.schemas.native import FastPathMiss
 from humanloop.schemas.nodes import Direction, Node, Scope
 from humanloop.schemas.values import unset
 
-__all__ = ["SchemaMeta", "enum_members"]
+__all__ = ["Recipe", "SchemaMeta", "enum_members", "made_by", "recipe_of"]
+
+Recipe: TypeAlias = tuple[Any, ...]
+"""A function and its arguments, all of which can be pickled."""
 
 
-class SchemaMeta(type):
-    """The type of schema classes.
+class SchemaMeta(ABCMeta):
+    """The type of schema classes. A user's subclass may mix in abstract base classes.
 
     __openapi__: the schema object. __scope__: what resolves its `$ref`s; None for those of the
-    package that the class stands in. __recipe__: how to make a class again that no module holds.
-    __mixed__: for the class of an instance of several schemas, those schemas' classes.
+    package that the class stands in. __recipe__: a function and its arguments that make a class
+    again that no module holds. __mixed__: for the class of an instance of several schemas, those
+    schemas' classes.
     """
 
     __openapi__: Mapping[str, Any] = MappingProxyType({})
     __scope__: Scope | None = None
-    __recipe__: tuple[Any, ...] | None = None
+    __recipe__: Recipe | None = None
     __mixed__: tuple[type, ...] = ()
 
-    def __new__(mcs, name: str, bases: tuple[type, ...], namespace: dict[str, Any]) -> SchemaMeta:
-        # Without slots an instance would have a __dict__, which anyone could write to.
-        namespace.setdefault("__slots__", ())
-        return super().__new__(mcs, name, bases, namespace)
+    # Those of ABCMeta, which `register` would need, take many times as long.
+    __instancecheck__ = type.__instancecheck__
+    __subclasscheck__ = type.__subclasscheck__
 
-    def __init__(cls, name: str, bases: tuple[type, ...], namespace: dict[str, Any]) -> None:
-        super().__init__(name, bases, namespace)
-        cls.__mixes: dict[tuple[type, ...], SchemaMeta] = {}
-        cls.__node: Node | None = None
+    def __new__(
+        mcs, name: str, bases: tuple[type, ...], namespace: dict[str, Any], **keywords: Any
+    ) -> SchemaMeta:
+        # Without slots an instance would have a __dict__, which anyone could write to.
+        has_cache = any(isinstance(value, cached_property) for value in namespace.values())
+        namespace.setdefault("__slots__", ("__dict__",) if has_cache else ())
+        return super().__new__(mcs, name, bases, namespace, **keywords)
+
+    def __init__(
+        cls, name: str, bases: tuple[type, ...], namespace: dict[str, Any], **keywords: Any
+    ) -> None:
+        super().__init__(name, bases, namespace, **keywords)
+        cls.__learned = _Learned()
         cls.__convert: Callable[[Any], Any] | None = None
-        cls.__keys: dict[str, None] | None = None
-        cls.__directed: bool | None = None
         values = cls.__openapi__.get("enum")
         for member, text in enum_members(values if is_sequence(values) else ()).items():
             setattr(cls, member, _Member(text))
@@ -72,36 +85,43 @@ class SchemaMeta(type):
     @property
     def node(cls) -> Node:
         """The compiled schema."""
-        if cls.__node is None:
+        node = cls.__learned.node
+        if node is None:
             if cls.__mixed__:
                 node = Node({}, _scope_of(cls), cls.__name__)
                 node.all_of = [c.node for c in cls.__mixed__ if isinstance(c, SchemaMeta)]
                 node.is_composed = True
             else:
                 node = Node(cls.__openapi__, _scope_of(cls), cls.__name__, cls)
-            cls.__node = node
-        return cls.__node
+            cls.__learned.node = node
+        return node
 
     @property
     def has_directions(cls) -> bool:
         """True if any property, however deep, is `readOnly` or `writeOnly`."""
-        if cls.__directed is None:
+        if cls.__learned.directed is None:
             # The subtypes of a parent's discriminator can't be foreseen.
-            cls.__directed = any(
+            cls.__learned.directed = any(
                 node.ref is None and (node.directions or node.selects_subtype)
                 for node in cls.node.walk()
             )
-        return cls.__directed
+        return cls.__learned.directed
 
     @property
     def declared(cls) -> dict[str, None]:
         """The keys that can be read as attributes."""
-        if cls.__keys is None:
+        keys = cls.__learned.keys
+        if keys is None:
             keys = cls.node.keys()
             for part in cls.__mixed__:
                 keys.update(part.declared if isinstance(part, SchemaMeta) else {})
-            cls.__keys = keys
-        return cls.__keys
+            cls.__learned.keys = keys
+        return keys
+
+    @property
+    def converters(cls) -> dict[Any, Any]:
+        """The converters of nodes whose instances are of this class, the outermost, and others."""
+        return cls.__learned.converters
 
     def validate(cls, value: Any, direction: Direction | None = None) -> Any:
         """Return the instance that `value` makes.
@@ -147,16 +167,50 @@ class SchemaMeta(type):
             errors = [ErrorDetail(deep_nesting_start(value), "depth", TOO_DEEP)]
         raise SchemaValidationError(errors, cls.__name__)
 
-    def mixed_with(cls, parts: tuple[type, ...]) -> SchemaMeta:
-        """Return the class of instances of all of `parts`; this class, the last one, keeps it."""
-        found = cls.__mixes.get(parts)
-        if found is None:
-            named = cls if parts[0] in BASES.values() else parts[0]
-            names = {"__slots__": (), "__mixed__": parts, "__doc__": named.__doc__}
-            bases = tuple(BASES["named array"] if part is tuple else part for part in parts)
-            found = SchemaMeta(named.__name__, bases, {**names, "__module__": named.__module__})
-            found = cls.__mixes.setdefault(parts, found)
-        return found
+    def mixed_with(cls, others: tuple[type, ...]) -> SchemaMeta:
+        """Return the class of instances of this class, the outermost schema, and of `others`."""
+        mixes = cls.__learned.mixes
+        found = mixes.get(others)
+        return found or mixes.setdefault(others, _mixed((cls, *others)))
+
+
+class _Learned:
+    """What a class learns of itself as it is used, but for its fast path, which is asked too often.
+
+    mixes: the classes that `mixed_with` made. A class that is pickled by value, as cloudpickle
+    does, learns anew.
+    """
+
+    __slots__ = ("converters", "directed", "keys", "mixes", "node")
+
+    def __init__(self) -> None:
+        self.converters: dict[Any, Any] = {}
+        self.directed: bool | None = None
+        self.keys: dict[str, None] | None = None
+        self.mixes: dict[tuple[type, ...], SchemaMeta] = {}
+        self.node: Node | None = None
+
+    def __reduce__(self) -> Any:
+        return _Learned, ()
+
+
+def _mixed(parts: tuple[type, ...]) -> SchemaMeta:
+    """Make the class of instances of all of `parts`, the outermost first: its methods win."""
+    bases = tuple(BASES["named array"] if part is tuple else part for part in parts)
+    free = [part for part in parts if issubclass(part, BASES["any"])]
+    concrete = [part for part in parts if part not in free and part not in BASES.values()]
+    named = [*concrete, *reversed(free)][0]
+    return SchemaMeta(
+        named.__name__,
+        bases,
+        {
+            "__slots__": (),
+            "__mixed__": parts,
+            "__recipe__": (_remixed, *(recipe_of(part) or part for part in parts)),
+            "__doc__": named.__doc__,
+            "__module__": named.__module__,
+        },
+    )
 
 
 @cache
@@ -179,10 +233,25 @@ def _with_keys(cls: SchemaMeta, value: Any, keys: dict[str, Any]) -> Any:
 
 
 def _scope_of(cls: SchemaMeta) -> Scope:
+    """Return what resolves the `$ref`s of a class.
+
+    They are names in the module of the class that defines `__openapi__`, or in its package; where
+    these have none, of the next class that it derives from and that has a schema object of its
+    own, since a subclass may take over parts of that.
+    """
     if cls.__scope__ is not None:
         return cls.__scope__
-    package = sys.modules[cls.__module__.rpartition(".")[0] or cls.__module__]
-    return Scope(lambda name: getattr(package, name))
+    modules = [c.__module__ for c in cls.__mro__ if "__openapi__" in vars(c)]
+    places = [place for name in modules for place in (name, name.rpartition(".")[0])]
+
+    def component(name: str) -> Any:
+        for place in places:
+            found = getattr(sys.modules.get(place), name, None)
+            if isinstance(found, SchemaMeta):
+                return found
+        raise KeyError(name)
+
+    return Scope(component)
 
 
 # -- enums ----------------------------------------------------------------------------------------
@@ -213,11 +282,24 @@ def enum_members(values: Iterable[Any]) -> dict[str, str]:
 # -- pickling -------------------------------------------------------------------------------------
 
 
+def recipe_of(cls: type) -> Recipe | None:
+    """Return a function and its arguments that make a class; None where a module holds it."""
+    return cls.__dict__.get("__recipe__")
+
+
+def made_by(recipe: Recipe | type) -> Any:
+    """Return the class that a recipe makes."""
+    return recipe if isinstance(recipe, type) else recipe[0](*recipe[1:])
+
+
+def _remixed(*recipes: Recipe | type) -> Any:
+    outermost, *others = map(made_by, recipes)
+    return outermost.mixed_with(tuple(others))
+
+
 def _reduce_class(cls: SchemaMeta) -> Any:
-    parts = cls.__dict__.get("__mixed__")
-    if parts:
-        return parts[-1].mixed_with, (parts,)
-    return cls.__dict__.get("__recipe__", cls.__qualname__)
+    recipe = recipe_of(cls)
+    return cls.__qualname__ if recipe is None else (recipe[0], recipe[1:])
 
 
 copyreg.pickle(SchemaMeta, _reduce_class)
