@@ -75,9 +75,6 @@ INTEGERS = 4096
 FLOATS = 8192
 """How many floats are kept ready; then they are forgotten, and kept anew as they come."""
 
-CLASSES = 4096
-"""For how many classes it is kept how their instances are written."""
-
 _integers: dict[Any, Any] = {}
 _floats: dict[Any, Any] = {}
 _infinity = float("inf")
@@ -102,6 +99,10 @@ if not cython.compiled:
         r"T(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](?:\.[0-9]+)?Z"
     ).fullmatch
     """Tells date-times of the form that servers write, on days that each year has."""
+
+    def base_of(cls: Any) -> Any:
+        """Return the base that a class has its layout from, as C finds it."""
+        return cls.__base__
 
     def write_text(text: Any, parts: list[str]) -> None:
         """Append a string as JSON text; in C, one without escapes is told by a look at it."""
@@ -496,23 +497,30 @@ class Free(Converter):
 # -- writing --------------------------------------------------------------------------------------
 
 TEXT, NUMBER, OBJECT, ARRAY, TRUE_OR_FALSE, NULL, UNKNOWN = range(7)
-_BASES: list[tuple[tuple[type, ...], int]] = [
-    ((str,), TEXT),
-    ((Decimal,), NUMBER),
-    ((dict, frozendict), OBJECT),
-    ((list, tuple), ARRAY),
-    ((bool, BoolClass), TRUE_OR_FALSE),
-    ((type(None), NoneClass), NULL),
-]
-_kinds: dict[Any, int] = {}
+_kinds: dict[Any, int] = {
+    str: TEXT,
+    Decimal: NUMBER,
+    dict: OBJECT,
+    frozendict: OBJECT,
+    list: ARRAY,
+    tuple: ARRAY,
+    bool: TRUE_OR_FALSE,
+    BoolClass: TRUE_OR_FALSE,
+    type(None): NULL,
+    NoneClass: NULL,
+    object: UNKNOWN,
+}
 
 
-def _kind_of(cls: type) -> int:
-    """Return how the instances of a class are written; it is kept for a bounded number of them."""
-    kind = next((kind for bases, kind in _BASES if issubclass(cls, bases)), UNKNOWN)
-    if len(_kinds) < CLASSES:
-        _kinds[cls] = kind
-    return kind
+def _kind_of(cls: Any) -> int:
+    """Return how the instances of a class are written: as its base that has no other layout is."""
+    base: Any = cls
+    known = _kinds.get(base)
+    while known is None:  # nothing is kept, since classes come and go
+        base = base_of(base)
+        known = _kinds.get(base)
+    # NoneClass holds nothing, so no class has its layout from it.
+    return NULL if known == UNKNOWN and issubclass(cls, NoneClass) else known
 
 
 def json_text(value: object) -> str:
@@ -529,9 +537,7 @@ def json_text(value: object) -> str:
 
 def write(value: object, parts: list[str], depth: int) -> None:
     """Append the JSON text of a value that stands at `depth` to `parts`."""
-    cls = type(value)
-    known = _kinds.get(cls)
-    kind = _kind_of(cls) if known is None else known
+    kind = _kind_of(type(value))
     if kind == TEXT:
         write_text(value, parts)
     elif kind == NUMBER:
@@ -547,7 +553,7 @@ def write(value: object, parts: list[str], depth: int) -> None:
     elif kind == ARRAY:
         write_array(value, parts, depth + 1)
     else:
-        raise TypeError(f"{cls.__name__} can't be written as JSON")
+        raise TypeError(f"{type(value).__name__} can't be written as JSON")
 
 
 def write_object(value: Any, parts: list[str], depth: int) -> None:
