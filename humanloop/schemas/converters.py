@@ -18,7 +18,7 @@ that are marked below in C.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
 from json.encoder import encode_basestring
 from typing import TYPE_CHECKING, Any
@@ -57,6 +57,7 @@ __all__ = [
     "Text",
     "Union",
     "json_text",
+    "remember",
 ]
 
 
@@ -514,13 +515,18 @@ _kinds: dict[Any, int] = {
 
 def _kind_of(cls: Any) -> int:
     """Return how the instances of a class are written: as its base that has no other layout is."""
-    base: Any = cls
-    known = _kinds.get(base)
-    while known is None:  # nothing is kept, since classes come and go
+    base, known = cls, None
+    while known is None:  # it is not kept, since classes come and go
         base = base_of(base)
         known = _kinds.get(base)
     # NoneClass holds nothing, so no class has its layout from it.
     return NULL if known == UNKNOWN and issubclass(cls, NoneClass) else known
+
+
+def remember(classes: Iterable[type]) -> None:
+    """Keep how the instances of some classes are written; for classes that stay."""
+    for cls in classes:
+        _kinds.setdefault(cls, _kind_of(cls))
 
 
 def json_text(value: object) -> str:
@@ -537,7 +543,9 @@ def json_text(value: object) -> str:
 
 def write(value: object, parts: list[str], depth: int) -> None:
     """Append the JSON text of a value that stands at `depth` to `parts`."""
-    kind = _kind_of(type(value))
+    cls = type(value)
+    known = _kinds.get(cls)
+    kind = _kind_of(cls) if known is None else known
     if kind == TEXT:
         write_text(value, parts)
     elif kind == NUMBER:
@@ -553,7 +561,7 @@ def write(value: object, parts: list[str], depth: int) -> None:
     elif kind == ARRAY:
         write_array(value, parts, depth + 1)
     else:
-        raise TypeError(f"{type(value).__name__} can't be written as JSON")
+        raise TypeError(f"{cls.__name__} can't be written as JSON")
 
 
 def write_object(value: Any, parts: list[str], depth: int) -> None:

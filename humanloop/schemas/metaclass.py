@@ -15,7 +15,7 @@ from __future__ import annotations
 import copyreg
 import sys
 from abc import ABCMeta
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from functools import cache, cached_property
 from itertools import takewhile
@@ -60,9 +60,13 @@ class SchemaMeta(ABCMeta):
     def __new__(
         mcs, name: str, bases: tuple[type, ...], namespace: dict[str, Any], **keywords: Any
     ) -> SchemaMeta:
-        # Without slots an instance would have a __dict__, which anyone could write to.
-        has_cache = any(isinstance(value, cached_property) for value in namespace.values())
-        namespace.setdefault("__slots__", ("__dict__",) if has_cache else ())
+        # Without slots an instance has a __dict__, which anyone can write to; some need one.
+        if not any(isinstance(value, cached_property) for value in namespace.values()):
+            namespace.setdefault("__slots__", ())
+        if mcs is SchemaMeta and _has_constructor(bases, namespace):
+            mcs = ConstructedMeta
+            place = [isinstance(base, SchemaMeta) for base in bases].index(True)
+            bases = (*bases[:place], _Validating, *bases[place:])
         return super().__new__(mcs, name, bases, namespace, **keywords)
 
     def __init__(
@@ -81,6 +85,14 @@ class SchemaMeta(ABCMeta):
             if keys or value is unset:
                 value = _with_keys(cls, value, keys)
             return cls.validate(value)
+
+    def __setattr__(cls, name: str, value: object) -> None:
+        if name in _CONSTRUCTORS and not isinstance(cls, ConstructedMeta):
+            raise ApiTypeError(
+                f"{cls.__name__}: {name} can be defined in the body of a subclass, not set later "
+                "(a schema class can't be a dataclass)"
+            )
+        super().__setattr__(name, value)
 
     @property
     def node(cls) -> Node:
@@ -159,6 +171,8 @@ class SchemaMeta(ABCMeta):
 
     def interpret(cls, value: Any, direction: Direction | None = None) -> Any:
         """Return the instance that `value` makes, without the fast path; see `validate`."""
+        if isinstance(value, Iterator):
+            value = _collected(cls, value)
         try:
             with suppress(Mismatch):
                 return interpret(cls.node, value, (), direction)
@@ -172,6 +186,53 @@ class SchemaMeta(ABCMeta):
         mixes = cls.__learned.mixes
         found = mixes.get(others)
         return found or mixes.setdefault(others, _mixed((cls, *others)))
+
+
+class ConstructedMeta(SchemaMeta):
+    """The type of a class that defines `__new__` or `__init__`: a call runs them as Python does."""
+
+    if not TYPE_CHECKING:
+        __call__ = type.__call__
+
+
+class _Validating:
+    """The base, above the schema class, that `super()` of such a constructor finds."""
+
+    __slots__ = ()
+
+    def __new__(cls: Any, value: Any = unset, /, **keys: Any) -> Any:
+        return cls.validate(_with_keys(cls, value, keys) if keys or value is unset else value)
+
+    def __init__(self, *arguments: object, **keys: object) -> None:
+        """Take what `__new__` takes: the instance is complete."""
+
+
+_CONSTRUCTORS = ("__new__", "__init__")
+
+
+def _has_constructor(bases: tuple[type, ...], namespace: Mapping[str, Any]) -> bool:
+    """Tell whether a class to be made has a constructor of a user's: its own, or a mixin's."""
+    if "any" not in BASES:  # the classes of `schema` are still being made
+        return False
+    own = {*BASES.values()}
+    mixins = [base for base in bases if not isinstance(base, SchemaMeta) and base not in own]
+    return any(
+        name in namespace or any(getattr(c, name) is not getattr(object, name) for c in mixins)
+        for name in _CONSTRUCTORS
+    )
+
+
+def _collected(cls: SchemaMeta, values: Iterator[Any]) -> Any:
+    """Return what an iterator yields as an object or an array, as `dict` and `tuple` take one.
+
+    `dataclasses.asdict` calls the classes of containers so.
+    """
+    if issubclass(cls, BASES["array"]):
+        return tuple(values)
+    try:
+        return dict(values) if issubclass(cls, BASES["object"]) else values
+    except (TypeError, ValueError):  # these are no pairs
+        return values
 
 
 class _Learned:
@@ -303,3 +364,4 @@ def _reduce_class(cls: SchemaMeta) -> Any:
 
 
 copyreg.pickle(SchemaMeta, _reduce_class)
+copyreg.pickle(ConstructedMeta, _reduce_class)

@@ -28,6 +28,7 @@ from humanloop.schemas.instances import (
     restore_frozendict_base,
 )
 from humanloop.schemas.metaclass import SchemaMeta, made_by, recipe_of
+from humanloop.schemas.native import converters
 from humanloop.schemas.nodes import FORMAT_CLASSES, Direction
 from humanloop.schemas.values import BoolClass, NoneClass, unset
 from humanloop.schemas.writing import Numbers, to_json, to_primitive
@@ -62,6 +63,7 @@ class Schema(metaclass=SchemaMeta):
     """The base of every schema class."""
 
     __slots__ = ()
+    __test__ = False  # pytest takes classes named Test* for tests
 
     if TYPE_CHECKING:
 
@@ -156,12 +158,13 @@ else:
 class DictSchema(Container, Schema, Frozen):
     """An object: an immutable dict whose declared keys can be read as attributes, too."""
 
-    __slots__ = ()
+    __slots__ = ("__weakref__",)
     __openapi__ = {"type": "object"}
 
     if TYPE_CHECKING:
 
         def __new__(cls, mapping: Mapping[str, Any] = ..., /, **keys: Any) -> Self: ...
+        def __replace__(self, /, **changes: Any) -> Self: ...
 
     else:
         __new__, __init__ = Frozen.__new__, Frozen.__init__
@@ -173,6 +176,8 @@ class DictSchema(Container, Schema, Frozen):
                     return self[name]
                 except KeyError:
                     raise ApiAttributeError(f"this {cls.__name__} has no key {name!r}") from None
+            if hasattr(cls, name):  # a property, which raised: its own error says more
+                return object.__getattribute__(self, name)
             hint = "" if name.startswith("_") else did_you_mean(name, cls.declared)
             raise ApiAttributeError(f"{cls.__name__} declares no key {name!r}{hint}")
 
@@ -206,6 +211,9 @@ class DictSchema(Container, Schema, Frozen):
 
         def setdefault(self, key, default=None):
             return self if key in self else self.set(key, default)
+
+        def __replace__(self, /, **changes):
+            return type(self).validate({**self, **changes})
 
         def delete(self, key):
             rest = dict(self)
@@ -390,3 +398,4 @@ BASES.update(
         "named array": ListSchema,
     }
 )
+converters.remember((*BASES.values(), *FORMAT_CLASSES.values()))
