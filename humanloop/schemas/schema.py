@@ -336,6 +336,11 @@ class NumberSchema(Schema, Decimal):
         """The nearest float."""
         return float(self)
 
+    def __conform__(self, protocol: object) -> int | float:
+        """Return what sqlite3 stores for this number: an int of 64 bits, or a float."""
+        is_whole = self.same_quantum(Decimal(1)) and abs(self) < 2**63
+        return int(self) if is_whole else float(self)
+
     as_int_oapg = as_int
     as_float_oapg = as_float
 

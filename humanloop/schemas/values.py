@@ -107,6 +107,10 @@ class BoolClass:
         """Return True if this is false."""
         return not self
 
+    def __conform__(self, protocol: object) -> int:
+        """Return what sqlite3 stores for this."""
+        return int(self)
+
     is_true_oapg = is_true
     is_false_oapg = is_false
 
