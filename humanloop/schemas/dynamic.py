@@ -91,12 +91,14 @@ class _Library(Scope):
         document = {**schema, "components": {"schemas": self._components}}
         super().__init__(self.class_of, document, partial(self.class_of, None))
 
-    def class_of(self, component: str | None) -> type[Schema]:
-        """Return the class of a component, or of the root."""
+    def class_of(self, component: str | None, made: type[Schema] | None = None) -> type[Schema]:
+        """Return the class of a component, or of the root; made: the one to keep if there is none.
+
+        Raises:
+            KeyError: there is no such component.
+        """
         cls = self._classes.get(component)
-        if cls is None:
-            cls = self._classes.setdefault(component, self._make(component))
-        return cls
+        return cls or self._classes.setdefault(component, made or self._make(component))
 
     def _make(self, component: str | None) -> type[Schema]:
         _, schema, _, name = self._sources
@@ -109,7 +111,7 @@ class _Library(Scope):
             "__doc__": schema.get("description"),
             "__openapi__": schema,
             "__scope__": self,
-            "__recipe__": (_class_in, self, component),
+            "__recipe__": (self.class_of, component),
         }
         made: Any = SchemaMeta(name, (base_of(schema),), namespace)
         return made  # type: ignore[no-any-return]
@@ -129,10 +131,6 @@ def _library(
     if library is None:
         library = _libraries.setdefault(token, _Library(token, schema, components, name))
     return library
-
-
-def _class_in(library: _Library, component: str | None) -> type[Schema]:
-    return library.class_of(component)
 
 
 def _follow(node: Node, done: set[int], open_: tuple[Node, ...] = ()) -> None:

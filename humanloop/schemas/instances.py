@@ -18,7 +18,7 @@ from frozendict import frozendict
 
 from humanloop.schemas.casting import cast, kind_of
 from humanloop.schemas.matcher import FailFast, Match, Mismatch, Validation, match
-from humanloop.schemas.nodes import Direction, Node
+from humanloop.schemas.nodes import FORMAT_CLASSES, Direction, Node
 from humanloop.schemas.values import BoolClass, NoneClass
 
 __all__ = [
@@ -92,8 +92,12 @@ def class_of(classes: tuple[type, ...], kind: str) -> type[Any]:
     if not any(issubclass(c, base) for c in fitting):
         fitting[base] = None
     parts = [p for p in fitting if not any(q is not p and issubclass(q, p) for q in fitting)]
+    if len(parts) == 1:
+        return parts[0]
+    # The class of a format is nobody's, and would keep what is made here for ever.
+    parts.sort(key=[*FORMAT_CLASSES.values()].__contains__)
     outermost: Any = parts[0]
-    return outermost.mixed_with(tuple(parts[1:])) if parts[1:] else outermost  # type: ignore[no-any-return]
+    return outermost.mixed_with(tuple(parts[1:]))  # type: ignore[no-any-return]
 
 
 def new_instance(cls: type[Any], plain: Any) -> Any:

@@ -20,7 +20,7 @@ from contextlib import suppress
 from functools import cache, cached_property
 from itertools import takewhile
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 from humanloop.exceptions import ApiTypeError
 from humanloop.schemas.casting import TOO_DEEP, deep_nesting_start, is_mapping, is_sequence
@@ -33,24 +33,22 @@ from humanloop.schemas.native import FastPathMiss
 from humanloop.schemas.nodes import Direction, Node, Scope
 from humanloop.schemas.values import unset
 
-__all__ = ["Recipe", "SchemaMeta", "enum_members", "made_by", "recipe_of"]
-
-Recipe: TypeAlias = tuple[Any, ...]
-"""A function and its arguments, all of which can be pickled."""
+__all__ = ["SchemaMeta", "enum_members"]
 
 
 class SchemaMeta(ABCMeta):
     """The type of schema classes. A user's subclass may mix in abstract base classes.
 
     __openapi__: the schema object. __scope__: what resolves its `$ref`s; None for those of the
-    package that the class stands in. __recipe__: a function and its arguments that make a class
-    again that no module holds. __mixed__: for the class of an instance of several schemas, those
+    package that the class stands in. __recipe__: for a class that no module holds, the function
+    that finds it or makes it again, and its argument; as a second one it takes the class to keep
+    if there is none. __mixed__: for the class of an instance of several schemas, those
     schemas' classes.
     """
 
     __openapi__: Mapping[str, Any] = MappingProxyType({})
     __scope__: Scope | None = None
-    __recipe__: Recipe | None = None
+    __recipe__: tuple[Callable[..., Any], Any] | None = None
     __mixed__: tuple[type, ...] = ()
 
     # Those of ABCMeta, which `register` would need, take many times as long.
@@ -73,7 +71,7 @@ class SchemaMeta(ABCMeta):
         cls, name: str, bases: tuple[type, ...], namespace: dict[str, Any], **keywords: Any
     ) -> None:
         super().__init__(name, bases, namespace, **keywords)
-        cls.__learned = _Learned()
+        cls.__learned = _Learned(cls)
         cls.__convert: Callable[[Any], Any] | None = None
         values = cls.__openapi__.get("enum")
         for member, text in enum_members(values if is_sequence(values) else ()).items():
@@ -181,11 +179,14 @@ class SchemaMeta(ABCMeta):
             errors = [ErrorDetail(deep_nesting_start(value), "depth", TOO_DEEP)]
         raise SchemaValidationError(errors, cls.__name__)
 
-    def mixed_with(cls, others: tuple[type, ...]) -> SchemaMeta:
-        """Return the class of instances of this class, the outermost schema, and of `others`."""
+    def mixed_with(cls, others: tuple[type, ...], made: SchemaMeta | None = None) -> SchemaMeta:
+        """Return the class of instances of this class, the outermost schema, and of `others`.
+
+        made: the class to keep if there is none.
+        """
         mixes = cls.__learned.mixes
         found = mixes.get(others)
-        return found or mixes.setdefault(others, _mixed((cls, *others)))
+        return found or mixes.setdefault(others, made or _mixed(cls, others))
 
 
 class ConstructedMeta(SchemaMeta):
@@ -238,13 +239,13 @@ def _collected(cls: SchemaMeta, values: Iterator[Any]) -> Any:
 class _Learned:
     """What a class learns of itself as it is used, but for its fast path, which is asked too often.
 
-    mixes: the classes that `mixed_with` made. A class that is pickled by value, as cloudpickle
-    does, learns anew.
+    mixes: the classes that `mixed_with` made.
     """
 
-    __slots__ = ("converters", "directed", "keys", "mixes", "node")
+    __slots__ = ("cls", "converters", "directed", "keys", "mixes", "node")
 
-    def __init__(self) -> None:
+    def __init__(self, cls: SchemaMeta) -> None:
+        self.cls = cls
         self.converters: dict[Any, Any] = {}
         self.directed: bool | None = None
         self.keys: dict[str, None] | None = None
@@ -252,11 +253,20 @@ class _Learned:
         self.node: Node | None = None
 
     def __reduce__(self) -> Any:
-        return _Learned, ()
+        return _learn_anew, (self.cls, self.cls.__dict__.get("__recipe__"))
 
 
-def _mixed(parts: tuple[type, ...]) -> SchemaMeta:
-    """Make the class of instances of all of `parts`, the outermost first: its methods win."""
+def _learn_anew(cls: SchemaMeta, recipe: tuple[Callable[..., Any], Any] | None) -> _Learned:
+    """Prepare a class that was pickled by value, as cloudpickle does, and let it be found."""
+    if recipe is not None:
+        find, argument = recipe
+        find(argument, cls)
+    return _Learned(cls)
+
+
+def _mixed(outermost: SchemaMeta, others: tuple[type, ...]) -> SchemaMeta:
+    """Make the class of instances of several classes. The methods of the outermost win."""
+    parts = (outermost, *others)
     bases = tuple(BASES["named array"] if part is tuple else part for part in parts)
     free = [part for part in parts if issubclass(part, BASES["any"])]
     concrete = [part for part in parts if part not in free and part not in BASES.values()]
@@ -267,7 +277,7 @@ def _mixed(parts: tuple[type, ...]) -> SchemaMeta:
         {
             "__slots__": (),
             "__mixed__": parts,
-            "__recipe__": (_remixed, *(recipe_of(part) or part for part in parts)),
+            "__recipe__": (outermost.mixed_with, others),
             "__doc__": named.__doc__,
             "__module__": named.__module__,
         },
@@ -343,23 +353,8 @@ def enum_members(values: Iterable[Any]) -> dict[str, str]:
 # -- pickling -------------------------------------------------------------------------------------
 
 
-def recipe_of(cls: type) -> Recipe | None:
-    """Return a function and its arguments that make a class; None where a module holds it."""
-    return cls.__dict__.get("__recipe__")
-
-
-def made_by(recipe: Recipe | type) -> Any:
-    """Return the class that a recipe makes."""
-    return recipe if isinstance(recipe, type) else recipe[0](*recipe[1:])
-
-
-def _remixed(*recipes: Recipe | type) -> Any:
-    outermost, *others = map(made_by, recipes)
-    return outermost.mixed_with(tuple(others))
-
-
 def _reduce_class(cls: SchemaMeta) -> Any:
-    recipe = recipe_of(cls)
+    recipe = cls.__dict__.get("__recipe__")
     return cls.__qualname__ if recipe is None else (recipe[0], recipe[1:])
 
 

@@ -27,7 +27,7 @@ from humanloop.schemas.instances import (
     plain_of,
     restore_frozendict_base,
 )
-from humanloop.schemas.metaclass import SchemaMeta, made_by, recipe_of
+from humanloop.schemas.metaclass import SchemaMeta
 from humanloop.schemas.native import converters
 from humanloop.schemas.nodes import FORMAT_CLASSES, Direction
 from humanloop.schemas.values import BoolClass, NoneClass, unset
@@ -131,16 +131,10 @@ class Schema(metaclass=SchemaMeta):
         return self
 
     def __reduce__(self) -> Any:
-        # Not the class itself where it has a recipe: some picklers would take it apart.
-        return _made, (recipe_of(type(self)) or type(self), plain_of(self))
+        return new_instance, (type(self), plain_of(self))
 
     def __reduce_ex__(self, protocol: object) -> Any:
         return self.__reduce__()
-
-
-def _made(recipe: Any, plain: Any) -> Any:
-    """Make an instance again, for pickle."""
-    return new_instance(made_by(recipe), plain)
 
 
 class AnyTypeSchema(Schema):
