@@ -45,12 +45,26 @@ def converter_of(node: Node, classes: Classes = ()) -> converters.Converter:
 
 
 class _Unlearned:
-    convert = None
+    """Stands for the converter of a class that was pickled by value, as cloudpickle does.
+
+    It compiles that of the class in its new place. The pickle has a bound method of it: as an
+    attribute where the converters are compiled, else as the function and its `self`.
+    """
+
+    def __init__(self, cls: Any) -> None:
+        self.cls = cls
+
+    def convert(self, value: Any) -> Any:
+        return self.cls.compile()(value)
+
+    def take(self, value: Any, depth: int) -> Any:
+        return self.convert(value)
 
 
 def _forget(converter: converters.Converter) -> Any:
-    """Leave a fast path out of the pickle of a class by value: the class makes it anew."""
-    return _Unlearned, ()
+    """Reduce the converter of a class, for pickle: the outermost class that it is for."""
+    interpret: Any = converter.interpret
+    return _Unlearned, (interpret.args[1][0],)
 
 
 for _kind in vars(converters).values():
