@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import pkgutil
 from collections.abc import Iterable
-from importlib import import_module
 from pathlib import Path
 
 __all__ = ["files_below", "hook_dirs", "modules_below"]
+
+
+SITE = Path(__file__).parents[2]
 
 
 def hook_dirs() -> list[str]:
@@ -20,10 +22,17 @@ def hook_dirs() -> list[str]:
     return [str(Path(__file__).parent)]
 
 
+def _folder(package: str) -> Path:
+    return SITE.joinpath(*package.split("."))
+
+
 def modules_below(package: str, *, without: Iterable[str] = ()) -> list[str]:
-    """Return the names of all modules in a package; without: names of modules to leave out."""
+    """Return the names of all modules in a package; without: names of modules to leave out.
+
+    None is imported, since extras may be missing.
+    """
     found: list[str] = []
-    for module in pkgutil.iter_modules(import_module(package).__path__, f"{package}."):
+    for module in pkgutil.iter_modules([str(_folder(package))], f"{package}."):
         if module.name not in without:
             found.append(module.name)
             if module.ispkg:
@@ -36,10 +45,8 @@ def files_below(package: str) -> list[tuple[str, str]]:
 
     For files that are read, or run, from the disk, modules among them.
     """
-    folder = Path(import_module(package).__path__[0])
-    target = Path(*package.split("."))
     return [
-        (str(path), str(target / path.relative_to(folder).parent))
-        for path in sorted(folder.rglob("*"))
+        (str(path), str(path.parent.relative_to(SITE)))
+        for path in sorted(_folder(package).rglob("*"))
         if path.is_file() and "__pycache__" not in path.parts
     ]

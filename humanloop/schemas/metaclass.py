@@ -169,8 +169,7 @@ class SchemaMeta(ABCMeta):
 
     def interpret(cls, value: Any, direction: Direction | None = None) -> Any:
         """Return the instance that `value` makes, without the fast path; see `validate`."""
-        if isinstance(value, Iterator):
-            value = _collected(cls, value)
+        value = _collected(cls, value)
         try:
             with suppress(Mismatch):
                 return interpret(cls.node, value, (), direction)
@@ -204,8 +203,10 @@ class _Validating:
     def __new__(cls: Any, value: Any = unset, /, **keys: Any) -> Any:
         return cls.validate(_with_keys(cls, value, keys) if keys or value is unset else value)
 
-    def __init__(self, *arguments: object, **keys: object) -> None:
-        """Take what `__new__` takes: the instance is complete."""
+    if not TYPE_CHECKING:
+
+        def __init__(self, *arguments, **keys):
+            """Take whatever the class was called with: the instance is complete."""
 
 
 _CONSTRUCTORS = ("__new__", "__init__")
@@ -223,11 +224,13 @@ def _has_constructor(bases: tuple[type, ...], namespace: Mapping[str, Any]) -> b
     )
 
 
-def _collected(cls: SchemaMeta, values: Iterator[Any]) -> Any:
-    """Return what an iterator yields as an object or an array, as `dict` and `tuple` take one.
+def _collected(cls: SchemaMeta, values: Any) -> Any:
+    """Return what an iterator yields as an object or an array; any other value as it is.
 
-    `dataclasses.asdict` calls the classes of containers so.
+    `dataclasses.asdict` calls the classes of containers with iterators, as `dict` takes them.
     """
+    if not isinstance(values, Iterator):
+        return values
     if issubclass(cls, BASES["array"]):
         return tuple(values)
     try:

@@ -6,7 +6,7 @@ transaction; a newer one, or one that is not ours, is refused and left untouched
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from importlib.resources import files
 from pathlib import Path
@@ -59,7 +59,7 @@ def _upgrade(engine: Engine, scripts: Path, back_up: Callable[[], None] | None) 
 
 
 @contextmanager
-def _on_disk(folder: Traversable) -> Iterator[Path]:
+def _on_disk(folder: Traversable) -> Generator[Path]:
     """Give a folder as a path: a copy, if the package is in a zip file.
 
     `importlib.resources.as_file` takes folders from Python 3.12 on.
