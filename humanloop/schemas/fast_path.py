@@ -51,10 +51,12 @@ class _Unlearned:
     attribute where the converters are compiled, else as the function and its `self`.
     """
 
-    def __init__(self, cls: Any) -> None:
+    def __init__(self, cls: Any = None) -> None:
         self.cls = cls
 
     def convert(self, value: Any) -> Any:
+        if self.cls is None:
+            raise FastPathMiss
         return self.cls.compile()(value)
 
     def take(self, value: Any, depth: int) -> Any:
@@ -62,9 +64,9 @@ class _Unlearned:
 
 
 def _forget(converter: converters.Converter) -> Any:
-    """Reduce the converter of a class, for pickle: the outermost class that it is for."""
+    """Reduce the converter of a class, for pickle: to that class, unless it is of several."""
     interpret: Any = converter.interpret
-    return _Unlearned, (interpret.args[1][0],)
+    return _Unlearned, interpret.args[1][:1]
 
 
 for _kind in vars(converters).values():

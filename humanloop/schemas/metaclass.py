@@ -200,13 +200,35 @@ class _Validating:
 
     __slots__ = ()
 
-    def __new__(cls: Any, value: Any = unset, /, **keys: Any) -> Any:
-        return cls.validate(_with_keys(cls, value, keys) if keys or value is unset else value)
-
     if not TYPE_CHECKING:
 
+        def __new__(cls, *arguments, **keys):
+            return cls.validate(_content(cls, arguments, keys))
+
         def __init__(self, *arguments, **keys):
-            """Take whatever the class was called with: the instance is complete."""
+            """Refuse content that the instance was not made of: it would get lost."""
+            if not (arguments or keys) or any(map(_is_iterator, arguments)):
+                return
+            cls = type(self)
+            if cls.validate(_content(cls, arguments, keys)) != self:
+                raise ApiTypeError(f"{cls.__name__}: {_USE_NEW}")
+
+
+_USE_NEW = (
+    "__init__ can't change what the instance was made of, which is what the class was called with; "
+    "define __new__, and let it return super().__new__(cls, mapping)"
+)
+
+
+def _content(cls: SchemaMeta, arguments: tuple[Any, ...], keys: dict[str, Any]) -> Any:
+    """Return the value that the arguments of a call mean."""
+    if len(arguments) > 1:
+        raise ApiTypeError(
+            f"{cls.__name__} takes one value, or keywords; for other arguments define __new__, "
+            "and let it return super().__new__(cls, mapping)"
+        )
+    value = arguments[0] if arguments else unset
+    return _with_keys(cls, value, keys) if keys or value is unset else value
 
 
 _CONSTRUCTORS = ("__new__", "__init__")
@@ -224,12 +246,16 @@ def _has_constructor(bases: tuple[type, ...], namespace: Mapping[str, Any]) -> b
     )
 
 
+def _is_iterator(value: Any) -> bool:
+    return isinstance(value, Iterator)
+
+
 def _collected(cls: SchemaMeta, values: Any) -> Any:
     """Return what an iterator yields as an object or an array; any other value as it is.
 
     `dataclasses.asdict` calls the classes of containers with iterators, as `dict` takes them.
     """
-    if not isinstance(values, Iterator):
+    if not _is_iterator(values):
         return values
     if issubclass(cls, BASES["array"]):
         return tuple(values)

@@ -218,6 +218,30 @@ def test_the_constructor_runs_when_the_class_is_called() -> None:
         Short("a", tires=2)  # type: ignore[call-arg]
 
 
+def test_what_a_constructor_would_lose_is_refused() -> None:
+    class Loud(LogRequest):
+        def __init__(self, **keys: Any) -> None:
+            super().__init__(**{**keys, "output": keys["output"].upper()})
+
+    class Named(LogRequest):
+        def __init__(self, name: str, text: str = "") -> None:
+            super().__init__(output=f"{name} {text}")
+
+    assert Loud(output="A") == {"output": "A"}
+    for call in (lambda: Loud(output="a"), lambda: Named(name="a")):
+        with pytest.raises(TypeError, match=r"define __new__, and let it return super\(\)"):
+            call()
+    with pytest.raises(TypeError, match="Named takes one value, or keywords"):
+        Named("a", "b")
+
+    class Extra(LogRequest):
+        def __init__(self, **keys: Any) -> None:
+            self.extra = 1
+
+    with pytest.raises(AttributeError, match="can't set 'extra'"):
+        Extra(output="a")
+
+
 def test_a_constructor_of_a_mixin() -> None:
     calls = []
 
