@@ -202,10 +202,10 @@ class _Validating:
 
     if not TYPE_CHECKING:
 
-        def __new__(cls, *arguments, **keys):
+        def __new__(cls, /, *arguments, **keys):
             return cls.validate(_content(cls, arguments, keys))
 
-        def __init__(self, *arguments, **keys):
+        def __init__(self, /, *arguments, **keys):
             """Refuse content that the instance was not made of: it would get lost."""
             if not (arguments or keys) or any(map(_is_iterator, arguments)):
                 return
