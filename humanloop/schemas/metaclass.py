@@ -207,9 +207,11 @@ class _Validating:
 
         def __init__(self, /, *arguments, **keys):
             """Refuse content that the instance was not made of: it would get lost."""
+            cls = type(self)
+            if cls.__init__ is _Validating.__init__ or cls.__new__ is not _Validating.__new__:
+                return  # nobody changed the arguments, or `__new__` has made something of them
             if not (arguments or keys) or any(map(_is_iterator, arguments)):
                 return
-            cls = type(self)
             if cls.validate(_content(cls, arguments, keys)) != self:
                 raise ApiTypeError(f"{cls.__name__}: {_USE_NEW}")
 

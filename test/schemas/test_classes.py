@@ -200,6 +200,15 @@ def test_the_constructor_runs_when_the_class_is_called() -> None:
         def __init__(self, output: str, *, tries: int = 1) -> None:
             calls.append(tries)
 
+    class Bare(LogRequest):
+        def __new__(cls, output: str) -> Any:
+            return super().__new__(cls, output=output)
+
+    class Both(Bare):
+        def __init__(self, output: str) -> None:
+            super().__init__(output)
+
+    assert Bare("a") == Both("a") == {"output": "a"}
     assert Checked({"output": "a"}, source="b") == {"output": "a", "source": "b"}
     assert calls.pop() == (({"output": "a"},), {"source": "b"})
     assert Checked.from_json("{}") == {}
