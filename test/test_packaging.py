@@ -90,11 +90,17 @@ def test_extras(about: Message) -> None:
     assert {"all", "async", "dev", "fast", "server"} <= set(about.get_all("Provides-Extra", []))
 
 
-def test_command(wheel: Path) -> None:
+def test_entry_points(wheel: Path) -> None:
     info = f"humanloop-{humanloop.__version__}.dist-info/entry_points.txt"
     with zipfile.ZipFile(wheel) as archive:
         lines = archive.read(info).decode().splitlines()
-    assert lines == ["[console_scripts]", "humanloop = humanloop.cli:main"]
+    assert lines == [
+        "[console_scripts]",
+        "humanloop = humanloop.cli:main",
+        "",
+        "[pyinstaller40]",
+        "hook-dirs = humanloop._pyinstaller:hook_dirs",
+    ]
 
 
 def works(wheel: Path, directory: Path) -> str:

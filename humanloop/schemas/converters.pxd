@@ -98,6 +98,7 @@ cdef class Free(Converter):
     cdef Number number
     cdef Object object
 
+cdef int _kind_of(object cls) except -1
 @c_locals(kind=int)
 cdef int write(object value, list parts, int depth) except -1
 @c_locals(table=dict, key=str)
@@ -146,6 +147,10 @@ cdef inline bint is_common_date_time(str text) noexcept:
         if not 48 <= t[place] <= 57:
             return False
     return True
+
+
+cdef inline object base_of(object cls):
+    return <object> (<PyTypeObject *> cls).tp_base
 
 
 cdef inline int write_text(object text, list parts) except -1:

@@ -18,7 +18,7 @@ that are marked below in C.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
 from json.encoder import encode_basestring
 from typing import TYPE_CHECKING, Any
@@ -57,6 +57,7 @@ __all__ = [
     "Text",
     "Union",
     "json_text",
+    "remember",
 ]
 
 
@@ -74,9 +75,6 @@ INTEGERS = 4096
 
 FLOATS = 8192
 """How many floats are kept ready; then they are forgotten, and kept anew as they come."""
-
-CLASSES = 4096
-"""For how many classes it is kept how their instances are written."""
 
 _integers: dict[Any, Any] = {}
 _floats: dict[Any, Any] = {}
@@ -102,6 +100,10 @@ if not cython.compiled:
         r"T(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](?:\.[0-9]+)?Z"
     ).fullmatch
     """Tells date-times of the form that servers write, on days that each year has."""
+
+    def base_of(cls: Any) -> Any:
+        """Return the base that a class has its layout from, as C finds it."""
+        return cls.__base__
 
     def write_text(text: Any, parts: list[str]) -> None:
         """Append a string as JSON text; in C, one without escapes is told by a look at it."""
@@ -496,23 +498,35 @@ class Free(Converter):
 # -- writing --------------------------------------------------------------------------------------
 
 TEXT, NUMBER, OBJECT, ARRAY, TRUE_OR_FALSE, NULL, UNKNOWN = range(7)
-_BASES: list[tuple[tuple[type, ...], int]] = [
-    ((str,), TEXT),
-    ((Decimal,), NUMBER),
-    ((dict, frozendict), OBJECT),
-    ((list, tuple), ARRAY),
-    ((bool, BoolClass), TRUE_OR_FALSE),
-    ((type(None), NoneClass), NULL),
-]
-_kinds: dict[Any, int] = {}
+_kinds: dict[Any, int] = {
+    str: TEXT,
+    Decimal: NUMBER,
+    dict: OBJECT,
+    frozendict: OBJECT,
+    list: ARRAY,
+    tuple: ARRAY,
+    bool: TRUE_OR_FALSE,
+    BoolClass: TRUE_OR_FALSE,
+    type(None): NULL,
+    NoneClass: NULL,
+    object: UNKNOWN,
+}
 
 
-def _kind_of(cls: type) -> int:
-    """Return how the instances of a class are written; it is kept for a bounded number of them."""
-    kind = next((kind for bases, kind in _BASES if issubclass(cls, bases)), UNKNOWN)
-    if len(_kinds) < CLASSES:
-        _kinds[cls] = kind
-    return kind
+def _kind_of(cls: Any) -> int:
+    """Return how the instances of a class are written: as its base that has no other layout is."""
+    base, known = cls, None
+    while known is None:  # it is not kept, since classes come and go
+        base = base_of(base)
+        known = _kinds.get(base)
+    # NoneClass holds nothing, so no class has its layout from it.
+    return NULL if known == UNKNOWN and issubclass(cls, NoneClass) else known
+
+
+def remember(classes: Iterable[type]) -> None:
+    """Keep how the instances of some classes are written; for classes that stay."""
+    for cls in classes:
+        _kinds.setdefault(cls, _kind_of(cls))
 
 
 def json_text(value: object) -> str:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
+from weakref import WeakValueDictionary
 
 from humanloop.schemas.casting import is_mapping, is_object, is_sequence
 from humanloop.schemas.metaclass import SchemaMeta
@@ -56,7 +59,10 @@ def schema_from_openapi(
     if not isinstance(schema, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise ValueError(f"expected a schema object, got {schema!r:.40}")
     try:
-        return _Library(_copied(schema), _copied(components or {}), name).root
+        library = _library(os.urandom(16), _copied(schema), _copied(components or {}), name)
+        root: Any = library.class_of(None)
+        _follow(root.node, set())
+        return root  # type: ignore[no-any-return]
     except RecursionError:
         raise ValueError(f"schema {name}: nested too deeply") from None
 
@@ -68,47 +74,63 @@ def _copied(value: Any) -> Any:
     return [_copied(item) for item in value] if is_sequence(value) else value
 
 
-class _Library:
-    """The classes of one call: the root's, and its components' as they are needed."""
+class _Library(Scope):
+    """The classes of one call, made as they are needed: the root's, named None, and components'.
 
-    def __init__(self, schema: dict[str, Any], components: dict[str, Any], name: str) -> None:
+    A pickle of one of its classes has the library in it. Its token finds it again: where it still
+    is, an unpickled instance is of the class that the pickled one was of.
+    """
+
+    def __init__(
+        self, token: bytes, schema: dict[str, Any], components: dict[str, Any], name: str
+    ) -> None:
         schemas: Any = components.get("schemas")
-        self._sources = (schema, components, name)
+        self._sources = (token, schema, components, name)
         self._components: dict[str, Any] = schemas if is_object(schemas) else components
-        self._classes: dict[str, type[Schema]] = {}
+        self._classes: dict[str | None, type[Schema]] = {}
         document = {**schema, "components": {"schemas": self._components}}
-        self._scope = Scope(self.component, document, lambda: self.root)
-        self.root = self._make(name, schema, _from_library, (*self._sources, None))
-        _follow(self.root.node, set())
+        super().__init__(self.class_of, document, partial(self.class_of, None))
 
-    def component(self, name: str) -> type[Schema]:
-        """Return the class of a component."""
-        cls = self._classes.get(name)
-        if cls is None:
-            cls = self._make(name, self._components[name], _from_library, (*self._sources, name))
-            cls = self._classes.setdefault(name, cls)
-        return cls
+    def class_of(self, component: str | None, made: type[Schema] | None = None) -> type[Schema]:
+        """Return the class of a component, or of the root; made: the one to keep if there is none.
 
-    def _make(self, name: str, schema: Any, *recipe: Any) -> type[Schema]:
+        Raises:
+            KeyError: there is no such component.
+        """
+        cls = self._classes.get(component)
+        return cls or self._classes.setdefault(component, made or self._make(component))
+
+    def _make(self, component: str | None) -> type[Schema]:
+        _, schema, _, name = self._sources
+        if component is not None:
+            name, schema = component, self._components[component]
         if not is_object(schema):
             raise ValueError(f"schema {name}: expected a schema object, got {schema!r:.40}")
         namespace = {
-            "__slots__": (),
+            "__module__": __name__,
             "__doc__": schema.get("description"),
             "__openapi__": schema,
-            "__scope__": self._scope,
-            "__recipe__": recipe,
+            "__scope__": self,
+            "__recipe__": (self.class_of, component),
         }
         made: Any = SchemaMeta(name, (base_of(schema),), namespace)
         return made  # type: ignore[no-any-return]
 
+    def __reduce__(self) -> Any:
+        return _library, self._sources
 
-def _from_library(
-    schema: dict[str, Any], components: dict[str, Any], name: str, component: str | None
-) -> type[Schema]:
-    """Make a class again, for pickle."""
-    library = _Library(schema, components, name)
-    return library.root if component is None else library.component(component)
+
+_libraries: WeakValueDictionary[bytes, _Library] = WeakValueDictionary()
+
+
+def _library(
+    token: bytes, schema: dict[str, Any], components: dict[str, Any], name: str
+) -> _Library:
+    """Return the library of a token, which is made if there is none in this process."""
+    library = _libraries.get(token)
+    if library is None:
+        library = _libraries.setdefault(token, _Library(token, schema, components, name))
+    return library
 
 
 def _follow(node: Node, done: set[int], open_: tuple[Node, ...] = ()) -> None:

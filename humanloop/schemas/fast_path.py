@@ -6,6 +6,7 @@ and does so where no faster one is known to give the same.
 
 from __future__ import annotations
 
+import copyreg
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from decimal import Decimal
@@ -32,13 +33,45 @@ Classes = tuple[type, ...]
 
 def converter_of(node: Node, classes: Classes = ()) -> converters.Converter:
     """Return what converts a schema's values, to be instances of `classes`, too."""
-    found: converters.Converter | None = node.converters.get(classes)
+    # A node that others refer to keeps nothing of them, which may be gone before it.
+    keeper: Any = classes[0] if classes else node
+    found: converters.Converter | None = keeper.converters.get((node, classes))
     if found is not None:
         return found
     made = _make(node, classes)
     # Only what is complete is kept, since other threads may use it at once.
-    kept: converters.Converter = node.converters.setdefault(classes, made)
+    kept: converters.Converter = keeper.converters.setdefault((node, classes), made)
     return kept
+
+
+class _Unlearned:
+    """Stands for the converter of a class that was pickled by value, as cloudpickle does.
+
+    It compiles that of the class in its new place. The pickle has a bound method of it: as an
+    attribute where the converters are compiled, else as the function and its `self`.
+    """
+
+    def __init__(self, cls: Any = None) -> None:
+        self.cls = cls
+
+    def convert(self, value: Any) -> Any:
+        if self.cls is None:
+            raise FastPathMiss
+        return self.cls.compile()(value)
+
+    def take(self, value: Any, depth: int) -> Any:
+        return self.convert(value)
+
+
+def _forget(converter: converters.Converter) -> Any:
+    """Reduce the converter of a class, for pickle: to that class, unless it is of several."""
+    interpret: Any = converter.interpret
+    return _Unlearned, interpret.args[1][:1]
+
+
+for _kind in vars(converters).values():
+    if isinstance(_kind, type) and issubclass(_kind, converters.Converter):
+        copyreg.pickle(_kind, _forget)
 
 
 def _make(node: Node, classes: Classes) -> converters.Converter:

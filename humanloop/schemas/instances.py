@@ -18,7 +18,7 @@ from frozendict import frozendict
 
 from humanloop.schemas.casting import cast, kind_of
 from humanloop.schemas.matcher import FailFast, Match, Mismatch, Validation, match
-from humanloop.schemas.nodes import Direction, Node
+from humanloop.schemas.nodes import FORMAT_CLASSES, Direction, Node
 from humanloop.schemas.values import BoolClass, NoneClass
 
 __all__ = [
@@ -83,18 +83,21 @@ _LEAF_BASES: tuple[type[Any], ...] = (str, Decimal, tuple, bytes)
 
 
 def class_of(classes: tuple[type, ...], kind: str) -> type[Any]:
-    """Return the class that is all of those `classes` that can hold a JSON type, and its base."""
+    """Return the class that is all of those `classes` that can hold a JSON type, and its base.
+
+    classes: the outermost schema first.
+    """
     base = BASES[kind]
-    fitting = [c for c in classes if issubclass(c, (base, BASES["any"]))]
-    if not fitting:
-        return base
-    concrete = [c for c in fitting if issubclass(c, base)] or [base]
-    ordered = dict.fromkeys((*concrete, *fitting))
-    parts = tuple(p for p in ordered if not any(q is not p and issubclass(q, p) for q in ordered))
+    fitting = dict.fromkeys(c for c in classes if issubclass(c, (base, BASES["any"])))
+    if not any(issubclass(c, base) for c in fitting):
+        fitting[base] = None
+    parts = [p for p in fitting if not any(q is not p and issubclass(q, p) for q in fitting)]
     if len(parts) == 1:
         return parts[0]
-    owner: Any = parts[-1]
-    return owner.mixed_with(parts)  # type: ignore[no-any-return]
+    # The class of a format is nobody's, and would keep what is made here for ever.
+    parts.sort(key=[*FORMAT_CLASSES.values()].__contains__)
+    outermost: Any = parts[0]
+    return outermost.mixed_with(tuple(parts[1:]))  # type: ignore[no-any-return]
 
 
 def new_instance(cls: type[Any], plain: Any) -> Any:

@@ -5,16 +5,19 @@ common values of common schemas. What it does not take is interpreted (`instance
 JSON types, matched, and built. Where nothing matches, the matcher explains.
 
 Invariants: both ways give the same instances and errors. An instance belongs to every named schema
-that it matched: where that is more than one, to a class made of all of them.
+that it matched: where that is more than one, to a class made of all of them. A class is kept by
+nothing but its users: what is learned of it stands on itself, or on the outermost of the schemas
+that it was used with, which refers to the others anyway.
 """
 
 from __future__ import annotations
 
 import copyreg
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from abc import ABCMeta
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
-from functools import cache
+from functools import cache, cached_property
 from itertools import takewhile
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, get_args
@@ -34,31 +37,43 @@ from humanloop.schemas.values import unset
 __all__ = ["SchemaMeta", "enum_members", "visible_names"]
 
 
-class SchemaMeta(type):
-    """The type of schema classes.
+class SchemaMeta(ABCMeta):
+    """The type of schema classes. A user's subclass may mix in abstract base classes.
 
     __openapi__: the schema object. __scope__: what resolves its `$ref`s; None for those of the
-    package that the class stands in. __recipe__: how to make a class again that no module holds.
-    __mixed__: for the class of an instance of several schemas, those schemas' classes.
+    package that the class stands in. __recipe__: for a class that no module holds, the function
+    that finds it or makes it again, and its argument; as a second one it takes the class to keep
+    if there is none. __mixed__: for the class of an instance of several schemas, those
+    schemas' classes.
     """
 
     __openapi__: Mapping[str, Any] = MappingProxyType({})
     __scope__: Scope | None = None
-    __recipe__: tuple[Any, ...] | None = None
+    __recipe__: tuple[Callable[..., Any], Any] | None = None
     __mixed__: tuple[type, ...] = ()
 
-    def __new__(mcs, name: str, bases: tuple[type, ...], namespace: dict[str, Any]) -> SchemaMeta:
-        # Without slots an instance would have a __dict__, which anyone could write to.
-        namespace.setdefault("__slots__", ())
-        return super().__new__(mcs, name, bases, namespace)
+    # Those of ABCMeta, which `register` would need, take many times as long.
+    __instancecheck__ = type.__instancecheck__
+    __subclasscheck__ = type.__subclasscheck__
 
-    def __init__(cls, name: str, bases: tuple[type, ...], namespace: dict[str, Any]) -> None:
-        super().__init__(name, bases, namespace)
-        cls.__mixes: dict[tuple[type, ...], SchemaMeta] = {}
-        cls.__node: Node | None = None
+    def __new__(
+        mcs, name: str, bases: tuple[type, ...], namespace: dict[str, Any], **keywords: Any
+    ) -> SchemaMeta:
+        # Without slots an instance has a __dict__, which anyone can write to; some need one.
+        if not any(isinstance(value, cached_property) for value in namespace.values()):
+            namespace.setdefault("__slots__", ())
+        if mcs is SchemaMeta and _has_constructor(bases, namespace):
+            mcs = ConstructedMeta
+            place = [isinstance(base, SchemaMeta) for base in bases].index(True)
+            bases = (*bases[:place], _Validating, *bases[place:])
+        return super().__new__(mcs, name, bases, namespace, **keywords)
+
+    def __init__(
+        cls, name: str, bases: tuple[type, ...], namespace: dict[str, Any], **keywords: Any
+    ) -> None:
+        super().__init__(name, bases, namespace, **keywords)
+        cls.__learned = _Learned(cls)
         cls.__convert: Callable[[Any], Any] | None = None
-        cls.__keys: dict[str, None] | None = None
-        cls.__directed: bool | None = None
         values = cls.__openapi__.get("enum")
         for member, text in enum_members(values if is_sequence(values) else ()).items():
             setattr(cls, member, _Member(text))
@@ -70,39 +85,54 @@ class SchemaMeta(type):
                 value = _with_keys(cls, value, keys)
             return cls.validate(value)
 
+    def __setattr__(cls, name: str, value: object) -> None:
+        if name in _CONSTRUCTORS and not isinstance(cls, ConstructedMeta):
+            raise ApiTypeError(
+                f"{cls.__name__}: {name} can be defined in the body of a subclass, not set later "
+                "(a schema class can't be a dataclass)"
+            )
+        super().__setattr__(name, value)
+
     @property
     def node(cls) -> Node:
         """The compiled schema."""
-        if cls.__node is None:
+        node = cls.__learned.node
+        if node is None:
             if cls.__mixed__:
                 node = Node({}, _scope_of(cls), cls.__name__)
                 node.all_of = [c.node for c in cls.__mixed__ if isinstance(c, SchemaMeta)]
                 node.is_composed = True
             else:
                 node = Node(cls.__openapi__, _scope_of(cls), cls.__name__, cls)
-            cls.__node = node
-        return cls.__node
+            cls.__learned.node = node
+        return node
 
     @property
     def has_directions(cls) -> bool:
         """True if any property, however deep, is `readOnly` or `writeOnly`."""
-        if cls.__directed is None:
+        if cls.__learned.directed is None:
             # The subtypes of a parent's discriminator can't be foreseen.
-            cls.__directed = any(
+            cls.__learned.directed = any(
                 node.ref is None and (node.directions or node.selects_subtype)
                 for node in cls.node.walk()
             )
-        return cls.__directed
+        return cls.__learned.directed
 
     @property
     def declared(cls) -> dict[str, None]:
         """The keys that can be read as attributes."""
-        if cls.__keys is None:
+        keys = cls.__learned.keys
+        if keys is None:
             keys = cls.node.keys()
             for part in cls.__mixed__:
                 keys.update(part.declared if isinstance(part, SchemaMeta) else {})
-            cls.__keys = keys
-        return cls.__keys
+            cls.__learned.keys = keys
+        return keys
+
+    @property
+    def converters(cls) -> dict[Any, Any]:
+        """The converters of nodes whose instances are of this class, the outermost, and others."""
+        return cls.__learned.converters
 
     def __dir__(cls) -> list[str]:
         return visible_names(cls, super().__dir__())
@@ -148,6 +178,7 @@ class SchemaMeta(type):
 
     def interpret(cls, value: Any, direction: Direction | None = None) -> Any:
         """Return the instance that `value` makes, without the fast path; see `validate`."""
+        value = _collected(cls, value)
         try:
             with suppress(Mismatch):
                 return interpret(cls.node, value, (), direction)
@@ -161,16 +192,141 @@ class SchemaMeta(type):
             return NumberClass(value.numerator) / value.denominator
         raise SchemaValidationError(errors, cls.__name__)
 
-    def mixed_with(cls, parts: tuple[type, ...]) -> SchemaMeta:
-        """Return the class of instances of all of `parts`; this class, the last one, keeps it."""
-        found = cls.__mixes.get(parts)
-        if found is None:
-            named = cls if parts[0] in BASES.values() else parts[0]
-            names = {"__slots__": (), "__mixed__": parts, "__doc__": named.__doc__}
-            bases = tuple(BASES["named array"] if part is tuple else part for part in parts)
-            found = SchemaMeta(named.__name__, bases, {**names, "__module__": named.__module__})
-            found = cls.__mixes.setdefault(parts, found)
-        return found
+    def mixed_with(cls, others: tuple[type, ...], made: SchemaMeta | None = None) -> SchemaMeta:
+        """Return the class of instances of this class, the outermost schema, and of `others`.
+
+        made: the class to keep if there is none.
+        """
+        mixes = cls.__learned.mixes
+        found = mixes.get(others)
+        return found or mixes.setdefault(others, made or _mixed(cls, others))
+
+
+class ConstructedMeta(SchemaMeta):
+    """The type of a class that defines `__new__` or `__init__`: a call runs them as Python does."""
+
+    if not TYPE_CHECKING:
+        __call__ = type.__call__
+
+
+class _Validating:
+    """The base, above the schema class, that `super()` of such a constructor finds."""
+
+    __slots__ = ()
+
+    if not TYPE_CHECKING:
+
+        def __new__(cls, /, *arguments, **keys):
+            return cls.validate(_content(cls, arguments, keys))
+
+        def __init__(self, /, *arguments, **keys):
+            """Refuse content that the instance was not made of: it would get lost."""
+            cls = type(self)
+            if cls.__init__ is _Validating.__init__ or cls.__new__ is not _Validating.__new__:
+                return  # nobody changed the arguments, or `__new__` has made something of them
+            if not (arguments or keys) or any(map(_is_iterator, arguments)):
+                return
+            if cls.validate(_content(cls, arguments, keys)) != self:
+                raise ApiTypeError(f"{cls.__name__}: {_USE_NEW}")
+
+
+_USE_NEW = (
+    "__init__ can't change what the instance was made of, which is what the class was called with; "
+    "define __new__, and let it return super().__new__(cls, mapping)"
+)
+
+
+def _content(cls: SchemaMeta, arguments: tuple[Any, ...], keys: dict[str, Any]) -> Any:
+    """Return the value that the arguments of a call mean."""
+    if len(arguments) > 1:
+        raise ApiTypeError(
+            f"{cls.__name__} takes one value, or keywords; for other arguments define __new__, "
+            "and let it return super().__new__(cls, mapping)"
+        )
+    value = arguments[0] if arguments else unset
+    return _with_keys(cls, value, keys) if keys or value is unset else value
+
+
+_CONSTRUCTORS = ("__new__", "__init__")
+
+
+def _has_constructor(bases: tuple[type, ...], namespace: Mapping[str, Any]) -> bool:
+    """Tell whether a class to be made has a constructor of a user's: its own, or a mixin's."""
+    if "any" not in BASES:  # the classes of `schema` are still being made
+        return False
+    own = {*BASES.values()}
+    mixins = [base for base in bases if not isinstance(base, SchemaMeta) and base not in own]
+    return any(
+        name in namespace or any(getattr(c, name) is not getattr(object, name) for c in mixins)
+        for name in _CONSTRUCTORS
+    )
+
+
+def _is_iterator(value: Any) -> bool:
+    return isinstance(value, Iterator)
+
+
+def _collected(cls: SchemaMeta, values: Any) -> Any:
+    """Return what an iterator yields as an object or an array; any other value as it is.
+
+    `dataclasses.asdict` calls the classes of containers with iterators, as `dict` takes them.
+    """
+    if not _is_iterator(values):
+        return values
+    if issubclass(cls, BASES["array"]):
+        return tuple(values)
+    try:
+        return dict(values) if issubclass(cls, BASES["object"]) else values
+    except (TypeError, ValueError):  # these are no pairs
+        return values
+
+
+class _Learned:
+    """What a class learns of itself as it is used, but for its fast path, which is asked too often.
+
+    mixes: the classes that `mixed_with` made.
+    """
+
+    __slots__ = ("cls", "converters", "directed", "keys", "mixes", "node")
+
+    def __init__(self, cls: SchemaMeta) -> None:
+        self.cls = cls
+        self.converters: dict[Any, Any] = {}
+        self.directed: bool | None = None
+        self.keys: dict[str, None] | None = None
+        self.mixes: dict[tuple[type, ...], SchemaMeta] = {}
+        self.node: Node | None = None
+
+    def __reduce__(self) -> Any:
+        return _learn_anew, (self.cls, self.cls.__dict__.get("__recipe__"))
+
+
+def _learn_anew(cls: SchemaMeta, recipe: tuple[Callable[..., Any], Any] | None) -> _Learned:
+    """Prepare a class that was pickled by value, as cloudpickle does, and let it be found."""
+    if recipe is not None:
+        find, argument = recipe
+        find(argument, cls)
+    return _Learned(cls)
+
+
+def _mixed(outermost: SchemaMeta, others: tuple[type, ...]) -> SchemaMeta:
+    """Make the class of instances of several classes. The methods of the outermost win."""
+    parts = (outermost, *others)
+    bases = tuple(BASES["named array"] if part is tuple else part for part in parts)
+    free = [part for part in parts if issubclass(part, BASES["any"])]
+    concrete = [part for part in parts if part not in free and part not in BASES.values()]
+    named = [*concrete, *reversed(free)][0]
+    return SchemaMeta(
+        named.__name__,
+        bases,
+        {
+            "__slots__": (),
+            "__mixed__": parts,
+            "__recipe__": (outermost.mixed_with, others),
+            "__doc__": named.__doc__,
+            "__module__": named.__module__,
+        },
+    )
 
 
 _HIDDEN = frozenset(
@@ -211,10 +367,25 @@ def _with_keys(cls: SchemaMeta, value: Any, keys: dict[str, Any]) -> Any:
 
 
 def _scope_of(cls: SchemaMeta) -> Scope:
+    """Return what resolves the `$ref`s of a class.
+
+    They are names in the module of the class that defines `__openapi__`, or in its package; where
+    these have none, of the next class that it derives from and that has a schema object of its
+    own, since a subclass may take over parts of that.
+    """
     if cls.__scope__ is not None:
         return cls.__scope__
-    package = sys.modules[cls.__module__.rpartition(".")[0] or cls.__module__]
-    return Scope(lambda name: getattr(package, name))
+    modules = [c.__module__ for c in cls.__mro__ if "__openapi__" in vars(c)]
+    places = [place for name in modules for place in (name, name.rpartition(".")[0])]
+
+    def component(name: str) -> Any:
+        for place in places:
+            found = getattr(sys.modules.get(place), name, None)
+            if isinstance(found, SchemaMeta):
+                return found
+        raise KeyError(name)
+
+    return Scope(component)
 
 
 # -- enums ----------------------------------------------------------------------------------------
@@ -246,10 +417,9 @@ def enum_members(values: Iterable[Any]) -> dict[str, str]:
 
 
 def _reduce_class(cls: SchemaMeta) -> Any:
-    parts = cls.__dict__.get("__mixed__")
-    if parts:
-        return parts[-1].mixed_with, (parts,)
-    return cls.__dict__.get("__recipe__", cls.__qualname__)
+    recipe = cls.__dict__.get("__recipe__")
+    return cls.__qualname__ if recipe is None else (recipe[0], recipe[1:])
 
 
 copyreg.pickle(SchemaMeta, _reduce_class)
+copyreg.pickle(ConstructedMeta, _reduce_class)

@@ -47,7 +47,7 @@ class Node:
         self.place = place
         self.schema = schema
         self.ref: str | None = schema.get("$ref")
-        self.converters: dict[tuple[type, ...], Any] = {}
+        self.converters: dict[Any, Any] = {}
         if self.ref is None:
             self._check_form()
             self._compile_values()

@@ -63,7 +63,7 @@ class BoolClass:
     __slots__ = ("_value",)
     TRUE: ClassVar[BoolClass]
     FALSE: ClassVar[BoolClass]
-    _instances: ClassVar[dict[tuple[type, bool], BoolClass]] = {}
+    _instances: ClassVar[dict[bool, BoolClass]] = {}
 
     if TYPE_CHECKING:
 
@@ -89,12 +89,16 @@ class BoolClass:
     @classmethod
     def of(cls, value: bool) -> BoolClass:
         """Return the one instance of this class for `value`."""
-        found = BoolClass._instances.get((cls, value))
+        found = cls._instances.get(value)
         if found is None:
             found = object.__new__(cls)
             _set_value(found, value)
-            found = BoolClass._instances.setdefault((cls, value), found)
+            found = cls._instances.setdefault(value, found)
         return found
+
+    def __init_subclass__(cls, **keywords: Any) -> None:
+        super().__init_subclass__(**keywords)
+        cls._instances = {}
 
     def __bool__(self) -> bool:
         return _value_of(self)
@@ -127,6 +131,10 @@ class BoolClass:
     def is_false(self) -> bool:
         """Return True if this is false."""
         return not self
+
+    def __conform__(self, protocol: object) -> int:
+        """Return what sqlite3 stores for this."""
+        return int(self)
 
     is_true_oapg = is_true
     is_false_oapg = is_false
@@ -164,7 +172,7 @@ class NoneClass:
 
     __slots__ = ()
     NONE: ClassVar[NoneClass]
-    _instances: ClassVar[dict[type, NoneClass]] = {}
+    _instances: ClassVar[dict[None, NoneClass]] = {}
 
     if not TYPE_CHECKING:
         __class__ = property(type)
@@ -177,8 +185,12 @@ class NoneClass:
     @classmethod
     def of(cls) -> NoneClass:
         """Return the one instance of this class."""
-        found = NoneClass._instances.get(cls)
-        return found or NoneClass._instances.setdefault(cls, object.__new__(cls))
+        found = cls._instances.get(None)
+        return cls._instances.setdefault(None, object.__new__(cls)) if found is None else found
+
+    def __init_subclass__(cls, **keywords: Any) -> None:
+        super().__init_subclass__(**keywords)
+        cls._instances = {}
 
     def __bool__(self) -> bool:
         return False

@@ -224,10 +224,10 @@ def test_arrays_in_arrays_a_hundred_deep() -> None:
 def test_a_subclass_with_a_constructor_of_its_own() -> None:
     class Metric(model.PositiveLabel):
         def __init__(self, value: Any) -> None:
-            raise AssertionError("it is not for parts")
+            raise AssertionError("it is for calls alone")
 
     for _ in range(3):
-        made: Any = Metric({"type": "rating", "value": "good"})
+        made: Any = Metric.from_json('{"type": "rating", "value": "good"}')
         assert type(made) is Metric
         assert made == {"type": "rating", "value": "good"}
 

@@ -9,10 +9,11 @@ import math
 import statistics
 from datetime import timedelta
 from decimal import Decimal
+from functools import cached_property
 from typing import Any, TypedDict
 
 from frozendict import frozendict
-from typing_extensions import NotRequired, assert_type
+from typing_extensions import NotRequired, Self, assert_type
 
 from humanloop import (
     ApiConnectionError,
@@ -303,3 +304,21 @@ def sets_options(client: Humanloop) -> None:
         print(error.events, error.tries)
     except ApiConnectionError as error:
         print(error.host, error.elapsed)
+
+
+class Rated(LogResponse):
+    def __new__(cls, output: str, rating: int = 0) -> Self:
+        return super().__new__(cls, {"output": output, "metadata": {"rating": rating}})
+
+    @cached_property
+    def words(self) -> list[str]:
+        return self["id"].split()
+
+
+def derives() -> None:
+    rated = Rated("a", 2)
+    assert_type(rated, Rated)
+    assert_type(rated.words, list[str])
+    assert_type(Rated.from_json("{}"), Rated)
+    assert_type(rated.__replace__(output="b"), Rated)
+    assert_type(rated.config, ConfigResponse)

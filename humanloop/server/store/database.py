@@ -16,7 +16,7 @@ from contextlib import closing, contextmanager
 from datetime import datetime, timezone
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import URL, Engine, create_engine, event, make_url
 from sqlalchemy.engine import Connection
@@ -25,6 +25,9 @@ from sqlalchemy.orm import Session
 
 from humanloop.server.errors import StartError
 from humanloop.server.store import migrate
+
+if TYPE_CHECKING:
+    from importlib.abc import Traversable
 
 _DRIVERS = frozenset({"sqlite", "sqlite+pysqlite", "postgresql+psycopg"})
 _BUSY_SECONDS = "10"  # how long to wait for another program that writes to a SQLite file
@@ -40,7 +43,7 @@ class Database:
         self._writer = threading.Lock()
 
     @classmethod
-    def open(cls, url: str, *, scripts: Path = migrate.SCRIPTS) -> Database:
+    def open(cls, url: str, *, scripts: Traversable = migrate.SCRIPTS) -> Database:
         """Open or create the database at a SQLAlchemy URL and bring its schema up to date.
 
         scripts: where the history of the schema is.
@@ -138,7 +141,7 @@ def _back_up(path: Path) -> None:
         source.backup(target)
 
 
-def _migrate(url: URL, path: Path | None, scripts: Path) -> None:
+def _migrate(url: URL, path: Path | None, scripts: Traversable) -> None:
     # Changing a table on SQLite means to drop the old one, which must not cascade.
     engine = _create_engine(url, foreign_keys=False)
     try:

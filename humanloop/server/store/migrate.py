@@ -6,8 +6,12 @@ transaction; a newer one, or one that is not ours, is refused and left untouched
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from importlib.resources import files
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
 from alembic import command
 from alembic.config import Config
@@ -17,13 +21,21 @@ from sqlalchemy import Engine, inspect
 
 from humanloop.server.errors import StartError
 
-SCRIPTS = Path(__file__).with_name("migrations")
+if TYPE_CHECKING:
+    from importlib.abc import Traversable
+
+SCRIPTS = files("humanloop.server.store") / "migrations"
 
 
 def upgrade(
-    engine: Engine, scripts: Path = SCRIPTS, *, back_up: Callable[[], None] | None = None
+    engine: Engine, scripts: Traversable = SCRIPTS, *, back_up: Callable[[], None] | None = None
 ) -> None:
     """Bring the schema up to date; `back_up` is called before an existing one is changed."""
+    with _on_disk(scripts) as folder:
+        _upgrade(engine, folder, back_up)
+
+
+def _upgrade(engine: Engine, scripts: Path, back_up: Callable[[], None] | None) -> None:
     current = _current_revision(engine)
     directory = ScriptDirectory(str(scripts))
     newest = directory.get_current_head()
@@ -44,6 +56,29 @@ def upgrade(
         config.set_main_option("script_location", str(scripts).replace("%", "%%"))
         config.set_main_option("path_separator", "os")
         command.upgrade(config, "head")
+
+
+@contextmanager
+def _on_disk(folder: Traversable) -> Generator[Path]:
+    """Give a folder as a path: a copy, if the package is in a zip file.
+
+    `importlib.resources.as_file` takes folders from Python 3.12 on.
+    """
+    if isinstance(folder, Path):
+        yield folder
+        return
+    with TemporaryDirectory(prefix="humanloop-") as copy:
+        _copy(folder, Path(copy))
+        yield Path(copy)
+
+
+def _copy(folder: Traversable, target: Path) -> None:
+    for item in folder.iterdir():
+        if item.is_dir():
+            (target / item.name).mkdir()
+            _copy(item, target / item.name)
+        else:
+            (target / item.name).write_bytes(item.read_bytes())
 
 
 def _current_revision(engine: Engine) -> str | None:
