@@ -239,7 +239,7 @@ def test_arithmetic_with_what_only_plain_numbers_know() -> None:
     assert number(3) + Fraction(1, 2) == Fraction(7, 2)
 
 
-@pytest.mark.parametrize("other", ["a", None, [], object()], ids=repr)
+@pytest.mark.parametrize("other", ["a", None, [], object()], ids=["text", "None", "list", "object"])
 def test_arithmetic_with_anything_else_is_a_type_error(other: Any) -> None:
     for operation in (operator.add, operator.truediv):
         with pytest.raises(TypeError, match=r"NumberSchema|concatenate"):
