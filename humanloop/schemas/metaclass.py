@@ -74,11 +74,11 @@ class SchemaMeta(type):
         """The compiled schema."""
         if cls.__node is None:
             if cls.__mixed__:
-                node = Node({}, _scope_of(cls), cls.__name__)
+                node = Node({}, _scope_of(cls), f"{cls.__name__}#")
                 node.all_of = [c.node for c in cls.__mixed__ if isinstance(c, SchemaMeta)]
                 node.is_composed = True
             else:
-                node = Node(cls.__openapi__, _scope_of(cls), cls.__name__, cls)
+                node = Node(cls.__openapi__, _scope_of(cls), f"{cls.__name__}#", cls)
             cls.__node = node
         return cls.__node
 
