@@ -20,8 +20,6 @@ from typing import TYPE_CHECKING, Any, TypedDict, cast
 from humanloop.api_response import ApiResponse
 from humanloop.call import RetryState, Step, call_steps, run, run_async
 from humanloop.configuration import (
-    API_KEY_HEADER,
-    SECURITY_SCHEME,
     TIMEOUT,
     CallSettings,
     Configuration,
@@ -232,9 +230,9 @@ class ApiClient:
             connect_timeout = _limit(operation, options, "connect_timeout", connect_timeout)
             read_timeout = _limit(operation, options, "read_timeout", read_timeout)
         keys = configuration.provider_api_keys if operation.provider_keys else None
-        path, query, body = serialize(operation, arguments, keys)
+        path, query, body, headers = serialize(operation, arguments, keys)
         stream = wants_stream(operation, arguments)
-        extra_headers = options.get("extra_headers") or {}
+        extra_headers = {**headers, **(options.get("extra_headers") or {})}
         return Request(
             operation.method,
             configuration.host,
@@ -325,8 +323,9 @@ class ApiClient:
             headers["Content-Type"] = "application/json"
         if self.cookie:
             headers["Cookie"] = self.cookie
-        if key := self.configuration.get_api_key_with_prefix(SECURITY_SCHEME):
-            headers[API_KEY_HEADER] = key
+        for scheme, header in self.configuration.key_headers.items():
+            if key := self.configuration.get_api_key_with_prefix(scheme):
+                headers[header] = key
         for name, value in extra_headers.items():
             _check_header(name, value)  # before a name that is none is changed to lower case
             headers[name] = value

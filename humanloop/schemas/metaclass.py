@@ -18,6 +18,7 @@ from functools import cache
 from itertools import takewhile
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
+from unicodedata import normalize
 
 from humanloop.exceptions import ApiTypeError
 from humanloop.schemas.casting import TOO_DEEP, deep_nesting_start, is_mapping, is_sequence
@@ -202,12 +203,30 @@ def enum_members(values: Iterable[Any]) -> dict[str, str]:
     """Return the class attributes that stand for the strings of an enum, as version 0.5 named them.
 
     `In progress` is `IN_PROGRESS`; what all values begin with, up to an underscore, is left out.
+    What makes no name becomes one: `EMPTY` for the empty string, `VALUE_1ST` for `1st`, `VALUE_3`
+    for a third value without letters or digits. Of equal names all but the first get a number.
     """
-    texts = [value for value in values if isinstance(value, str)]
+    texts = list(dict.fromkeys(value for value in values if isinstance(value, str)))
     words = [text.split("_")[:-1] for text in texts]
     shared = list(takewhile(lambda column: len({*column}) == 1, zip(*words, strict=False)))
     start = len("".join(f"{column[0]}_" for column in shared)) if len(texts) > 1 else 0
-    return {"".join(c if c.isalnum() else "_" for c in t[start:].upper()): t for t in texts}
+    members: dict[str, str] = {}
+    for position, text in enumerate(texts, 1):
+        wanted = _member_name(text[start:], position)
+        name, number = wanted, 2
+        while name in members:
+            name, number = f"{wanted}_{number}", number + 1
+        members[name] = text
+    return members
+
+
+def _member_name(text: str, position: int) -> str:
+    """Return an identifier for a value; Python reads identifiers in the normal form NFKC."""
+    name = "".join(c if c.isalnum() else "_" for c in normalize("NFKC", text.upper()))
+    if name.isidentifier() and not name.startswith("_"):
+        return name
+    rest = name.strip("_") if f"_{name}".isidentifier() else ""
+    return f"VALUE_{rest or position}" if text else "EMPTY"
 
 
 # -- pickling -------------------------------------------------------------------------------------
