@@ -73,7 +73,7 @@ def accessed(spec: Spec, schema: SchemaNode) -> str:
     elif len(all_of := schema.get("allOf", ())) == 1:
         hint = accessed(spec, all_of[0])
     elif schema.get("type") == "array":
-        hint = f"tuple[{accessed(spec, schema['items'])}, ...]"
+        hint = f"tuple[{accessed(spec, schema.get('items', {}))}, ...]"
     elif schema.get("type") == "object":
         hint = f"frozendict[str, {_values(spec, schema, accessed)}]"
     elif schema.get("type") == "string" and schema.get("format") in FORMAT_CLASSES:
@@ -86,14 +86,16 @@ def accessed(spec: Spec, schema: SchemaNode) -> str:
 def given(spec: Spec, schema: SchemaNode) -> str:
     """Return the hint for a value that a caller passes for a schema."""
     resolved, name = spec.schema(schema), spec.name(schema)
+    if name in spec.endless:
+        return "Any"
     if branches := _branches(resolved):
         hint = _without_repeats(union(given(spec, branch) for branch in branches))
     elif resolved.get("type") == "array":
-        hint = f"Sequence[{given(spec, resolved['items'])}]"
+        hint = f"Sequence[{given(spec, resolved.get('items', {}))}]"
     elif resolved.get("type") == "object":
         hint = f"Mapping[str, {_values(spec, resolved, given)}]"
         hint = f"{name} | {hint}" if name and resolved.get("properties") else hint
-    elif "enum" in resolved:
+    elif resolved.get("enum") and all(isinstance(v, (str, bool, int)) for v in resolved["enum"]):
         hint = f"Literal[{', '.join(map(quoted, resolved['enum']))}]"
         hint = hint if len(hint) <= LONGEST_LITERAL else "str"
         hint = f"{name} | {hint}" if name else hint
@@ -111,14 +113,17 @@ def union(hints: Iterable[str]) -> str:
 
 
 def quoted(value: object) -> str:
-    """Return `value` as a Python literal in double quotes."""
-    text = repr(value)
-    return f'"{text[1:-1]}"' if text.startswith("'") and '"' not in text else text
+    """Return `value` as a Python literal; a string in double quotes."""
+    if not isinstance(value, str):
+        return repr(value)
+    escapes = {'"': '\\"', "\\": "\\\\"}
+    text = (c if c.isprintable() else repr(c)[1:-1] for c in (escapes.get(c, c) for c in value))
+    return f'"{"".join(text)}"'
 
 
 def imports(text: str, generated: Mapping[str, str]) -> list[tuple[str, list[str]]]:
     """Return (module, names) for each name in the text of a stub; `generated`: class to module."""
-    words = set(re.findall(r"[A-Za-z_]\w*", re.sub(r'"[^"]*"', "", text)))
+    words = set(re.findall(r"[A-Za-z_]\w*", re.sub(r'"(?:[^"\\]|\\.)*"', "", text)))
     homes = {**generated, **HOME_OF}
     found: dict[str, list[str]] = {}
     for word in sorted(words & homes.keys()):

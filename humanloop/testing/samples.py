@@ -71,7 +71,8 @@ def sample_body(operation: Operation, parameters: Mapping[str, Any], sent: Any) 
 
 def _echo(operation: Operation, parameters: Mapping[str, Any], body: dict[str, Any]) -> None:
     in_path = [p.name for p in operation.parameters if p.location == "path"]
-    body.update({k: v for k, v in parameters.items() if k in in_path and k in body})
+    texts = {k: v for k, v in parameters.items() if k in in_path}
+    body.update({k: v for k, v in texts.items() if isinstance(body.get(k), str)})
     if {"records", "total", "page"} <= body.keys():
         defaults = {p.name: p.schema.get("default") for p in operation.parameters}
         asked = {**defaults, **parameters}
@@ -176,8 +177,19 @@ class _Sampler:
         if node.type is not None or node.properties or node.required:
             parts.append(self._typed(node, key, depth, name))
         if parts and all(isinstance(part, dict) for part in parts):
-            return {key: item for part in parts for key, item in part.items()}
+            return self._tagged(node, {k: item for part in parts for k, item in part.items()})
         return parts[0] if parts else self._text(node, key, name)
+
+    def _tagged(self, node: Node, made: dict[str, Any]) -> dict[str, Any]:
+        """Return an object with the discriminator's value for the branch that it was made of."""
+        branches = node.any_of or node.one_of
+        if node.discriminator is not None and branches:
+            key, choices = node.discriminator["propertyName"], node.choices
+            if made.get(key) not in choices:
+                first = branches[0].resolved
+                values = [value for value in choices if choices[value].resolved is first]
+                made[key] = values[-1]
+        return made
 
     def _branches(self, node: Node) -> list[Node]:
         """Return the branches that hold together: all of allOf, the first of a choice."""
@@ -208,6 +220,8 @@ class _Sampler:
         wanted = 1 if depth <= self._levels and node.schema.get("maxItems") != 0 else 0
         count = max(wanted, node.schema.get("minItems", 0))
         items = node.items
+        if items is not None and items.resolved.type == "array":
+            depth += 1  # an array of arrays may have no other end
         return [self.make(items, key, depth, owner) if items else None for _ in range(count)]
 
     def _text(self, node: Node, key: str, owner: str) -> Any:
