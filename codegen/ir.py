@@ -190,7 +190,8 @@ def build(spec: Spec, package: str = PACKAGE) -> GeneratedApi:
         {name: names.module_name(name) for name in spec.schemas}
     )
     models = [_model(spec, package, *pair) for pair in modules.items()]
-    shortcuts: Mapping[str, Node] = spec.document.get("x-shortcuts", {})
+    own = package == PACKAGE
+    shortcuts: Mapping[str, Node] = spec.document.get("x-shortcuts", {}) if own else {}
     tags = list(_tags(spec, package, classes, shortcuts))
     by_id = {
         m.operation_id: (tag.attribute, tag.class_name, m) for tag in tags for m in tag.methods
@@ -351,15 +352,16 @@ def _method(
         "progress": record is not None,
         "stream": response is None or not _is_flag(spec, body, "stream"),
     }
-    taken = names.arguments(name for name, is_taken in others.items() if is_taken)
-    in_parameters = [_parameter_argument(spec, parameter, taken) for parameter in parameters]
+    constant = constants.add(words.upper())
+    taken = names.arguments([constant, *(name for name, is_taken in others.items() if is_taken)])
+    in_parameters = _parameter_arguments(spec, parameters, taken)
     in_body = _body_arguments(spec, body, taken)
     keys = {argument.key: argument.name for argument in in_body if argument.in_body}
     arguments = [*in_body, *in_parameters]
     keyword_body = body is not None and all(argument.name != "body" for argument in arguments)
     summary = operation.get("summary") or f"{method.upper()} {path}"
     return Method(
-        constant=constants.add(words.upper()),
+        constant=constant,
         operation_id=operation["operationId"],
         operation={
             "name": f"{attribute}.{name}",
@@ -476,7 +478,7 @@ def _body_arguments(spec: Spec, body: SchemaNode | None, taken: names.Names) -> 
     for schema in objects:
         properties |= schema.get("properties", {})
     required = objects[0].get("required", ()) if single else ()
-    given = taken.add_all({key: names.keyword_argument(key) for key in properties})
+    given = taken.add_all({key: names.keyword_argument(key) for key in properties}, "body_{}")
     arguments = [
         _argument(
             spec, (key, given[key]), schema, key in required, "key", _description(spec, schema)
@@ -498,12 +500,24 @@ def _body_argument(
     return Argument("body", hints.given(spec, body), required, "body", doc)
 
 
-def _parameter_argument(spec: Spec, parameter: Node, taken: names.Names) -> Argument:
-    schema, required = parameter["schema"], parameter.get("required", False)
-    doc = parameter.get("description", "")
-    name = taken.add(names.keyword_argument(parameter["name"]))
-    pair = (parameter["name"], name)
-    return _argument(spec, pair, schema, required, parameter["in"], doc)
+def _parameter_arguments(
+    spec: Spec, parameters: Sequence[Node], taken: names.Names
+) -> list[Argument]:
+    """Return the arguments for parameters; of two with one name, the second has its place in it."""
+    wanted = [names.keyword_argument(parameter["name"]) for parameter in parameters]
+    order = sorted(range(len(wanted)), key=lambda at: wanted[at] != parameters[at]["name"])
+    given = {at: taken.add(wanted[at], f"{parameters[at]['in']}_{wanted[at]}") for at in order}
+    return [
+        _argument(
+            spec,
+            (parameter["name"], given[at]),
+            parameter["schema"],
+            parameter.get("required", False),
+            parameter["in"],
+            parameter.get("description", ""),
+        )
+        for at, parameter in enumerate(parameters)
+    ]
 
 
 def _argument(

@@ -46,6 +46,7 @@ __all__ = [
 RESERVED = {*dir(dict), *dir(DictSchema)}
 # In the body of a class, something of that name would take the place of what a hint means.
 HINTS = {*hints.HOME_OF, "bool", "bytes", "float", "int", "property", "slice", "str", "tuple"}
+LONGEST = 200  # bytes of a name: file systems take 255 for that of a file
 
 
 class Names:
@@ -63,17 +64,27 @@ class Names:
         self._instead = instead
         self._variants = tuple(variants)
 
-    def add(self, wanted: str) -> str:
-        """Return the wanted name, if need be in the other form or with a number, and take it."""
+    def add(self, wanted: str, otherwise: str | None = None) -> str:
+        """Return the wanted name and take it; if it is taken, the other one, or one with a number.
+
+        A reserved name is wanted in the other form.
+        """
         if self._reserved & self._with_variants(wanted):
             wanted = self._instead.format(wanted)
-        numbered = (f"{wanted}_{number}" for number in count(2))
-        return next(name for name in chain((wanted,), numbered) if self._take(name))
+        first, last = (
+            text.encode()[:LONGEST].decode(errors="ignore")
+            for text in (wanted, otherwise or wanted)
+        )
+        numbered = (f"{last}_{number}" for number in count(2))
+        return next(name for name in chain((first, last), numbered) if self._take(name))
 
-    def add_all(self, wanted: Mapping[str, str]) -> dict[str, str]:
-        """Return the names of things by their wanted ones; what is called so already goes first."""
+    def add_all(self, wanted: Mapping[str, str], otherwise: str = "{}") -> dict[str, str]:
+        """Return the names of things by their wanted ones; what is called so already goes first.
+
+        otherwise: the form of a name that is taken.
+        """
         first = sorted(wanted, key=lambda thing: thing != wanted[thing])
-        found = {thing: self.add(wanted[thing]) for thing in first}
+        found = {thing: self.add(wanted[thing], otherwise.format(wanted[thing])) for thing in first}
         return {thing: found[thing] for thing in wanted}
 
     def _take(self, name: str) -> bool:
@@ -108,7 +119,8 @@ def methods() -> Names:
 
 def attributes(shortcuts: Iterable[str]) -> Names:
     """Return the namespace of the client, for its tags beside its own methods and shortcuts."""
-    return Names({*HINTS, *dir(BaseClient), "api_client", *shortcuts}, instead="{}_api")
+    own = {*dir(BaseClient), "shortcut", "stream_shortcut", "tag"}  # the last ones make the others
+    return Names({*HINTS, *own, *shortcuts}, instead="{}_api")
 
 
 def constants() -> Names:
@@ -118,7 +130,9 @@ def constants() -> Names:
 
 def arguments(others: Iterable[str]) -> Names:
     """Return the namespace of the arguments of a method, beside its options and `others`."""
-    return Names({"self", "options", *RequestOptions.__annotations__, *others}, instead="_{}")
+    return Names(
+        {"self", "locals", "options", *RequestOptions.__annotations__, *others}, instead="_{}"
+    )
 
 
 # -- the wanted names -----------------------------------------------------------------------------

@@ -24,6 +24,7 @@ import yaml
 from humanloop.operation import schema_choices
 from humanloop.schemas import schema_from_openapi
 from humanloop.schemas.nodes import COMPONENTS
+from humanloop.secrets import printable
 
 __all__ = [
     "COMPONENTS",
@@ -86,7 +87,7 @@ class Spec:
     @property
     def host(self) -> str:
         """Return the base URL; variables have their default values."""
-        server: Node = self.document.get("servers", [{"url": "/"}])[0]
+        server: Node = (self.document.get("servers") or [{"url": "/"}])[0]
         url = str(server["url"])
         for name, variable in server.get("variables", {}).items():
             url = url.replace(f"{{{name}}}", str(variable["default"]))
@@ -99,8 +100,8 @@ class Spec:
         for name, node in self.document.get("components", {}).get("securitySchemes", {}).items():
             scheme = self.resolve(node)
             kind, http = scheme.get("type"), str(scheme.get("scheme", "")).capitalize()
-            if kind == "apiKey" and scheme.get("in") == "header":
-                found[name] = (str(scheme.get("name")), "")
+            if kind == "apiKey" and scheme.get("in") == "header" and "name" in scheme:
+                found[name] = (str(scheme["name"]), "")
             elif kind == "http" and http in ("Basic", "Bearer"):
                 found[name] = ("Authorization", http)
             elif kind in ("oauth2", "openIdConnect"):
@@ -285,8 +286,8 @@ _Loader.yaml_implicit_resolvers = {}
 for _tag, _pattern, _first in (
     ("bool", r"true|True|TRUE|false|False|FALSE", "tTfF"),
     ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
-    ("int", r"[-+]?[0-9]+", "-+0123456789"),
-    ("float", r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?", "-+.0123456789"),
+    ("int", r"-?(0|[1-9][0-9]*)", "-0123456789"),
+    ("float", r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][-+]?[0-9]+)?", "-0123456789"),
     ("merge", "<<", "<"),
 ):
     _Loader.add_implicit_resolver(
@@ -307,7 +308,8 @@ def load(path: Path) -> Spec:
             if is_json
             else yaml.load(text, Loader=_Loader)
         )
-        json.dumps(document, allow_nan=False)  # ValueError for what is no tree of JSON values
+        # ValueError for what is no tree of JSON values, or no text of Unicode.
+        json.dumps(document, allow_nan=False, ensure_ascii=False).encode()
     except (OSError, yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
         raise SpecError(f"{path.name} can't be read: {error}") from None
     if not isinstance(document, Mapping):
@@ -442,8 +444,9 @@ def _check_operation_form(spec: Spec, where: str, item: Node, value: Any) -> Non
     if not all(isinstance(tag, str) and tag for tag in operation.get("tags", ())):
         raise SpecError(f"{where}: tags: expected a list of names")
     for node in (*item.get("parameters", ()), *operation.get("parameters", ())):
-        parameter = spec.resolve(_form(node, "parameter", f"{where}: parameters"))
-        place = f"{where}: parameter {parameter.get('name')!r}"
+        given = cast(Node, node) if isinstance(node, Mapping) else {}
+        place = f"{where}: parameter {given.get('$ref') or given.get('name')!r}"
+        parameter = spec.resolve(_form(node, "parameter", place))
         _form(parameter, "parameter", place, ("name", "in"))
         if "schema" not in parameter:
             raise SpecError(f"{place}: only a parameter with a schema has a form")
@@ -522,7 +525,7 @@ def _schema_problems(spec: Spec) -> Iterator[str]:
 
 def _problem_of(schema: SchemaNode, spec: Spec, name: str) -> str | None:
     try:
-        schema_from_openapi(schema, components={"schemas": spec.schemas}, name=name)
+        schema_from_openapi(schema, components={"schemas": spec.schemas}, name=printable(name))
     except ValueError as error:
         return str(error)
     return None
@@ -584,6 +587,7 @@ def _security_problems(spec: Spec, operation: Node) -> Iterator[str]:
         for name in cast(Node, alternative):
             if name not in declared:
                 yield f"security: there is no scheme {name!r}"
+                return
     if needed and all(any(n not in spec.key_headers for n in found) for found in needed):
         names = ", ".join(dict.fromkeys(name for found in needed for name in found))
-        yield f"security: only keys in a header have a form, got {names}"
+        yield f"security: only keys in a header, http basic and tokens have a form, got {names}"

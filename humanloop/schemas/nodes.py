@@ -157,7 +157,10 @@ class Node:
             if node.ref in seen:
                 self._refuse(f"{node.ref} refers to nothing but itself")
             seen.add(node.ref)
-            node = node.scope.resolve(node.ref)
+            try:
+                node = node.scope.resolve(node.ref)
+            except _Unresolvable as error:
+                node._refuse(str(error))
         return self.scope.resolve(self.ref)
 
     @property
@@ -377,6 +380,10 @@ def _unknown(keyword: str) -> str:
 # -- references -----------------------------------------------------------------------------------
 
 
+class _Unresolvable(ValueError):
+    """There is nothing where a `$ref` points to."""
+
+
 class Scope:
     """Resolves the `$ref`s of one set of schemas.
 
@@ -415,7 +422,7 @@ class Scope:
         try:
             node: Node = self._component(name).node
         except (KeyError, AttributeError):
-            raise ValueError(f"there is no schema {name!r}") from None
+            raise _Unresolvable(f"there is no schema {name!r}") from None
         return node
 
     def _find(self, ref: str) -> Node:
@@ -427,14 +434,16 @@ class Scope:
             return root
         place: Any = self._document
         if not ref.startswith("#/") or place is None:
-            raise ValueError(f"$ref {ref!r}: only references within the document can be followed")
+            raise _Unresolvable(
+                f"$ref {ref!r}: only references within the document can be followed"
+            )
         for step in map(_unescaped, ref[2:].split("/")):
             try:
                 place = place[int(step) if isinstance(place, list) else step]
             except (KeyError, IndexError, ValueError, TypeError):
-                raise ValueError(f"$ref {ref!r}: there is nothing at {step!r}") from None
+                raise _Unresolvable(f"$ref {ref!r}: there is nothing at {step!r}") from None
         if not isinstance(place, Mapping):
-            raise ValueError(f"$ref {ref!r}: expected a schema object there")
+            raise _Unresolvable(f"$ref {ref!r}: expected a schema object there")
         return Node(place, self, ref)  # pyright: ignore[reportUnknownArgumentType]
 
 
