@@ -167,8 +167,11 @@ def attribute_name(key: str) -> str | None:
 
 
 def keyword_argument(name: str) -> str:
-    """Return the argument for a parameter or a key: `X-Request-ID` gives `x_request_id`."""
-    if name.isidentifier() and normalize("NFKC", name) == name:
+    """Return the argument for a parameter or a key: `X-Request-ID` gives `x_request_id`.
+
+    Python gives a name with two underscores at its start another one inside of a class.
+    """
+    if name.isidentifier() and normalize("NFKC", name) == name and not name.startswith("__"):
         return name
     return _beginning(_identifier(name).lower(), "_")
 
@@ -223,7 +226,7 @@ class _Renaming:
     def part(self, node: Any, name: str = "") -> Any:
         """Return a copy of a part of the document; name: of the schema that it is."""
         if isinstance(node, list):
-            return [self.part(item) for item in node]
+            return [self.part(item) for item in cast("list[object]", node)]
         if not isinstance(node, Mapping):
             return node
         found: dict[str, Any] = {}

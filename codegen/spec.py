@@ -87,9 +87,10 @@ class Spec:
     @property
     def host(self) -> str:
         """Return the base URL; variables have their default values."""
-        server: Node = (self.document.get("servers") or [{"url": "/"}])[0]
-        url = str(server["url"])
-        for name, variable in server.get("variables", {}).items():
+        servers: list[Node] = self.document.get("servers") or [{"url": "/"}]
+        url = str(servers[0]["url"])
+        variables: Mapping[str, Node] = servers[0].get("variables", {})
+        for name, variable in variables.items():
             url = url.replace(f"{{{name}}}", str(variable["default"]))
         return url
 
@@ -210,10 +211,11 @@ def _spelled_out(schema: SchemaNode) -> Iterator[str]:
     if name := ref_name(schema):
         yield name
         return
-    parts = [part for key in ("allOf", "anyOf", "oneOf") for part in schema.get(key, ())]
-    others = (schema.get("items"), schema.get("additionalProperties"))
-    for part in (*parts, *(part for part in others if isinstance(part, Mapping))):
-        yield from _spelled_out(part)
+    parts: list[Any] = [p for key in ("allOf", "anyOf", "oneOf") for p in schema.get(key, ())]
+    parts += [schema[key] for key in ("items", "additionalProperties") if key in schema]
+    for part in parts:
+        if isinstance(part, Mapping):
+            yield from _spelled_out(cast(SchemaNode, part))
 
 
 def json_content(node: Node) -> Node | None:
@@ -260,29 +262,29 @@ def replaced_refs(node: Any, replace: Callable[[str], str]) -> Any:
             for key, value in cast(Node, node).items()
         }  # fmt: skip
     if isinstance(node, list):
-        return [replaced_refs(item, replace) for item in node]
+        return [replaced_refs(item, replace) for item in cast("list[object]", node)]
     return node
 
 
 # -- reading --------------------------------------------------------------------------------------
 
 
-class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
-    """Reads YAML by the rules of JSON: `on` and `2020-01-01` are strings, and so is each key."""
-
-    def construct_mapping(self, node: Any, deep: bool = False) -> dict[str, Any]:
-        keys = Counter(key.value for key, _ in node.value if key.tag != _MERGE)
-        if doubled := [key for key, count in keys.items() if count > 1]:
-            line = node.start_mark.line + 1
-            raise SpecError(f"the object in line {line} has the key {doubled[0]!r} twice")
-        self.flatten_mapping(node)
-        return {
-            str(key.value): self.construct_object(value, deep=deep) for key, value in node.value
-        }
+def _construct_mapping(loader: Any, node: Any, deep: bool = False) -> dict[str, Any]:
+    """Return an object of YAML, whose keys are strings as they are written."""
+    keys = Counter(key.value for key, _ in node.value if key.tag != "tag:yaml.org,2002:merge")
+    if doubled := [key for key, count in keys.items() if count > 1]:
+        line = node.start_mark.line + 1
+        raise SpecError(f"the object in line {line} has the key {doubled[0]!r} twice")
+    loader.flatten_mapping(node)
+    return {str(key.value): loader.construct_object(value, deep=deep) for key, value in node.value}
 
 
-_MERGE = "tag:yaml.org,2002:merge"
-_Loader.yaml_implicit_resolvers = {}
+# Reads YAML by the rules of JSON: `on` and `2020-01-01` are strings, and so is each key.
+_Loader: Any = type(
+    "_Loader",
+    (getattr(yaml, "CSafeLoader", yaml.SafeLoader),),
+    {"construct_mapping": _construct_mapping, "yaml_implicit_resolvers": {}},
+)
 for _tag, _pattern, _first in (
     ("bool", r"true|True|TRUE|false|False|FALSE", "tTfF"),
     ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
@@ -444,7 +446,7 @@ def _check_operation_form(spec: Spec, where: str, item: Node, value: Any) -> Non
     if not all(isinstance(tag, str) and tag for tag in operation.get("tags", ())):
         raise SpecError(f"{where}: tags: expected a list of names")
     for node in (*item.get("parameters", ()), *operation.get("parameters", ())):
-        given = cast(Node, node) if isinstance(node, Mapping) else {}
+        given: Node = cast(Node, node) if isinstance(node, Mapping) else {}
         place = f"{where}: parameter {given.get('$ref') or given.get('name')!r}"
         parameter = spec.resolve(_form(node, "parameter", place))
         _form(parameter, "parameter", place, ("name", "in"))

@@ -418,7 +418,7 @@ def _joined(value: Any) -> str:
 
 def _items(value: Any) -> tuple[Any, ...]:
     """Return the items of an array; any other value is the only item."""
-    return cast("tuple[Any, ...]", value) if isinstance(value, tuple) else (value,)
+    return cast("tuple[object, ...]", value) if isinstance(value, tuple) else (value,)
 
 
 def _text(value: Any) -> str:
