@@ -36,6 +36,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     other.add_argument("--spec", type=Path, help="its document: OpenAPI 3.0, YAML or JSON")
     other.add_argument("--package", help="the package to write, such as petstore or app.petstore")
     other.add_argument("--output", type=Path, help="the folder that the package goes into")
+    other.add_argument(
+        "--leave-out",
+        action="store_true",
+        help="go without the operations that there is no form for",
+    )
     options = parser.parse_args(arguments)
 
     given = [options.spec, options.package, options.output]
@@ -46,10 +51,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error(f"--package {package}: {problem}")
     root: Path = options.output or options.root
     try:
-        api = ir.build(spec.load(options.spec or root / "openapi.yaml"), package)
+        document = spec.load(options.spec or root / "openapi.yaml", leave_out=options.leave_out)
+        api = ir.build(document, package)
     except spec.SpecError as error:
         print(error, file=sys.stderr)
         return 2
+    for problem in document.left_out.values():
+        print(f"left out: {problem}")
     files = render(api)
     if package == PACKAGE:
         by_hand = (root / README).read_text(encoding="utf-8")

@@ -15,9 +15,18 @@ from typing import Any, Literal
 from codegen import hints, names
 from codegen.examples import Example, examples
 from codegen.pages import Section, page
-from codegen.spec import Node, SchemaNode, Spec, json_content, ref_name, without_prose
+from codegen.spec import (
+    Node,
+    SchemaNode,
+    Spec,
+    body_content,
+    bytes_content,
+    json_content,
+    ref_name,
+    without_prose,
+)
 from humanloop import exceptions
-from humanloop.operation import PACKAGE, schema_choices
+from humanloop.operation import FORM, PACKAGE, schema_choices
 from humanloop.schemas import base_of, enum_members
 
 __all__ = ["Answer", "Argument", "GeneratedApi", "Method", "Model", "Shortcut", "Tag", "build"]
@@ -345,10 +354,11 @@ def _method(
     if method == "head":  # its answer has no body (RFC 9110, section 9.3.2)
         response = None
     body = _body_schema(spec, operation)
+    media_type = bytes_content(spec.resolve(operation.get("requestBody", {})))
     parameters: list[Node] = operation["parameters"]
     record = _record(spec, parameters, response)
     others = {
-        "body": body is not None,
+        "body": body is not None or media_type is not None,
         "progress": record is not None,
         "stream": response is None or not _is_flag(spec, body, "stream"),
     }
@@ -358,6 +368,9 @@ def _method(
     in_body = _body_arguments(spec, body, taken)
     keys = {argument.key: argument.name for argument in in_body if argument.in_body}
     arguments = [*in_body, *in_parameters]
+    if media_type is not None:
+        doc = f"What is sent, as {media_type}."
+        arguments.insert(0, Argument("body", "bytes | str", True, "body", doc))
     keyword_body = body is not None and all(argument.name != "body" for argument in arguments)
     summary = operation.get("summary") or f"{method.upper()} {path}"
     return Method(
@@ -375,6 +388,7 @@ def _method(
             "response": _response_field(response),
             "status": status,
             "without_body": tuple(_without_body(spec, operation, response)),
+            "media_type": media_type or _form_type(spec, operation),
             "keys_given_as": {k: n for k, n in keys.items() if n != names.argument_name(k)},
         },
         name=name,
@@ -445,10 +459,16 @@ def _without_body(spec: Spec, operation: Node, response: SchemaNode | None) -> I
 
 
 def _media_type(spec: Spec, operation: Node) -> Node | None:
-    """Return the JSON body that an operation takes."""
+    """Return the body with keys that an operation takes."""
     if "requestBody" not in operation:
         return None
-    return json_content(spec.resolve(operation["requestBody"]))
+    return body_content(spec.resolve(operation["requestBody"]))
+
+
+def _form_type(spec: Spec, operation: Node) -> str | None:
+    """Return the media type of a body that is an HTML form."""
+    body = spec.resolve(operation.get("requestBody", {}))
+    return FORM if body_content(body) is not None and json_content(body) is None else None
 
 
 def _body_schema(spec: Spec, operation: Node) -> SchemaNode | None:

@@ -13,6 +13,7 @@ import builtins
 import keyword
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from itertools import chain, count
 from typing import Any, cast
 from unicodedata import normalize
@@ -206,7 +207,7 @@ def with_class_names(spec: Spec, names: Names) -> Spec:
     schemas = {new[old]: renaming.part(schema, old) for old, schema in spec.schemas.items()}
     document = renaming.part(spec.document)
     components = {**document["components"], "schemas": schemas}
-    return Spec({**document, "components": components}, spec.source)
+    return replace(spec, document={**document, "components": components})
 
 
 class _Renaming:

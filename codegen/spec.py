@@ -13,7 +13,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
@@ -21,7 +21,7 @@ from urllib.parse import quote, unquote
 
 import yaml
 
-from humanloop.operation import schema_choices
+from humanloop.operation import FORM, schema_choices
 from humanloop.schemas import schema_from_openapi
 from humanloop.schemas.nodes import COMPONENTS
 from humanloop.secrets import printable
@@ -32,6 +32,8 @@ __all__ = [
     "SchemaNode",
     "Spec",
     "SpecError",
+    "body_content",
+    "bytes_content",
     "json_content",
     "load",
     "ref_name",
@@ -43,6 +45,7 @@ __all__ = [
 Node = Mapping[str, Any]
 SchemaNode = Node
 
+MULTIPART = "multipart/form-data"
 METHODS = ("get", "put", "post", "delete", "patch", "head", "options", "trace")
 NOT_IN_MODULES = {"description", "example", "examples", "externalDocs", "definitions", "$comment"}
 SECRET = "x-secret"
@@ -60,10 +63,14 @@ class SpecError(Exception):
 
 @dataclass(frozen=True)
 class Spec:
-    """An OpenAPI 3.0 document; source: the name of its file."""
+    """An OpenAPI 3.0 document.
+
+    source: the name of its file; left_out: operations by (method, path), and why they are not here.
+    """
 
     document: Node
     source: str = "openapi.yaml"
+    left_out: Mapping[tuple[str, str], str] = field(default_factory=dict[tuple[str, str], str])
 
     @property
     def schemas(self) -> Mapping[str, SchemaNode]:
@@ -126,7 +133,7 @@ class Spec:
                 continue
             item = self.resolve(node)
             for method in METHODS:
-                if method in item:
+                if method in item and (method, path) not in self.left_out:
                     operation = item[method]
                     yield (
                         method,
@@ -227,6 +234,20 @@ def json_content(node: Node) -> Node | None:
     return None
 
 
+def body_content(node: Node) -> Node | None:
+    """Return the media type of a request body that has keys: JSON, else an HTML form."""
+    found: Node | None = json_content(node) or node.get("content", {}).get(FORM)
+    return found
+
+
+def bytes_content(node: Node) -> str | None:
+    """Return the media type of a request body that is sent as it is; None if there is none."""
+    names = [name for name in node.get("content", {}) if name.partition(";")[0] != MULTIPART]
+    if not names or body_content(node) is not None:
+        return None
+    return "application/octet-stream" if "*" in names[0] else str(names[0])
+
+
 def steps_of(ref: str) -> list[str]:
     """Return the steps of a reference (RFC 6901, section 6): the keys from the document's root."""
     return [unquote(step).replace("~1", "/").replace("~0", "~") for step in ref[2:].split("/")]
@@ -297,8 +318,10 @@ for _tag, _pattern, _first in (
     )
 
 
-def load(path: Path) -> Spec:
+def load(path: Path, *, leave_out: bool = False) -> Spec:
     """Read and check the document at `path`, which is YAML or JSON.
+
+    leave_out: go without the operations that the generator has no form for.
 
     Raises SpecError if it is no OpenAPI 3.0 document, or holds what the generator has no form for.
     """
@@ -320,7 +343,7 @@ def load(path: Path) -> Spec:
     if not re.match(r"3\.0\.\d", str(version)):
         came = f"'swagger: {document['swagger']}'" if "swagger" in document else f"{version!r}"
         raise SpecError(f"openapi: expected version 3.0, such as '3.0.3', got {came}")
-    return checked(Spec(cast(Node, document), path.name))
+    return checked(Spec(cast(Node, document), path.name), leave_out=leave_out)
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -337,20 +360,28 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 SHOWN_PROBLEMS = 20
 
 
-def checked(spec: Spec) -> Spec:
+def checked(spec: Spec, *, leave_out: bool = False) -> Spec:
     """Return `spec` with a name for each schema that a module is needed for.
 
-    Raises SpecError, which lists all problems.
+    leave_out: see `load`. Raises SpecError, which lists all problems.
     """
     _raise(_form_problems(spec))
     spec = _with_named_schemas(spec)
     _raise(_schema_problems(spec))
-    _raise(_operation_problems(spec))
+    _raise(_doubled_ids(spec))
+    problems = {
+        (method, path): "\n".join(f"{method.upper()} {path}: {problem}" for problem in found)
+        for method, path, operation in spec.operations()
+        if (found := list(_operation_problems(spec, path, operation)))
+    }
+    if leave_out:
+        return replace(spec, left_out=problems)
+    _raise(problems.values())
     return spec
 
 
 def _raise(problems: Iterable[str]) -> None:
-    found = list(dict.fromkeys(problems))
+    found = list(dict.fromkeys(line for problem in problems for line in problem.split("\n")))
     if (more := len(found) - SHOWN_PROBLEMS) > 0:
         found[SHOWN_PROBLEMS:] = [f"... and {more} more"]
     if found:
@@ -496,12 +527,12 @@ def _with_named_schemas(spec: Spec) -> Spec:
     bodies = Spec(document)
     for _, _, operation in bodies.operations():
         body = operation.get("requestBody")
-        media_type = json_content(bodies.resolve(body)) if body else None
+        media_type = body_content(bodies.resolve(body)) if body else None
         if media_type is not None and "$ref" not in (schema := media_type.get("schema", {})):
             name = add(f"{operation['operationId']} request", schema)
             media_type["schema"] = {"$ref": f"{COMPONENTS}{_escaped(name)}"}  # type: ignore[index]
     document["components"] = {**document.get("components", {}), "schemas": schemas}
-    return Spec(document, spec.source)
+    return replace(spec, document=document)
 
 
 def _escaped(name: str) -> str:
@@ -533,19 +564,17 @@ def _problem_of(schema: SchemaNode, spec: Spec, name: str) -> str | None:
     return None
 
 
-def _operation_problems(spec: Spec) -> Iterator[str]:
-    """Yield what the generator has no form for in the operations."""
+def _doubled_ids(spec: Spec) -> Iterator[str]:
     places: dict[str, list[str]] = {}
     for method, path, operation in spec.operations():
-        where = f"{method.upper()} {path}"
-        places.setdefault(operation["operationId"], []).append(where)
-        yield from (f"{where}: {problem}" for problem in _problems(spec, path, operation))
+        places.setdefault(operation["operationId"], []).append(f"{method.upper()} {path}")
     for operation_id, found in places.items():
         if len(found) > 1:
             yield f"operationId {operation_id!r} is not unique: {', '.join(found)}"
 
 
-def _problems(spec: Spec, path: str, operation: Node) -> Iterator[str]:
+def _operation_problems(spec: Spec, path: str, operation: Node) -> Iterator[str]:
+    """Yield what the generator has no form for in an operation."""
     parameters: list[Node] = operation["parameters"]
     for parameter in parameters:
         for problem in _parameter_problems(spec, parameter):
@@ -558,9 +587,9 @@ def _problems(spec: Spec, path: str, operation: Node) -> Iterator[str]:
         yield "a path parameter has to be a whole segment of the path"
     if "requestBody" in operation:
         body = spec.resolve(operation["requestBody"])
-        if json_content(body) is None:
-            found = ", ".join(body.get("content", {})) or "none"
-            yield f"request body: only JSON has a form, got {found}"
+        found: Node = body.get("content", {})
+        if body_content(body) is None and bytes_content(body) is None:
+            yield f"request body: it has no form here, got {', '.join(found) or 'no content'}"
     if not any(status[0] in "2d" for status in operation["responses"]):
         yield "it has no success response"
     yield from _security_problems(spec, operation)

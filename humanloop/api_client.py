@@ -238,7 +238,7 @@ class ApiClient:
             configuration.host,
             path,
             query,
-            self._headers(extra_headers, has_body=body is not None),
+            self._headers(extra_headers, None if body is None else operation.media_type),
             body,
             timeout,
             connect_timeout,
@@ -316,11 +316,11 @@ class ApiClient:
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.configuration!r})"
 
-    def _headers(self, extra_headers: Mapping[str, str], *, has_body: bool) -> Headers:
+    def _headers(self, extra_headers: Mapping[str, str], media_type: str | None) -> Headers:
         headers = Headers(self.default_headers)
         headers["Accept"] = "application/json"
-        if has_body:
-            headers["Content-Type"] = "application/json"
+        if media_type is not None:
+            headers["Content-Type"] = media_type
         if self.cookie:
             headers["Cookie"] = self.cookie
         for scheme, header in self.configuration.key_headers.items():

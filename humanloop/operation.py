@@ -18,7 +18,7 @@ from functools import cached_property, partial
 from importlib import import_module
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple, cast
-from urllib.parse import parse_qsl, quote, unquote
+from urllib.parse import parse_qsl, quote, unquote, urlencode
 
 from humanloop import schemas
 from humanloop.exceptions import (
@@ -49,6 +49,8 @@ _INTEGER = re.compile(r"-?[0-9]{1,18}")  # what every database can hold
 _NUMBER = re.compile(r"-?[0-9]{1,18}(\.[0-9]{1,18})?")
 PACKAGE = "humanloop"
 """The package of the API's own operations; those of other APIs stand in packages of their own."""
+JSON = "application/json"
+FORM = "application/x-www-form-urlencoded"
 RETRY_HEADER = "X-Retry-Count"
 """How often a request was sent before; not with the first try. It lets a server find what an
 earlier try has done, where its answer was lost."""
@@ -84,6 +86,8 @@ class Operation:
     body: the schema name of the JSON request body; None: the request has no body.
     response: the schema name, or the schema object, of the success body; None: there is no body.
     status: the documented success status; without_body: others that come without a body.
+    media_type: of the request body: JSON, an HTML form with the same keys, or anything else, which
+        is given as bytes or str and sent so.
     keys_given_as: the keyword arguments of those keys of the body that have another name than
         `argument_name(key)`.
     package: the package whose `model` has the schemas.
@@ -97,6 +101,7 @@ class Operation:
     response: str | Mapping[str, Any] | None = None
     status: int = 200
     without_body: tuple[int, ...] = ()
+    media_type: str = JSON
     keys_given_as: Mapping[str, str] = field(default_factory=dict[str, str])
     package: str = PACKAGE
 
@@ -156,7 +161,13 @@ class Operation:
     def arguments(self) -> tuple[str, ...]:
         """The names of the keyword arguments that the operation's method takes."""
         parameters = (p.argument for p in self.parameters)
-        return (*self.body_arguments.values(), *parameters, *(("body",) if self.body else ()))
+        has_body = self.body is not None or self.takes_bytes
+        return (*self.body_arguments.values(), *parameters, *(("body",) if has_body else ()))
+
+    @property
+    def takes_bytes(self) -> bool:
+        """True if the request body has no keys."""
+        return self.media_type not in (JSON, FORM)
 
     @property
     def streams(self) -> bool:
@@ -176,6 +187,8 @@ class Operation:
     @cached_property
     def required_body_arguments(self) -> tuple[str, ...]:
         """The arguments without which there is no body: the required keys, or `body` itself."""
+        if self.takes_bytes:
+            return ("body",)
         if self.body_schema is None:
             return ()
         if not self.body_keys:
@@ -439,15 +452,24 @@ def _encode(operation: Operation, name: str, text: str, safe: str) -> str:
 def _body(
     operation: Operation, given: Mapping[str, Any], provider_api_keys: Mapping[str, str]
 ) -> bytes | None:
+    body = given.get("body")
+    if operation.takes_bytes:
+        if not isinstance(body, (bytes, str)):
+            came = type(body).__name__
+            raise ApiTypeError(f"{operation.name}(): body must be bytes or str, not {came}")
+        return body.encode() if isinstance(body, str) else body
     if operation.body_schema is None:
         return None
-    body = given.get("body")
     if body is None:
         names = operation.body_arguments.items()
         body = {key: given[name] for key, name in names if name in given}
     if operation.provider_keys and provider_api_keys and isinstance(body, Mapping):
         body = _with_provider_keys(cast("Mapping[str, Any]", body), provider_api_keys)
-    return schemas.to_json(operation.body_schema.validate(body, "request")).encode()
+    valid = operation.body_schema.validate(body, "request")
+    if operation.media_type == FORM and isinstance(valid, Mapping):
+        keys = cast("Mapping[str, Any]", valid).items()
+        return urlencode([(k, _text(item)) for k, value in keys for item in _items(value)]).encode()
+    return schemas.to_json(valid).encode()
 
 
 def _with_provider_keys(
