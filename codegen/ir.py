@@ -9,9 +9,12 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from itertools import chain
 from typing import Any, Literal
 
 from codegen import hints, names
+from codegen.constructors import Constructor, constructor
 from codegen.examples import Example, examples
 from codegen.pages import Section, page
 from codegen.spec import Node, SchemaNode, Spec, SpecError, ref_name, without_prose
@@ -80,9 +83,12 @@ class Model:
     stub_bases: str
     attributes: list[tuple[str, str]]  # (name, hint)
     items: list[tuple[str, str]]  # (hint of the key, hint of the value), the most specific first
-    members: list[tuple[str, str]]  # (class attribute, value) of an enum
+    members: list[str]  # the class attributes of an enum
+    constructor: Constructor
     iterates: bool  # __iter__ and __len__ are to be declared: neither base has them
     narrows: bool  # a union of objects, which isinstance has to narrow to each of them
+    aliases: list[str]  # names in the hints that its attributes hide, and that are renamed in them
+    union: str | None  # the union of objects that has it as a branch, and as a subclass in stubs
     page: list[Section]  # its documentation
 
 
@@ -212,8 +218,9 @@ def _model(spec: Spec, name: str) -> Model:
     stub_bases, iterates, narrows = base, False, False
     attributes: dict[str, str] = {}
     items: list[tuple[str, str]] = []
-    members: list[tuple[str, str]] = []
+    members: list[str] = []
     objects, arrays = _shapes(spec, schema)
+    union = _union(spec, name)
     if base == "ListSchema":
         stub_bases = f"ListSchema[{hints.accessed(spec, schema['items'])}]"
     elif objects or arrays:
@@ -221,25 +228,48 @@ def _model(spec: Spec, name: str) -> Model:
             stub_bases, narrows = "AnyTypeSchema, DictSchema", True
         iterates = bool(arrays)
         attributes = _attributes(spec, objects) if objects else {}
-        # mypy takes a class for no possible subclass of one with other overloads, so isinstance
-        # would not narrow: a union of objects gives Any by key, and is typed by its attributes.
+        # A union of objects gives Any by key, and is typed by its attributes: overloads of it
+        # would have to fit those of its branches.
         items = [] if narrows else _items(spec, objects, arrays)
     elif base == "StrSchema" and "enum" in schema:
-        members = list(enum_members(schema["enum"]).items())
+        members = list(enum_members(schema["enum"]))
+    new = constructor(spec, schema, objects)
+    # In the body of a class, `date` is its attribute `date`, and no longer the type of that name.
+    used = [*attributes.values(), *chain(*items), *new.hints]
+    aliases = sorted(attributes.keys() & set[str]().union(*map(hints.words, used)))
+    rename = partial(hints.renamed, names=aliases) if aliases else str
     return Model(
         name=name,
         module=names.module_name(name),
         doc=_sentence(schema.get("description", f"The schema {name}.")),
         base=base,
         declaration=without_prose(schema),
-        stub_bases=stub_bases,
-        attributes=list(attributes.items()),
-        items=items,
+        stub_bases=union or stub_bases,
+        attributes=[(attribute, rename(hint)) for attribute, hint in attributes.items()],
+        items=[(rename(key), rename(hint)) for key, hint in items],
         members=members,
+        constructor=new.with_hints(rename),
+        aliases=aliases,
         iterates=iterates,
         narrows=narrows,
+        union=union,
         page=page(f"humanloop.model.{names.module_name(name)}.{name}", schema),
     )
+
+
+def _union(spec: Spec, name: str) -> str | None:
+    """Return the first union of objects that names the schema as a branch.
+
+    An instance that is read from such a place belongs to both classes. Checkers know it where one
+    is a subclass of the other: pyright's `match` takes two unrelated classes for disjoint.
+    """
+    for union, schema in spec.schemas.items():
+        branches = schema.get("oneOf") or schema.get("anyOf") or ()
+        if name in map(ref_name, branches) and union != name:
+            objects, arrays = _shapes(spec, schema)
+            if objects and not arrays and base_of(schema).__name__ == "AnyTypeSchema":
+                return union
+    return None
 
 
 def _shapes(spec: Spec, schema: SchemaNode) -> tuple[list[SchemaNode], list[SchemaNode]]:

@@ -159,7 +159,7 @@ def _environment() -> jinja2.Environment:
         autoescape=False,
     )
     filters: dict[str, Any] = environment.filters
-    filters.update(literal=repr, lines=_lines, quoted=hints.quoted)
+    filters.update(literal=repr, lines=_lines, quoted=hints.quoted, documented=hints.documented)
     filters.update(prose=_prose, docstring=_docstring, explained=_explained)
     filters.update(anchor=markdown.anchor, cell=markdown.cell, linked=markdown.linked)
     filters.update(code="`{}`".format)

@@ -126,8 +126,8 @@ def test_every_schema_has_a_class(api: ir.GeneratedApi) -> None:
 def test_enums_have_a_member_for_each_value(api: ir.GeneratedApi) -> None:
     for model in api.models:
         made = getattr(humanloop.model, model.name)
-        for name, value in model.members:
-            assert getattr(made, name) == value
+        values = model.declaration["enum"] if model.members else []
+        assert [getattr(made, name) for name in model.members] == values
 
 
 def test_every_operation_has_a_method() -> None:

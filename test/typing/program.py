@@ -42,6 +42,7 @@ from humanloop.model.feedback_type import FeedbackType
 from humanloop.model.get_model_config_response import GetModelConfigResponse
 from humanloop.model.log_response import LogResponse
 from humanloop.model.logs_log_response import LogsLogResponse
+from humanloop.model.model_config_request import ModelConfigRequest
 from humanloop.model.positive_label import PositiveLabel
 from humanloop.model.project_response import ProjectResponse
 from humanloop.schemas import (
@@ -58,7 +59,8 @@ def reads_an_experiment(data: dict[str, Any], text: str) -> None:
     experiment = ExperimentResponse(data)
     assert_type(experiment, ExperimentResponse)
     assert_type(ExperimentResponse.from_json(text), ExperimentResponse)
-    assert_type(ExperimentResponse(id="exp_1", name="a"), ExperimentResponse)
+    assert_type(ExperimentResponse(**data), ExperimentResponse)
+    assert_type(ExperimentResponse(data, name="a"), ExperimentResponse)
     assert_type(experiment["status"], ExperimentStatus)
     assert_type(experiment.status, ExperimentStatus)
     assert_type(experiment.metric, BaseMetricResponse)
@@ -142,6 +144,20 @@ def logs(client: Humanloop) -> None:
     client.feedback(type=FeedbackType.RATING, value="good", data_id=log["id"])
     assert_type(client.logs, LogsApi)
     assert_type(client.logs.update(id=log["id"], output="Ho").body, LogResponse)
+
+
+class WarmConfig(ModelConfigRequest):
+    @property
+    def is_warm(self) -> bool:
+        return self.temperature > 1
+
+
+def subclasses() -> None:
+    config = WarmConfig(model="m", temperature=1.5)
+    assert_type(config, WarmConfig)
+    assert_type(config.set("temperature", 0), WarmConfig)
+    assert_type(WarmConfig({"model": "m"}, temperature=0.1).is_warm, bool)
+    assert_type(config["temperature"], NumberSchema)
 
 
 class Inputs(TypedDict):

@@ -17,6 +17,7 @@ from humanloop.model.paginated_data_evaluation_testcase_snapshot_response import
 )
 from humanloop.model.provider_api_keys import ProviderApiKeys
 from humanloop.pagination import PageIterator
+from humanloop.schemas import BoolClass
 
 class EvaluationsApi(Api):
     @overload
@@ -42,7 +43,7 @@ class EvaluationsApi(Api):
     def get(
         self: Any,
         id: str,
-        evaluator_aggregates: bool | None = None,
+        evaluator_aggregates: bool | BoolClass | None = None,
         **options: Unpack[RequestOptions],
     ) -> ApiResponse[EvaluationResponse]: ...
 
@@ -50,7 +51,7 @@ class EvaluationsApi(Api):
     def list_all_for_project(
         self: Any,
         project_id: str,
-        evaluator_aggregates: bool | None = None,
+        evaluator_aggregates: bool | BoolClass | None = None,
         **options: Unpack[RequestOptions],
     ) -> ApiResponse[EvaluationsGetForProjectResponse]: ...
 

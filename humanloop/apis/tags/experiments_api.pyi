@@ -13,7 +13,7 @@ from humanloop.model.experiments_list_response import ExperimentsListResponse
 from humanloop.model.get_model_config_response import GetModelConfigResponse
 from humanloop.model.positive_label import PositiveLabel
 from humanloop.model.update_experiment_request import UpdateExperimentRequest
-from humanloop.schemas import Unset
+from humanloop.schemas import BoolClass, Unset
 
 class ExperimentsApi(Api):
     @overload
@@ -23,7 +23,7 @@ class ExperimentsApi(Api):
         positive_labels: Sequence[PositiveLabel | Mapping[str, Any]],
         project_id: str,
         config_ids: Sequence[str] | None = None,
-        set_active: bool | None = None,
+        set_active: bool | BoolClass | None = None,
         **options: Unpack[RequestOptions],
     ) -> ApiResponse[ExperimentResponse]: ...
     @overload

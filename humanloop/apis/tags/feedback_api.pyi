@@ -11,6 +11,7 @@ from humanloop.api_response import ApiResponse
 from humanloop.model.feedback_request import FeedbackRequest
 from humanloop.model.feedback_submit_response import FeedbackSubmitResponse
 from humanloop.model.feedback_type import FeedbackType
+from humanloop.schemas import BoolClass
 
 class FeedbackApi(Api):
     def feedback(
@@ -24,7 +25,7 @@ class FeedbackApi(Api):
         data_id: str | None = None,
         user: str | None = None,
         created_at: str | datetime | None = None,
-        unset: bool | None = None,
+        unset: bool | BoolClass | None = None,
         **options: Unpack[RequestOptions],
     ) -> ApiResponse[FeedbackSubmitResponse]: ...
 

@@ -34,6 +34,7 @@ from humanloop.model.projects_get_deployed_configs_response import (
 from humanloop.model.sort_order import SortOrder
 from humanloop.model.update_project_request import UpdateProjectRequest
 from humanloop.pagination import PageIterator
+from humanloop.schemas import BoolClass
 
 class ProjectsApi(Api):
     @overload
@@ -157,7 +158,7 @@ class ProjectsApi(Api):
     def list_configs(
         self: Any,
         id: str,
-        evaluation_aggregates: bool | None = None,
+        evaluation_aggregates: bool | BoolClass | None = None,
         **options: Unpack[RequestOptions],
     ) -> ApiResponse[ProjectsGetConfigsResponse]: ...
 

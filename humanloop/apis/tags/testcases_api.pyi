@@ -11,7 +11,7 @@ from humanloop.api_response import ApiResponse
 from humanloop.model.chat_message import ChatMessage
 from humanloop.model.testcase_response import TestcaseResponse
 from humanloop.model.update_testcase_request import UpdateTestcaseRequest
-from humanloop.schemas import Unset
+from humanloop.schemas import BoolClass, Unset
 
 class TestcasesApi(Api):
     def delete(
@@ -29,7 +29,9 @@ class TestcasesApi(Api):
         id: str,
         inputs: Mapping[str, str] | None = None,
         messages: Sequence[ChatMessage | Mapping[str, Any]] | None = None,
-        target: Mapping[str, bool | float | str | Decimal | Mapping[str, Any] | Sequence[Any]]
+        target: Mapping[
+            str, bool | BoolClass | float | str | Decimal | Mapping[str, Any] | Sequence[Any]
+        ]
         | None = None,
         *,
         body: UpdateTestcaseRequest | Mapping[str, Any] | None = None,
