@@ -7,13 +7,13 @@ an object's declared keys are keywords of their own types.
 
 from __future__ import annotations
 
-import keyword
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import cast
 
 from codegen import hints
 from codegen.spec import SchemaNode, Spec
+from humanloop.schemas.signatures import free_name, is_parameter
 
 __all__ = ["Constructor", "Keyword", "constructor"]
 
@@ -63,10 +63,7 @@ class Constructor:
 
     def free(self, name: str) -> str:
         """Return a name for another parameter, which no keyword has."""
-        taken = {keyword.name for keyword in self.keywords}
-        while name in taken:
-            name = f"_{name}"
-        return name
+        return free_name(name, (keyword.name for keyword in self.keywords))
 
 
 def constructor(spec: Spec, schema: SchemaNode, objects: Sequence[SchemaNode]) -> Constructor:
@@ -84,7 +81,7 @@ def constructor(spec: Spec, schema: SchemaNode, objects: Sequence[SchemaNode]) -
     keywords = [
         Keyword(key, hints.given(spec, part, None), key in required)
         for key, part in objects[0].get("properties", {}).items()
-        if _is_parameter(key)
+        if is_parameter(key)
     ]
     return Constructor(value, True, keywords, _extra(spec, objects[0], len(keywords)))
 
@@ -118,8 +115,3 @@ def _extra(spec: Spec, schema: SchemaNode, keywords: int) -> str | None:
     if isinstance(additional, Mapping):
         return hints.given(spec, cast(SchemaNode, additional), None)
     return "Any" if additional else None
-
-
-def _is_parameter(key: str) -> bool:
-    """Tell whether a key can name a keyword; type checkers take `__key` for a positional one."""
-    return key.isidentifier() and not keyword.iskeyword(key) and not key.startswith("__")

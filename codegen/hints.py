@@ -99,10 +99,21 @@ def accessed(spec: Spec, schema: SchemaNode) -> str:
     return union([hint, "NoneClass"]) if schema.get("nullable") else hint
 
 
-def given(spec: Spec, schema: SchemaNode, longest: int | None = LONGEST_LITERAL) -> str:
-    """Return the hint for a value that a caller passes for a schema; `longest`: see `enum`."""
+def given(
+    spec: Spec,
+    schema: SchemaNode,
+    longest: int | None = LONGEST_LITERAL,
+    above: frozenset[str] = frozenset(),
+) -> str:
+    """Return the hint for a value that a caller passes for a schema.
+
+    longest: see `enum`. above: the named schemas that this one is a part of; one that contains
+    itself takes anything in there.
+    """
     resolved, name = spec.schema(schema), spec.name(schema)
-    part = partial(given, longest=longest)
+    if name in above:
+        return "Any"
+    part = partial(given, longest=longest, above=above | {name} if name else above)
     if branches := _branches(resolved):
         hint = _without_repeats(union(part(spec, branch) for branch in branches))
     elif resolved.get("type") == "array":
@@ -177,7 +188,7 @@ def imports(text: str, generated: Mapping[str, str]) -> list[tuple[str, list[str
 
 
 def _rank(part: str) -> int:
-    last = ("Decimal", "Mapping[", "Sequence[", "tuple[", "NoneClass", "None", "Unset")
+    last = ("Decimal", "Mapping[", "Sequence[", "tuple[", "NoneClass", "Unset", "None")
     return next((at for at, start in enumerate(last, 1) if part.startswith(start)), 0)
 
 

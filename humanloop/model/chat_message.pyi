@@ -20,7 +20,7 @@ class ChatMessage(DictSchema):
         *,
         role: ChatRole | Literal["user", "assistant", "system", "tool"],
         content: str | Unset = ...,
-        name: str | NoneClass | None | Unset = ...,
+        name: str | NoneClass | Unset | None = ...,
         tool_call: ToolCall | Mapping[str, Any] | Unset = ...,
         **extra: Any,
     ) -> Self: ...
@@ -32,7 +32,7 @@ class ChatMessage(DictSchema):
         *,
         role: ChatRole | Literal["user", "assistant", "system", "tool"] | Unset = ...,
         content: str | Unset = ...,
-        name: str | NoneClass | None | Unset = ...,
+        name: str | NoneClass | Unset | None = ...,
         tool_call: ToolCall | Mapping[str, Any] | Unset = ...,
         **extra: Any,
     ) -> Self: ...

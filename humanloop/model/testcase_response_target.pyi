@@ -11,7 +11,7 @@ from humanloop.schemas import BoolClass, DictSchema, NumberSchema
 class TestcaseResponseTarget(DictSchema):
     def __new__(
         cls,
-        value: Mapping[
+        mapping: Mapping[
             str, bool | BoolClass | float | str | Decimal | Mapping[str, Any] | Sequence[Any]
         ] = ...,
         /,

@@ -15,7 +15,7 @@ from humanloop.schemas import AnyTypeSchema
 
 class TestsetsCreateTestcaseRequest(AnyTypeSchema):
     def __new__(
-        cls, value: Mapping[str, Any] | Sequence[Mapping[str, Any]] = ..., /, **extra: Any
+        cls, mapping: Mapping[str, Any] | Sequence[Mapping[str, Any]] = ..., /, **extra: Any
     ) -> Self: ...
     @overload
     def __getitem__(self, key: SupportsIndex) -> CreateTestcaseRequest: ...

@@ -9,6 +9,7 @@ import pydoc
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -24,6 +25,7 @@ from humanloop.apis.facade import Facade
 from humanloop.apis.operations import OPERATIONS
 from humanloop.apis.tags.sessions_api import SessionsApi
 from humanloop.configuration import Configuration
+from humanloop.schemas import unset
 
 HERE = Path(__file__).parent
 
@@ -128,6 +130,23 @@ def test_enums_have_a_member_for_each_value(api: ir.GeneratedApi) -> None:
         made = getattr(humanloop.model, model.name)
         values = model.declaration["enum"] if model.members else []
         assert [getattr(made, name) for name in model.members] == values
+
+
+def test_stubs_and_signatures_have_the_same_keywords(api: ir.GeneratedApi) -> None:
+    for model in api.models:
+        signature = inspect.signature(getattr(humanloop.model, model.name))
+        kinds: dict[Any, list[inspect.Parameter]] = {}
+        for parameter in signature.parameters.values():
+            kinds.setdefault(parameter.kind, []).append(parameter)
+        [first] = kinds[inspect.Parameter.POSITIONAL_ONLY]
+        keywords = kinds.get(inspect.Parameter.KEYWORD_ONLY, [])
+        extra = kinds.get(inspect.Parameter.VAR_KEYWORD, [])
+        new = model.constructor
+        assert (first.default is unset) == new.takes_keywords
+        assert [(keyword.name, keyword.required) for keyword in new.keywords] == [
+            (keyword.name, keyword.default is inspect.Parameter.empty) for keyword in keywords
+        ]
+        assert bool(extra) == bool(new.extra)
 
 
 def test_every_operation_has_a_method() -> None:

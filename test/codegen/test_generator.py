@@ -122,6 +122,7 @@ def test_unions(parts: list[str], hint: str) -> None:
             'Order | Literal["asc", "desc"]',
         ),
         ({"$ref": "#/components/schemas/Notes"}, "Notes", "Mapping[str, str]"),
+        ({"$ref": "#/components/schemas/Tags"}, "Tags", "str | Sequence[Any]"),
         ({"$ref": "#/components/schemas/Animal"}, "Animal", "Cat | Dog | Mapping[str, Any]"),
     ],
 )
