@@ -9,7 +9,7 @@ where run time promises more (a date-time is a `DateTimeSchema`, which is a str)
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
 
 from codegen.spec import SchemaNode, Spec, ref_name
@@ -70,7 +70,7 @@ HOMES = {
     ),
     "io": ("BufferedReader",),
     "typing": ("Any", "ClassVar", "Final", "Literal", "SupportsIndex", "overload"),
-    "typing_extensions": ("Self", "Unpack"),
+    "typing_extensions": ("NotRequired", "Self", "TypedDict", "Unpack"),
     "uuid": ("UUID",),
 }
 _STRING = r"""(?:"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')"""
@@ -104,18 +104,24 @@ def given(
     schema: SchemaNode,
     longest: int | None = LONGEST_LITERAL,
     above: frozenset[str] = frozenset(),
+    plain_forms: Collection[str] = (),
 ) -> str:
     """Return the hint for a value that a caller passes for a schema.
 
     longest: see `enum`. above: the named schemas that this one is a part of; one that contains
-    itself takes anything in there.
+    itself takes anything in there. plain_forms: the models that are given as a TypedDict, and not
+    as any Mapping.
     """
     resolved, name = spec.schema(schema), spec.name(schema)
+    if name in plain_forms:
+        return f"{name} | {name}Dict"
     if name in above:
         return "Any"
-    part = partial(given, longest=longest, above=above | {name} if name else above)
+    above = above | {name} if name else above
+    part = partial(given, longest=longest, above=above, plain_forms=plain_forms)
     if branches := _branches(resolved):
-        hint = _without_repeats(union(part(spec, branch) for branch in branches))
+        hint = union(part(spec, branch) for branch in branches)
+        hint = hint if plain_forms else _without_repeats(hint)
     elif resolved.get("type") == "array":
         hint = f"Sequence[{part(spec, resolved['items'])}]"
     elif resolved.get("type") == "object":

@@ -18,6 +18,7 @@ from codegen.constructors import Constructor, constructor
 from codegen.examples import Example, examples
 from codegen.pages import Section, page
 from codegen.spec import Node, SchemaNode, Spec, SpecError, ref_name, without_prose
+from codegen.typed_dicts import PlainForm, plain_forms
 from humanloop import exceptions
 from humanloop.operation import schema_choices
 from humanloop.schemas import base_of, enum_members
@@ -192,6 +193,7 @@ class GeneratedApi:
     models: list[Model]
     tags: list[Tag]
     shortcuts: list[Shortcut]
+    plain_forms: list[PlainForm]
     host: str  # the base URL
     errors: list[tuple[str, str]]  # (exception, when it is raised)
 
@@ -209,7 +211,7 @@ def build(spec: Spec) -> GeneratedApi:
         if operation_id.upper() in by_constant
     ]
     errors = [(e.__name__, (inspect.getdoc(e) or "").partition("\n")[0]) for e in ERRORS]
-    return GeneratedApi(models, tags, shortcuts, spec.host, errors)
+    return GeneratedApi(models, tags, shortcuts, plain_forms(spec), spec.host, errors)
 
 
 def _model(spec: Spec, name: str) -> Model:

@@ -22,6 +22,7 @@ import jinja2
 from codegen import hints, markdown
 from codegen.ir import Argument, GeneratedApi
 from codegen.spec import SpecError
+from codegen.typed_dicts import beside_models
 
 __all__ = ["FOLDERS", "HEADER", "NOTICE", "is_generated", "readme", "render"]
 
@@ -73,22 +74,34 @@ def _modules(api: GeneratedApi) -> Iterable[tuple[str, str]]:
     page = _environment().get_template
     homes = {model.name: f"humanloop.model.{model.module}" for model in api.models}
     homes |= {tag.class_name: f"humanloop.apis.tags.{tag.module}" for tag in api.tags}
+    plain = {form.model for form in api.plain_forms}
+    stub_homes = homes | {form.name: "humanloop.typed_dicts" for form in api.plain_forms}
 
     for model in api.models:
         path = f"humanloop/model/{model.module}.py"
         yield path, page("model.py.j2").render(model=model)
-        yield f"{path}i", _stub(page("model.pyi.j2").render(model=model), homes, model.name)
+        stub = beside_models(page("model.pyi.j2").render(model=model), plain)
+        yield f"{path}i", _stub(stub, stub_homes, model.name)
     for tag in api.tags:
         path = f"humanloop/apis/tags/{tag.module}.py"
         signatures = page("tag_signatures.j2").render(tag=tag)
         imports = hints.imports(signatures, _without(homes, tag.class_name))
         yield path, page("tag.py.j2").render(tag=tag, imports=imports)
-        yield f"{path}i", _stub(page("tag.pyi.j2").render(tag=tag), homes, tag.class_name)
+        stub = beside_models(page("tag.pyi.j2").render(tag=tag), plain)
+        yield f"{path}i", _stub(stub, stub_homes, tag.class_name)
 
+    yield "humanloop/typed_dicts.py", _typed_dicts(api, homes)
     yield "humanloop/apis/operations.py", page("operations.py.j2").render(api=api)
     yield "humanloop/apis/facade.py", page("facade.py.j2").render(api=api)
     yield "humanloop/apis/facade.pyi", _stub(page("facade.pyi.j2").render(api=api), homes)
     yield from _lazy_packages(api)
+
+
+def _typed_dicts(api: GeneratedApi, homes: Mapping[str, str]) -> str:
+    used = {"NotRequired", "TypedDict"}.union(*(form.words for form in api.plain_forms))
+    imports = hints.imports(" ".join(used), homes)
+    template = _environment().get_template("typed_dicts.py.j2")
+    return template.render(dicts=api.plain_forms, imports=imports)
 
 
 def _examples(api: GeneratedApi) -> Iterable[tuple[str, str]]:

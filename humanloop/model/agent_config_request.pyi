@@ -8,6 +8,7 @@ from typing_extensions import Self
 from humanloop.model.model_config_request import ModelConfigRequest
 from humanloop.model.tool_config_request import ToolConfigRequest
 from humanloop.schemas import DictSchema, Unset
+from humanloop.typed_dicts import ModelConfigRequestDict, ToolConfigRequestDict
 
 class AgentConfigRequest(DictSchema):
     type: Final[Literal["agent"]]
@@ -24,10 +25,11 @@ class AgentConfigRequest(DictSchema):
         *,
         type: Literal["agent"],
         agent_class: str,
-        model_config: ModelConfigRequest | Mapping[str, Any],
+        model_config: ModelConfigRequest | ModelConfigRequestDict | Mapping[str, Any],
         description: str | Unset = ...,
         name: str | Unset = ...,
-        tools: Sequence[ToolConfigRequest | Mapping[str, Any]] | Unset = ...,
+        tools: Sequence[ToolConfigRequest | ToolConfigRequestDict | Mapping[str, Any]]
+        | Unset = ...,
         other: Mapping[str, Any] | Unset = ...,
     ) -> Self: ...
     @overload
@@ -38,10 +40,11 @@ class AgentConfigRequest(DictSchema):
         *,
         type: Literal["agent"] | Unset = ...,
         agent_class: str | Unset = ...,
-        model_config: ModelConfigRequest | Mapping[str, Any] | Unset = ...,
+        model_config: ModelConfigRequest | ModelConfigRequestDict | Mapping[str, Any] | Unset = ...,
         description: str | Unset = ...,
         name: str | Unset = ...,
-        tools: Sequence[ToolConfigRequest | Mapping[str, Any]] | Unset = ...,
+        tools: Sequence[ToolConfigRequest | ToolConfigRequestDict | Mapping[str, Any]]
+        | Unset = ...,
         other: Mapping[str, Any] | Unset = ...,
     ) -> Self: ...
     @overload

@@ -9,6 +9,7 @@ from humanloop.model.config_response import ConfigResponse
 from humanloop.model.model_config_request import ModelConfigRequest
 from humanloop.model.tool_config_request import ToolConfigRequest
 from humanloop.schemas import Unset
+from humanloop.typed_dicts import ModelConfigRequestDict, ToolConfigRequestDict
 
 # pyright: reportIncompatibleMethodOverride=false
 # An attribute takes the place of a property of ConfigResponse.
@@ -31,10 +32,11 @@ class AgentConfigResponse(ConfigResponse):
         type: Literal["agent"],
         name: str,
         agent_class: str,
-        model_config: ModelConfigRequest | Mapping[str, Any],
+        model_config: ModelConfigRequest | ModelConfigRequestDict | Mapping[str, Any],
         description: str | Unset = ...,
         other: Mapping[str, Any] | Unset = ...,
-        tools: Sequence[ToolConfigRequest | Mapping[str, Any]] | Unset = ...,
+        tools: Sequence[ToolConfigRequest | ToolConfigRequestDict | Mapping[str, Any]]
+        | Unset = ...,
         **extra: Any,
     ) -> Self: ...
     @overload
@@ -47,10 +49,11 @@ class AgentConfigResponse(ConfigResponse):
         type: Literal["agent"] | Unset = ...,
         name: str | Unset = ...,
         agent_class: str | Unset = ...,
-        model_config: ModelConfigRequest | Mapping[str, Any] | Unset = ...,
+        model_config: ModelConfigRequest | ModelConfigRequestDict | Mapping[str, Any] | Unset = ...,
         description: str | Unset = ...,
         other: Mapping[str, Any] | Unset = ...,
-        tools: Sequence[ToolConfigRequest | Mapping[str, Any]] | Unset = ...,
+        tools: Sequence[ToolConfigRequest | ToolConfigRequestDict | Mapping[str, Any]]
+        | Unset = ...,
         **extra: Any,
     ) -> Self: ...
     @overload

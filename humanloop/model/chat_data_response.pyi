@@ -10,6 +10,7 @@ from humanloop.model.chat_message import ChatMessage
 from humanloop.model.tool_call import ToolCall
 from humanloop.model.tool_result_response import ToolResultResponse
 from humanloop.schemas import DictSchema, NumberSchema, Unset
+from humanloop.typed_dicts import ChatMessageDict, ToolCallDict
 
 class ChatDataResponse(DictSchema):
     id: Final[str]
@@ -35,8 +36,8 @@ class ChatDataResponse(DictSchema):
         inputs: Mapping[str, Any] | Unset = ...,
         finish_reason: str | Unset = ...,
         tool_results: Sequence[ToolResultResponse | Mapping[str, Any]] | Unset = ...,
-        messages: Sequence[ChatMessage | Mapping[str, Any]] | Unset = ...,
-        tool_call: ToolCall | Mapping[str, Any] | Unset = ...,
+        messages: Sequence[ChatMessage | ChatMessageDict | Mapping[str, Any]] | Unset = ...,
+        tool_call: ToolCall | ToolCallDict | Mapping[str, Any] | Unset = ...,
         **extra: Any,
     ) -> Self: ...
     @overload
@@ -53,8 +54,8 @@ class ChatDataResponse(DictSchema):
         inputs: Mapping[str, Any] | Unset = ...,
         finish_reason: str | Unset = ...,
         tool_results: Sequence[ToolResultResponse | Mapping[str, Any]] | Unset = ...,
-        messages: Sequence[ChatMessage | Mapping[str, Any]] | Unset = ...,
-        tool_call: ToolCall | Mapping[str, Any] | Unset = ...,
+        messages: Sequence[ChatMessage | ChatMessageDict | Mapping[str, Any]] | Unset = ...,
+        tool_call: ToolCall | ToolCallDict | Mapping[str, Any] | Unset = ...,
         **extra: Any,
     ) -> Self: ...
     @overload

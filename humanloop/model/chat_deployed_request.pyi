@@ -9,6 +9,7 @@ from typing_extensions import Self
 from humanloop.model.chat_message import ChatMessage
 from humanloop.model.provider_api_keys import ProviderApiKeys
 from humanloop.schemas import BoolClass, DictSchema, NumberSchema, Unset
+from humanloop.typed_dicts import ChatMessageDict, ProviderApiKeysDict
 
 class ChatDeployedRequest(DictSchema):
     messages: Final[tuple[ChatMessage, ...]]
@@ -31,7 +32,7 @@ class ChatDeployedRequest(DictSchema):
     def __new__(
         cls,
         *,
-        messages: Sequence[ChatMessage | Mapping[str, Any]],
+        messages: Sequence[ChatMessage | ChatMessageDict | Mapping[str, Any]],
         project: str | Unset = ...,
         project_id: str | Unset = ...,
         session_id: str | Unset = ...,
@@ -41,7 +42,7 @@ class ChatDeployedRequest(DictSchema):
         inputs: Mapping[str, Any] | Unset = ...,
         source: str | Unset = ...,
         metadata: Mapping[str, Any] | Unset = ...,
-        provider_api_keys: ProviderApiKeys | Mapping[str, Any] | Unset = ...,
+        provider_api_keys: ProviderApiKeys | ProviderApiKeysDict | Mapping[str, Any] | Unset = ...,
         num_samples: int | Decimal | Unset = ...,
         stream: bool | BoolClass | Unset = ...,
         user: str | Unset = ...,
@@ -53,7 +54,7 @@ class ChatDeployedRequest(DictSchema):
         mapping: Mapping[str, Any],
         /,
         *,
-        messages: Sequence[ChatMessage | Mapping[str, Any]] | Unset = ...,
+        messages: Sequence[ChatMessage | ChatMessageDict | Mapping[str, Any]] | Unset = ...,
         project: str | Unset = ...,
         project_id: str | Unset = ...,
         session_id: str | Unset = ...,
@@ -63,7 +64,7 @@ class ChatDeployedRequest(DictSchema):
         inputs: Mapping[str, Any] | Unset = ...,
         source: str | Unset = ...,
         metadata: Mapping[str, Any] | Unset = ...,
-        provider_api_keys: ProviderApiKeys | Mapping[str, Any] | Unset = ...,
+        provider_api_keys: ProviderApiKeys | ProviderApiKeysDict | Mapping[str, Any] | Unset = ...,
         num_samples: int | Decimal | Unset = ...,
         stream: bool | BoolClass | Unset = ...,
         user: str | Unset = ...,

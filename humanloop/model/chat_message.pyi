@@ -7,6 +7,7 @@ from typing_extensions import Self
 from humanloop.model.chat_role import ChatRole
 from humanloop.model.tool_call import ToolCall
 from humanloop.schemas import DictSchema, NoneClass, Unset
+from humanloop.typed_dicts import ToolCallDict
 
 class ChatMessage(DictSchema):
     role: Final[ChatRole]
@@ -21,7 +22,7 @@ class ChatMessage(DictSchema):
         role: ChatRole | Literal["user", "assistant", "system", "tool"],
         content: str | Unset = ...,
         name: str | NoneClass | Unset | None = ...,
-        tool_call: ToolCall | Mapping[str, Any] | Unset = ...,
+        tool_call: ToolCall | ToolCallDict | Mapping[str, Any] | Unset = ...,
         **extra: Any,
     ) -> Self: ...
     @overload
@@ -33,7 +34,7 @@ class ChatMessage(DictSchema):
         role: ChatRole | Literal["user", "assistant", "system", "tool"] | Unset = ...,
         content: str | Unset = ...,
         name: str | NoneClass | Unset | None = ...,
-        tool_call: ToolCall | Mapping[str, Any] | Unset = ...,
+        tool_call: ToolCall | ToolCallDict | Mapping[str, Any] | Unset = ...,
         **extra: Any,
     ) -> Self: ...
     @overload

@@ -10,6 +10,7 @@ from humanloop.model.chat_message import ChatMessage
 from humanloop.model.model_config_chat_request import ModelConfigChatRequest
 from humanloop.model.provider_api_keys import ProviderApiKeys
 from humanloop.schemas import BoolClass, DictSchema, NumberSchema, Unset
+from humanloop.typed_dicts import ChatMessageDict, ModelConfigChatRequestDict, ProviderApiKeysDict
 
 class ChatRequest(DictSchema):
     messages: Final[tuple[ChatMessage, ...]]
@@ -32,8 +33,8 @@ class ChatRequest(DictSchema):
     def __new__(
         cls,
         *,
-        messages: Sequence[ChatMessage | Mapping[str, Any]],
-        model_config: ModelConfigChatRequest | Mapping[str, Any],
+        messages: Sequence[ChatMessage | ChatMessageDict | Mapping[str, Any]],
+        model_config: ModelConfigChatRequest | ModelConfigChatRequestDict | Mapping[str, Any],
         project: str | Unset = ...,
         project_id: str | Unset = ...,
         session_id: str | Unset = ...,
@@ -43,7 +44,7 @@ class ChatRequest(DictSchema):
         inputs: Mapping[str, Any] | Unset = ...,
         source: str | Unset = ...,
         metadata: Mapping[str, Any] | Unset = ...,
-        provider_api_keys: ProviderApiKeys | Mapping[str, Any] | Unset = ...,
+        provider_api_keys: ProviderApiKeys | ProviderApiKeysDict | Mapping[str, Any] | Unset = ...,
         num_samples: int | Decimal | Unset = ...,
         stream: bool | BoolClass | Unset = ...,
         user: str | Unset = ...,
@@ -54,8 +55,11 @@ class ChatRequest(DictSchema):
         mapping: Mapping[str, Any],
         /,
         *,
-        messages: Sequence[ChatMessage | Mapping[str, Any]] | Unset = ...,
-        model_config: ModelConfigChatRequest | Mapping[str, Any] | Unset = ...,
+        messages: Sequence[ChatMessage | ChatMessageDict | Mapping[str, Any]] | Unset = ...,
+        model_config: ModelConfigChatRequest
+        | ModelConfigChatRequestDict
+        | Mapping[str, Any]
+        | Unset = ...,
         project: str | Unset = ...,
         project_id: str | Unset = ...,
         session_id: str | Unset = ...,
@@ -65,7 +69,7 @@ class ChatRequest(DictSchema):
         inputs: Mapping[str, Any] | Unset = ...,
         source: str | Unset = ...,
         metadata: Mapping[str, Any] | Unset = ...,
-        provider_api_keys: ProviderApiKeys | Mapping[str, Any] | Unset = ...,
+        provider_api_keys: ProviderApiKeys | ProviderApiKeysDict | Mapping[str, Any] | Unset = ...,
         num_samples: int | Decimal | Unset = ...,
         stream: bool | BoolClass | Unset = ...,
         user: str | Unset = ...,

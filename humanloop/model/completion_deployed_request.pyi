@@ -8,6 +8,7 @@ from typing_extensions import Self
 
 from humanloop.model.provider_api_keys import ProviderApiKeys
 from humanloop.schemas import BoolClass, DictSchema, NumberSchema, Unset
+from humanloop.typed_dicts import ProviderApiKeysDict
 
 class CompletionDeployedRequest(DictSchema):
     project: Final[str]
@@ -41,7 +42,7 @@ class CompletionDeployedRequest(DictSchema):
         inputs: Mapping[str, Any] | Unset = ...,
         source: str | Unset = ...,
         metadata: Mapping[str, Any] | Unset = ...,
-        provider_api_keys: ProviderApiKeys | Mapping[str, Any] | Unset = ...,
+        provider_api_keys: ProviderApiKeys | ProviderApiKeysDict | Mapping[str, Any] | Unset = ...,
         num_samples: int | Decimal | Unset = ...,
         logprobs: int | Decimal | Unset = ...,
         stream: bool | BoolClass | Unset = ...,

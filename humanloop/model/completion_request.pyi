@@ -9,6 +9,7 @@ from typing_extensions import Self
 from humanloop.model.model_config_completion_request import ModelConfigCompletionRequest
 from humanloop.model.provider_api_keys import ProviderApiKeys
 from humanloop.schemas import BoolClass, DictSchema, NumberSchema, Unset
+from humanloop.typed_dicts import ModelConfigCompletionRequestDict, ProviderApiKeysDict
 
 class CompletionRequest(DictSchema):
     model_config: Final[ModelConfigCompletionRequest]
@@ -32,7 +33,9 @@ class CompletionRequest(DictSchema):
     def __new__(
         cls,
         *,
-        model_config: ModelConfigCompletionRequest | Mapping[str, Any],
+        model_config: ModelConfigCompletionRequest
+        | ModelConfigCompletionRequestDict
+        | Mapping[str, Any],
         project: str | Unset = ...,
         project_id: str | Unset = ...,
         session_id: str | Unset = ...,
@@ -42,7 +45,7 @@ class CompletionRequest(DictSchema):
         inputs: Mapping[str, Any] | Unset = ...,
         source: str | Unset = ...,
         metadata: Mapping[str, Any] | Unset = ...,
-        provider_api_keys: ProviderApiKeys | Mapping[str, Any] | Unset = ...,
+        provider_api_keys: ProviderApiKeys | ProviderApiKeysDict | Mapping[str, Any] | Unset = ...,
         num_samples: int | Decimal | Unset = ...,
         logprobs: int | Decimal | Unset = ...,
         stream: bool | BoolClass | Unset = ...,
@@ -55,7 +58,10 @@ class CompletionRequest(DictSchema):
         mapping: Mapping[str, Any],
         /,
         *,
-        model_config: ModelConfigCompletionRequest | Mapping[str, Any] | Unset = ...,
+        model_config: ModelConfigCompletionRequest
+        | ModelConfigCompletionRequestDict
+        | Mapping[str, Any]
+        | Unset = ...,
         project: str | Unset = ...,
         project_id: str | Unset = ...,
         session_id: str | Unset = ...,
@@ -65,7 +71,7 @@ class CompletionRequest(DictSchema):
         inputs: Mapping[str, Any] | Unset = ...,
         source: str | Unset = ...,
         metadata: Mapping[str, Any] | Unset = ...,
-        provider_api_keys: ProviderApiKeys | Mapping[str, Any] | Unset = ...,
+        provider_api_keys: ProviderApiKeys | ProviderApiKeysDict | Mapping[str, Any] | Unset = ...,
         num_samples: int | Decimal | Unset = ...,
         logprobs: int | Decimal | Unset = ...,
         stream: bool | BoolClass | Unset = ...,

@@ -9,6 +9,7 @@ from humanloop.model.create_evaluation_request_evaluator_ids import (
 )
 from humanloop.model.provider_api_keys import ProviderApiKeys
 from humanloop.schemas import DictSchema, Unset
+from humanloop.typed_dicts import ProviderApiKeysDict
 
 class CreateEvaluationRequest(DictSchema):
     config_id: Final[str]
@@ -23,7 +24,7 @@ class CreateEvaluationRequest(DictSchema):
         config_id: str,
         evaluator_ids: Sequence[str],
         testset_id: str,
-        provider_api_keys: ProviderApiKeys | Mapping[str, Any] | Unset = ...,
+        provider_api_keys: ProviderApiKeys | ProviderApiKeysDict | Mapping[str, Any] | Unset = ...,
         **extra: Any,
     ) -> Self: ...
     @overload
@@ -35,7 +36,7 @@ class CreateEvaluationRequest(DictSchema):
         config_id: str | Unset = ...,
         evaluator_ids: Sequence[str] | Unset = ...,
         testset_id: str | Unset = ...,
-        provider_api_keys: ProviderApiKeys | Mapping[str, Any] | Unset = ...,
+        provider_api_keys: ProviderApiKeys | ProviderApiKeysDict | Mapping[str, Any] | Unset = ...,
         **extra: Any,
     ) -> Self: ...
     @overload

@@ -7,6 +7,7 @@ from typing_extensions import Self
 from humanloop.model.create_experiment_request_config_ids import CreateExperimentRequestConfigIds
 from humanloop.model.positive_label import PositiveLabel
 from humanloop.schemas import BoolClass, DictSchema, Unset
+from humanloop.typed_dicts import PositiveLabelDict
 
 class CreateExperimentRequest(DictSchema):
     name: Final[str]
@@ -19,7 +20,7 @@ class CreateExperimentRequest(DictSchema):
         cls,
         *,
         name: str,
-        positive_labels: Sequence[PositiveLabel | Mapping[str, Any]],
+        positive_labels: Sequence[PositiveLabel | PositiveLabelDict | Mapping[str, Any]],
         config_ids: Sequence[str] | Unset = ...,
         set_active: bool | BoolClass | Unset = ...,
         **extra: Any,
@@ -31,7 +32,8 @@ class CreateExperimentRequest(DictSchema):
         /,
         *,
         name: str | Unset = ...,
-        positive_labels: Sequence[PositiveLabel | Mapping[str, Any]] | Unset = ...,
+        positive_labels: Sequence[PositiveLabel | PositiveLabelDict | Mapping[str, Any]]
+        | Unset = ...,
         config_ids: Sequence[str] | Unset = ...,
         set_active: bool | BoolClass | Unset = ...,
         **extra: Any,

@@ -6,6 +6,7 @@ from typing_extensions import Self
 
 from humanloop.model.feedback_type_request import FeedbackTypeRequest
 from humanloop.schemas import DictSchema, Unset
+from humanloop.typed_dicts import FeedbackTypeRequestDict
 
 class CreateProjectRequest(DictSchema):
     name: Final[str]
@@ -16,7 +17,8 @@ class CreateProjectRequest(DictSchema):
         cls,
         *,
         name: str,
-        feedback_types: Sequence[FeedbackTypeRequest | Mapping[str, Any]] | Unset = ...,
+        feedback_types: Sequence[FeedbackTypeRequest | FeedbackTypeRequestDict | Mapping[str, Any]]
+        | Unset = ...,
         **extra: Any,
     ) -> Self: ...
     @overload
@@ -26,7 +28,8 @@ class CreateProjectRequest(DictSchema):
         /,
         *,
         name: str | Unset = ...,
-        feedback_types: Sequence[FeedbackTypeRequest | Mapping[str, Any]] | Unset = ...,
+        feedback_types: Sequence[FeedbackTypeRequest | FeedbackTypeRequestDict | Mapping[str, Any]]
+        | Unset = ...,
         **extra: Any,
     ) -> Self: ...
     @overload

@@ -9,6 +9,7 @@ from humanloop.model.chat_message import ChatMessage
 from humanloop.model.create_testcase_request_inputs import CreateTestcaseRequestInputs
 from humanloop.model.create_testcase_request_target import CreateTestcaseRequestTarget
 from humanloop.schemas import BoolClass, DictSchema, Unset
+from humanloop.typed_dicts import ChatMessageDict
 
 class CreateTestcaseRequest(DictSchema):
     inputs: Final[CreateTestcaseRequestInputs]
@@ -21,7 +22,7 @@ class CreateTestcaseRequest(DictSchema):
         /,
         *,
         inputs: Mapping[str, str] | Unset = ...,
-        messages: Sequence[ChatMessage | Mapping[str, Any]] | Unset = ...,
+        messages: Sequence[ChatMessage | ChatMessageDict | Mapping[str, Any]] | Unset = ...,
         target: Mapping[
             str, bool | BoolClass | float | str | Decimal | Mapping[str, Any] | Sequence[Any]
         ]

@@ -6,6 +6,7 @@ from typing_extensions import Self
 
 from humanloop.model.environment_request import EnvironmentRequest
 from humanloop.schemas import DictSchema, Unset
+from humanloop.typed_dicts import EnvironmentRequestDict
 
 class EnvironmentProjectConfigRequest(DictSchema):
     config_id: Final[str]
@@ -19,7 +20,8 @@ class EnvironmentProjectConfigRequest(DictSchema):
         *,
         config_id: str | Unset = ...,
         experiment_id: str | Unset = ...,
-        environments: Sequence[EnvironmentRequest | Mapping[str, Any]] | Unset = ...,
+        environments: Sequence[EnvironmentRequest | EnvironmentRequestDict | Mapping[str, Any]]
+        | Unset = ...,
         **extra: Any,
     ) -> Self: ...
     @overload

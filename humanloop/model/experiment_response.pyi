@@ -10,6 +10,7 @@ from humanloop.model.experiment_config_response import ExperimentConfigResponse
 from humanloop.model.experiment_status import ExperimentStatus
 from humanloop.model.positive_label import PositiveLabel
 from humanloop.schemas import DateTimeSchema, DictSchema, Unset
+from humanloop.typed_dicts import PositiveLabelDict
 
 class ExperimentResponse(DictSchema):
     id: Final[str]
@@ -31,7 +32,7 @@ class ExperimentResponse(DictSchema):
         name: str,
         status: ExperimentStatus | Literal["Initialized", "In progress"],
         metric: BaseMetricResponse | Mapping[str, Any],
-        positive_labels: Sequence[PositiveLabel | Mapping[str, Any]],
+        positive_labels: Sequence[PositiveLabel | PositiveLabelDict | Mapping[str, Any]],
         created_at: str | datetime,
         updated_at: str | datetime,
         configs: Sequence[ExperimentConfigResponse | Mapping[str, Any]] | Unset = ...,
@@ -48,7 +49,8 @@ class ExperimentResponse(DictSchema):
         name: str | Unset = ...,
         status: ExperimentStatus | Literal["Initialized", "In progress"] | Unset = ...,
         metric: BaseMetricResponse | Mapping[str, Any] | Unset = ...,
-        positive_labels: Sequence[PositiveLabel | Mapping[str, Any]] | Unset = ...,
+        positive_labels: Sequence[PositiveLabel | PositiveLabelDict | Mapping[str, Any]]
+        | Unset = ...,
         created_at: str | datetime | Unset = ...,
         updated_at: str | datetime | Unset = ...,
         configs: Sequence[ExperimentConfigResponse | Mapping[str, Any]] | Unset = ...,

@@ -7,6 +7,7 @@ from typing_extensions import Self
 from humanloop.model.feedback_class import FeedbackClass
 from humanloop.model.feedback_label_request import FeedbackLabelRequest
 from humanloop.schemas import DictSchema, Unset
+from humanloop.typed_dicts import FeedbackLabelRequestDict
 
 class FeedbackTypeRequest(DictSchema):
     type: Final[str]
@@ -16,7 +17,8 @@ class FeedbackTypeRequest(DictSchema):
         cls,
         *,
         type: str,
-        values: Sequence[FeedbackLabelRequest | Mapping[str, Any]] | Unset = ...,
+        values: Sequence[FeedbackLabelRequest | FeedbackLabelRequestDict | Mapping[str, Any]]
+        | Unset = ...,
         **extra: Any,
     ) -> Self: ...
     @overload
@@ -26,7 +28,8 @@ class FeedbackTypeRequest(DictSchema):
         /,
         *,
         type: str | Unset = ...,
-        values: Sequence[FeedbackLabelRequest | Mapping[str, Any]] | Unset = ...,
+        values: Sequence[FeedbackLabelRequest | FeedbackLabelRequestDict | Mapping[str, Any]]
+        | Unset = ...,
         **extra: Any,
     ) -> Self: ...
     @overload

@@ -15,6 +15,14 @@ from humanloop.model.log_request import LogRequest
 from humanloop.model.model_config_request import ModelConfigRequest
 from humanloop.model.tool_config_request import ToolConfigRequest
 from humanloop.schemas import AnyTypeSchema, DateTimeSchema, NumberSchema, Unset
+from humanloop.typed_dicts import (
+    AgentConfigRequestDict,
+    ChatMessageDict,
+    FeedbackDict,
+    GenericConfigRequestDict,
+    ModelConfigRequestDict,
+    ToolConfigRequestDict,
+)
 
 class LogDatapointRequest(AnyTypeSchema):
     project: Final[str]
@@ -54,15 +62,23 @@ class LogDatapointRequest(AnyTypeSchema):
         metadata: Mapping[str, Any] | Unset = ...,
         reference_id: str | Unset = ...,
         trial_id: str | Unset = ...,
-        messages: Sequence[ChatMessage | Mapping[str, Any]] | Unset = ...,
+        messages: Sequence[ChatMessage | ChatMessageDict | Mapping[str, Any]] | Unset = ...,
         output: str | Unset = ...,
         config: ModelConfigRequest
         | ToolConfigRequest
         | GenericConfigRequest
         | AgentConfigRequest
+        | ModelConfigRequestDict
+        | ToolConfigRequestDict
+        | GenericConfigRequestDict
+        | AgentConfigRequestDict
         | Mapping[str, Any]
         | Unset = ...,
-        feedback: Feedback | Mapping[str, Any] | Sequence[Mapping[str, Any]] | Unset = ...,
+        feedback: Feedback
+        | FeedbackDict
+        | Mapping[str, Any]
+        | Sequence[Mapping[str, Any]]
+        | Unset = ...,
         created_at: str | datetime | Unset = ...,
         error: str | Unset = ...,
         duration: float | Decimal | Unset = ...,

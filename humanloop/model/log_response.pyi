@@ -16,6 +16,7 @@ from humanloop.model.model_config_response import ModelConfigResponse
 from humanloop.model.project_config_response import ProjectConfigResponse
 from humanloop.model.tool_config_response import ToolConfigResponse
 from humanloop.schemas import DateTimeSchema, DictSchema, NumberSchema, Unset
+from humanloop.typed_dicts import ChatMessageDict, FeedbackDict
 
 class LogResponse(DictSchema):
     config: Final[ConfigResponse]
@@ -65,9 +66,13 @@ class LogResponse(DictSchema):
         metadata: Mapping[str, Any] | Unset = ...,
         reference_id: str | Unset = ...,
         trial_id: str | Unset = ...,
-        messages: Sequence[ChatMessage | Mapping[str, Any]] | Unset = ...,
+        messages: Sequence[ChatMessage | ChatMessageDict | Mapping[str, Any]] | Unset = ...,
         output: str | Unset = ...,
-        feedback: Feedback | Mapping[str, Any] | Sequence[Mapping[str, Any]] | Unset = ...,
+        feedback: Feedback
+        | FeedbackDict
+        | Mapping[str, Any]
+        | Sequence[Mapping[str, Any]]
+        | Unset = ...,
         created_at: str | datetime | Unset = ...,
         error: str | Unset = ...,
         duration: float | Decimal | Unset = ...,
@@ -103,9 +108,13 @@ class LogResponse(DictSchema):
         metadata: Mapping[str, Any] | Unset = ...,
         reference_id: str | Unset = ...,
         trial_id: str | Unset = ...,
-        messages: Sequence[ChatMessage | Mapping[str, Any]] | Unset = ...,
+        messages: Sequence[ChatMessage | ChatMessageDict | Mapping[str, Any]] | Unset = ...,
         output: str | Unset = ...,
-        feedback: Feedback | Mapping[str, Any] | Sequence[Mapping[str, Any]] | Unset = ...,
+        feedback: Feedback
+        | FeedbackDict
+        | Mapping[str, Any]
+        | Sequence[Mapping[str, Any]]
+        | Unset = ...,
         created_at: str | datetime | Unset = ...,
         error: str | Unset = ...,
         duration: float | Decimal | Unset = ...,

@@ -11,6 +11,7 @@ from humanloop.model.model_config_tool_request import ModelConfigToolRequest
 from humanloop.model.model_endpoints import ModelEndpoints
 from humanloop.model.model_providers import ModelProviders
 from humanloop.schemas import DictSchema, NumberSchema, Unset
+from humanloop.typed_dicts import ChatMessageDict, ModelConfigToolRequestDict
 
 class ModelConfigChatRequest(DictSchema):
     model: Final[str]
@@ -55,8 +56,9 @@ class ModelConfigChatRequest(DictSchema):
         frequency_penalty: float | Decimal | Unset = ...,
         other: Mapping[str, Any] | Unset = ...,
         endpoint: ModelEndpoints | Literal["complete", "chat", "edit"] | Unset = ...,
-        chat_template: Sequence[ChatMessage | Mapping[str, Any]] | Unset = ...,
-        tools: Sequence[ModelConfigToolRequest | Mapping[str, Any]] | Unset = ...,
+        chat_template: Sequence[ChatMessage | ChatMessageDict | Mapping[str, Any]] | Unset = ...,
+        tools: Sequence[ModelConfigToolRequest | ModelConfigToolRequestDict | Mapping[str, Any]]
+        | Unset = ...,
     ) -> Self: ...
     @overload
     def __new__(
@@ -87,8 +89,9 @@ class ModelConfigChatRequest(DictSchema):
         frequency_penalty: float | Decimal | Unset = ...,
         other: Mapping[str, Any] | Unset = ...,
         endpoint: ModelEndpoints | Literal["complete", "chat", "edit"] | Unset = ...,
-        chat_template: Sequence[ChatMessage | Mapping[str, Any]] | Unset = ...,
-        tools: Sequence[ModelConfigToolRequest | Mapping[str, Any]] | Unset = ...,
+        chat_template: Sequence[ChatMessage | ChatMessageDict | Mapping[str, Any]] | Unset = ...,
+        tools: Sequence[ModelConfigToolRequest | ModelConfigToolRequestDict | Mapping[str, Any]]
+        | Unset = ...,
     ) -> Self: ...
     @overload
     def __getitem__(self) -> Any: ...

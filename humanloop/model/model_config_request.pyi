@@ -11,6 +11,7 @@ from humanloop.model.model_config_tool_request import ModelConfigToolRequest
 from humanloop.model.model_endpoints import ModelEndpoints
 from humanloop.model.model_providers import ModelProviders
 from humanloop.schemas import DictSchema, NumberSchema, Unset
+from humanloop.typed_dicts import ChatMessageDict, ModelConfigToolRequestDict
 
 class ModelConfigRequest(DictSchema):
     model: Final[str]
@@ -58,8 +59,9 @@ class ModelConfigRequest(DictSchema):
         other: Mapping[str, Any] | Unset = ...,
         endpoint: ModelEndpoints | Literal["complete", "chat", "edit"] | Unset = ...,
         prompt_template: str | Unset = ...,
-        chat_template: Sequence[ChatMessage | Mapping[str, Any]] | Unset = ...,
-        tools: Sequence[ModelConfigToolRequest | Mapping[str, Any]] | Unset = ...,
+        chat_template: Sequence[ChatMessage | ChatMessageDict | Mapping[str, Any]] | Unset = ...,
+        tools: Sequence[ModelConfigToolRequest | ModelConfigToolRequestDict | Mapping[str, Any]]
+        | Unset = ...,
         type: Literal["model"] | Unset = ...,
     ) -> Self: ...
     @overload
@@ -92,8 +94,9 @@ class ModelConfigRequest(DictSchema):
         other: Mapping[str, Any] | Unset = ...,
         endpoint: ModelEndpoints | Literal["complete", "chat", "edit"] | Unset = ...,
         prompt_template: str | Unset = ...,
-        chat_template: Sequence[ChatMessage | Mapping[str, Any]] | Unset = ...,
-        tools: Sequence[ModelConfigToolRequest | Mapping[str, Any]] | Unset = ...,
+        chat_template: Sequence[ChatMessage | ChatMessageDict | Mapping[str, Any]] | Unset = ...,
+        tools: Sequence[ModelConfigToolRequest | ModelConfigToolRequestDict | Mapping[str, Any]]
+        | Unset = ...,
         type: Literal["model"] | Unset = ...,
     ) -> Self: ...
     @overload

@@ -12,6 +12,7 @@ from humanloop.model.model_endpoints import ModelEndpoints
 from humanloop.model.model_providers import ModelProviders
 from humanloop.model.tool_config_response import ToolConfigResponse
 from humanloop.schemas import NumberSchema, Unset
+from humanloop.typed_dicts import ChatMessageDict
 
 # pyright: reportIncompatibleMethodOverride=false
 # An attribute takes the place of a property of ConfigResponse.
@@ -64,7 +65,7 @@ class ModelConfigResponse(ConfigResponse):
         presence_penalty: float | Decimal | Unset = ...,
         frequency_penalty: float | Decimal | Unset = ...,
         prompt_template: str | Unset = ...,
-        chat_template: Sequence[ChatMessage | Mapping[str, Any]] | Unset = ...,
+        chat_template: Sequence[ChatMessage | ChatMessageDict | Mapping[str, Any]] | Unset = ...,
         tool_configs: Sequence[ToolConfigResponse | Mapping[str, Any]] | Unset = ...,
         endpoint: ModelEndpoints | Literal["complete", "chat", "edit"] | Unset = ...,
     ) -> Self: ...
@@ -99,7 +100,7 @@ class ModelConfigResponse(ConfigResponse):
         presence_penalty: float | Decimal | Unset = ...,
         frequency_penalty: float | Decimal | Unset = ...,
         prompt_template: str | Unset = ...,
-        chat_template: Sequence[ChatMessage | Mapping[str, Any]] | Unset = ...,
+        chat_template: Sequence[ChatMessage | ChatMessageDict | Mapping[str, Any]] | Unset = ...,
         tool_configs: Sequence[ToolConfigResponse | Mapping[str, Any]] | Unset = ...,
         endpoint: ModelEndpoints | Literal["complete", "chat", "edit"] | Unset = ...,
     ) -> Self: ...

@@ -6,6 +6,9 @@ from typing_extensions import Self
 
 from humanloop.model.feedback_type_request import FeedbackTypeRequest
 from humanloop.schemas import ListSchema
+from humanloop.typed_dicts import FeedbackTypeRequestDict
 
 class ProjectsUpdateFeedbackTypesRequest(ListSchema[FeedbackTypeRequest]):
-    def __new__(cls, value: Sequence[FeedbackTypeRequest | Mapping[str, Any]], /) -> Self: ...
+    def __new__(
+        cls, value: Sequence[FeedbackTypeRequest | FeedbackTypeRequestDict | Mapping[str, Any]], /
+    ) -> Self: ...

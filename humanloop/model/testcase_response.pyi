@@ -10,6 +10,7 @@ from humanloop.model.chat_message import ChatMessage
 from humanloop.model.testcase_response_inputs import TestcaseResponseInputs
 from humanloop.model.testcase_response_target import TestcaseResponseTarget
 from humanloop.schemas import BoolClass, DateTimeSchema, DictSchema, Unset
+from humanloop.typed_dicts import ChatMessageDict
 
 class TestcaseResponse(DictSchema):
     id: Final[str]
@@ -30,7 +31,7 @@ class TestcaseResponse(DictSchema):
         created_at: str | datetime,
         updated_at: str | datetime,
         inputs: Mapping[str, str] | Unset = ...,
-        messages: Sequence[ChatMessage | Mapping[str, Any]] | Unset = ...,
+        messages: Sequence[ChatMessage | ChatMessageDict | Mapping[str, Any]] | Unset = ...,
         target: Mapping[
             str, bool | BoolClass | float | str | Decimal | Mapping[str, Any] | Sequence[Any]
         ]
@@ -49,7 +50,7 @@ class TestcaseResponse(DictSchema):
         created_at: str | datetime | Unset = ...,
         updated_at: str | datetime | Unset = ...,
         inputs: Mapping[str, str] | Unset = ...,
-        messages: Sequence[ChatMessage | Mapping[str, Any]] | Unset = ...,
+        messages: Sequence[ChatMessage | ChatMessageDict | Mapping[str, Any]] | Unset = ...,
         target: Mapping[
             str, bool | BoolClass | float | str | Decimal | Mapping[str, Any] | Sequence[Any]
         ]

@@ -12,6 +12,7 @@ from humanloop.model.update_experiment_request_config_ids_to_register import (
     UpdateExperimentRequestConfigIdsToRegister,
 )
 from humanloop.schemas import DictSchema, Unset
+from humanloop.typed_dicts import PositiveLabelDict
 
 class UpdateExperimentRequest(DictSchema):
     name: Final[str]
@@ -25,7 +26,8 @@ class UpdateExperimentRequest(DictSchema):
         /,
         *,
         name: str | Unset = ...,
-        positive_labels: Sequence[PositiveLabel | Mapping[str, Any]] | Unset = ...,
+        positive_labels: Sequence[PositiveLabel | PositiveLabelDict | Mapping[str, Any]]
+        | Unset = ...,
         config_ids_to_register: Sequence[str] | Unset = ...,
         config_ids_to_deregister: Sequence[str] | Unset = ...,
         **extra: Any,

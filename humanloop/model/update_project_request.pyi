@@ -6,6 +6,7 @@ from typing_extensions import Self
 
 from humanloop.model.positive_label import PositiveLabel
 from humanloop.schemas import DictSchema, Unset
+from humanloop.typed_dicts import PositiveLabelDict
 
 class UpdateProjectRequest(DictSchema):
     name: Final[str]
@@ -21,7 +22,8 @@ class UpdateProjectRequest(DictSchema):
         name: str | Unset = ...,
         active_experiment_id: str | Unset = ...,
         active_config_id: str | Unset = ...,
-        positive_labels: Sequence[PositiveLabel | Mapping[str, Any]] | Unset = ...,
+        positive_labels: Sequence[PositiveLabel | PositiveLabelDict | Mapping[str, Any]]
+        | Unset = ...,
         **extra: Any,
     ) -> Self: ...
     @overload

@@ -9,6 +9,7 @@ from humanloop.model.chat_message import ChatMessage
 from humanloop.model.update_testcase_request_inputs import UpdateTestcaseRequestInputs
 from humanloop.model.update_testcase_request_target import UpdateTestcaseRequestTarget
 from humanloop.schemas import BoolClass, DictSchema, Unset
+from humanloop.typed_dicts import ChatMessageDict
 
 class UpdateTestcaseRequest(DictSchema):
     inputs: Final[UpdateTestcaseRequestInputs]
@@ -21,7 +22,7 @@ class UpdateTestcaseRequest(DictSchema):
         /,
         *,
         inputs: Mapping[str, str] | Unset = ...,
-        messages: Sequence[ChatMessage | Mapping[str, Any]] | Unset = ...,
+        messages: Sequence[ChatMessage | ChatMessageDict | Mapping[str, Any]] | Unset = ...,
         target: Mapping[
             str, bool | BoolClass | float | str | Decimal | Mapping[str, Any] | Sequence[Any]
         ]

@@ -90,7 +90,7 @@ class SchemaMeta(type):
         """The keywords that a call takes, for `inspect.signature`, `help` and notebooks."""
         from humanloop.schemas.signatures import signature_of
 
-        return signature_of(cls.node)
+        return signature_of(cls, cls.node)
 
     @property
     def has_directions(cls) -> bool:

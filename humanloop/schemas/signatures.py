@@ -12,7 +12,7 @@ from __future__ import annotations
 import keyword
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
-from inspect import Parameter, Signature
+from inspect import Parameter, Signature, signature
 
 from humanloop.schemas.casting import JSON_TYPES
 from humanloop.schemas.nodes import Node
@@ -31,8 +31,19 @@ class _Hint(str):
 _ANY = _Hint("Any")
 
 
-def signature_of(node: Node) -> Signature:
-    """Return the signature of the class of `node`."""
+def signature_of(cls: type, node: Node) -> Signature:
+    """Return the signature of a schema class; `node` is its compiled schema."""
+    for base in cls.__mro__:
+        if base is object or "__openapi__" in vars(base):
+            break
+        for name in ("__init__", "__new__"):
+            if name in vars(base):  # a subclass's own, which a call runs
+                own = signature(getattr(base, name))
+                return own.replace(parameters=[*own.parameters.values()][1:])
+    return _signature(node)
+
+
+def _signature(node: Node) -> Signature:
     choices = [[*_parts(choice)] for choice in _choices(node)]
     objects = [parts for parts in choices if any(_is_object(part) for part in parts)]
     if not objects and not any(part.is_free for parts in choices for part in parts):

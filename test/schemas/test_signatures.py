@@ -78,6 +78,21 @@ def test_the_class_of_a_value_of_several_schemas_has_the_keywords_of_the_object(
     assert inspect.signature(type(log["config"])).parameters.keys() == expected
 
 
+def test_a_subclass_has_that_of_its_own_constructor_if_it_has_one() -> None:
+    class Point(DictSchema):
+        __openapi__ = {"type": "object", "properties": {"x": {"type": "number"}}}  # noqa: RUF012
+
+    class Named(Point):
+        """A subclass without a constructor."""
+
+    class Shifted(Named):
+        def __init__(self, by: float) -> None:
+            super().__init__({"x": by})
+
+    assert inspect.signature(Named) == inspect.signature(Point)
+    assert inspect.signature(Shifted).parameters.keys() == {"by"}
+
+
 def test_help_begins_with_it() -> None:
     text = pydoc.render_doc(ChatMessage, renderer=pydoc.plaintext)
     assert "role: ChatRole | Literal['user', 'assistant', 'system', 'tool']" in text

@@ -53,6 +53,7 @@ from humanloop.schemas import (
     NumberSchema,
     Unset,
 )
+from humanloop.typed_dicts import ChatMessageDict, LogRequestDict, ModelConfigChatRequestDict
 
 
 def reads_an_experiment(data: dict[str, Any], text: str) -> None:
@@ -190,6 +191,30 @@ def hands_over_typed_dicts(client: Humanloop, inputs: Inputs, message: Message, 
     assert_type(client.log(body=log).body["id"], str)
     client.log(project="support", config=config, inputs=inputs, messages=[message])
     assert_type(client.logs.log([log, log]).body[0], CreateLogResponse)
+
+
+def hands_over_plain_forms(client: Humanloop, text: str) -> None:
+    message: ChatMessageDict = {"role": "user", "content": text}
+    config: ModelConfigChatRequestDict = {"model": "gpt-4", "chat_template": [message]}
+    messages: list[ChatMessageDict] = [message, {"role": "user"}]
+    assert_type(client.chat(messages, config), ApiResponse[ChatResponse])
+    client.chat([message, ChatMessage(message), {"role": "user"}], config)
+    request: LogRequestDict = {"config": {"model": "gpt-4"}, "messages": messages}
+    assert_type(client.logs.log(request), ApiResponse[LogsLogResponse])
+    client.logs.log([request, {"project": "p"}])
+    assert_type(ChatMessage(message), ChatMessage)
+
+
+def hands_over_variables(client: Humanloop, role: str, options: dict[str, Any]) -> None:
+    # What a variable holds is no TypedDict to the checkers, and no fault either.
+    message = {"role": role, "content": "Hi"}
+    config = {"model": "gpt-4", "temperature": 0.2, "stop": ["END"]}
+    client.chat([message], config)
+    client.chat(messages=[message, {"role": role}], model_config=options)
+    client.chat(messages=MESSAGES, model_config={"model": role}, inputs=options)
+    client.log(config=config, messages=MESSAGES, inputs={"question": role}, project="p")
+    client.log(config=options, feedback={"type": "rating", "value": "good"}, project="p")
+    client.log(config=ModelConfigRequest(config), feedback=[{"type": "rating"}], project="p")
 
 
 def uses_values_as_pythons_own(flags: list[BoolClass], numbers: list[NumberSchema]) -> None:

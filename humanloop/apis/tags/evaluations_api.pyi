@@ -18,6 +18,7 @@ from humanloop.model.paginated_data_evaluation_testcase_snapshot_response import
 from humanloop.model.provider_api_keys import ProviderApiKeys
 from humanloop.pagination import PageIterator
 from humanloop.schemas import BoolClass
+from humanloop.typed_dicts import CreateEvaluationRequestDict, ProviderApiKeysDict
 
 class EvaluationsApi(Api):
     @overload
@@ -27,7 +28,7 @@ class EvaluationsApi(Api):
         evaluator_ids: Sequence[str],
         testset_id: str,
         project_id: str,
-        provider_api_keys: ProviderApiKeys | Mapping[str, Any] | None = None,
+        provider_api_keys: ProviderApiKeys | ProviderApiKeysDict | Mapping[str, Any] | None = None,
         **options: Unpack[RequestOptions],
     ) -> ApiResponse[EvaluationResponse]: ...
     @overload
@@ -35,7 +36,7 @@ class EvaluationsApi(Api):
         self: Any,
         *,
         project_id: str,
-        body: CreateEvaluationRequest | Mapping[str, Any],
+        body: CreateEvaluationRequest | CreateEvaluationRequestDict | Mapping[str, Any],
         **options: Unpack[RequestOptions],
     ) -> ApiResponse[EvaluationResponse]: ...
 

@@ -12,11 +12,16 @@ from humanloop.model.feedback_request import FeedbackRequest
 from humanloop.model.feedback_submit_response import FeedbackSubmitResponse
 from humanloop.model.feedback_type import FeedbackType
 from humanloop.schemas import BoolClass
+from humanloop.typed_dicts import FeedbackRequestDict
 
 class FeedbackApi(Api):
     def feedback(
         self: Any,
-        body: FeedbackRequest | Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None,
+        body: FeedbackRequest
+        | FeedbackRequestDict
+        | Mapping[str, Any]
+        | Sequence[Mapping[str, Any]]
+        | None = None,
         type: FeedbackType
         | Literal["rating", "action", "issue", "correction", "comment"]
         | str
