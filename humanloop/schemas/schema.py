@@ -337,6 +337,10 @@ class IntSchema(NumberSchema):
     __slots__ = ()
     __openapi__ = {"type": "integer"}
 
+    if TYPE_CHECKING:
+
+        def __new__(cls, value: Decimal | int, /) -> Self: ...
+
 
 class BoolSchema(Schema, BoolClass):
     """A boolean."""

@@ -22,7 +22,16 @@ from humanloop.model import (
     PaginatedDataLogResponse,
     ProjectModelConfigRequest,
 )
-from humanloop.schemas import DictSchema, ListSchema, NumberSchema, StrSchema
+from humanloop.schemas import (
+    BoolSchema,
+    DictSchema,
+    IntSchema,
+    ListSchema,
+    NoneSchema,
+    NumberSchema,
+    StrSchema,
+    UUIDSchema,
+)
 
 CONFIG = ModelConfigRequest(model="m", temperature=0.7)
 LOG = LogRequest(project="p", config=CONFIG, output="Hi")
@@ -97,6 +106,10 @@ def builds_other_types() -> None:
     ListSchema(7)  # wrong
     StrSchema(7)  # wrong
     NumberSchema("7")  # wrong
+    IntSchema(0.5)  # wrong
+    BoolSchema("true")  # wrong
+    NoneSchema(0)  # wrong
+    UUIDSchema(7)  # wrong
 
 
 def changes() -> None:

@@ -6,9 +6,11 @@ Every function takes what it needs from the others, so that a test can call them
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from decimal import Decimal
-from typing import Any, TypedDict
+from functools import partial
+from typing import Any, TypedDict, TypeVar
 
 from frozendict import frozendict
 from typing_extensions import assert_type
@@ -33,6 +35,8 @@ from humanloop.model import (
     ToolConfigResponse,
 )
 from humanloop.schemas import BoolClass, DictSchema, NoneClass, NumberSchema, Schema, unset
+
+T = TypeVar("T", bound=DictSchema)
 
 
 def builds_by_keywords() -> ModelConfigRequest:
@@ -146,6 +150,37 @@ def takes_what_was_read() -> None:
         FeedbackSubmitRequest([{"type": "rating"}]),
         answer,
     )
+
+
+def cool_or_warm(model: str, temperature: float | None = None) -> ModelConfigRequest:
+    return ModelConfigRequest(
+        model=model, temperature=unset if temperature is None else temperature
+    )
+
+
+def read(cls: type[T], data: Mapping[str, Any]) -> T:
+    return cls(data)
+
+
+@dataclass
+class Run:
+    config: ModelConfigRequest
+    messages: list[ChatMessage] = field(default_factory=lambda: [])
+
+
+def builds_by_functions() -> None:
+    assert_type(cool_or_warm("m"), ModelConfigRequest)
+    assert_type(cool_or_warm("m", 0.9)["temperature"], NumberSchema)
+    assert_type(read(ChatMessage, {"role": "user"}), ChatMessage)
+    build = partial(ChatMessage, role="user")
+    assert_type(build(content="Hi"), ChatMessage)
+    made = list(map(ChatMessage, [{"role": "user"}, {"role": "tool"}]))
+    assert_type(made, list[ChatMessage])
+    run = Run(cool_or_warm("m"), made)
+    assert_type(replace(run, config=run.config.set("temperature", 1)), Run)
+    request: dict[str, Any] = {"messages": [{**message} for message in made]}
+    print(LogRequest(request), LogRequest(messages=made), LogRequest(messages=tuple(made)))
+    print({message.role for message in made} == {"user", ChatRole.TOOL})
 
 
 def builds_other_types() -> None:

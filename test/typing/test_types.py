@@ -84,7 +84,11 @@ def module(name: str) -> ModuleType:
     assert spec is not None
     assert spec.loader is not None
     made = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(made)
+    sys.modules[made.__name__] = made  # where dataclasses look for it
+    try:
+        spec.loader.exec_module(made)
+    finally:
+        del sys.modules[made.__name__]
     return made
 
 
