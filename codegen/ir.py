@@ -10,9 +10,12 @@ import inspect
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from itertools import chain
 from typing import Any, Literal
 
 from codegen import hints, names
+from codegen.constructors import Constructor, constructor
 from codegen.examples import Example, examples
 from codegen.pages import Section, page
 from codegen.spec import (
@@ -25,6 +28,7 @@ from codegen.spec import (
     ref_name,
     without_prose,
 )
+from codegen.typed_dicts import PlainForm, plain_forms
 from humanloop import exceptions
 from humanloop.operation import FORM, PACKAGE, schema_choices
 from humanloop.schemas import base_of, enum_members
@@ -64,9 +68,12 @@ class Model:
     stub_bases: str
     attributes: list[tuple[str, str]]  # (name, hint)
     items: list[tuple[str, str]]  # (hint of the key, hint of the value), the most specific first
-    members: list[tuple[str, str]]  # (class attribute, value) of an enum
+    members: list[str]  # the class attributes of an enum
+    constructor: Constructor
     iterates: bool  # __iter__ and __len__ are to be declared: neither base has them
     narrows: bool  # a union of objects, which isinstance has to narrow to each of them
+    aliases: list[str]  # names in the hints that its attributes hide, and that are renamed in them
+    union: str | None  # the union of objects that has it as a branch, and as a subclass in stubs
     page: list[Section]  # its documentation
 
 
@@ -182,6 +189,7 @@ class GeneratedApi:
     models: list[Model]
     tags: list[Tag]
     shortcuts: list[Shortcut]
+    plain_forms: list[PlainForm]
     host: str  # the base URL
     key_headers: dict[str, tuple[str, str]]
     errors: list[tuple[str, str]]  # (exception, when it is raised)
@@ -216,6 +224,7 @@ def build(spec: Spec, package: str = PACKAGE) -> GeneratedApi:
             for name, shortcut in shortcuts.items()
             if shortcut["operation"] in by_id
         ],
+        plain_forms(spec),
         spec.host,
         spec.key_headers,
         [(e.__name__, (inspect.getdoc(e) or "").partition("\n")[0]) for e in ERRORS],
@@ -228,8 +237,9 @@ def _model(spec: Spec, package: str, name: str, module: str) -> Model:
     stub_bases, iterates, narrows = base, False, False
     attributes: dict[str, str] = {}
     items: list[tuple[str, str]] = []
-    members: list[tuple[str, str]] = []
+    members: list[str] = []
     objects, arrays = _shapes(spec, schema)
+    union = _union(spec, name)
     if base == "ListSchema":
         stub_bases = f"ListSchema[{hints.accessed(spec, schema.get('items', {}))}]"
     elif objects or arrays:
@@ -237,25 +247,48 @@ def _model(spec: Spec, package: str, name: str, module: str) -> Model:
             stub_bases, narrows = "AnyTypeSchema, DictSchema", True
         iterates = bool(arrays)
         attributes = _attributes(spec, objects) if objects else {}
-        # mypy takes a class for no possible subclass of one with other overloads, so isinstance
-        # would not narrow: a union of objects gives Any by key, and is typed by its attributes.
+        # A union of objects gives Any by key, and is typed by its attributes: overloads of it
+        # would have to fit those of its branches.
         items = [] if narrows else _items(spec, objects, arrays)
     elif base == "StrSchema" and "enum" in schema:
-        members = list(enum_members(schema["enum"]).items())
+        members = list(enum_members(schema["enum"]))
+    new = constructor(spec, schema, objects)
+    # In the body of a class, `date` is its attribute `date`, and no longer the type of that name.
+    used = [*attributes.values(), *chain(*items), *new.hints]
+    aliases = sorted(attributes.keys() & set[str]().union(*map(hints.words, used)))
+    rename = partial(hints.renamed, names=aliases) if aliases else str
     return Model(
         name=name,
         module=module,
         doc=_sentence(schema.get("description") or f"The schema {name}."),
         base=base,
         declaration=without_prose(schema),
-        stub_bases=stub_bases,
-        attributes=list(attributes.items()),
-        items=items,
+        stub_bases=union or stub_bases,
+        attributes=[(attribute, rename(hint)) for attribute, hint in attributes.items()],
+        items=[(rename(key), rename(hint)) for key, hint in items],
         members=members,
+        constructor=new.with_hints(rename),
+        aliases=aliases,
         iterates=iterates,
         narrows=narrows,
+        union=union,
         page=page(f"{package}.model.{module}.{name}", schema) if package == PACKAGE else [],
     )
+
+
+def _union(spec: Spec, name: str) -> str | None:
+    """Return the first union of objects that names the schema as a branch.
+
+    An instance that is read from such a place belongs to both classes. Checkers know it where one
+    is a subclass of the other: pyright's `match` takes two unrelated classes for disjoint.
+    """
+    for union, schema in spec.schemas.items():
+        branches = schema.get("oneOf") or schema.get("anyOf") or ()
+        if name in map(ref_name, branches) and union != name:
+            objects, arrays = _shapes(spec, schema)
+            if objects and not arrays and base_of(schema).__name__ == "AnyTypeSchema":
+                return union
+    return None
 
 
 def _shapes(spec: Spec, schema: SchemaNode) -> tuple[list[SchemaNode], list[SchemaNode]]:

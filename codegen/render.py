@@ -22,6 +22,7 @@ import jinja2
 
 from codegen import hints, markdown
 from codegen.ir import Argument, GeneratedApi
+from codegen.typed_dicts import beside_models
 from humanloop.operation import PACKAGE
 
 __all__ = ["FOLDERS", "HEADER", "NOTICE", "folders", "is_generated", "readme", "render"]
@@ -90,18 +91,23 @@ def _modules(api: GeneratedApi) -> Iterable[tuple[str, str]]:
     root = _path(api.package)
     homes = {model.name: f"{api.package}.model.{model.module}" for model in api.models}
     homes |= {tag.class_name: f"{api.package}.apis.tags.{tag.module}" for tag in api.tags}
+    plain = {form.model for form in api.plain_forms}
+    stub_homes = homes | {form.name: f"{api.package}.typed_dicts" for form in api.plain_forms}
 
     for model in api.models:
         path = f"{root}/model/{model.module}.py"
         yield path, page("model.py.j2").render(model=model)
-        yield f"{path}i", _stub(page("model.pyi.j2").render(model=model), homes, model.name)
+        stub = beside_models(page("model.pyi.j2").render(model=model), plain)
+        yield f"{path}i", _stub(stub, stub_homes, model.name)
     for tag in api.tags:
         path = f"{root}/apis/tags/{tag.module}.py"
         signatures = page("tag_signatures.j2").render(tag=tag)
         imports = hints.imports(signatures, _without(homes, tag.class_name))
         yield path, page("tag.py.j2").render(api=api, tag=tag, imports=imports)
-        yield f"{path}i", _stub(page("tag.pyi.j2").render(tag=tag), homes, tag.class_name)
+        stub = beside_models(page("tag.pyi.j2").render(tag=tag), plain)
+        yield f"{path}i", _stub(stub, stub_homes, tag.class_name)
 
+    yield f"{root}/typed_dicts.py", _typed_dicts(api, homes)
     yield f"{root}/apis/operations.py", page("operations.py.j2").render(api=api)
     yield f"{root}/apis/facade.py", page("facade.py.j2").render(api=api)
     yield f"{root}/apis/facade.pyi", _stub(page("facade.pyi.j2").render(api=api), homes)
@@ -109,6 +115,13 @@ def _modules(api: GeneratedApi) -> Iterable[tuple[str, str]]:
         for module in ("__init__", "client"):
             yield f"{root}/{module}.py", page(f"package_{module}.py.j2").render(api=api)
     yield from _lazy_packages(api)
+
+
+def _typed_dicts(api: GeneratedApi, homes: Mapping[str, str]) -> str:
+    used = {"NotRequired", "TypedDict"}.union(*(form.words for form in api.plain_forms))
+    imports = hints.imports(" ".join(used), homes)
+    template = _environment().get_template("typed_dicts.py.j2")
+    return template.render(dicts=api.plain_forms, imports=imports)
 
 
 def _examples(api: GeneratedApi) -> Iterable[tuple[str, str]]:
@@ -179,7 +192,7 @@ def _environment() -> jinja2.Environment:
         autoescape=False,
     )
     filters: dict[str, Any] = environment.filters
-    filters.update(literal=repr, lines=_lines, quoted=hints.quoted)
+    filters.update(literal=repr, lines=_lines, quoted=hints.quoted, documented=hints.documented)
     filters.update(prose=_prose, docstring=_docstring, explained=_explained)
     filters.update(anchor=markdown.anchor, cell=markdown.cell, linked=markdown.linked)
     filters.update(code="`{}`".format)

@@ -200,30 +200,6 @@ class Spec:
                 return node if "allOf" in whole else whole
         return node
 
-    @cached_property
-    def endless(self) -> frozenset[str]:
-        """Return the names of schemas that hold themselves as items, branches or values.
-
-        A hint that spells such a schema out would never end.
-        """
-        leads = {name: set(_spelled_out(schema)) for name, schema in self.schemas.items()}
-        for _ in leads:
-            for name, found in leads.items():
-                leads[name] = found.union(*(leads.get(other, set()) for other in found))
-        return frozenset(name for name, found in leads.items() if name in found)
-
-
-def _spelled_out(schema: SchemaNode) -> Iterator[str]:
-    """Yield the names of the schemas that a hint for `schema` spells out."""
-    if name := ref_name(schema):
-        yield name
-        return
-    parts: list[Any] = [p for key in ("allOf", "anyOf", "oneOf") for p in schema.get(key, ())]
-    parts += [schema[key] for key in ("items", "additionalProperties") if key in schema]
-    for part in parts:
-        if isinstance(part, Mapping):
-            yield from _spelled_out(cast(SchemaNode, part))
-
 
 def json_content(node: Node) -> Node | None:
     """Return the media type of a request body or a response that is JSON; None if there is none."""

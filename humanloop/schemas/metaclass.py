@@ -31,6 +31,9 @@ from humanloop.schemas.native import FastPathMiss
 from humanloop.schemas.nodes import Direction, Node, Scope
 from humanloop.schemas.values import unset
 
+if TYPE_CHECKING:
+    from inspect import Signature
+
 __all__ = ["SchemaMeta", "enum_members"]
 
 
@@ -82,6 +85,13 @@ class SchemaMeta(type):
                 node = Node(cls.__openapi__, _scope_of(cls), f"{cls.__name__}#", cls)
             cls.__node = node
         return cls.__node
+
+    @property
+    def __signature__(cls) -> Signature:
+        """The keywords that a call takes, for `inspect.signature`, `help` and notebooks."""
+        from humanloop.schemas.signatures import signature_of
+
+        return signature_of(cls, cls.node)
 
     @property
     def has_directions(cls) -> bool:
