@@ -169,7 +169,7 @@ def documented(hint: str) -> str:
 
 def words(hint: str) -> set[str]:
     """Return the names in a hint; what is in strings are none."""
-    return set(re.findall(r"[A-Za-z_]\w*", re.sub(_STRING, "", hint)))
+    return set(re.findall(r"[^\W\d]\w*", re.sub(_STRING, "", hint)))
 
 
 def renamed(hint: str, names: Iterable[str]) -> str:

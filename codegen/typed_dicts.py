@@ -73,7 +73,9 @@ def plain_forms(spec: Spec) -> list[PlainForm]:
     models = [
         name
         for name in found
-        if spec.schemas[name].get("properties") and f"{name}Dict" not in spec.schemas
+        if spec.schemas[name].get("properties")
+        and f"{name}Dict" not in spec.schemas
+        and "" not in spec.schemas[name]["properties"]  # no key of a TypedDict
     ]
     return [
         PlainForm(name, list(_fields(spec, spec.schemas[name], models, models[at:])))
