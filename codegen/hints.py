@@ -123,7 +123,7 @@ def quoted(value: object) -> str:
 
 def imports(text: str, generated: Mapping[str, str]) -> list[tuple[str, list[str]]]:
     """Return (module, names) for each name in the text of a stub; `generated`: class to module."""
-    words = set(re.findall(r"[A-Za-z_]\w*", re.sub(r'"(?:[^"\\]|\\.)*"', "", text)))
+    words = set(re.findall(r"[^\W\d]\w*", re.sub(r'"(?:[^"\\]|\\.)*"', "", text)))
     homes = {**generated, **HOME_OF}
     found: dict[str, list[str]] = {}
     for word in sorted(words & homes.keys()):
