@@ -2,7 +2,7 @@
 codegen --check` compares; with --spec it writes a package for another API.
 
 Exit code 0: the tree is as generated. 1: it differs (`--check`), or holds files nobody generated.
-2: wrong use, or a document that the generator has no form for.
+2: wrong use, a document that the generator has no form for, or a folder that can't be written.
 """
 
 from __future__ import annotations
@@ -62,7 +62,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if package == PACKAGE:
         by_hand = (root / README).read_text(encoding="utf-8")
         files[README] = with_sections(by_hand, readme(api))
-    return _bring_in_line(root, files, package, check=options.check)
+    try:
+        return _bring_in_line(root, files, package, check=options.check)
+    except OSError as error:
+        print(f"can't write: {error}", file=sys.stderr)
+        return 2
 
 
 def _bring_in_line(root: Path, files: Mapping[str, str], package: str, *, check: bool) -> int:

@@ -314,6 +314,13 @@ def test_writing_again_removes_what_is_gone_and_nothing_else(tmp_path: Path) -> 
     assert (package / "client.py").read_text() == "mine = 1\n"
 
 
+def test_a_folder_that_is_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "things.json"
+    file.write_text(json.dumps(document()))
+    assert main(["--spec", str(file), "--package", "things", "--output", str(file)]) == 2
+    assert "can't write" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("package", ["humanloop", "json", "1st", "a-b", "class", "a..b"])
 def test_a_package_that_python_could_not_import(package: str, tmp_path: Path) -> None:
     with pytest.raises(SystemExit):

@@ -15,12 +15,12 @@ PROGRAM = """
 from payments import Client
 from payments.model import Card, Charge
 from petstore.model import Pet
-from tracker.model import State
+from tracker.model import State, Größe
 
 with Client(api_key="key") as client:
     charge: Charge = client.charges.post_charges(5, "usd", {"object": "card"}).body
     last4: str = Card(object="card", last4="4242").last4
-    print(charge, last4, Pet(name="Rex", photoUrls=[]).photoUrls[0].lower(), State.VALUE_1ST)
+    print(charge, last4, Pet(name="Rex", photoUrls=[]).photoUrls[0].lower(), State.VALUE_1ST, Größe(1.5))
     client.charges.post_charges("5", "usd", {})  # wrong
     client.charges.post_charges(5, "gbp", {})  # wrong
     client.charges.post_charges(5)  # wrong
