@@ -61,6 +61,8 @@ HOMES = {
     "typing_extensions": ("Self", "Unpack"),
     "uuid": ("UUID",),
 }
+_STRING = r"""(?:"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')"""
+
 HOME_OF = {name: module for module, names in HOMES.items() for name in names}
 
 
@@ -113,17 +115,14 @@ def union(hints: Iterable[str]) -> str:
 
 
 def quoted(value: object) -> str:
-    """Return `value` as a Python literal; a string in double quotes."""
-    if not isinstance(value, str):
-        return repr(value)
-    escapes = {'"': '\\"', "\\": "\\\\"}
-    text = (c if c.isprintable() else repr(c)[1:-1] for c in (escapes.get(c, c) for c in value))
-    return f'"{"".join(text)}"'
+    """Return `value` as a Python literal in double quotes."""
+    text = repr(value)
+    return f'"{text[1:-1]}"' if text.startswith("'") and '"' not in text else text
 
 
 def imports(text: str, generated: Mapping[str, str]) -> list[tuple[str, list[str]]]:
     """Return (module, names) for each name in the text of a stub; `generated`: class to module."""
-    words = set(re.findall(r"[^\W\d]\w*", re.sub(r'"(?:[^"\\]|\\.)*"', "", text)))
+    words = set(re.findall(r"[^\W\d]\w*", re.sub(_STRING, "", text)))
     homes = {**generated, **HOME_OF}
     found: dict[str, list[str]] = {}
     for word in sorted(words & homes.keys()):
