@@ -179,12 +179,9 @@ def renamed(hint: str, names: Iterable[str]) -> str:
 
 
 def quoted(value: object) -> str:
-    """Return `value` as a Python literal; a string in double quotes."""
-    if not isinstance(value, str):
-        return repr(value)
-    escapes = {'"': '\\"', "\\": "\\\\"}
-    text = (c if c.isprintable() else repr(c)[1:-1] for c in (escapes.get(c, c) for c in value))
-    return f'"{"".join(text)}"'
+    """Return `value` as a Python literal in double quotes."""
+    text = repr(value)
+    return f'"{text[1:-1]}"' if text.startswith("'") and '"' not in text else text
 
 
 def imports(text: str, generated: Mapping[str, str]) -> list[tuple[str, list[str]]]:

@@ -313,7 +313,7 @@ def _attributes(spec: Spec, objects: Sequence[SchemaNode]) -> dict[str, str]:
         attribute: hints.union(hints.accessed(spec, one[key]) for one in (first, *others))
         for key in first
         if (attribute := names.attribute_name(key)) and all(key in other for other in others)
-        if not (attribute in names.HINTS or attribute in spec.schemas)
+        if attribute != "property"  # which the stub makes properties with
     }
 
 
