@@ -52,7 +52,7 @@ ERRORS = (
 )
 
 
-# The methods that our own client carries beside its tags: the operationId, and the name of the method
+# The methods that our own client carries beside its tags: the operationId, and the name of the one
 # that streams its outputs.
 SHORTCUTS: Mapping[str, tuple[str, str | None]] = {
     "chat": ("chats_create", "chat_stream"),
@@ -219,7 +219,7 @@ def build(spec: Spec, package: str = PACKAGE) -> GeneratedApi:
     )
     models = [_model(spec, package, *pair) for pair in modules.items()]
     own = package == PACKAGE
-    shortcuts = SHORTCUTS if own else {}
+    shortcuts: Mapping[str, tuple[str, str | None]] = SHORTCUTS if own else {}
     tags = list(_tags(spec, package, classes, shortcuts))
     by_id = {
         m.operation_id: (tag.attribute, tag.class_name, m) for tag in tags for m in tag.methods
