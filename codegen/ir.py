@@ -56,6 +56,25 @@ ERRORS = (
 )
 
 
+# The methods that our own client carries beside its tags: the operationId, and the name of the one
+# that streams its outputs.
+SHORTCUTS: Mapping[str, tuple[str, str | None]] = {
+    "chat": ("chats_create", "chat_stream"),
+    "chat_deployed": ("chats_create_deployed", "chat_deployed_stream"),
+    "chat_experiment": ("chats_create_experiment", "chat_experiment_stream"),
+    "chat_model_configuration": ("chats_create_model_config", "chat_model_config_stream"),
+    "complete": ("completions_create", "complete_stream"),
+    "complete_deployed": ("completions_create_deployed", "complete_deployed_stream"),
+    "complete_experiment": ("completions_create_experiment", "complete_experiment_stream"),
+    "complete_model_configuration": (
+        "completions_create_model_config",
+        "complete_model_config_stream",
+    ),
+    "feedback": ("feedback_feedback", None),
+    "log": ("logs_log", None),
+}
+
+
 @dataclass(frozen=True)
 class Model:
     """A named schema: its bare module and its stub."""
@@ -208,7 +227,7 @@ def build(spec: Spec, package: str = PACKAGE) -> GeneratedApi:
     )
     models = [_model(spec, package, *pair) for pair in modules.items()]
     own = package == PACKAGE
-    shortcuts: Mapping[str, Node] = spec.document.get("x-shortcuts", {}) if own else {}
+    shortcuts: Mapping[str, tuple[str, str | None]] = SHORTCUTS if own else {}
     tags = list(_tags(spec, package, classes, shortcuts))
     by_id = {
         m.operation_id: (tag.attribute, tag.class_name, m) for tag in tags for m in tag.methods
@@ -220,9 +239,9 @@ def build(spec: Spec, package: str = PACKAGE) -> GeneratedApi:
         sorted(models, key=lambda model: model.module),
         tags,
         [
-            Shortcut(name, *by_id[shortcut["operation"]], shortcut.get("stream"))
-            for name, shortcut in shortcuts.items()
-            if shortcut["operation"] in by_id
+            Shortcut(name, *by_id[operation_id], stream)
+            for name, (operation_id, stream) in shortcuts.items()
+            if operation_id in by_id
         ],
         plain_forms(spec),
         spec.host,

@@ -20,7 +20,8 @@ from tracker.model import State, Größe
 with Client(api_key="key") as client:
     charge: Charge = client.charges.post_charges(5, "usd", {"object": "card"}).body
     last4: str = Card(object="card", last4="4242").last4
-    print(charge, last4, Pet(name="Rex", photoUrls=[]).photoUrls[0].lower(), State.VALUE_1ST, Größe(1.5))
+    print(charge, last4, Pet(name="Rex", photoUrls=[]).photoUrls[0].lower())
+    print(State.VALUE_1ST, Größe(1.5))
     client.charges.post_charges("5", "usd", {})  # wrong
     client.charges.post_charges(5, "gbp", {})  # wrong
     client.charges.post_charges(5)  # wrong
