@@ -9,20 +9,32 @@ where run time promises more (a date-time is a `DateTimeSchema`, which is a str)
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from functools import partial
 
 from codegen.spec import SchemaNode, Spec, ref_name
 from humanloop.schemas import JSON_TYPES, JsonType
 from humanloop.schemas.nodes import FORMAT_CLASSES
 
-__all__ = ["accessed", "given", "imports", "json_type", "quoted", "union"]
+__all__ = [
+    "accessed",
+    "documented",
+    "enum",
+    "given",
+    "imports",
+    "json_type",
+    "quoted",
+    "split",
+    "union",
+]
 
-LONGEST_LITERAL = 70  # characters; an enum with more values is given as a str
+LONGEST_LITERAL = 70  # characters; in signatures of methods, an enum with more values is a str
 
 _Hint = Callable[[Spec, SchemaNode], str]
 
 ACCESSED = {"decimal.Decimal": "NumberSchema"}
 GIVEN = {
+    "bool": "bool | BoolClass",  # so that what was read from one model can be given to another
     "decimal.Decimal": "Decimal",
     "io.BufferedReader": "BufferedReader",
     "io.FileIO": "FileIO",
@@ -58,9 +70,11 @@ HOMES = {
     ),
     "io": ("BufferedReader",),
     "typing": ("Any", "ClassVar", "Final", "Literal", "SupportsIndex", "overload"),
-    "typing_extensions": ("Self", "Unpack"),
+    "typing_extensions": ("NotRequired", "Self", "TypedDict", "Unpack"),
     "uuid": ("UUID",),
 }
+_STRING = r"""(?:"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')"""
+
 HOME_OF = {name: module for module, names in HOMES.items() for name in names}
 
 
@@ -73,41 +87,95 @@ def accessed(spec: Spec, schema: SchemaNode) -> str:
     elif len(all_of := schema.get("allOf", ())) == 1:
         hint = accessed(spec, all_of[0])
     elif schema.get("type") == "array":
-        hint = f"tuple[{accessed(spec, schema['items'])}, ...]"
+        hint = f"tuple[{accessed(spec, schema.get('items', {}))}, ...]"
     elif schema.get("type") == "object":
         hint = f"frozendict[str, {_values(spec, schema, accessed)}]"
     elif schema.get("type") == "string" and schema.get("format") in FORMAT_CLASSES:
         hint = FORMAT_CLASSES[schema["format"]].__name__
     else:
-        hint = union(ACCESSED.get(name, name) for name in json_type(schema).accessed)
+        hint = enum(schema) or union(
+            ACCESSED.get(name, name) for name in json_type(schema).accessed
+        )
     return union([hint, "NoneClass"]) if schema.get("nullable") else hint
 
 
-def given(spec: Spec, schema: SchemaNode) -> str:
-    """Return the hint for a value that a caller passes for a schema."""
+def given(
+    spec: Spec,
+    schema: SchemaNode,
+    longest: int | None = LONGEST_LITERAL,
+    above: frozenset[str] = frozenset(),
+    plain_forms: Collection[str] = (),
+) -> str:
+    """Return the hint for a value that a caller passes for a schema.
+
+    longest: see `enum`. above: the named schemas that this one is a part of; one that contains
+    itself takes anything in there. plain_forms: the models that are given as a TypedDict, and not
+    as any Mapping.
+    """
     resolved, name = spec.schema(schema), spec.name(schema)
+    if name in plain_forms:
+        return f"{name} | {name}Dict"
+    if name in above:
+        return "Any"
+    above = above | {name} if name else above
+    part = partial(given, longest=longest, above=above, plain_forms=plain_forms)
     if branches := _branches(resolved):
-        hint = _without_repeats(union(given(spec, branch) for branch in branches))
+        hint = union(part(spec, branch) for branch in branches)
+        hint = hint if plain_forms else _without_repeats(hint)
     elif resolved.get("type") == "array":
-        hint = f"Sequence[{given(spec, resolved['items'])}]"
+        hint = f"Sequence[{part(spec, resolved.get('items', {}))}]"
     elif resolved.get("type") == "object":
-        hint = f"Mapping[str, {_values(spec, resolved, given)}]"
+        hint = f"Mapping[str, {_values(spec, resolved, part)}]"
         hint = f"{name} | {hint}" if name and resolved.get("properties") else hint
-    elif "enum" in resolved:
-        hint = f"Literal[{', '.join(map(quoted, resolved['enum']))}]"
-        hint = hint if len(hint) <= LONGEST_LITERAL else "str"
-        hint = f"{name} | {hint}" if name else hint
+    elif literal := enum(resolved, longest):
+        hint = f"{name} | {literal}" if name else literal
     else:
         hint = union(GIVEN.get(name, name) for name in json_type(resolved).inputs)
-    return union([hint, "None"]) if resolved.get("nullable") else hint
+    return union([hint, "NoneClass", "None"]) if resolved.get("nullable") else hint
+
+
+def enum(schema: SchemaNode, longest: int | None = None) -> str | None:
+    """Return the hint for an enum of strings; None if it is no such enum.
+
+    longest: the number of characters beyond which it is a str; None: it never is.
+    """
+    values = [value for value in schema.get("enum", ()) if value is not None]
+    if schema.get("type") != "string" or not values:
+        return None
+    hint = f"Literal[{', '.join(map(quoted, values))}]"
+    return hint if longest is None or len(hint) <= longest else "str"
 
 
 def union(hints: Iterable[str]) -> str:
     """Join hints to one: each part once, containers and None last; Any swallows the rest."""
-    parts = list(dict.fromkeys(part for hint in hints for part in _split(hint)))
+    parts = list(dict.fromkeys(part for hint in hints for part in split(hint)))
+    literals = [part for part in parts if part.startswith("Literal[")]
+    if len(literals) > 1:
+        values = dict.fromkeys(value for part in literals for value in split(part[8:-1], ","))
+        at = parts.index(literals[0])
+        parts = [part for part in parts if part not in literals]
+        parts.insert(at, f"Literal[{', '.join(values)}]")
     if "float" in parts and "int" in parts:  # type checkers take an int for a float
         parts.remove("int")
     return "Any" if "Any" in parts else " | ".join(sorted(parts, key=_rank))
+
+
+def documented(hint: str) -> str:
+    """Return a hint for a value to give, without the classes of values that were read."""
+    for read in ("BoolClass", "NoneClass"):
+        hint = re.sub(rf" \| {read}\b|\b{read} \| ", "", hint)
+    return hint
+
+
+def words(hint: str) -> set[str]:
+    """Return the names in a hint; what is in strings are none."""
+    return set(re.findall(r"[^\W\d]\w*", re.sub(_STRING, "", hint)))
+
+
+def renamed(hint: str, names: Iterable[str]) -> str:
+    """Put an underscore before each of `names` in a hint; what is in strings are none."""
+    ours = "|".join(names)
+    return re.sub(rf"{_STRING}|\b({ours})\b", lambda m: f"_{m[0]}" if m[1] else m[0], hint)
 
 
 def quoted(value: object) -> str:
@@ -118,22 +186,21 @@ def quoted(value: object) -> str:
 
 def imports(text: str, generated: Mapping[str, str]) -> list[tuple[str, list[str]]]:
     """Return (module, names) for each name in the text of a stub; `generated`: class to module."""
-    words = set(re.findall(r"[A-Za-z_]\w*", re.sub(r'"[^"]*"', "", text)))
     homes = {**generated, **HOME_OF}
     found: dict[str, list[str]] = {}
-    for word in sorted(words & homes.keys()):
+    for word in sorted(words(text) & homes.keys()):
         found.setdefault(homes[word], []).append(word)
     return sorted(found.items())
 
 
 def _rank(part: str) -> int:
-    last = ("Decimal", "Mapping[", "Sequence[", "tuple[", "None")
+    last = ("Decimal", "Mapping[", "Sequence[", "tuple[", "NoneClass", "Unset", "None")
     return next((at for at, start in enumerate(last, 1) if part.startswith(start)), 0)
 
 
 def _without_repeats(hint: str) -> str:
     """Leave a class out of the arrays of a union that names it: its instances are Mappings."""
-    parts = _split(hint)
+    parts = split(hint)
     for name in parts:
         parts = [part.replace(f"[{name} | ", "[") for part in parts]
     return " | ".join(parts)
@@ -158,13 +225,13 @@ def json_type(schema: SchemaNode) -> JsonType:
     return found or JsonType("any value", ("Any",), ("Any",))
 
 
-def _split(hint: str) -> list[str]:
-    """Split a union into its members, and leave nested brackets alone."""
+def split(hint: str, separator: str = "|") -> list[str]:
+    """Split a union into its members, and leave nested brackets and strings alone."""
     parts: list[str] = []
     depth = start = 0
-    for at, character in enumerate(hint):
-        depth += (character == "[") - (character == "]")
-        if character == "|" and depth == 0:
-            parts.append(hint[start:at].strip())
-            start = at + 1
+    for token in re.finditer(rf"[\[\]|,]|{_STRING}", hint):
+        depth += (token[0] == "[") - (token[0] == "]")
+        if token[0] == separator and depth == 0:
+            parts.append(hint[start : token.start()].strip())
+            start = token.end()
     return [*parts, hint[start:].strip()]

@@ -7,16 +7,30 @@ it only lays out what stands here.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from itertools import chain
 from typing import Any, Literal
 
 from codegen import hints, names
+from codegen.constructors import Constructor, constructor
 from codegen.examples import Example, examples
 from codegen.pages import Section, page
-from codegen.spec import Node, SchemaNode, Spec, SpecError, ref_name, without_prose
+from codegen.spec import (
+    Node,
+    SchemaNode,
+    Spec,
+    body_content,
+    bytes_content,
+    json_content,
+    ref_name,
+    without_prose,
+)
+from codegen.typed_dicts import PlainForm, plain_forms
 from humanloop import exceptions
-from humanloop.operation import schema_choices
+from humanloop.operation import FORM, PACKAGE, schema_choices
 from humanloop.schemas import base_of, enum_members
 
 __all__ = ["Answer", "Argument", "GeneratedApi", "Method", "Model", "Shortcut", "Tag", "build"]
@@ -41,30 +55,23 @@ ERRORS = (
     exceptions.ApiResponseTooLargeError,
 )
 
-# The methods that the client carries beside its tags, by operationId.
-SHORTCUTS = {
-    "chat": "chats_create",
-    "chat_deployed": "chats_create_deployed",
-    "chat_experiment": "chats_create_experiment",
-    "chat_model_configuration": "chats_create_model_config",
-    "complete": "completions_create",
-    "complete_deployed": "completions_create_deployed",
-    "complete_experiment": "completions_create_experiment",
-    "complete_model_configuration": "completions_create_model_config",
-    "feedback": "feedback_feedback",
-    "log": "logs_log",
-}
 
-# The methods of the client that stream the outputs of a shortcut.
-STREAMS = {
-    "chat": "chat_stream",
-    "chat_deployed": "chat_deployed_stream",
-    "chat_experiment": "chat_experiment_stream",
-    "chat_model_configuration": "chat_model_config_stream",
-    "complete": "complete_stream",
-    "complete_deployed": "complete_deployed_stream",
-    "complete_experiment": "complete_experiment_stream",
-    "complete_model_configuration": "complete_model_config_stream",
+# The methods that our own client carries beside its tags: the operationId, and the name of the one
+# that streams its outputs.
+SHORTCUTS: Mapping[str, tuple[str, str | None]] = {
+    "chat": ("chats_create", "chat_stream"),
+    "chat_deployed": ("chats_create_deployed", "chat_deployed_stream"),
+    "chat_experiment": ("chats_create_experiment", "chat_experiment_stream"),
+    "chat_model_configuration": ("chats_create_model_config", "chat_model_config_stream"),
+    "complete": ("completions_create", "complete_stream"),
+    "complete_deployed": ("completions_create_deployed", "complete_deployed_stream"),
+    "complete_experiment": ("completions_create_experiment", "complete_experiment_stream"),
+    "complete_model_configuration": (
+        "completions_create_model_config",
+        "complete_model_config_stream",
+    ),
+    "feedback": ("feedback_feedback", None),
+    "log": ("logs_log", None),
 }
 
 
@@ -80,10 +87,17 @@ class Model:
     stub_bases: str
     attributes: list[tuple[str, str]]  # (name, hint)
     items: list[tuple[str, str]]  # (hint of the key, hint of the value), the most specific first
-    members: list[tuple[str, str]]  # (class attribute, value) of an enum
+    members: list[str]  # the class attributes of an enum
+    constructor: Constructor
     iterates: bool  # __iter__ and __len__ are to be declared: neither base has them
     narrows: bool  # a union of objects, which isinstance has to narrow to each of them
+    aliases: list[str]  # names in the hints that its attributes hide, and that are renamed in them
+    union: str | None  # the union of objects that has it as a branch, and as a subclass in stubs
     page: list[Section]  # its documentation
+
+
+Location = Literal["path", "query", "header", "cookie", "key", "body"]
+"""Where an argument goes; key: it is one of the keys of the body."""
 
 
 @dataclass(frozen=True)
@@ -93,9 +107,10 @@ class Argument:
     name: str
     hint: str
     required: bool
-    location: Literal["path", "query", "key", "body"]  # key: one of the keys of the body
+    location: Location
     doc: str = ""
     default: str | None = None  # what the server takes if it is left out, as a literal
+    key: str = ""  # the name in the document
 
     @property
     def in_body(self) -> bool:
@@ -112,7 +127,7 @@ class Argument:
 class Answer:
     """An answer that an operation may give, by its status."""
 
-    status: int
+    status: str
     hint: str | None  # the type of the body; None: there is none
     doc: str
     error: str | None  # the exception that is raised; None: it is a success
@@ -123,6 +138,7 @@ class Method:
     """An operation: its constant and its method."""
 
     constant: str
+    operation_id: str
     operation: Mapping[str, Any]  # the fields of humanloop.operation.Operation
     name: str
     summary: str
@@ -181,74 +197,132 @@ class Shortcut:
 
 @dataclass(frozen=True)
 class GeneratedApi:
-    """Everything that is generated."""
+    """Everything that is generated.
 
+    package: where it stands, such as `humanloop`; key_headers: (header, prefix) by security scheme.
+    """
+
+    package: str
+    source: str  # the name of the document's file
+    title: str
     models: list[Model]
     tags: list[Tag]
     shortcuts: list[Shortcut]
+    plain_forms: list[PlainForm]
     host: str  # the base URL
+    key_headers: dict[str, tuple[str, str]]
     errors: list[tuple[str, str]]  # (exception, when it is raised)
 
 
-def build(spec: Spec) -> GeneratedApi:
-    """Make the intermediate representation of `spec`."""
-    models = sorted((_model(spec, name) for name in spec.schemas), key=lambda model: model.module)
-    tags = sorted((_tag(spec, tag) for tag in spec.tags), key=lambda tag: tag.module)
-    by_constant = {
-        m.constant: (tag.attribute, tag.class_name, m) for tag in tags for m in tag.methods
+def build(spec: Spec, package: str = PACKAGE) -> GeneratedApi:
+    """Make the intermediate representation of `spec`.
+
+    The pages of models and the examples of methods are made for our own package alone: they are
+    those of this repository's documentation.
+    """
+    classes = names.classes()
+    spec = names.with_class_names(spec, classes)
+    modules = names.modules(spec.schemas).add_all(
+        {name: names.module_name(name) for name in spec.schemas}
+    )
+    models = [_model(spec, package, *pair) for pair in modules.items()]
+    own = package == PACKAGE
+    shortcuts: Mapping[str, tuple[str, str | None]] = SHORTCUTS if own else {}
+    tags = list(_tags(spec, package, classes, shortcuts))
+    by_id = {
+        m.operation_id: (tag.attribute, tag.class_name, m) for tag in tags for m in tag.methods
     }
-    shortcuts = [
-        Shortcut(name, *by_constant[operation_id.upper()], STREAMS.get(name))
-        for name, operation_id in SHORTCUTS.items()
-        if operation_id.upper() in by_constant
-    ]
-    errors = [(e.__name__, (inspect.getdoc(e) or "").partition("\n")[0]) for e in ERRORS]
-    return GeneratedApi(models, tags, shortcuts, spec.host, errors)
+    return GeneratedApi(
+        package,
+        spec.source,
+        str(spec.document.get("info", {}).get("title", package)),
+        sorted(models, key=lambda model: model.module),
+        tags,
+        [
+            Shortcut(name, *by_id[operation_id], stream)
+            for name, (operation_id, stream) in shortcuts.items()
+            if operation_id in by_id
+        ],
+        plain_forms(spec),
+        spec.host,
+        spec.key_headers,
+        [(e.__name__, (inspect.getdoc(e) or "").partition("\n")[0]) for e in ERRORS],
+    )
 
 
-def _model(spec: Spec, name: str) -> Model:
+def _model(spec: Spec, package: str, name: str, module: str) -> Model:
     schema = spec.schemas[name]
     base = base_of(schema).__name__
     stub_bases, iterates, narrows = base, False, False
     attributes: dict[str, str] = {}
     items: list[tuple[str, str]] = []
-    members: list[tuple[str, str]] = []
+    members: list[str] = []
     objects, arrays = _shapes(spec, schema)
+    union = _union(spec, name)
     if base == "ListSchema":
-        stub_bases = f"ListSchema[{hints.accessed(spec, schema['items'])}]"
+        stub_bases = f"ListSchema[{hints.accessed(spec, schema.get('items', {}))}]"
     elif objects or arrays:
         if base == "AnyTypeSchema" and not arrays:
             stub_bases, narrows = "AnyTypeSchema, DictSchema", True
         iterates = bool(arrays)
         attributes = _attributes(spec, objects) if objects else {}
-        # mypy takes a class for no possible subclass of one with other overloads, so isinstance
-        # would not narrow: a union of objects gives Any by key, and is typed by its attributes.
+        # A union of objects gives Any by key, and is typed by its attributes: overloads of it
+        # would have to fit those of its branches.
         items = [] if narrows else _items(spec, objects, arrays)
     elif base == "StrSchema" and "enum" in schema:
-        members = list(enum_members(schema["enum"]).items())
+        members = list(enum_members(schema["enum"]))
+    new = constructor(spec, schema, objects)
+    # In the body of a class, `date` is its attribute `date`, and no longer the type of that name.
+    used = [*attributes.values(), *chain(*items), *new.hints]
+    aliases = sorted(attributes.keys() & set[str]().union(*map(hints.words, used)))
+    rename = partial(hints.renamed, names=aliases) if aliases else str
     return Model(
         name=name,
-        module=names.module_name(name),
-        doc=_sentence(schema.get("description", f"The schema {name}.")),
+        module=module,
+        doc=_sentence(schema.get("description") or f"The schema {name}."),
         base=base,
         declaration=without_prose(schema),
-        stub_bases=stub_bases,
-        attributes=list(attributes.items()),
-        items=items,
+        stub_bases=union or stub_bases,
+        attributes=[(attribute, rename(hint)) for attribute, hint in attributes.items()],
+        items=[(rename(key), rename(hint)) for key, hint in items],
         members=members,
+        constructor=new.with_hints(rename),
+        aliases=aliases,
         iterates=iterates,
         narrows=narrows,
-        page=page(f"humanloop.model.{names.module_name(name)}.{name}", schema),
+        union=union,
+        page=page(f"{package}.model.{module}.{name}", schema) if package == PACKAGE else [],
     )
+
+
+def _union(spec: Spec, name: str) -> str | None:
+    """Return the first union of objects that names the schema as a branch.
+
+    An instance that is read from such a place belongs to both classes. Checkers know it where one
+    is a subclass of the other: pyright's `match` takes two unrelated classes for disjoint.
+    """
+    for union, schema in spec.schemas.items():
+        branches = schema.get("oneOf") or schema.get("anyOf") or ()
+        if name in map(ref_name, branches) and union != name:
+            objects, arrays = _shapes(spec, schema)
+            if objects and not arrays and base_of(schema).__name__ == "AnyTypeSchema":
+                return union
+    return None
 
 
 def _shapes(spec: Spec, schema: SchemaNode) -> tuple[list[SchemaNode], list[SchemaNode]]:
     """Return the object and the array schemas among the alternatives that `schema` offers."""
     choices = list(schema_choices(schema, lambda ref: spec.resolve({"$ref": ref})))
     objects, arrays = (
-        [choice for choice in choices if choice.get("type") == kind] for kind in ("object", "array")
+        [choice for choice in choices if _kind(choice) == kind] for kind in ("object", "array")
     )
     return objects, arrays
+
+
+def _kind(schema: SchemaNode) -> str | None:
+    """Return the type of a schema, which is an object if it only has keys."""
+    found: str | None = schema.get("type", "object" if "properties" in schema else None)
+    return found
 
 
 def _attributes(spec: Spec, objects: Sequence[SchemaNode]) -> dict[str, str]:
@@ -258,6 +332,7 @@ def _attributes(spec: Spec, objects: Sequence[SchemaNode]) -> dict[str, str]:
         attribute: hints.union(hints.accessed(spec, one[key]) for one in (first, *others))
         for key in first
         if (attribute := names.attribute_name(key)) and all(key in other for other in others)
+        if attribute != "property"  # which the stub makes properties with
     }
 
 
@@ -279,7 +354,7 @@ def _items(
     keys_of.pop(rest, None)
     entries = [(f"Literal[{', '.join(keys)}]", hint) for hint, keys in keys_of.items()]
     if arrays:
-        item = hints.union(hints.accessed(spec, schema["items"]) for schema in arrays)
+        item = hints.union(hints.accessed(spec, schema.get("items", {})) for schema in arrays)
         entries = [("SupportsIndex", item), ("slice", f"tuple[{item}, ...]"), *entries]
     if not entries and rest == "Any":
         return []
@@ -290,45 +365,83 @@ def _only_additional(schema: SchemaNode) -> bool:
     return isinstance(schema.get("additionalProperties"), dict) and not schema.get("properties")
 
 
-def _tag(spec: Spec, tag: Node) -> Tag:
-    attribute = names.module_name(tag["name"])
-    module = f"{attribute}_api"
-    if attribute in SHORTCUTS:  # `client.feedback` is a method, so the tag is `client.feedback_api`
-        attribute = module
-    methods = [
-        _method(spec, attribute, method, path, operation)
-        for method, path, operation in spec.operations()
-        if tag["name"] in operation["tags"]
-    ]
-    return Tag(
-        attribute=attribute,
-        module=module,
-        class_name=names.class_name(tag["name"]),
-        doc=_sentence(tag.get("description", f"The operations of the tag {tag['name']}.")),
-        methods=sorted(methods, key=lambda m: m.name),
-    )
+def _tags(
+    spec: Spec, package: str, classes: names.Names, shortcuts: Iterable[str]
+) -> Iterator[Tag]:
+    """Yield the tags by their modules; an operation belongs to the first of its tags."""
+    attributes, constants = names.attributes(shortcuts), names.constants()
+    modules = names.modules(())
+    words = {tag["name"]: names.module_name(tag["name"], "tag") for tag in spec.tags}
+    found = {tag["name"]: tag for tag in spec.tags}
+    for tag in sorted(found.values(), key=lambda tag: (words[tag["name"]], tag["name"])):
+        own = [parts for parts in spec.operations() if parts[2]["tags"][0] == tag["name"]]
+        if not own:
+            continue
+        word = words[tag["name"]]
+        attribute, methods = attributes.add(word), names.methods()
+        made = [_method(spec, package, attribute, word, constants, methods, parts) for parts in own]
+        yield Tag(
+            attribute=attribute,
+            module=modules.add(f"{word}_api"),
+            class_name=classes.add(names.tag_class_name(tag["name"])),
+            doc=_sentence(tag.get("description") or f"The operations of the tag {tag['name']}."),
+            methods=sorted(made, key=lambda m: m.name),
+        )
 
 
-def _method(spec: Spec, attribute: str, method: str, path: str, operation: Node) -> Method:
-    operation_id: str = operation["operationId"]
-    name = operation_id.removeprefix(names.module_name(operation["tags"][0]) + "_")
+def _method(
+    spec: Spec,
+    package: str,
+    attribute: str,
+    tag: str,
+    constants: names.Names,
+    methods: names.Names,
+    parts: tuple[str, str, Node],
+) -> Method:
+    """Return the method of an operation; tag: what its operationId may begin with."""
+    method, path, operation = parts
+    words = names.module_name(operation["operationId"], "call")
+    name = methods.add(names.module_name(words.removeprefix(f"{tag}_"), "call"))
     status, response = _success(spec, operation)
+    if method == "head":  # its answer has no body (RFC 9110, section 9.3.2)
+        response = None
     body = _body_schema(spec, operation)
-    in_body = _body_arguments(spec, body)
-    parameters = [spec.resolve(parameter) for parameter in operation["parameters"]]
-    arguments = [*in_body, *(_parameter_argument(spec, parameter) for parameter in parameters)]
+    media_type = bytes_content(spec.resolve(operation.get("requestBody", {})))
+    parameters: list[Node] = operation["parameters"]
+    record = _record(spec, parameters, response)
+    others = {
+        "body": body is not None or media_type is not None,
+        "progress": record is not None,
+        "stream": response is None or not _is_flag(spec, body, "stream"),
+    }
+    constant = constants.add(words.upper())
+    taken = names.arguments([constant, *(name for name, is_taken in others.items() if is_taken)])
+    in_parameters = _parameter_arguments(spec, parameters, taken)
+    in_body = _body_arguments(spec, body, taken)
+    keys = {argument.key: argument.name for argument in in_body if argument.in_body}
+    arguments = [*in_body, *in_parameters]
+    if media_type is not None:
+        doc = f"What is sent, as {media_type}."
+        arguments.insert(0, Argument("body", "bytes | str", True, "body", doc))
     keyword_body = body is not None and all(argument.name != "body" for argument in arguments)
-    summary = operation.get("summary", f"{method.upper()} {path}")
+    summary = operation.get("summary") or f"{method.upper()} {path}"
     return Method(
-        constant=operation_id.upper(),
+        constant=constant,
+        operation_id=operation["operationId"],
         operation={
             "name": f"{attribute}.{name}",
             "method": method.upper(),
             "path": path,
-            "parameters": [_parameter_fields(parameter) for parameter in parameters],
+            "parameters": [
+                _parameter_fields(parameter, argument.name)
+                for parameter, argument in zip(parameters, in_parameters, strict=True)
+            ],
             "body": ref_name(body) if body is not None else None,
             "response": _response_field(response),
             "status": status,
+            "without_body": tuple(_without_body(spec, operation, response)),
+            "media_type": media_type or _form_type(spec, operation),
+            "keys_given_as": {k: n for k, n in keys.items() if n != names.argument_name(k)},
         },
         name=name,
         summary=_sentence(summary),
@@ -338,51 +451,92 @@ def _method(spec: Spec, attribute: str, method: str, path: str, operation: Node)
         if keyword_body and body is not None
         else None,
         result="Unset" if response is None else hints.accessed(spec, response),
-        record=_record(spec, parameters, response),
+        record=record,
         answers=list(_answers(spec, operation)),
-        examples=examples(spec, parameters, _media_type(spec, operation)),
+        examples=examples(spec, parameters, _media_type(spec, operation))
+        if package == PACKAGE
+        else [],
         security=list(spec.security(operation)),
     )
 
 
 def _answers(spec: Spec, operation: Node) -> Iterator[Answer]:
-    for status, node in operation["responses"].items():
+    for status, node in _responses(operation):
         answer = spec.resolve(node)
-        schema = answer.get("content", {}).get("application/json", {}).get("schema")
+        schema = (json_content(answer) or {}).get("schema")
         hint = None if schema is None else hints.accessed(spec, schema)
-        success = str(status).startswith("2")
-        error = None if success else exceptions.exception_for_status(int(status)).__name__
-        yield Answer(int(status), hint, _sentence(answer["description"]), error)
+        error = None if status.startswith("2") else _exception(status).__name__
+        yield Answer(status, hint, _sentence(answer.get("description", "")), error)
+
+
+def _responses(operation: Node) -> Iterator[tuple[str, Node]]:
+    """Yield (status, response) for each response of an operation."""
+    yield from ((s, node) for s, node in operation["responses"].items() if not s.startswith("x-"))
+
+
+def _exception(status: str) -> type[Exception]:
+    """Return the exception for a status such as `404`, `5XX` or `default`."""
+    return exceptions.exception_for_status(int(f"0{re.sub('[^0-9]', '0', status)}"))
+
+
+def _successes(spec: Spec, operation: Node) -> list[tuple[int, SchemaNode | None]]:
+    """Return (status, schema of the body) for each success; `default` is one if nothing else is."""
+    found = dict(_responses(operation))
+    statuses = [status for status in found if status.startswith("2")] or ["default"]
+    bodies = [json_content(spec.resolve(found[status])) for status in statuses]
+    return [
+        (
+            200 if status == "default" else int(status.replace("X", "0")),
+            None if body is None else body.get("schema", {}),
+        )
+        for status, body in zip(statuses, bodies, strict=True)
+    ]
 
 
 def _success(spec: Spec, operation: Node) -> tuple[int, SchemaNode | None]:
-    """Return the success status and the schema of its body."""
-    for status, node in operation["responses"].items():
-        if str(status).startswith("2"):
-            content = spec.resolve(node).get("content", {})
-            return int(status), content.get("application/json", {}).get("schema")
-    raise SpecError(f"{operation['operationId']} has no success response")
+    """Return the success status and the schema of its body; one for all where they differ."""
+    found = _successes(spec, operation)
+    bodies = [schema for _, schema in found if schema is not None]
+    different = [schema for at, schema in enumerate(bodies) if schema not in bodies[:at]]
+    status = next((status for status, schema in found if schema is not None), found[0][0])
+    if len(different) > 1:
+        return status, {"anyOf": different}
+    return status, different[0] if different else None
+
+
+def _without_body(spec: Spec, operation: Node, response: SchemaNode | None) -> Iterator[int]:
+    """Yield the statuses of successes without a body, where others have one."""
+    if response is not None:
+        yield from (status for status, body in _successes(spec, operation) if body is None)
 
 
 def _media_type(spec: Spec, operation: Node) -> Node | None:
-    """Return the JSON body that an operation takes."""
+    """Return the body with keys that an operation takes."""
     if "requestBody" not in operation:
         return None
-    found: Node = spec.resolve(operation["requestBody"])["content"]["application/json"]
-    return found
+    return body_content(spec.resolve(operation["requestBody"]))
+
+
+def _form_type(spec: Spec, operation: Node) -> str | None:
+    """Return the media type of a body that is an HTML form."""
+    body = spec.resolve(operation.get("requestBody", {}))
+    return FORM if body_content(body) is not None and json_content(body) is None else None
 
 
 def _body_schema(spec: Spec, operation: Node) -> SchemaNode | None:
+    """Return the schema of the body, a reference: `spec` has given it a name."""
     media_type = _media_type(spec, operation)
-    if media_type is None:
-        return None
-    schema: SchemaNode = media_type["schema"]
-    if ref_name(schema) is None:
-        raise SpecError(f"the request body of {operation['operationId']} needs a named schema")
-    return schema
+    return None if media_type is None else media_type["schema"]
 
 
-def _body_arguments(spec: Spec, body: SchemaNode | None) -> list[Argument]:
+def _is_flag(spec: Spec, body: SchemaNode | None, key: str) -> bool:
+    """Tell whether a key of a body is true or false, in each object that the body may be."""
+    objects = _shapes(spec, body or {})[0]
+    found = [o["properties"][key] for o in objects if key in o.get("properties", {})]
+    return bool(found) and all(spec.schema(one).get("type") == "boolean" for one in found)
+
+
+def _body_arguments(spec: Spec, body: SchemaNode | None, taken: names.Names) -> list[Argument]:
     """Return the positional arguments that a body gives a method.
 
     An object gives its keys. An array gives `body`. A choice of both gives `body`, then the keys of
@@ -396,8 +550,11 @@ def _body_arguments(spec: Spec, body: SchemaNode | None) -> list[Argument]:
     for schema in objects:
         properties |= schema.get("properties", {})
     required = objects[0].get("required", ()) if single else ()
+    given = taken.add_all({key: names.keyword_argument(key) for key in properties}, "body_{}")
     arguments = [
-        _argument(spec, key, schema, key in required, "key", _description(spec, schema))
+        _argument(
+            spec, (key, given[key]), schema, key in required, "key", _description(spec, schema)
+        )
         for key, schema in properties.items()
     ]
     if not single:
@@ -415,23 +572,39 @@ def _body_argument(
     return Argument("body", hints.given(spec, body), required, "body", doc)
 
 
-def _parameter_argument(spec: Spec, parameter: Node) -> Argument:
-    schema, required = parameter["schema"], parameter.get("required", False)
-    doc = parameter.get("description", "")
-    return _argument(spec, parameter["name"], schema, required, parameter["in"], doc)
+def _parameter_arguments(
+    spec: Spec, parameters: Sequence[Node], taken: names.Names
+) -> list[Argument]:
+    """Return the arguments for parameters; of two with one name, the second has its place in it."""
+    wanted = [names.keyword_argument(parameter["name"]) for parameter in parameters]
+    order = sorted(range(len(wanted)), key=lambda at: wanted[at] != parameters[at]["name"])
+    given = {at: taken.add(wanted[at], f"{parameters[at]['in']}_{wanted[at]}") for at in order}
+    return [
+        _argument(
+            spec,
+            (parameter["name"], given[at]),
+            parameter["schema"],
+            parameter.get("required", False),
+            parameter["in"],
+            parameter.get("description", ""),
+        )
+        for at, parameter in enumerate(parameters)
+    ]
 
 
 def _argument(
     spec: Spec,
-    name: str,
+    pair: tuple[str, str],
     schema: SchemaNode,
     required: bool,
-    location: Literal["path", "query", "key"],
+    location: Location,
     doc: str,
 ) -> Argument:
+    """Return an argument; pair: the name in the document, and its own."""
+    key, name = pair
     default = str(schema["default"]) if "default" in schema else None
     hint = hints.given(spec, schema)
-    return Argument(names.argument_name(name), hint, required, location, _sentence(doc), default)
+    return Argument(name, hint, required, location, _sentence(doc), default, key)
 
 
 def _description(spec: Spec, schema: SchemaNode) -> str:
@@ -439,16 +612,14 @@ def _description(spec: Spec, schema: SchemaNode) -> str:
     return str(schema.get("description") or spec.resolve(schema).get("description", ""))
 
 
-def _parameter_fields(parameter: Node) -> dict[str, Any]:
-    if parameter["in"] not in ("path", "query"):
-        raise SpecError(
-            f"parameter {parameter['name']}: no form for parameters in {parameter['in']}"
-        )
+def _parameter_fields(parameter: Node, argument: str) -> dict[str, Any]:
     return {
         "name": parameter["name"],
         "location": parameter["in"],
         "schema": without_prose(parameter["schema"]),
         "required": parameter.get("required", False),
+        "given_as": None if argument == names.argument_name(parameter["name"]) else argument,
+        "explode": parameter.get("explode", True) or parameter["in"] != "query",
     }
 
 
@@ -458,12 +629,15 @@ def _response_field(response: SchemaNode | None) -> object:
 
 def _record(spec: Spec, parameters: Sequence[Node], response: SchemaNode | None) -> str | None:
     """Return the hint for the records of an answer that is one page of several."""
-    if not {"page", "size"} <= {parameter["name"] for parameter in parameters}:
+    queries = {p["name"]: spec.schema(p["schema"]) for p in parameters if p["in"] == "query"}
+    numbers = [name for name, schema in queries.items() if schema.get("type") == "integer"]
+    if not {"page", "size"} <= {*numbers} or "default" not in queries["page"]:
         return None
     properties = spec.schema(response or {}).get("properties", {})
-    if not {"records", "total"} <= properties.keys():
+    records = properties.get("records", {})
+    if "total" not in properties or records.get("type") != "array":
         return None
-    return hints.accessed(spec, properties["records"]["items"])
+    return hints.accessed(spec, records.get("items", {}))
 
 
 def _sentence(text: str) -> str:

@@ -7,7 +7,7 @@ file there that does not say that it was generated is reported, never removed.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -46,9 +46,15 @@ class Difference:
         return "\n".join([*lines[:DIFF_LINES], *([f"... {more} more lines"] if more > 0 else [])])
 
 
-def differences(root: Path, files: Mapping[str, str]) -> list[Difference]:
-    """Compare the tree at `root` with `files`; return the differences by path."""
-    return sorted((*_unlike(root, files), *_surplus(root, files)), key=lambda found: found.path)
+def differences(
+    root: Path, files: Mapping[str, str], folders: Sequence[str] = FOLDERS
+) -> list[Difference]:
+    """Compare the tree at `root` with `files`; return the differences by path.
+
+    folders: what else is in them is stale, or unknown.
+    """
+    found = (*_unlike(root, files), *_surplus(root, files, folders))
+    return sorted(found, key=lambda difference: difference.path)
 
 
 def write(root: Path, found: list[Difference]) -> None:
@@ -70,8 +76,8 @@ def _unlike(root: Path, files: Mapping[str, str]) -> Iterator[Difference]:
             yield Difference(path, "changed", found, wanted)
 
 
-def _surplus(root: Path, files: Mapping[str, str]) -> Iterator[Difference]:
-    for folder in FOLDERS:
+def _surplus(root: Path, files: Mapping[str, str], folders: Sequence[str]) -> Iterator[Difference]:
+    for folder in folders:
         for file in (root / folder).rglob("*"):
             path = file.relative_to(root).as_posix()
             if file.is_dir() or "__pycache__" in file.parts or path in files:

@@ -20,9 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypedDict
 from humanloop.api_response import ApiResponse
 from humanloop.call import RetryState, Step, call_steps, run, run_async
 from humanloop.configuration import (
-    API_KEY_HEADER,
     CHECKS,
-    SECURITY_SCHEME,
     CallSettings,
     Configuration,
 )
@@ -228,15 +226,15 @@ class ApiClient:
                 raise unexpected_argument(f"{operation.name}()", name, known)
         configuration = self.configuration
         keys = configuration.provider_api_keys if operation.provider_keys else None
-        path, query, body = serialize(operation, arguments, keys)
+        path, query, body, headers = serialize(operation, arguments, keys)
         stream = wants_stream(operation, arguments)
-        extra_headers = options.get("extra_headers") or {}
+        extra_headers = {**headers, **(options.get("extra_headers") or {})}
         return Request(
             operation.method,
             configuration.host,
             path,
             query,
-            self._headers(extra_headers, has_body=body is not None),
+            self._headers(extra_headers, None if body is None else operation.media_type),
             body,
             self._setting(operation, options, "timeout"),
             self._setting(operation, options, "connect_timeout"),
@@ -327,15 +325,16 @@ class ApiClient:
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.configuration!r})"
 
-    def _headers(self, extra_headers: Mapping[str, str], *, has_body: bool) -> Headers:
+    def _headers(self, extra_headers: Mapping[str, str], media_type: str | None) -> Headers:
         headers = Headers(self.default_headers)
         headers["Accept"] = "application/json"
-        if has_body:
-            headers["Content-Type"] = "application/json"
+        if media_type is not None:
+            headers["Content-Type"] = media_type
         if self.cookie:
             headers["Cookie"] = self.cookie
-        if key := self.configuration.get_api_key_with_prefix(SECURITY_SCHEME):
-            headers[API_KEY_HEADER] = key
+        for scheme, header in self.configuration.key_headers.items():
+            if key := self.configuration.get_api_key_with_prefix(scheme):
+                headers[header] = key
         for name, value in extra_headers.items():
             _check_header(name, value)  # before a name that is none is changed to lower case
             headers[name] = value

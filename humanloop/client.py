@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable
-from functools import cached_property
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING
 
 from humanloop.apis.facade import Facade
+from humanloop.base_client import BaseClient
 from humanloop.configuration import Configuration, ConnectionOptions
 from humanloop.exceptions import ApiTypeError
 from humanloop.lazy import removed_names
@@ -15,17 +13,14 @@ from humanloop.lazy import removed_names
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from typing_extensions import ParamSpec, Self, Unpack
+    from typing_extensions import Unpack
 
-    from humanloop.api_client import ApiClient, CallSettings
-    from humanloop.transport import AsyncTransport, Request, Transport
-
-    Arguments = ParamSpec("Arguments")
+    from humanloop.transport import AsyncTransport, Transport
 
 __all__ = ["Humanloop"]
 
 
-_NO_SETTINGS = ("self", "configuration", "transport", "async_transport", "options")
+_NO_SETTINGS = ("self", "__class__", "configuration", "transport", "async_transport", "options")
 
 
 class HumanloopOptions(ConnectionOptions, total=False):
@@ -35,7 +30,7 @@ class HumanloopOptions(ConnectionOptions, total=False):
     x_api_key: str | None
 
 
-class Humanloop(Facade):
+class Humanloop(Facade, BaseClient):
     """A client of the Humanloop API.
 
     api_key: by default `HUMANLOOP_API_KEY` from the environment; host: the base URL, by default
@@ -74,81 +69,7 @@ class Humanloop(Facade):
             raise ApiTypeError(
                 f"Humanloop() takes a configuration, or {', '.join(names)}, not both"
             )
-        self._configuration = configuration
-        self._transports = (transport, async_transport)
-
-    @cached_property
-    def api_client(self) -> ApiClient:  # type: ignore[override]
-        """Return what makes the calls; it is imported and made when it is first needed."""
-        from humanloop.api_client import ApiClient
-
-        transport, async_transport = self._transports
-        made = ApiClient(self._configuration, transport=transport, async_transport=async_transport)
-        return cast(ApiClient, self.__dict__.setdefault("api_client", made))
-
-    @property
-    def configuration(self) -> Configuration:
-        """Return the configuration in use."""
-        made = self.__dict__.get("api_client")
-        return self._configuration if made is None else cast(Configuration, made.configuration)
-
-    def build_request(
-        self, method: Callable[Arguments, Any], /, *args: Arguments.args, **kwargs: Arguments.kwargs
-    ) -> Request:
-        """Return the request that a method would send, and send nothing.
-
-        An example is `build_request(client.projects.get, id="pr_1")`. `as_curl()` of the result is
-        a command for curl, without keys.
-        """
-        from humanloop.api import build_request
-
-        return build_request(self.api_client, method, *args, **kwargs)
-
-    def with_options(
-        self, *, headers: Mapping[str, str] | None = None, **settings: Unpack[CallSettings]
-    ) -> Self:
-        """Return a copy of the client with other settings: `with_options(timeout=5, retries=0)`.
-
-        headers: sent with every call of the copy; timeout, connect_timeout, read_timeout, retries,
-        response_validation, bodies, skip_deserialization, event_hooks, on_drift: as in
-        `Configuration`. The copy and the client share their connections: closing one closes them
-        for both.
-        """
-        api_client = self.api_client.with_options(headers, **settings)
-        duplicate = copy.copy(self)
-        for name, value in self.__dict__.items():
-            if getattr(value, "api_client", None) is self.api_client:  # a tag
-                del duplicate.__dict__[name]
-        duplicate.__dict__["api_client"] = api_client
-        return duplicate
-
-    def close(self) -> None:
-        """Close the connections that are kept alive. A later call opens new ones.
-
-        Those of an event loop that runs are closed by that loop, soon; `aclose` waits for it.
-        """
-        if "api_client" in self.__dict__:
-            self.api_client.close()
-
-    async def aclose(self) -> None:
-        """Close the connections, in an event loop, and wait until they are closed."""
-        if "api_client" in self.__dict__:
-            await self.api_client.aclose()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        self.close()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *exc_info: object) -> None:
-        await self.aclose()
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.configuration!r})"
+        super().__init__(configuration, transport=transport, async_transport=async_transport)
 
 
 if not TYPE_CHECKING:  # a type checker would take any name for granted

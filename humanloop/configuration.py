@@ -158,6 +158,16 @@ class Configuration:
     refresh_api_key_hook: Callable[[Configuration], None] | None = None
     """Called with the configuration before each use of the API key."""
 
+    default_host: ClassVar[str] = DEFAULT_HOST
+    environment: ClassVar[str] = "HUMANLOOP"
+    """The names of the environment variables begin with it: `HUMANLOOP_API_KEY`."""
+    key_headers: ClassVar[Mapping[str, str]] = {SECURITY_SCHEME: API_KEY_HEADER}
+    """The header of each security scheme. A key that is given alone is for the first one."""
+    key_prefixes: ClassVar[Mapping[str, str]] = {}
+    """What stands before the key in the header, by scheme: `Bearer`."""
+    needs_key: ClassVar[bool] = True
+    """Raise where no key is given; False where an API has operations for anybody."""
+
     _default: ClassVar[Configuration | None] = None
 
     def __init__(
@@ -184,10 +194,10 @@ class Configuration:
         **options: Unpack[ConnectionOptions],
     ) -> None:
         arguments = locals()
-        self.host = host or os.environ.get("HUMANLOOP_BASE_URL") or DEFAULT_HOST
-        key = x_api_key or api_key or os.environ.get("HUMANLOOP_API_KEY")
-        self.api_key = _keys(key)
-        self.api_key_prefix = dict(api_key_prefix or {})
+        self.host = host or os.environ.get(f"{self.environment}_BASE_URL") or self.default_host
+        key = x_api_key or api_key or os.environ.get(f"{self.environment}_API_KEY")
+        self.api_key = self._keys(key)
+        self.api_key_prefix = {**self.key_prefixes, **(api_key_prefix or {})}
         self.openai_api_key = openai_api_key
         self.openai_azure_api_key = openai_azure_api_key
         self.openai_azure_endpoint_api_key = openai_azure_endpoint_api_key
@@ -206,7 +216,8 @@ class Configuration:
         for name in sorted(_NO_EFFECT.keys() & arguments.keys()):
             if arguments[name]:
                 self._keep_without_effect(name, arguments[name])
-        _check_key(self.api_key[SECURITY_SCHEME])
+        for key in self.api_key.values():
+            _check_key(key)
         _ = self.provider_api_keys  # ClientConfigurationError for what is none
 
     if not TYPE_CHECKING:  # a type checker would take any name for granted
@@ -230,6 +241,22 @@ class Configuration:
         message = f"Configuration.{name} has no effect since humanloop 0.6"
         warnings.warn(message, DeprecationWarning, stacklevel=3)
         object.__setattr__(self, name, value)
+
+    def _keys(self, given: str | Mapping[str, str] | None) -> dict[str, str]:
+        first = next(iter(self.key_headers), SECURITY_SCHEME)
+        if not given and not self.needs_key:
+            return {}
+        if not given:
+            raise ClientConfigurationError(
+                f"no API key: pass api_key=..., or set {self.environment}_API_KEY"
+                " in the environment"
+            )
+        keys = dict(given) if isinstance(given, Mapping) else {first: given}
+        if self.needs_key and not keys.get(first):
+            raise ClientConfigurationError(
+                f"api_key must be a str, or a dict with the key {first!r}"
+            )
+        return keys
 
     @property
     def host(self) -> str:
@@ -255,7 +282,7 @@ class Configuration:
         return keys
 
     def get_api_key_with_prefix(self, identifier: str, alias: str | None = None) -> str | None:
-        """Return the value that authenticates for the scheme `APIKeyHeader`; None for others."""
+        """Return the value that authenticates for a security scheme; None if there is no key."""
         if self.refresh_api_key_hook is not None:
             self.refresh_api_key_hook(self)
         key = self.api_key.get(identifier) or self.api_key.get(alias or identifier)
@@ -266,10 +293,16 @@ class Configuration:
         return f"{prefix} {key}" if prefix else key
 
     def auth_settings(self) -> dict[str, dict[str, str | None]]:
-        """Return how a request authenticates, by security scheme. Holds the key in clear."""
-        value = self.get_api_key_with_prefix(SECURITY_SCHEME)
-        setting = {"type": "api_key", "in": "header", "key": API_KEY_HEADER, "value": value}
-        return {SECURITY_SCHEME: setting}
+        """Return how a request authenticates, by security scheme. Holds the keys in clear."""
+        return {
+            scheme: {
+                "type": "api_key",
+                "in": "header",
+                "key": header,
+                "value": self.get_api_key_with_prefix(scheme),
+            }
+            for scheme, header in self.key_headers.items()
+        }
 
     def redact(self, text: str) -> str:
         """Return `text` with stars for every configured key, but for those as short as a word."""
@@ -371,19 +404,6 @@ CHECKS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "on_drift": (lambda value: value is None or callable(value), "a function, or None"),
 }
 """Settings that are checked when they are set: how, and what they must be."""
-
-
-def _keys(given: str | Mapping[str, str] | None) -> dict[str, str]:
-    if not given:
-        raise ClientConfigurationError(
-            "no API key: pass api_key=..., or set HUMANLOOP_API_KEY in the environment"
-        )
-    keys = dict(given) if isinstance(given, Mapping) else {SECURITY_SCHEME: given}
-    if not keys.get(SECURITY_SCHEME):
-        raise ClientConfigurationError(
-            f"api_key must be a str, or a dict with the key {SECURITY_SCHEME!r}"
-        )
-    return keys
 
 
 def _check_key(key: object) -> None:

@@ -1,6 +1,6 @@
 """An operation of the API as data; from arguments to a request, and from a request to an operation.
 
-`serialize` writes the path, query and body of a request for the client; `match_path` and
+`serialize` writes the path, query, headers and body of a request for the client; `match_path` and
 `read_query` read them for the server and for `TestTransport`.
 
 Invariants: everything here is pure; nothing leaves `serialize` that its schema has not accepted;
@@ -13,10 +13,12 @@ from __future__ import annotations
 import keyword
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field
+from functools import cached_property, partial
+from importlib import import_module
+from types import MappingProxyType
 from typing import Any, Literal, NamedTuple, cast
-from urllib.parse import parse_qsl, quote, unquote
+from urllib.parse import parse_qsl, quote, unquote, urlencode
 
 from humanloop import schemas
 from humanloop.exceptions import (
@@ -27,6 +29,7 @@ from humanloop.exceptions import (
 )
 
 __all__ = [
+    "PACKAGE",
     "RETRY_HEADER",
     "Operation",
     "Parameter",
@@ -44,6 +47,10 @@ __all__ = [
 _UNRESERVED = re.compile(r"[A-Za-z0-9_.~-]*")  # RFC 3986 section 2.3
 _INTEGER = re.compile(r"-?[0-9]{1,18}")  # what every database can hold
 _NUMBER = re.compile(r"-?[0-9]{1,18}(\.[0-9]{1,18})?")
+PACKAGE = "humanloop"
+"""The package of the API's own operations; those of other APIs stand in packages of their own."""
+JSON = "application/json"
+FORM = "application/x-www-form-urlencoded"
 RETRY_HEADER = "X-Retry-Count"
 """How often a request was sent before; not with the first try. It lets a server find what an
 earlier try has done, where its answer was lost."""
@@ -51,17 +58,23 @@ earlier try has done, where its answer was lost."""
 
 @dataclass(frozen=True)
 class Parameter:
-    """One path or query parameter: `schema` is its OpenAPI 3.0 schema object."""
+    """One parameter: `schema` is its OpenAPI 3.0 schema object.
+
+    given_as: the keyword argument that it is given by, where that is not `argument_name(name)`;
+    explode: an array in the query is a pair for each item, else one pair with commas.
+    """
 
     name: str
-    location: Literal["path", "query"]
+    location: Literal["path", "query", "header", "cookie"]
     schema: Mapping[str, Any]
     required: bool
+    given_as: str | None = None
+    explode: bool = True
 
     @cached_property
     def argument(self) -> str:
         """The keyword argument that it is given by."""
-        return argument_name(self.name)
+        return self.given_as or argument_name(self.name)
 
 
 @dataclass(frozen=True)
@@ -72,7 +85,12 @@ class Operation:
     method, path: `PATCH`, `/projects/{id}/export`.
     body: the schema name of the JSON request body; None: the request has no body.
     response: the schema name, or the schema object, of the success body; None: there is no body.
-    status: the documented success status.
+    status: the documented success status; without_body: others that come without a body.
+    media_type: of the request body: JSON, an HTML form with the same keys, or anything else, which
+        is given as bytes or str and sent so.
+    keys_given_as: the keyword arguments of those keys of the body that have another name than
+        `argument_name(key)`.
+    package: the package whose `model` has the schemas.
     """
 
     name: str
@@ -82,6 +100,10 @@ class Operation:
     body: str | None = None
     response: str | Mapping[str, Any] | None = None
     status: int = 200
+    without_body: tuple[int, ...] = ()
+    media_type: str = JSON
+    keys_given_as: Mapping[str, str] = field(default_factory=dict[str, str])
+    package: str = PACKAGE
 
     @cached_property
     def segments(self) -> tuple[str | None, ...]:
@@ -91,15 +113,18 @@ class Operation:
 
     @cached_property
     def parameters_schema(self) -> type[schemas.Schema]:
-        """Path and query parameters as one closed object, so that all their errors come at once."""
+        """All parameters as one closed object by argument, so that all their errors come at once.
+
+        By argument, since a path, a query and a header may each have a parameter of one name.
+        """
         return schemas.schema_from_openapi(
             {
                 "type": "object",
-                "properties": {p.name: p.schema for p in self.parameters},
-                "required": [p.name for p in self.parameters if p.required],
+                "properties": {p.argument: p.schema for p in self.parameters},
+                "required": [p.argument for p in self.parameters if p.required],
                 "additionalProperties": False,
             },
-            components=_components([p.schema for p in self.parameters]),
+            components=_components(self.package, [p.schema for p in self.parameters]),
             name=f"parameters of {self.name}",
         )
 
@@ -114,12 +139,18 @@ class Operation:
         return self._schema(self.response)
 
     @cached_property
-    def body_keys(self) -> tuple[str, ...]:
-        """The top-level keys of the body, of each object that it may be; all are arguments too."""
+    def _body_choices(self) -> tuple[Mapping[str, Any], ...]:
+        """The schemas among which the body has a choice."""
         if self.body_schema is None:
             return ()
-        choices = schema_choices(self.body_schema.__openapi__, _resolve)
-        return tuple(dict.fromkeys(k for choice in choices for k in choice.get("properties", ())))
+        resolve = partial(_resolve, self.package)
+        return tuple(schema_choices(self.body_schema.__openapi__, resolve))
+
+    @cached_property
+    def body_keys(self) -> tuple[str, ...]:
+        """The top-level keys of the body, of each object that it may be; all are arguments too."""
+        keys = (key for choice in self._body_choices for key in choice.get("properties", ()))
+        return tuple(dict.fromkeys(keys))
 
     @property
     def provider_keys(self) -> bool:
@@ -130,17 +161,23 @@ class Operation:
     def arguments(self) -> tuple[str, ...]:
         """The names of the keyword arguments that the operation's method takes."""
         parameters = (p.argument for p in self.parameters)
-        return (*self.body_arguments.values(), *parameters, *(("body",) if self.body else ()))
+        has_body = self.body is not None or self.takes_bytes
+        return (*self.body_arguments.values(), *parameters, *(("body",) if has_body else ()))
+
+    @property
+    def takes_bytes(self) -> bool:
+        """True if the request body has no keys."""
+        return self.media_type not in (JSON, FORM)
 
     @property
     def streams(self) -> bool:
         """True if the operation can answer with a stream of events."""
-        return "stream" in self.body_keys
+        return "stream" in self.body_keys and self.body_arguments["stream"] == "stream"
 
     @cached_property
     def body_arguments(self) -> Mapping[str, str]:
         """The keyword argument that each of the body's keys is given by."""
-        return {key: argument_name(key) for key in self.body_keys}
+        return {key: self.keys_given_as.get(key, argument_name(key)) for key in self.body_keys}
 
     @cached_property
     def required_parameters(self) -> tuple[str, ...]:
@@ -150,22 +187,23 @@ class Operation:
     @cached_property
     def required_body_arguments(self) -> tuple[str, ...]:
         """The arguments without which there is no body: the required keys, or `body` itself."""
+        if self.takes_bytes:
+            return ("body",)
         if self.body_schema is None:
             return ()
         if not self.body_keys:
             return ("body",)
-        return tuple(map(argument_name, self.body_schema.__openapi__.get("required", ())))
+        first, *others = self._body_choices
+        required = () if others else first.get("required", ())
+        return tuple(self.body_arguments[key] for key in required if key in self.body_arguments)
 
     def _schema(self, schema: str | Mapping[str, Any] | None) -> type[schemas.Schema] | None:
         if schema is None:
             return None
         if isinstance(schema, str):
-            from humanloop import model  # loads the one model module that is asked for
-
-            named: type[schemas.Schema] = getattr(model, schema)
-            return named
+            return _model(self.package, schema)
         return schemas.schema_from_openapi(
-            schema, components=_components(schema), name=f"response of {self.name}"
+            schema, components=_components(self.package, schema), name=f"response of {self.name}"
         )
 
 
@@ -174,13 +212,17 @@ def schema_choices(
 ) -> Iterator[Mapping[str, Any]]:
     """Yield the schemas among which `schema` lets a value choose, itself if there is no choice.
 
-    It looks through `$ref`, `anyOf`, `oneOf`, and an `allOf` of one schema, which the API writes
-    where a reference needs a description. resolve: returns the target of a `$ref`.
+    It looks through `$ref`, `anyOf`, `oneOf` and `allOf`; an `allOf` of several objects is one
+    object with the keys of all. resolve: returns the target of a `$ref`.
     """
     if "$ref" in schema:
         yield from schema_choices(resolve(schema["$ref"]), resolve)
-    elif len(all_of := schema.get("allOf", ())) == 1:
+    elif len(all_of := schema.get("allOf", ())) == 1 and "properties" not in schema:
         yield from schema_choices(all_of[0], resolve)
+    elif all_of:
+        parts = [[*schema_choices(branch, resolve)] for branch in all_of]
+        own = {key: value for key, value in schema.items() if key != "allOf"}
+        yield from _merged([own, *(part[0] for part in parts)], schema, max(map(len, parts)) == 1)
     elif branches := schema.get("anyOf") or schema.get("oneOf"):
         for branch in branches:
             yield from schema_choices(branch, resolve)
@@ -188,15 +230,37 @@ def schema_choices(
         yield schema
 
 
-def _resolve(ref: str) -> Mapping[str, Any]:
-    """Return the schema object of the model that a `$ref` names."""
-    from humanloop import model
+def _merged(
+    parts: Sequence[Mapping[str, Any]], whole: Mapping[str, Any], single: bool
+) -> Iterator[Mapping[str, Any]]:
+    """Yield the object that has the keys of all `parts`; `whole` itself where they are no objects.
 
-    found: Mapping[str, Any] = getattr(model, ref.rpartition("/")[2]).__openapi__
+    single: no part is a choice of several schemas.
+    """
+    objects = [part for part in parts if part.get("type") == "object" or "properties" in part]
+    if not (single and objects):
+        yield whole
+        return
+    merged: dict[str, Any] = {"type": "object", "properties": {}, "required": []}
+    for part in objects:
+        merged["properties"].update(part.get("properties", {}))
+    for part in parts:
+        merged["required"] += part.get("required", ())
+    yield merged
+
+
+def _model(package: str, name: str) -> type[schemas.Schema]:
+    """Return the class of a schema; it loads the one model module that is asked for."""
+    found: type[schemas.Schema] = getattr(import_module(f"{package}.model"), name)
     return found
 
 
-def _components(schema: Any) -> dict[str, Any]:
+def _resolve(package: str, ref: str) -> Mapping[str, Any]:
+    """Return the schema object of the model that a `$ref` names."""
+    return _model(package, ref.rpartition("/")[2]).__openapi__
+
+
+def _components(package: str, schema: Any) -> dict[str, Any]:
     """Return the schema objects of the models that `schema` refers to, directly or not."""
     found: dict[str, Any] = {}
     pending: list[Any] = [schema]
@@ -207,7 +271,7 @@ def _components(schema: Any) -> dict[str, Any]:
             pending += parts.values()
             name = str(parts.get("$ref", "")).rpartition("/")[2]
             if name and name not in found:
-                found[name] = _resolve(name)
+                found[name] = _resolve(package, name)
                 pending.append(found[name])
         elif isinstance(part, list):
             pending += part
@@ -218,11 +282,15 @@ def _components(schema: Any) -> dict[str, Any]:
 
 
 class SerializedCall(NamedTuple):
-    """The parts of a request: an encoded path, an encoded query without `?`, and JSON bytes."""
+    """The parts of a request: an encoded path, an encoded query without `?`, JSON bytes, headers.
+
+    Those headers are parameters; `Cookie` has the ones that are cookies.
+    """
 
     path: str
     query: str
     body: bytes | None
+    headers: Mapping[str, str] = MappingProxyType({})
 
 
 def argument_name(name: str) -> str:
@@ -243,8 +311,13 @@ def is_idempotent(operation: Operation, arguments: Mapping[str, Any]) -> bool:
     """Tell whether doing it twice has the effect of doing it once.
 
     This holds for all but POST (RFC 9110 section 9.2.2; no PATCH of this API depends on the state
-    before), and for a POST of which each item has a `reference_id`, since that is unique.
+    before), and for a POST of which each item has a `reference_id`, since that is unique. In other
+    APIs it does not hold for PATCH, and for a POST with an `Idempotency-Key` alone.
     """
+    if operation.package != PACKAGE:
+        named = [p.argument for p in operation.parameters if p.name.lower() == "idempotency-key"]
+        unsafe = operation.method in ("POST", "PATCH")
+        return not unsafe or any(arguments.get(name) for name in named)
     if operation.method != "POST":
         return True
     if "reference_id" not in operation.body_keys:
@@ -276,12 +349,13 @@ def serialize(
     given = {k: v for k, v in arguments.items() if v is not None and v is not schemas.unset}
     _check_names(operation, given)
     values = operation.parameters_schema.validate(
-        {p.name: given[p.argument] for p in operation.parameters if p.argument in given}
+        {p.argument: given[p.argument] for p in operation.parameters if p.argument in given}
     )
     return SerializedCall(
         _path(operation, values),
         _query(operation, values),
         _body(operation, given, provider_api_keys or {}),
+        _headers(operation, values),
     )
 
 
@@ -312,7 +386,7 @@ def _path(operation: Operation, values: Any) -> str:
     path = operation.path
     for parameter in operation.parameters:
         if parameter.location == "path":
-            text = _text(values[parameter.name])
+            text = _joined(values[parameter.argument])
             if text in ("", ".", ".."):  # RFC 3986 section 5.2.4: these would change the segments
                 raise ApiValueError(
                     f"{operation.name}(): path parameter {parameter.name!r} can't be {text!r}"
@@ -323,15 +397,41 @@ def _path(operation: Operation, values: Any) -> str:
 
 
 def _query(operation: Operation, values: Any) -> str:
-    """Write the query in the style `form`, exploded: an array gives a pair for each item."""
+    """Write the query in the style `form`; an array gives a pair for each item if it explodes."""
     pairs: list[str] = []
-    for name in (
-        p.name for p in operation.parameters if p.location == "query" and p.name in values
-    ):
-        items = values[name] if isinstance(values[name], tuple) else (values[name],)
-        encoded = (_encode(operation, name, _text(item), safe="/") for item in items)
+    for parameter in operation.parameters:
+        name, value = parameter.name, values.get(parameter.argument, schemas.unset)
+        if parameter.location != "query" or value is schemas.unset:
+            continue
+        encoded = [_encode(operation, name, _text(item), safe="/") for item in _items(value)]
+        if encoded and not parameter.explode:
+            encoded = [",".join(encoded)]
         pairs += (f"{quote(name)}={item}" for item in encoded)
     return "&".join(pairs)
+
+
+def _headers(operation: Operation, values: Any) -> dict[str, str]:
+    """Return the parameters that are headers, in the style `simple`, and cookies, in `form`."""
+    headers: dict[str, str] = {}
+    cookies: list[str] = []
+    for parameter in operation.parameters:
+        if parameter.argument in values:
+            text = _joined(values[parameter.argument])
+            if parameter.location == "header":
+                headers[parameter.name] = text
+            elif parameter.location == "cookie":
+                cookies.append(f"{parameter.name}={_encode(operation, parameter.name, text, '')}")
+    return {**headers, "Cookie": "; ".join(cookies)} if cookies else headers
+
+
+def _joined(value: Any) -> str:
+    """Write a value in the style `simple`: the items of an array with commas between them."""
+    return ",".join(map(_text, _items(value)))
+
+
+def _items(value: Any) -> tuple[Any, ...]:
+    """Return the items of an array; any other value is the only item."""
+    return cast("tuple[object, ...]", value) if isinstance(value, tuple) else (value,)
 
 
 def _text(value: Any) -> str:
@@ -352,15 +452,24 @@ def _encode(operation: Operation, name: str, text: str, safe: str) -> str:
 def _body(
     operation: Operation, given: Mapping[str, Any], provider_api_keys: Mapping[str, str]
 ) -> bytes | None:
+    body = given.get("body")
+    if operation.takes_bytes:
+        if not isinstance(body, (bytes, str)):
+            came = type(body).__name__
+            raise ApiTypeError(f"{operation.name}(): body must be bytes or str, not {came}")
+        return body.encode() if isinstance(body, str) else body
     if operation.body_schema is None:
         return None
-    body = given.get("body")
     if body is None:
         names = operation.body_arguments.items()
         body = {key: given[name] for key, name in names if name in given}
     if operation.provider_keys and provider_api_keys and isinstance(body, Mapping):
         body = _with_provider_keys(cast("Mapping[str, Any]", body), provider_api_keys)
-    return schemas.to_json(operation.body_schema.validate(body, "request")).encode()
+    valid = operation.body_schema.validate(body, "request")
+    if operation.media_type == FORM and isinstance(valid, Mapping):
+        keys = cast("Mapping[str, Any]", valid).items()
+        return urlencode([(k, _text(item)) for k, value in keys for item in _items(value)]).encode()
+    return schemas.to_json(valid).encode()
 
 
 def _with_provider_keys(
@@ -419,14 +528,16 @@ def read_query(operation: Operation, query: str) -> dict[str, Any]:
     Text that is not of its type stays text, for the schema to refuse. Unknown names are left out;
     of a repeated one that is no array, the last counts.
     """
-    declared = {p.name: p.schema for p in operation.parameters if p.location == "query"}
+    declared = {p.name: p for p in operation.parameters if p.location == "query"}
     values: dict[str, Any] = {}
     for name, text in parse_qsl(query, keep_blank_values=True):
-        schema = declared.get(name)
-        if schema is None:
+        if name not in declared:
             continue
+        schema = declared[name].schema
         if schema.get("type") == "array":
-            values.setdefault(name, []).append(_converted(text, schema.get("items", {})))
+            texts = [text] if declared[name].explode else text.split(",")
+            items = [_converted(item, schema.get("items", {})) for item in texts]
+            values.setdefault(name, []).extend(items)
         else:
             values[name] = _converted(text, schema)
     return values

@@ -142,8 +142,9 @@ def _refuse() -> Section[None]:
     nan = float("nan")
     config = {"type": "model", "id": "config_1", "model": "gpt-4", "temperature": "hot"}
     feedback = [{"type": "rating", "value": "good"}, {"type": "rating"}]
+    log = {"id": 7, "duration": nan, "created_at": "2024-02-30", "config": config}
     try:
-        LogResponse(id=7, duration=nan, created_at="2024-02-30", config=config, feedback=feedback)
+        LogResponse(log, feedback=feedback)
     except SchemaValidationError as error:
         problems = [(problem.pointer, problem.message) for problem in error.errors]
         yield problems

@@ -88,7 +88,8 @@ class ResponseReader:
             return self._invalid_body(request, response, response.text, "the body", error, hide)
 
         body: Any = schemas.unset
-        if self._operation.response_schema is not None:
+        has_body = bool(response.data) or response.status not in self._operation.without_body
+        if self._operation.response_schema is not None and has_body:
             if problem := _json_problem(response):
                 error = ValueError(problem)
                 raise invalid(error) from error

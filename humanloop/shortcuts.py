@@ -20,12 +20,12 @@ __all__ = ["shortcut", "stream_method", "stream_shortcut", "tag"]
 Arguments = ParamSpec("Arguments")
 
 
-def tag(path: str) -> cached_property[Any]:
+def tag(path: str, package: str = "humanloop") -> cached_property[Any]:
     """Return an attribute that holds a tag; path: its class, such as `logs_api.LogsApi`."""
     module, _, name = path.rpartition(".")
 
     def make(client: Any) -> Any:
-        tag_class = getattr(import_module(f"humanloop.apis.tags.{module}"), name)
+        tag_class = getattr(import_module(f"{package}.apis.tags.{module}"), name)
         return tag_class(client.api_client)
 
     return cached_property(make)

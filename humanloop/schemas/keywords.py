@@ -20,7 +20,7 @@ from humanloop.schemas.casting import INVALID, cast, is_array, is_object, kind_o
 from humanloop.schemas.codec import encode
 from humanloop.schemas.formats import FORMATS
 
-__all__ = ["Check", "checks_of"]
+__all__ = ["BOUNDS", "Check", "checks_of"]
 
 _EXACT = Context(MAX_PREC, Emin=MIN_EMIN, Emax=MAX_EMAX, capitals=1, clamp=0, flags=[], traps=[])
 _LONGEST = Decimal(sys.maxsize)
@@ -42,7 +42,7 @@ def checks_of(schema: Mapping[str, Any]) -> dict[str, list[Check]]:
         ValueError: a keyword has a value that it can't have.
     """
     checks: dict[str, list[Check]] = {}
-    for keyword, (kind, make) in _KEYWORDS.items():
+    for keyword, (kind, make) in BOUNDS.items():
         if keyword in schema and not (keyword == "uniqueItems" and schema[keyword] is False):
             holds, phrase = make(schema[keyword], schema)
             checks.setdefault(kind, []).append(Check(keyword, holds, phrase))
@@ -180,7 +180,7 @@ def _enum(limit: Any, schema: Mapping[str, Any]) -> Made:
     return lambda value: _identity(value) in known, phrase
 
 
-_KEYWORDS: dict[str, tuple[str, Callable[[Any, Mapping[str, Any]], Made]]] = {
+BOUNDS: dict[str, tuple[str, Callable[[Any, Mapping[str, Any]], Made]]] = {
     "enum": ("", _enum),
     "minimum": ("number", _minimum),
     "maximum": ("number", _maximum),
@@ -194,3 +194,4 @@ _KEYWORDS: dict[str, tuple[str, Callable[[Any, Mapping[str, Any]], Made]]] = {
     "minProperties": ("object", _length("minProperties", "least", "key")),
     "maxProperties": ("object", _length("maxProperties", "most", "key")),
 }
+"""Each keyword that bounds a value: the JSON type that it speaks of, and what makes its check."""

@@ -21,6 +21,7 @@ from functools import cache, cached_property
 from itertools import takewhile
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, get_args
+from unicodedata import normalize
 
 from humanloop.exceptions import ApiTypeError
 from humanloop.schemas.casting import TOO_DEEP, deep_nesting_start, is_mapping, is_sequence
@@ -33,6 +34,9 @@ from humanloop.schemas.native import FastPathMiss
 from humanloop.schemas.nodes import Direction, Node, Scope
 from humanloop.schemas.number import NumberClass
 from humanloop.schemas.values import unset
+
+if TYPE_CHECKING:
+    from inspect import Signature
 
 __all__ = ["SchemaMeta", "enum_members", "visible_names"]
 
@@ -99,13 +103,20 @@ class SchemaMeta(ABCMeta):
         node = cls.__learned.node
         if node is None:
             if cls.__mixed__:
-                node = Node({}, _scope_of(cls), cls.__name__)
+                node = Node({}, _scope_of(cls), f"{cls.__name__}#")
                 node.all_of = [c.node for c in cls.__mixed__ if isinstance(c, SchemaMeta)]
                 node.is_composed = True
             else:
-                node = Node(cls.__openapi__, _scope_of(cls), cls.__name__, cls)
+                node = Node(cls.__openapi__, _scope_of(cls), f"{cls.__name__}#", cls)
             cls.__learned.node = node
         return node
+
+    @property
+    def __signature__(cls) -> Signature:
+        """The keywords that a call takes, for `inspect.signature`, `help` and notebooks."""
+        from humanloop.schemas.signatures import signature_of
+
+        return signature_of(cls, cls.node)
 
     @property
     def has_directions(cls) -> bool:
@@ -405,12 +416,30 @@ def enum_members(values: Iterable[Any]) -> dict[str, str]:
     """Return the class attributes that stand for the strings of an enum, as version 0.5 named them.
 
     `In progress` is `IN_PROGRESS`; what all values begin with, up to an underscore, is left out.
+    What makes no name becomes one: `EMPTY` for the empty string, `VALUE_1ST` for `1st`, `VALUE_3`
+    for a third value without letters or digits. Of equal names all but the first get a number.
     """
-    texts = [value for value in values if isinstance(value, str)]
+    texts = list(dict.fromkeys(value for value in values if isinstance(value, str)))
     words = [text.split("_")[:-1] for text in texts]
     shared = list(takewhile(lambda column: len({*column}) == 1, zip(*words, strict=False)))
     start = len("".join(f"{column[0]}_" for column in shared)) if len(texts) > 1 else 0
-    return {"".join(c if c.isalnum() else "_" for c in t[start:].upper()): t for t in texts}
+    members: dict[str, str] = {}
+    for position, text in enumerate(texts, 1):
+        wanted = _member_name(text[start:], position)
+        name, number = wanted, 2
+        while name in members:
+            name, number = f"{wanted}_{number}", number + 1
+        members[name] = text
+    return members
+
+
+def _member_name(text: str, position: int) -> str:
+    """Return an identifier for a value; Python reads identifiers in the normal form NFKC."""
+    name = "".join(c if c.isalnum() else "_" for c in normalize("NFKC", text.upper()))
+    if name.isidentifier() and not name.startswith("_"):
+        return name
+    rest = name.strip("_") if f"_{name}".isidentifier() else ""
+    return f"VALUE_{rest or position}" if text else "EMPTY"
 
 
 # -- pickling -------------------------------------------------------------------------------------

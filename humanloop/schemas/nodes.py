@@ -16,7 +16,8 @@ from typing import Any, Literal, NoReturn
 from urllib.parse import unquote
 
 from humanloop.schemas.casting import JSON_TYPES, is_integer, is_mapping, is_object, is_sequence
-from humanloop.schemas.keywords import Check, checks_of
+from humanloop.schemas.keywords import BOUNDS, Check, checks_of
+from humanloop.secrets import did_you_mean
 
 __all__ = ["COMPONENTS", "FORMAT_CLASSES", "Direction", "Node", "Scope"]
 
@@ -54,15 +55,18 @@ class Node:
             self._compile_parts()
             self._compile_composition()
         elif not isinstance(self.ref, str):  # pyright: ignore[reportUnnecessaryIsInstance]
-            self._refuse(f"$ref has to be a string, got {self.ref!r:.40}")
+            self._refuse(f"expected a string, got {self.ref!r:.40}", "$ref")
 
     # -- compiling --------------------------------------------------------------------------------
 
     def _check_form(self) -> None:
-        for keyword, (holds, phrase) in _WELL_FORMED.items():
-            if keyword in self.schema and not holds(self.schema[keyword]):
-                came = f"{self.schema[keyword]!r:.40}"
-                raise ValueError(f"schema at {self.place}/{keyword}: expected {phrase}, got {came}")
+        for keyword, value in self.schema.items():
+            if keyword in _WELL_FORMED:
+                holds, phrase = _WELL_FORMED[keyword]
+                if not holds(value):
+                    self._refuse(f"expected {phrase}, got {value!r:.40}", keyword)
+            elif keyword not in BOUNDS and not str(keyword).startswith("x-"):
+                self._refuse(_unknown(str(keyword)), keyword)
 
     def _compile_values(self) -> None:
         """Compile the keywords that speak of a value as a whole."""
@@ -115,14 +119,19 @@ class Node:
         self.is_bare = not (self.type or bounded or self.negated)
         self.is_free = self.is_bare and not branches
 
-    def _refuse(self, problem: str) -> NoReturn:
-        raise ValueError(f"schema at {self.place or '#'}: {problem}")
+    def _refuse(self, problem: str, *steps: object) -> NoReturn:
+        raise ValueError(f"schema at {self._place_of(*steps)}: {problem}")
+
+    def _place_of(self, *steps: object) -> str:
+        """Return where a part of this schema stands: a JSON pointer below its own place."""
+        escaped = (str(step).replace("~", "~0").replace("/", "~1") for step in steps)
+        return "/".join((self.place, *escaped))
 
     def _child(self, schema: Any, *steps: str | int) -> Node:
         """Compile the subschema that stands at `steps` below this one."""
-        place = "/".join((self.place, *map(str, steps)))
         if not isinstance(schema, Mapping):
-            raise ValueError(f"schema at {place}: expected a schema object, got {schema!r:.40}")
+            self._refuse(f"expected a schema object, got {schema!r:.40}", *steps)
+        place = self._place_of(*steps)
         return Node(schema, self.scope, place)  # pyright: ignore[reportUnknownArgumentType]
 
     def _child_of(self, keyword: str) -> Node | None:
@@ -148,7 +157,10 @@ class Node:
             if node.ref in seen:
                 self._refuse(f"{node.ref} refers to nothing but itself")
             seen.add(node.ref)
-            node = node.scope.resolve(node.ref)
+            try:
+                node = node.scope.resolve(node.ref)
+            except _Unresolvable as error:
+                node._refuse(str(error))
         return self.scope.resolve(self.ref)
 
     @property
@@ -287,14 +299,17 @@ def _strings(values: Any) -> list[str] | tuple[str, ...] | None:
 
 
 _Test = tuple[Callable[[Any], bool], str]
+_ANY: _Test = (lambda value: True, "any value")
 _TEXT: _Test = (lambda value: isinstance(value, str), "a string")
 _FLAG: _Test = (lambda value: isinstance(value, bool), "true or false")
+_LIST: _Test = (is_sequence, "a list of values")
 _OBJECT: _Test = (is_mapping, "an object")
 _BRANCHES: _Test = (
     lambda value: is_sequence(value) and len(value) > 0,
     "a list of schema objects",
 )
 _WELL_FORMED: dict[str, _Test] = {
+    "$ref": _TEXT,
     "type": _TEXT,
     "format": _TEXT,
     "pattern": _TEXT,
@@ -304,9 +319,12 @@ _WELL_FORMED: dict[str, _Test] = {
     "uniqueItems": _FLAG,
     "exclusiveMinimum": _FLAG,
     "exclusiveMaximum": _FLAG,
-    "enum": (is_sequence, "a list of values"),
+    "enum": _LIST,
     "required": (lambda value: _strings(value) is not None, "a list of keys"),
-    "properties": _OBJECT,
+    "properties": (
+        lambda value: is_mapping(value) and all(isinstance(key, str) for key in value),
+        "an object of schema objects by key",
+    ),
     "items": _OBJECT,
     "not": _OBJECT,
     "additionalProperties": (
@@ -317,14 +335,53 @@ _WELL_FORMED: dict[str, _Test] = {
     "anyOf": _BRANCHES,
     "oneOf": _BRANCHES,
     "discriminator": (
-        lambda value: is_mapping(value) and isinstance(value.get("propertyName"), str),
-        "an object with a propertyName",
+        lambda value: (
+            is_mapping(value)
+            and isinstance(value.get("propertyName"), str)
+            and is_mapping(mapping := value.get("mapping", {}))
+            and all(isinstance(ref, str) for ref in mapping.values())
+        ),
+        "an object with a propertyName, and a mapping to names of schemas if there is any",
     ),
+    # Those that document, and assert nothing.
+    "title": _TEXT,
+    "description": _TEXT,
+    "default": _ANY,
+    "example": _ANY,
+    "externalDocs": _OBJECT,
+    "xml": _OBJECT,
+    "deprecated": _FLAG,
+    # Those of JSON Schema that assert nothing, as schemas that were written for it have them.
+    "$schema": _TEXT,
+    "$comment": _TEXT,
+    "id": _TEXT,
+    "examples": _ANY,
+    "definitions": _OBJECT,
 }
-"""What the value of a keyword has to be. `keywords` checks the bounds."""
+"""What the value of a keyword has to be. A keyword is known if it stands here or in `BOUNDS`, which
+checks its own value."""
+
+_OTHER_DRAFTS = """
+    $anchor $defs $dynamicAnchor $dynamicRef $id $recursiveAnchor $recursiveRef $vocabulary
+    additionalItems const contains contentEncoding contentMediaType contentSchema dependencies
+    dependentRequired dependentSchemas disallow divisibleBy else extends if maxContains minContains
+    patternProperties prefixItems propertyNames then unevaluatedItems unevaluatedProperties
+"""
+
+
+def _unknown(keyword: str) -> str:
+    """Return what is wrong with a keyword that is not known."""
+    if keyword in _OTHER_DRAFTS.split():
+        return f"{keyword!r} is a keyword of JSON Schema that OpenAPI 3.0 does not have"
+    hint = did_you_mean(keyword, (*_WELL_FORMED, *BOUNDS))
+    return f"unknown keyword {keyword!r:.60}{hint}"
 
 
 # -- references -----------------------------------------------------------------------------------
+
+
+class _Unresolvable(ValueError):
+    """There is nothing where a `$ref` points to."""
 
 
 class Scope:
@@ -365,7 +422,7 @@ class Scope:
         try:
             node: Node = self._component(name).node
         except (KeyError, AttributeError):
-            raise ValueError(f"there is no schema {name!r}") from None
+            raise _Unresolvable(f"there is no schema {name!r}") from None
         return node
 
     def _find(self, ref: str) -> Node:
@@ -377,14 +434,16 @@ class Scope:
             return root
         place: Any = self._document
         if not ref.startswith("#/") or place is None:
-            raise ValueError(f"$ref {ref!r}: only references within the document can be followed")
+            raise _Unresolvable(
+                f"$ref {ref!r}: only references within the document can be followed"
+            )
         for step in map(_unescaped, ref[2:].split("/")):
             try:
                 place = place[int(step) if isinstance(place, list) else step]
             except (KeyError, IndexError, ValueError, TypeError):
-                raise ValueError(f"$ref {ref!r}: there is nothing at {step!r}") from None
+                raise _Unresolvable(f"$ref {ref!r}: there is nothing at {step!r}") from None
         if not isinstance(place, Mapping):
-            raise ValueError(f"$ref {ref!r}: expected a schema object there")
+            raise _Unresolvable(f"$ref {ref!r}: expected a schema object there")
         return Node(place, self, ref)  # pyright: ignore[reportUnknownArgumentType]
 
 

@@ -179,6 +179,11 @@ class DictSchema(Container, Schema, Frozen):
         def __new__(cls, mapping: Mapping[str, Any] = ..., /, **keys: Any) -> Self: ...
         def __replace__(self, /, **changes: Any) -> Self: ...
 
+        # Of frozendict's own hints these say less than holds here, or something else.
+        def __or__(self, other: Mapping[str, Any]) -> frozendict[str, Any]: ...  # type: ignore[override]
+        def __ror__(self, other: Mapping[str, Any]) -> frozendict[str, Any]: ...  # type: ignore[override]
+        def setdefault(self, key: str, default: Any = None) -> Self: ...  # type: ignore[override]  # pyright: ignore[reportIncompatibleMethodOverride]
+
     else:
         __new__, __init__ = Frozen.__new__, Frozen.__init__
 
@@ -380,6 +385,10 @@ class IntSchema(NumberSchema):
 
     __slots__ = ()
     __openapi__ = {"type": "integer"}
+
+    if TYPE_CHECKING:
+
+        def __new__(cls, value: Decimal | int, /) -> Self: ...
 
 
 class BoolSchema(Schema, BoolClass):

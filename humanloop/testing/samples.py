@@ -6,28 +6,26 @@ Invariants: the same sample is made each time; it is the caller's to change; and
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, cast
 
 from humanloop import schemas
 from humanloop.apis.operations import OPERATIONS
 from humanloop.exceptions import ApiValueError
-from humanloop.operation import Operation
+from humanloop.operation import PACKAGE, Operation
 from humanloop.schemas.nodes import Node
 from humanloop.secrets import did_you_mean
 
 __all__ = ["operation_named", "sample", "sample_body", "sample_events"]
 
-_BY_NAME = {operation.name: operation for operation in OPERATIONS}
 
-
-def operation_named(name: str) -> Operation:
+def operation_named(name: str, operations: Iterable[Operation] = OPERATIONS) -> Operation:
     """Return the operation of a name such as `projects.get`; raise ApiValueError for none."""
-    operation = _BY_NAME.get(name)
-    if operation is None:
-        raise ApiValueError(f"the API has no operation {name!r}{did_you_mean(name, _BY_NAME)}")
-    return operation
+    by_name = {operation.name: operation for operation in operations}
+    if name not in by_name:
+        raise ApiValueError(f"the API has no operation {name!r}{did_you_mean(name, by_name)}")
+    return by_name[name]
 
 
 def sample(of: str | Operation | type[schemas.Schema]) -> Any:
@@ -73,8 +71,9 @@ def sample_body(operation: Operation, parameters: Mapping[str, Any], sent: Any) 
 
 def _echo(operation: Operation, parameters: Mapping[str, Any], body: dict[str, Any]) -> None:
     in_path = [p.name for p in operation.parameters if p.location == "path"]
-    body.update({k: v for k, v in parameters.items() if k in in_path and k in body})
-    if "records" in body and "total" in body:
+    texts = {k: v for k, v in parameters.items() if k in in_path}
+    body.update({k: v for k, v in texts.items() if isinstance(body.get(k), str)})
+    if {"records", "total", "page"} <= body.keys():
         defaults = {p.name: p.schema.get("default") for p in operation.parameters}
         asked = {**defaults, **parameters}
         body.update({key: asked[key] for key in ("page", "size") if type(asked.get(key)) is int})
@@ -84,10 +83,15 @@ def _echo(operation: Operation, parameters: Mapping[str, Any], body: dict[str, A
 
 
 def sample_events(operation: Operation) -> list[Any]:
-    """Return the events of a short stream: an output in two pieces, and the whole at its end."""
+    """Return the events of a short stream: an output in two pieces, and the whole at its end.
+
+    Streams of other APIs have one event.
+    """
     assert operation.response_schema is not None, "what streams has a schema for its events"
     node = operation.response_schema.node
     whole = _Sampler().make(node)
+    if operation.package != PACKAGE:
+        return [whole]
     events: list[Any] = []
     for piece in whole["data"][0]["output"].partition(" ")[::2]:
         text = f" {piece}" if events else piece
@@ -173,8 +177,19 @@ class _Sampler:
         if node.type is not None or node.properties or node.required:
             parts.append(self._typed(node, key, depth, name))
         if parts and all(isinstance(part, dict) for part in parts):
-            return {key: item for part in parts for key, item in part.items()}
+            return self._tagged(node, {k: item for part in parts for k, item in part.items()})
         return parts[0] if parts else self._text(node, key, name)
+
+    def _tagged(self, node: Node, made: dict[str, Any]) -> dict[str, Any]:
+        """Return an object with the discriminator's value for the branch that it was made of."""
+        branches = node.any_of or node.one_of
+        if node.discriminator is not None and branches:
+            key, choices = node.discriminator["propertyName"], node.choices
+            if made.get(key) not in choices:
+                first = branches[0].resolved
+                values = [value for value in choices if choices[value].resolved is first]
+                made[key] = values[-1]
+        return made
 
     def _branches(self, node: Node) -> list[Node]:
         """Return the branches that hold together: all of allOf, the first of a choice."""
@@ -205,6 +220,8 @@ class _Sampler:
         wanted = 1 if depth <= self._levels and node.schema.get("maxItems") != 0 else 0
         count = max(wanted, node.schema.get("minItems", 0))
         items = node.items
+        if items is not None and items.resolved.type == "array":
+            depth += 1  # an array of arrays may have no other end
         return [self.make(items, key, depth, owner) if items else None for _ in range(count)]
 
     def _text(self, node: Node, key: str, owner: str) -> Any:

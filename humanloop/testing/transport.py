@@ -16,6 +16,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from http import HTTPStatus
+from importlib import import_module
 from typing import Any
 
 from humanloop import schemas
@@ -55,12 +56,13 @@ class TestTransport:
     """A transport that answers by itself, for synchronous and asynchronous calls.
 
     Give it to a client as its `transport`. Both kinds of calls share what it was told to answer,
-    and the record.
+    and the record. operations: those of the API, `OPERATIONS` of another generated package.
     """
 
     __test__ = False  # pytest would take it for a class of tests
 
-    def __init__(self) -> None:
+    def __init__(self, operations: Iterable[Operation] = OPERATIONS) -> None:
+        self._operations = tuple(operations)
         self._lock = threading.Lock()
         self._replies: dict[str, list[_Reply]] = {}
         self._requests: list[RecordedRequest] = []
@@ -78,7 +80,7 @@ class TestTransport:
 
     def calls(self, operation: str) -> list[RecordedRequest]:
         """Return the requests for one operation, such as `projects.get`."""
-        name = operation_named(operation).name
+        name = operation_named(operation, self._operations).name
         return [request for request in self.requests if request.operation == name]
 
     def reply(
@@ -111,7 +113,7 @@ class TestTransport:
             SchemaValidationError: the body does not fit; for one that a function returns, it is
                 raised by the call.
         """
-        found = operation_named(operation)
+        found = operation_named(operation, self._operations)
         reply = _Reply(found, body, status, headers, error, None, times, check)
         if events is not None:
             reply.events = [_event(found, event, check) for event in events]
@@ -143,7 +145,7 @@ class TestTransport:
 
     def send(self, request: Request) -> RawResponse | RawStream:
         """Record a request and answer it."""
-        operation, recorded = _record(request)
+        operation, recorded = _record(request, self._operations)
         with self._lock:
             self._requests.append(recorded)
             reply = self._next_reply(recorded.operation, request.stream)
@@ -249,9 +251,9 @@ class _Reply:
             body = sample_body(self.operation, recorded.parameters, recorded.json)
             return b"" if body is None or self._status == 204 else schemas.to_json(body).encode()
         if self._status == 422:
-            from humanloop import model
-
-            return schemas.to_json(sample(model.HTTPValidationError)).encode()
+            model = import_module(f"{self.operation.package}.model")
+            if "HTTPValidationError" in dir(model):
+                return schemas.to_json(sample(model.HTTPValidationError)).encode()
         return schemas.to_json({"detail": _phrase(self._status)}).encode()
 
 
@@ -357,9 +359,11 @@ def _located(error: Exception, recorded: RecordedRequest) -> Exception:
     return error
 
 
-def _record(request: Request) -> tuple[Operation | None, RecordedRequest]:
+def _record(
+    request: Request, operations: Iterable[Operation]
+) -> tuple[Operation | None, RecordedRequest]:
     """Return the operation of a request, None where there is none, and the record of it."""
-    operation, parameters, _ = match_path(OPERATIONS, request.method, request.path)
+    operation, parameters, _ = match_path(operations, request.method, request.path)
     recorded = RecordedRequest(
         "" if operation is None else operation.name,
         request.method,

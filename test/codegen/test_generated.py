@@ -9,11 +9,13 @@ import pydoc
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, get_type_hints
 
 import pytest
 
 import humanloop.apis.tags
 import humanloop.model
+import humanloop.typed_dicts
 from codegen import ir, spec
 from codegen.__main__ import ROOT, main
 from codegen.render import FOLDERS, HEADER, NOTICE, render
@@ -24,6 +26,7 @@ from humanloop.apis.facade import Facade
 from humanloop.apis.operations import OPERATIONS
 from humanloop.apis.tags.sessions_api import SessionsApi
 from humanloop.configuration import Configuration
+from humanloop.schemas import unset
 
 HERE = Path(__file__).parent
 
@@ -41,8 +44,9 @@ def files(api: ir.GeneratedApi) -> dict[str, str]:
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
     """A copy of the repository's generated files."""
-    for file in ("openapi.yaml", "README.md"):
-        shutil.copy(ROOT / file, tmp_path)
+    (tmp_path / "humanloop").mkdir()
+    for file in ("openapi.yaml", "README.md", "humanloop/typed_dicts.py"):
+        shutil.copy(ROOT / file, tmp_path / file)
     for folder in FOLDERS:
         ignore = shutil.ignore_patterns("__pycache__")
         shutil.copytree(ROOT / folder, tmp_path / folder, ignore=ignore)
@@ -126,8 +130,35 @@ def test_every_schema_has_a_class(api: ir.GeneratedApi) -> None:
 def test_enums_have_a_member_for_each_value(api: ir.GeneratedApi) -> None:
     for model in api.models:
         made = getattr(humanloop.model, model.name)
-        for name, value in model.members:
-            assert getattr(made, name) == value
+        values = model.declaration["enum"] if model.members else []
+        assert [getattr(made, name) for name in model.members] == values
+
+
+def test_stubs_and_signatures_have_the_same_keywords(api: ir.GeneratedApi) -> None:
+    for model in api.models:
+        signature = inspect.signature(getattr(humanloop.model, model.name))
+        kinds: dict[Any, list[inspect.Parameter]] = {}
+        for parameter in signature.parameters.values():
+            kinds.setdefault(parameter.kind, []).append(parameter)
+        [first] = kinds[inspect.Parameter.POSITIONAL_ONLY]
+        keywords = kinds.get(inspect.Parameter.KEYWORD_ONLY, [])
+        extra = kinds.get(inspect.Parameter.VAR_KEYWORD, [])
+        new = model.constructor
+        assert (first.default is unset) == new.takes_keywords
+        assert [(keyword.name, keyword.required) for keyword in new.keywords] == [
+            (keyword.name, keyword.default is inspect.Parameter.empty) for keyword in keywords
+        ]
+        assert bool(extra) == bool(new.extra)
+
+
+def test_typed_dicts_have_the_keys_of_their_models(api: ir.GeneratedApi) -> None:
+    assert humanloop.typed_dicts.__all__ == sorted(form.name for form in api.plain_forms)
+    assert "ChatMessageDict" in humanloop.typed_dicts.__all__
+    for form in api.plain_forms:
+        made = getattr(humanloop.typed_dicts, form.name)
+        declaration = getattr(humanloop.model, form.model).__openapi__
+        assert get_type_hints(made).keys() == declaration["properties"].keys()
+        assert made.__required_keys__ == {*declaration.get("required", ())}
 
 
 def test_every_operation_has_a_method() -> None:

@@ -139,6 +139,16 @@ BAD: list[tuple[Any, str]] = [
     ({"enum": 5}, "enum"),
     ({"enum": [object()]}, "enum"),
     ({"$ref": 5}, r"\$ref"),
+    ({"required": True}, "required"),
+    ({"properties": {1: {}}}, "properties"),
+    ({"id": {"type": "string"}}, "id"),
+    ({"title": 5}, "title"),
+    ({"deprecated": "yes"}, "deprecated"),
+    ({1: "a key that is no string"}, "1"),
+    (
+        {"oneOf": [{}], "discriminator": {"propertyName": "t", "mapping": {"a": 5}}},
+        "discriminator",
+    ),
     ({"$ref": "#/nothing"}, "nothing"),
     ({"$ref": "#/components/schemas/Nothing"}, "Nothing"),
     ({"$ref": "other.yaml#/X"}, "other.yaml"),
@@ -167,3 +177,62 @@ def test_the_place_of_a_bad_schema_is_a_path() -> None:
     schema = {"properties": {"a": {"items": {"anyOf": [{}, {"minLength": -1}]}}}}
     with pytest.raises(ValueError, match="properties/a/items/anyOf/1"):
         make(schema)
+
+
+@pytest.mark.parametrize(
+    ("keyword", "likely"),
+    [
+        ("minlength", "minLength"),
+        ("maxlenght", "maxLength"),
+        ("requierd", "required"),
+        ("additonalProperties", "additionalProperties"),
+        ("nulable", "nullable"),
+        ("anyOff", "anyOf"),
+    ],
+)
+@pytest.mark.parametrize(
+    ("place", "whole"),
+    [
+        ("#/", lambda part: part),
+        ("#/items/", lambda part: {"items": part}),
+        ("#/properties/a~1b/", lambda part: {"properties": {"a/b": part}}),
+        ("#/additionalProperties/", lambda part: {"additionalProperties": part}),
+        ("#/allOf/0/", lambda part: {"allOf": [part]}),
+        ("#/oneOf/1/", lambda part: {"oneOf": [{"type": "string"}, part]}),
+        ("#/not/", lambda part: {"not": part}),
+    ],
+)
+def test_a_misspelled_keyword_is_refused_with_its_place(
+    keyword: str, likely: str, place: str, whole: Any
+) -> None:
+    with pytest.raises(ValueError, match="unknown keyword") as caught:
+        make(whole({keyword: 1}))
+    assert f"{place}{keyword}:" in str(caught.value)
+    assert f"did you mean {likely!r}?" in str(caught.value)
+
+
+@pytest.mark.parametrize("keyword", ["patternProperties", "const", "if", "prefixItems", "$defs"])
+def test_a_keyword_of_other_drafts_is_refused(keyword: str) -> None:
+    with pytest.raises(ValueError, match="is a keyword of JSON Schema that"):
+        make({"properties": {"a": {keyword: {}}}})
+
+
+def test_a_misspelled_keyword_is_found_in_what_is_referred_to() -> None:
+    with pytest.raises(ValueError, match=r"A#/properties/z/maxlength"):
+        make({"$ref": "#/components/schemas/A"}, A={"properties": {"z": {"maxlength": 1}}})
+    with pytest.raises(ValueError, match=r"#/definitions/a/maxlength"):
+        make({"items": {"$ref": "#/definitions/a"}, "definitions": {"a": {"maxlength": 1}}})
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"properties": {"patternProperties": {"type": "string"}, "minlength": {}}},
+        {"enum": [{"minlength": 3}]},
+        {"default": {"const": 1}, "example": {"if": {}}, "x-note": {"then": {}}},
+        {"discriminator": {"propertyName": "a", "x-note": 1}, "oneOf": [{}]},
+        {"$ref": "#/definitions/a", "minlength": 3, "definitions": {"a": {"type": "string"}}},
+    ],
+)
+def test_what_only_looks_like_a_keyword_is_none(schema: dict[str, Any]) -> None:
+    make(schema)

@@ -697,12 +697,15 @@ def test_a_keyword_says_nothing_of_other_types(kind: str, schema: dict[str, Any]
         {"xml": {"name": "x"}},
         {"externalDocs": {"url": "http://localhost"}},
         {"x-anything": {"type": "string"}},
-        {"patternProperties": {"": {"not": {}}}},
-        {"const": 5},
+        {"$schema": "http://json-schema.org/draft-04/schema#"},
+        {"$comment": "x"},
+        {"id": "http://localhost/a"},
+        {"examples": [5]},
+        {"definitions": {"a": {"not": {}}}},
     ],
 )
 def test_annotations_constrain_nothing(extra: dict[str, Any]) -> None:
-    """OpenAPI 3.0.3, 4.7.24 and 4.9; keywords that it does not list have no meaning."""
+    """OpenAPI 3.0.3, 4.7.24 and 4.9, and what schemas that were written for JSON Schema have."""
     assert accepts({"type": "string", **extra}, "a")
     assert not accepts({"type": "string", **extra}, 1)
 

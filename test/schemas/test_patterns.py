@@ -249,7 +249,7 @@ def test_other_properties_than_general_categories_are_refused(name: str) -> None
     ],
 )
 def test_what_python_cannot_say_is_refused_by_name_and_place(pattern: str, reason: str) -> None:
-    with pytest.raises(ValueError, match=f"^schema at Thing/properties/a: pattern .*{reason}"):
+    with pytest.raises(ValueError, match=f"^schema at Thing#/properties/a: pattern .*{reason}"):
         make({"properties": {"a": {"pattern": pattern}}})
 
 

@@ -12,6 +12,7 @@ from humanloop.model import (
     LogResponse,
     ProjectResponse,
 )
+from humanloop.typed_dicts import ChatMessageDict, LogRequestDict, ModelConfigChatRequestDict
 
 MESSAGES = [{"role": "user", "content": "Hi"}]
 
@@ -62,6 +63,22 @@ def of_another_type(client: Humanloop, log: LogResponse, project: ProjectRespons
     print(log.to_primitive(numbers="int"))  # wrong
     LogResponse.from_json("{}", direction="up")  # wrong
     print(number, day, name, exact, rounded)
+
+
+def plain_forms(client: Humanloop) -> None:
+    message: ChatMessageDict = {"role": "nobody", "content": "Hi"}  # wrong
+    nameless: ChatMessageDict = {"content": "Hi"}  # wrong
+    longer: ChatMessageDict = {"role": "user", "text": "Hi"}  # wrong
+    messages: list[ChatMessageDict] = [{"role": "user", "content": 7}]  # wrong
+    config: ModelConfigChatRequestDict = {"model": "gpt-4", "temperature": "hot"}  # wrong
+    nested: LogRequestDict = {"messages": [{"role": "nobody"}]}  # wrong
+    print(message, nameless, longer, nested)
+    client.chat(messages, config, project=7)  # wrong
+    client.chat("Hi", config)  # wrong
+    client.chat(["Hi"], config)  # wrong
+    client.log(config=["gpt-4"])  # wrong
+    client.log(feedback="good")  # wrong
+    client.log(feedback=["good"])  # wrong
 
 
 def incomplete(client: Humanloop) -> None:

@@ -46,6 +46,7 @@ from humanloop.model.feedback_type import FeedbackType
 from humanloop.model.get_model_config_response import GetModelConfigResponse
 from humanloop.model.log_response import LogResponse
 from humanloop.model.logs_log_response import LogsLogResponse
+from humanloop.model.model_config_request import ModelConfigRequest
 from humanloop.model.positive_label import PositiveLabel
 from humanloop.model.project_response import ProjectResponse
 from humanloop.schemas import (
@@ -57,13 +58,15 @@ from humanloop.schemas import (
     NumberSchema,
     Unset,
 )
+from humanloop.typed_dicts import ChatMessageDict, LogRequestDict, ModelConfigChatRequestDict
 
 
 def reads_an_experiment(data: dict[str, Any], text: str) -> None:
     experiment = ExperimentResponse(data)
     assert_type(experiment, ExperimentResponse)
     assert_type(ExperimentResponse.from_json(text), ExperimentResponse)
-    assert_type(ExperimentResponse(id="exp_1", name="a"), ExperimentResponse)
+    assert_type(ExperimentResponse(**data), ExperimentResponse)
+    assert_type(ExperimentResponse(data, name="a"), ExperimentResponse)
     assert_type(experiment["status"], ExperimentStatus)
     assert_type(experiment.status, ExperimentStatus)
     assert_type(experiment.metric, BaseMetricResponse)
@@ -150,6 +153,20 @@ def logs(client: Humanloop) -> None:
     assert_type(client.logs.update(id=log["id"], output="Ho").body, LogResponse)
 
 
+class WarmConfig(ModelConfigRequest):
+    @property
+    def is_warm(self) -> bool:
+        return self.temperature > 1
+
+
+def subclasses() -> None:
+    config = WarmConfig(model="m", temperature=1.5)
+    assert_type(config, WarmConfig)
+    assert_type(config.set("temperature", 0), WarmConfig)
+    assert_type(WarmConfig({"model": "m"}, temperature=0.1).is_warm, bool)
+    assert_type(config["temperature"], NumberSchema)
+
+
 class Inputs(TypedDict):
     question: str
     tries: NotRequired[int]
@@ -180,6 +197,30 @@ def hands_over_typed_dicts(client: Humanloop, inputs: Inputs, message: Message, 
     assert_type(client.log(body=log).body["id"], str)
     client.log(project="support", config=config, inputs=inputs, messages=[message])
     assert_type(client.logs.log([log, log]).body[0], CreateLogResponse)
+
+
+def hands_over_plain_forms(client: Humanloop, text: str) -> None:
+    message: ChatMessageDict = {"role": "user", "content": text}
+    config: ModelConfigChatRequestDict = {"model": "gpt-4", "chat_template": [message]}
+    messages: list[ChatMessageDict] = [message, {"role": "user"}]
+    assert_type(client.chat(messages, config), ApiResponse[ChatResponse])
+    client.chat([message, ChatMessage(message), {"role": "user"}], config)
+    request: LogRequestDict = {"config": {"model": "gpt-4"}, "messages": messages}
+    assert_type(client.logs.log(request), ApiResponse[LogsLogResponse])
+    client.logs.log([request, {"project": "p"}])
+    assert_type(ChatMessage(message), ChatMessage)
+
+
+def hands_over_variables(client: Humanloop, role: str, options: dict[str, Any]) -> None:
+    # What a variable holds is no TypedDict to the checkers, and no fault either.
+    message = {"role": role, "content": "Hi"}
+    config = {"model": "gpt-4", "temperature": 0.2, "stop": ["END"]}
+    client.chat([message], config)
+    client.chat(messages=[message, {"role": role}], model_config=options)
+    client.chat(messages=MESSAGES, model_config={"model": role}, inputs=options)
+    client.log(config=config, messages=MESSAGES, inputs={"question": role}, project="p")
+    client.log(config=options, feedback={"type": "rating", "value": "good"}, project="p")
+    client.log(config=ModelConfigRequest(config), feedback=[{"type": "rating"}], project="p")
 
 
 def uses_values_as_pythons_own(flags: list[BoolClass], numbers: list[NumberSchema]) -> None:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from humanloop.model.chat_response import ChatResponse
     from humanloop.model.model_config_chat_request import ModelConfigChatRequest
     from humanloop.model.provider_api_keys import ProviderApiKeys
+    from humanloop.schemas import BoolClass
     from humanloop.streaming import Stream
 
 
@@ -52,7 +53,7 @@ class ChatsApi(Api):
         metadata: Mapping[str, Any] | None = None,
         provider_api_keys: ProviderApiKeys | Mapping[str, Any] | None = None,
         num_samples: int | Decimal | None = None,
-        stream: bool | None = None,
+        stream: bool | BoolClass | None = None,
         user: str | None = None,
         *,
         body: ChatRequest | Mapping[str, Any] | None = None,
@@ -103,7 +104,7 @@ class ChatsApi(Api):
         metadata: Mapping[str, Any] | None = None,
         provider_api_keys: ProviderApiKeys | Mapping[str, Any] | None = None,
         num_samples: int | Decimal | None = None,
-        stream: bool | None = None,
+        stream: bool | BoolClass | None = None,
         user: str | None = None,
         environment: str | None = None,
         *,
@@ -156,7 +157,7 @@ class ChatsApi(Api):
         metadata: Mapping[str, Any] | None = None,
         provider_api_keys: ProviderApiKeys | Mapping[str, Any] | None = None,
         num_samples: int | Decimal | None = None,
-        stream: bool | None = None,
+        stream: bool | BoolClass | None = None,
         user: str | None = None,
         *,
         body: ChatExperimentRequest | Mapping[str, Any] | None = None,
@@ -208,7 +209,7 @@ class ChatsApi(Api):
         metadata: Mapping[str, Any] | None = None,
         provider_api_keys: ProviderApiKeys | Mapping[str, Any] | None = None,
         num_samples: int | Decimal | None = None,
-        stream: bool | None = None,
+        stream: bool | BoolClass | None = None,
         user: str | None = None,
         *,
         body: ChatModelConfigRequest | Mapping[str, Any] | None = None,

@@ -17,13 +17,22 @@ from humanloop.model.chat_response import ChatResponse
 from humanloop.model.model_config_chat_request import ModelConfigChatRequest
 from humanloop.model.provider_api_keys import ProviderApiKeys
 from humanloop.streaming import AsyncStream, Stream
+from humanloop.typed_dicts import (
+    ChatDeployedRequestDict,
+    ChatExperimentRequestDict,
+    ChatMessageDict,
+    ChatModelConfigRequestDict,
+    ChatRequestDict,
+    ModelConfigChatRequestDict,
+    ProviderApiKeysDict,
+)
 
 class ChatsApi(Api):
     @overload
     def create(
         self: Any,
-        messages: Sequence[ChatMessage | Mapping[str, Any]],
-        model_config: ModelConfigChatRequest | Mapping[str, Any],
+        messages: Sequence[ChatMessage | ChatMessageDict | Mapping[str, Any]],
+        model_config: ModelConfigChatRequest | ModelConfigChatRequestDict | Mapping[str, Any],
         project: str | None = None,
         project_id: str | None = None,
         session_id: str | None = None,
@@ -33,7 +42,7 @@ class ChatsApi(Api):
         inputs: Mapping[str, Any] | None = None,
         source: str | None = None,
         metadata: Mapping[str, Any] | None = None,
-        provider_api_keys: ProviderApiKeys | Mapping[str, Any] | None = None,
+        provider_api_keys: ProviderApiKeys | ProviderApiKeysDict | Mapping[str, Any] | None = None,
         num_samples: int | Decimal | None = None,
         stream: Literal[False] | None = None,
         user: str | None = None,
@@ -42,8 +51,8 @@ class ChatsApi(Api):
     @overload
     def create(
         self: Any,
-        messages: Sequence[ChatMessage | Mapping[str, Any]],
-        model_config: ModelConfigChatRequest | Mapping[str, Any],
+        messages: Sequence[ChatMessage | ChatMessageDict | Mapping[str, Any]],
+        model_config: ModelConfigChatRequest | ModelConfigChatRequestDict | Mapping[str, Any],
         project: str | None = None,
         project_id: str | None = None,
         session_id: str | None = None,
@@ -53,7 +62,7 @@ class ChatsApi(Api):
         inputs: Mapping[str, Any] | None = None,
         source: str | None = None,
         metadata: Mapping[str, Any] | None = None,
-        provider_api_keys: ProviderApiKeys | Mapping[str, Any] | None = None,
+        provider_api_keys: ProviderApiKeys | ProviderApiKeysDict | Mapping[str, Any] | None = None,
         num_samples: int | Decimal | None = None,
         *,
         stream: Literal[True],
@@ -63,8 +72,8 @@ class ChatsApi(Api):
     @overload
     def create(
         self: Any,
-        messages: Sequence[ChatMessage | Mapping[str, Any]],
-        model_config: ModelConfigChatRequest | Mapping[str, Any],
+        messages: Sequence[ChatMessage | ChatMessageDict | Mapping[str, Any]],
+        model_config: ModelConfigChatRequest | ModelConfigChatRequestDict | Mapping[str, Any],
         project: str | None = None,
         project_id: str | None = None,
         session_id: str | None = None,
@@ -74,7 +83,7 @@ class ChatsApi(Api):
         inputs: Mapping[str, Any] | None = None,
         source: str | None = None,
         metadata: Mapping[str, Any] | None = None,
-        provider_api_keys: ProviderApiKeys | Mapping[str, Any] | None = None,
+        provider_api_keys: ProviderApiKeys | ProviderApiKeysDict | Mapping[str, Any] | None = None,
         num_samples: int | Decimal | None = None,
         *,
         stream: bool | None,
@@ -83,13 +92,16 @@ class ChatsApi(Api):
     ) -> ApiResponse[ChatResponse] | Stream[ChatResponse]: ...
     @overload
     def create(
-        self: Any, *, body: ChatRequest | Mapping[str, Any], **options: Unpack[RequestOptions]
+        self: Any,
+        *,
+        body: ChatRequest | ChatRequestDict | Mapping[str, Any],
+        **options: Unpack[RequestOptions],
     ) -> ApiResponse[ChatResponse]: ...
     @overload
     async def acreate(
         self: Any,
-        messages: Sequence[ChatMessage | Mapping[str, Any]],
-        model_config: ModelConfigChatRequest | Mapping[str, Any],
+        messages: Sequence[ChatMessage | ChatMessageDict | Mapping[str, Any]],
+        model_config: ModelConfigChatRequest | ModelConfigChatRequestDict | Mapping[str, Any],
         project: str | None = None,
         project_id: str | None = None,
         session_id: str | None = None,
@@ -99,7 +111,7 @@ class ChatsApi(Api):
         inputs: Mapping[str, Any] | None = None,
         source: str | None = None,
         metadata: Mapping[str, Any] | None = None,
-        provider_api_keys: ProviderApiKeys | Mapping[str, Any] | None = None,
+        provider_api_keys: ProviderApiKeys | ProviderApiKeysDict | Mapping[str, Any] | None = None,
         num_samples: int | Decimal | None = None,
         stream: Literal[False] | None = None,
         user: str | None = None,
@@ -108,8 +120,8 @@ class ChatsApi(Api):
     @overload
     async def acreate(
         self: Any,
-        messages: Sequence[ChatMessage | Mapping[str, Any]],
-        model_config: ModelConfigChatRequest | Mapping[str, Any],
+        messages: Sequence[ChatMessage | ChatMessageDict | Mapping[str, Any]],
+        model_config: ModelConfigChatRequest | ModelConfigChatRequestDict | Mapping[str, Any],
         project: str | None = None,
         project_id: str | None = None,
         session_id: str | None = None,
@@ -119,7 +131,7 @@ class ChatsApi(Api):
         inputs: Mapping[str, Any] | None = None,
         source: str | None = None,
         metadata: Mapping[str, Any] | None = None,
-        provider_api_keys: ProviderApiKeys | Mapping[str, Any] | None = None,
+        provider_api_keys: ProviderApiKeys | ProviderApiKeysDict | Mapping[str, Any] | None = None,
         num_samples: int | Decimal | None = None,
         *,
         stream: Literal[True],
@@ -129,8 +141,8 @@ class ChatsApi(Api):
     @overload
     async def acreate(
         self: Any,
-        messages: Sequence[ChatMessage | Mapping[str, Any]],
-        model_config: ModelConfigChatRequest | Mapping[str, Any],
+        messages: Sequence[ChatMessage | ChatMessageDict | Mapping[str, Any]],
+        model_config: ModelConfigChatRequest | ModelConfigChatRequestDict | Mapping[str, Any],
         project: str | None = None,
         project_id: str | None = None,
         session_id: str | None = None,
@@ -140,7 +152,7 @@ class ChatsApi(Api):
         inputs: Mapping[str, Any] | None = None,
         source: str | None = None,
         metadata: Mapping[str, Any] | None = None,
-        provider_api_keys: ProviderApiKeys | Mapping[str, Any] | None = None,
+        provider_api_keys: ProviderApiKeys | ProviderApiKeysDict | Mapping[str, Any] | None = None,
         num_samples: int | Decimal | None = None,
         *,
         stream: bool | None,
@@ -149,12 +161,15 @@ class ChatsApi(Api):
     ) -> ApiResponse[ChatResponse] | AsyncStream[ChatResponse]: ...
     @overload
     async def acreate(
-        self: Any, *, body: ChatRequest | Mapping[str, Any], **options: Unpack[RequestOptions]
+        self: Any,
+        *,
+        body: ChatRequest | ChatRequestDict | Mapping[str, Any],
+        **options: Unpack[RequestOptions],
     ) -> ApiResponse[ChatResponse]: ...
     @overload
     def create_deployed(
         self: Any,
-        messages: Sequence[ChatMessage | Mapping[str, Any]],
+        messages: Sequence[ChatMessage | ChatMessageDict | Mapping[str, Any]],
         project: str | None = None,
         project_id: str | None = None,
         session_id: str | None = None,
@@ -164,7 +179,7 @@ class ChatsApi(Api):
         inputs: Mapping[str, Any] | None = None,
         source: str | None = None,
         metadata: Mapping[str, Any] | None = None,
-        provider_api_keys: ProviderApiKeys | Mapping[str, Any] | None = None,
+        provider_api_keys: ProviderApiKeys | ProviderApiKeysDict | Mapping[str, Any] | None = None,
         num_samples: int | Decimal | None = None,
         stream: Literal[False] | None = None,
         user: str | None = None,
@@ -174,7 +189,7 @@ class ChatsApi(Api):
     @overload
     def create_deployed(
         self: Any,
-        messages: Sequence[ChatMessage | Mapping[str, Any]],
+        messages: Sequence[ChatMessage | ChatMessageDict | Mapping[str, Any]],
         project: str | None = None,
         project_id: str | None = None,
         session_id: str | None = None,
@@ -184,7 +199,7 @@ class ChatsApi(Api):
         inputs: Mapping[str, Any] | None = None,
         source: str | None = None,
         metadata: Mapping[str, Any] | None = None,
-        provider_api_keys: ProviderApiKeys | Mapping[str, Any] | None = None,
+        provider_api_keys: ProviderApiKeys | ProviderApiKeysDict | Mapping[str, Any] | None = None,
         num_samples: int | Decimal | None = None,
         *,
         stream: Literal[True],
@@ -195,7 +210,7 @@ class ChatsApi(Api):
     @overload
     def create_deployed(
         self: Any,
-        messages: Sequence[ChatMessage | Mapping[str, Any]],
+        messages: Sequence[ChatMessage | ChatMessageDict | Mapping[str, Any]],
         project: str | None = None,
         project_id: str | None = None,
         session_id: str | None = None,
@@ -205,7 +220,7 @@ class ChatsApi(Api):
         inputs: Mapping[str, Any] | None = None,
         source: str | None = None,
         metadata: Mapping[str, Any] | None = None,
-        provider_api_keys: ProviderApiKeys | Mapping[str, Any] | None = None,
+        provider_api_keys: ProviderApiKeys | ProviderApiKeysDict | Mapping[str, Any] | None = None,
         num_samples: int | Decimal | None = None,
         *,
         stream: bool | None,
@@ -217,13 +232,13 @@ class ChatsApi(Api):
     def create_deployed(
         self: Any,
         *,
-        body: ChatDeployedRequest | Mapping[str, Any],
+        body: ChatDeployedRequest | ChatDeployedRequestDict | Mapping[str, Any],
         **options: Unpack[RequestOptions],
     ) -> ApiResponse[ChatResponse]: ...
     @overload
     async def acreate_deployed(
         self: Any,
-        messages: Sequence[ChatMessage | Mapping[str, Any]],
+        messages: Sequence[ChatMessage | ChatMessageDict | Mapping[str, Any]],
         project: str | None = None,
         project_id: str | None = None,
         session_id: str | None = None,
@@ -233,7 +248,7 @@ class ChatsApi(Api):
         inputs: Mapping[str, Any] | None = None,
         source: str | None = None,
         metadata: Mapping[str, Any] | None = None,
-        provider_api_keys: ProviderApiKeys | Mapping[str, Any] | None = None,
+        provider_api_keys: ProviderApiKeys | ProviderApiKeysDict | Mapping[str, Any] | None = None,
         num_samples: int | Decimal | None = None,
         stream: Literal[False] | None = None,
         user: str | None = None,
@@ -243,7 +258,7 @@ class ChatsApi(Api):
     @overload
     async def acreate_deployed(
         self: Any,
-        messages: Sequence[ChatMessage | Mapping[str, Any]],
+        messages: Sequence[ChatMessage | ChatMessageDict | Mapping[str, Any]],
         project: str | None = None,
         project_id: str | None = None,
         session_id: str | None = None,
@@ -253,7 +268,7 @@ class ChatsApi(Api):
         inputs: Mapping[str, Any] | None = None,
         source: str | None = None,
         metadata: Mapping[str, Any] | None = None,
-        provider_api_keys: ProviderApiKeys | Mapping[str, Any] | None = None,
+        provider_api_keys: ProviderApiKeys | ProviderApiKeysDict | Mapping[str, Any] | None = None,
         num_samples: int | Decimal | None = None,
         *,
         stream: Literal[True],
@@ -264,7 +279,7 @@ class ChatsApi(Api):
     @overload
     async def acreate_deployed(
         self: Any,
-        messages: Sequence[ChatMessage | Mapping[str, Any]],
+        messages: Sequence[ChatMessage | ChatMessageDict | Mapping[str, Any]],
         project: str | None = None,
         project_id: str | None = None,
         session_id: str | None = None,
@@ -274,7 +289,7 @@ class ChatsApi(Api):
         inputs: Mapping[str, Any] | None = None,
         source: str | None = None,
         metadata: Mapping[str, Any] | None = None,
-        provider_api_keys: ProviderApiKeys | Mapping[str, Any] | None = None,
+        provider_api_keys: ProviderApiKeys | ProviderApiKeysDict | Mapping[str, Any] | None = None,
         num_samples: int | Decimal | None = None,
         *,
         stream: bool | None,
@@ -286,13 +301,13 @@ class ChatsApi(Api):
     async def acreate_deployed(
         self: Any,
         *,
-        body: ChatDeployedRequest | Mapping[str, Any],
+        body: ChatDeployedRequest | ChatDeployedRequestDict | Mapping[str, Any],
         **options: Unpack[RequestOptions],
     ) -> ApiResponse[ChatResponse]: ...
     @overload
     def create_experiment(
         self: Any,
-        messages: Sequence[ChatMessage | Mapping[str, Any]],
+        messages: Sequence[ChatMessage | ChatMessageDict | Mapping[str, Any]],
         experiment_id: str,
         project: str | None = None,
         project_id: str | None = None,
@@ -303,7 +318,7 @@ class ChatsApi(Api):
         inputs: Mapping[str, Any] | None = None,
         source: str | None = None,
         metadata: Mapping[str, Any] | None = None,
-        provider_api_keys: ProviderApiKeys | Mapping[str, Any] | None = None,
+        provider_api_keys: ProviderApiKeys | ProviderApiKeysDict | Mapping[str, Any] | None = None,
         num_samples: int | Decimal | None = None,
         stream: Literal[False] | None = None,
         user: str | None = None,
@@ -312,7 +327,7 @@ class ChatsApi(Api):
     @overload
     def create_experiment(
         self: Any,
-        messages: Sequence[ChatMessage | Mapping[str, Any]],
+        messages: Sequence[ChatMessage | ChatMessageDict | Mapping[str, Any]],
         experiment_id: str,
         project: str | None = None,
         project_id: str | None = None,
@@ -323,7 +338,7 @@ class ChatsApi(Api):
         inputs: Mapping[str, Any] | None = None,
         source: str | None = None,
         metadata: Mapping[str, Any] | None = None,
-        provider_api_keys: ProviderApiKeys | Mapping[str, Any] | None = None,
+        provider_api_keys: ProviderApiKeys | ProviderApiKeysDict | Mapping[str, Any] | None = None,
         num_samples: int | Decimal | None = None,
         *,
         stream: Literal[True],
@@ -333,7 +348,7 @@ class ChatsApi(Api):
     @overload
     def create_experiment(
         self: Any,
-        messages: Sequence[ChatMessage | Mapping[str, Any]],
+        messages: Sequence[ChatMessage | ChatMessageDict | Mapping[str, Any]],
         experiment_id: str,
         project: str | None = None,
         project_id: str | None = None,
@@ -344,7 +359,7 @@ class ChatsApi(Api):
         inputs: Mapping[str, Any] | None = None,
         source: str | None = None,
         metadata: Mapping[str, Any] | None = None,
-        provider_api_keys: ProviderApiKeys | Mapping[str, Any] | None = None,
+        provider_api_keys: ProviderApiKeys | ProviderApiKeysDict | Mapping[str, Any] | None = None,
         num_samples: int | Decimal | None = None,
         *,
         stream: bool | None,
@@ -355,13 +370,13 @@ class ChatsApi(Api):
     def create_experiment(
         self: Any,
         *,
-        body: ChatExperimentRequest | Mapping[str, Any],
+        body: ChatExperimentRequest | ChatExperimentRequestDict | Mapping[str, Any],
         **options: Unpack[RequestOptions],
     ) -> ApiResponse[ChatResponse]: ...
     @overload
     async def acreate_experiment(
         self: Any,
-        messages: Sequence[ChatMessage | Mapping[str, Any]],
+        messages: Sequence[ChatMessage | ChatMessageDict | Mapping[str, Any]],
         experiment_id: str,
         project: str | None = None,
         project_id: str | None = None,
@@ -372,7 +387,7 @@ class ChatsApi(Api):
         inputs: Mapping[str, Any] | None = None,
         source: str | None = None,
         metadata: Mapping[str, Any] | None = None,
-        provider_api_keys: ProviderApiKeys | Mapping[str, Any] | None = None,
+        provider_api_keys: ProviderApiKeys | ProviderApiKeysDict | Mapping[str, Any] | None = None,
         num_samples: int | Decimal | None = None,
         stream: Literal[False] | None = None,
         user: str | None = None,
@@ -381,7 +396,7 @@ class ChatsApi(Api):
     @overload
     async def acreate_experiment(
         self: Any,
-        messages: Sequence[ChatMessage | Mapping[str, Any]],
+        messages: Sequence[ChatMessage | ChatMessageDict | Mapping[str, Any]],
         experiment_id: str,
         project: str | None = None,
         project_id: str | None = None,
@@ -392,7 +407,7 @@ class ChatsApi(Api):
         inputs: Mapping[str, Any] | None = None,
         source: str | None = None,
         metadata: Mapping[str, Any] | None = None,
-        provider_api_keys: ProviderApiKeys | Mapping[str, Any] | None = None,
+        provider_api_keys: ProviderApiKeys | ProviderApiKeysDict | Mapping[str, Any] | None = None,
         num_samples: int | Decimal | None = None,
         *,
         stream: Literal[True],
@@ -402,7 +417,7 @@ class ChatsApi(Api):
     @overload
     async def acreate_experiment(
         self: Any,
-        messages: Sequence[ChatMessage | Mapping[str, Any]],
+        messages: Sequence[ChatMessage | ChatMessageDict | Mapping[str, Any]],
         experiment_id: str,
         project: str | None = None,
         project_id: str | None = None,
@@ -413,7 +428,7 @@ class ChatsApi(Api):
         inputs: Mapping[str, Any] | None = None,
         source: str | None = None,
         metadata: Mapping[str, Any] | None = None,
-        provider_api_keys: ProviderApiKeys | Mapping[str, Any] | None = None,
+        provider_api_keys: ProviderApiKeys | ProviderApiKeysDict | Mapping[str, Any] | None = None,
         num_samples: int | Decimal | None = None,
         *,
         stream: bool | None,
@@ -424,13 +439,13 @@ class ChatsApi(Api):
     async def acreate_experiment(
         self: Any,
         *,
-        body: ChatExperimentRequest | Mapping[str, Any],
+        body: ChatExperimentRequest | ChatExperimentRequestDict | Mapping[str, Any],
         **options: Unpack[RequestOptions],
     ) -> ApiResponse[ChatResponse]: ...
     @overload
     def create_model_config(
         self: Any,
-        messages: Sequence[ChatMessage | Mapping[str, Any]],
+        messages: Sequence[ChatMessage | ChatMessageDict | Mapping[str, Any]],
         model_config_id: str,
         project: str | None = None,
         project_id: str | None = None,
@@ -441,7 +456,7 @@ class ChatsApi(Api):
         inputs: Mapping[str, Any] | None = None,
         source: str | None = None,
         metadata: Mapping[str, Any] | None = None,
-        provider_api_keys: ProviderApiKeys | Mapping[str, Any] | None = None,
+        provider_api_keys: ProviderApiKeys | ProviderApiKeysDict | Mapping[str, Any] | None = None,
         num_samples: int | Decimal | None = None,
         stream: Literal[False] | None = None,
         user: str | None = None,
@@ -450,7 +465,7 @@ class ChatsApi(Api):
     @overload
     def create_model_config(
         self: Any,
-        messages: Sequence[ChatMessage | Mapping[str, Any]],
+        messages: Sequence[ChatMessage | ChatMessageDict | Mapping[str, Any]],
         model_config_id: str,
         project: str | None = None,
         project_id: str | None = None,
@@ -461,7 +476,7 @@ class ChatsApi(Api):
         inputs: Mapping[str, Any] | None = None,
         source: str | None = None,
         metadata: Mapping[str, Any] | None = None,
-        provider_api_keys: ProviderApiKeys | Mapping[str, Any] | None = None,
+        provider_api_keys: ProviderApiKeys | ProviderApiKeysDict | Mapping[str, Any] | None = None,
         num_samples: int | Decimal | None = None,
         *,
         stream: Literal[True],
@@ -471,7 +486,7 @@ class ChatsApi(Api):
     @overload
     def create_model_config(
         self: Any,
-        messages: Sequence[ChatMessage | Mapping[str, Any]],
+        messages: Sequence[ChatMessage | ChatMessageDict | Mapping[str, Any]],
         model_config_id: str,
         project: str | None = None,
         project_id: str | None = None,
@@ -482,7 +497,7 @@ class ChatsApi(Api):
         inputs: Mapping[str, Any] | None = None,
         source: str | None = None,
         metadata: Mapping[str, Any] | None = None,
-        provider_api_keys: ProviderApiKeys | Mapping[str, Any] | None = None,
+        provider_api_keys: ProviderApiKeys | ProviderApiKeysDict | Mapping[str, Any] | None = None,
         num_samples: int | Decimal | None = None,
         *,
         stream: bool | None,
@@ -493,13 +508,13 @@ class ChatsApi(Api):
     def create_model_config(
         self: Any,
         *,
-        body: ChatModelConfigRequest | Mapping[str, Any],
+        body: ChatModelConfigRequest | ChatModelConfigRequestDict | Mapping[str, Any],
         **options: Unpack[RequestOptions],
     ) -> ApiResponse[ChatResponse]: ...
     @overload
     async def acreate_model_config(
         self: Any,
-        messages: Sequence[ChatMessage | Mapping[str, Any]],
+        messages: Sequence[ChatMessage | ChatMessageDict | Mapping[str, Any]],
         model_config_id: str,
         project: str | None = None,
         project_id: str | None = None,
@@ -510,7 +525,7 @@ class ChatsApi(Api):
         inputs: Mapping[str, Any] | None = None,
         source: str | None = None,
         metadata: Mapping[str, Any] | None = None,
-        provider_api_keys: ProviderApiKeys | Mapping[str, Any] | None = None,
+        provider_api_keys: ProviderApiKeys | ProviderApiKeysDict | Mapping[str, Any] | None = None,
         num_samples: int | Decimal | None = None,
         stream: Literal[False] | None = None,
         user: str | None = None,
@@ -519,7 +534,7 @@ class ChatsApi(Api):
     @overload
     async def acreate_model_config(
         self: Any,
-        messages: Sequence[ChatMessage | Mapping[str, Any]],
+        messages: Sequence[ChatMessage | ChatMessageDict | Mapping[str, Any]],
         model_config_id: str,
         project: str | None = None,
         project_id: str | None = None,
@@ -530,7 +545,7 @@ class ChatsApi(Api):
         inputs: Mapping[str, Any] | None = None,
         source: str | None = None,
         metadata: Mapping[str, Any] | None = None,
-        provider_api_keys: ProviderApiKeys | Mapping[str, Any] | None = None,
+        provider_api_keys: ProviderApiKeys | ProviderApiKeysDict | Mapping[str, Any] | None = None,
         num_samples: int | Decimal | None = None,
         *,
         stream: Literal[True],
@@ -540,7 +555,7 @@ class ChatsApi(Api):
     @overload
     async def acreate_model_config(
         self: Any,
-        messages: Sequence[ChatMessage | Mapping[str, Any]],
+        messages: Sequence[ChatMessage | ChatMessageDict | Mapping[str, Any]],
         model_config_id: str,
         project: str | None = None,
         project_id: str | None = None,
@@ -551,7 +566,7 @@ class ChatsApi(Api):
         inputs: Mapping[str, Any] | None = None,
         source: str | None = None,
         metadata: Mapping[str, Any] | None = None,
-        provider_api_keys: ProviderApiKeys | Mapping[str, Any] | None = None,
+        provider_api_keys: ProviderApiKeys | ProviderApiKeysDict | Mapping[str, Any] | None = None,
         num_samples: int | Decimal | None = None,
         *,
         stream: bool | None,
@@ -562,6 +577,6 @@ class ChatsApi(Api):
     async def acreate_model_config(
         self: Any,
         *,
-        body: ChatModelConfigRequest | Mapping[str, Any],
+        body: ChatModelConfigRequest | ChatModelConfigRequestDict | Mapping[str, Any],
         **options: Unpack[RequestOptions],
     ) -> ApiResponse[ChatResponse]: ...

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from humanloop.model.completion_response import CompletionResponse
     from humanloop.model.model_config_completion_request import ModelConfigCompletionRequest
     from humanloop.model.provider_api_keys import ProviderApiKeys
+    from humanloop.schemas import BoolClass
     from humanloop.streaming import Stream
 
 
@@ -51,7 +52,7 @@ class CompletionsApi(Api):
         provider_api_keys: ProviderApiKeys | Mapping[str, Any] | None = None,
         num_samples: int | Decimal | None = None,
         logprobs: int | Decimal | None = None,
-        stream: bool | None = None,
+        stream: bool | BoolClass | None = None,
         suffix: str | None = None,
         user: str | None = None,
         *,
@@ -104,7 +105,7 @@ class CompletionsApi(Api):
         provider_api_keys: ProviderApiKeys | Mapping[str, Any] | None = None,
         num_samples: int | Decimal | None = None,
         logprobs: int | Decimal | None = None,
-        stream: bool | None = None,
+        stream: bool | BoolClass | None = None,
         suffix: str | None = None,
         user: str | None = None,
         environment: str | None = None,
@@ -159,7 +160,7 @@ class CompletionsApi(Api):
         provider_api_keys: ProviderApiKeys | Mapping[str, Any] | None = None,
         num_samples: int | Decimal | None = None,
         logprobs: int | Decimal | None = None,
-        stream: bool | None = None,
+        stream: bool | BoolClass | None = None,
         suffix: str | None = None,
         user: str | None = None,
         *,
@@ -213,7 +214,7 @@ class CompletionsApi(Api):
         provider_api_keys: ProviderApiKeys | Mapping[str, Any] | None = None,
         num_samples: int | Decimal | None = None,
         logprobs: int | Decimal | None = None,
-        stream: bool | None = None,
+        stream: bool | BoolClass | None = None,
         suffix: str | None = None,
         user: str | None = None,
         *,

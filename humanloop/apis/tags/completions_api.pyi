@@ -16,12 +16,22 @@ from humanloop.model.completion_response import CompletionResponse
 from humanloop.model.model_config_completion_request import ModelConfigCompletionRequest
 from humanloop.model.provider_api_keys import ProviderApiKeys
 from humanloop.streaming import AsyncStream, Stream
+from humanloop.typed_dicts import (
+    CompletionDeployedRequestDict,
+    CompletionExperimentRequestDict,
+    CompletionModelConfigRequestDict,
+    CompletionRequestDict,
+    ModelConfigCompletionRequestDict,
+    ProviderApiKeysDict,
+)
 
 class CompletionsApi(Api):
     @overload
     def create(
         self: Any,
-        model_config: ModelConfigCompletionRequest | Mapping[str, Any],
+        model_config: ModelConfigCompletionRequest
+        | ModelConfigCompletionRequestDict
+        | Mapping[str, Any],
         project: str | None = None,
         project_id: str | None = None,
         session_id: str | None = None,
@@ -31,7 +41,7 @@ class CompletionsApi(Api):
         inputs: Mapping[str, Any] | None = None,
         source: str | None = None,
         metadata: Mapping[str, Any] | None = None,
-        provider_api_keys: ProviderApiKeys | Mapping[str, Any] | None = None,
+        provider_api_keys: ProviderApiKeys | ProviderApiKeysDict | Mapping[str, Any] | None = None,
         num_samples: int | Decimal | None = None,
         logprobs: int | Decimal | None = None,
         stream: Literal[False] | None = None,
@@ -42,7 +52,9 @@ class CompletionsApi(Api):
     @overload
     def create(
         self: Any,
-        model_config: ModelConfigCompletionRequest | Mapping[str, Any],
+        model_config: ModelConfigCompletionRequest
+        | ModelConfigCompletionRequestDict
+        | Mapping[str, Any],
         project: str | None = None,
         project_id: str | None = None,
         session_id: str | None = None,
@@ -52,7 +64,7 @@ class CompletionsApi(Api):
         inputs: Mapping[str, Any] | None = None,
         source: str | None = None,
         metadata: Mapping[str, Any] | None = None,
-        provider_api_keys: ProviderApiKeys | Mapping[str, Any] | None = None,
+        provider_api_keys: ProviderApiKeys | ProviderApiKeysDict | Mapping[str, Any] | None = None,
         num_samples: int | Decimal | None = None,
         logprobs: int | Decimal | None = None,
         *,
@@ -64,7 +76,9 @@ class CompletionsApi(Api):
     @overload
     def create(
         self: Any,
-        model_config: ModelConfigCompletionRequest | Mapping[str, Any],
+        model_config: ModelConfigCompletionRequest
+        | ModelConfigCompletionRequestDict
+        | Mapping[str, Any],
         project: str | None = None,
         project_id: str | None = None,
         session_id: str | None = None,
@@ -74,7 +88,7 @@ class CompletionsApi(Api):
         inputs: Mapping[str, Any] | None = None,
         source: str | None = None,
         metadata: Mapping[str, Any] | None = None,
-        provider_api_keys: ProviderApiKeys | Mapping[str, Any] | None = None,
+        provider_api_keys: ProviderApiKeys | ProviderApiKeysDict | Mapping[str, Any] | None = None,
         num_samples: int | Decimal | None = None,
         logprobs: int | Decimal | None = None,
         *,
@@ -85,12 +99,17 @@ class CompletionsApi(Api):
     ) -> ApiResponse[CompletionResponse] | Stream[CompletionResponse]: ...
     @overload
     def create(
-        self: Any, *, body: CompletionRequest | Mapping[str, Any], **options: Unpack[RequestOptions]
+        self: Any,
+        *,
+        body: CompletionRequest | CompletionRequestDict | Mapping[str, Any],
+        **options: Unpack[RequestOptions],
     ) -> ApiResponse[CompletionResponse]: ...
     @overload
     async def acreate(
         self: Any,
-        model_config: ModelConfigCompletionRequest | Mapping[str, Any],
+        model_config: ModelConfigCompletionRequest
+        | ModelConfigCompletionRequestDict
+        | Mapping[str, Any],
         project: str | None = None,
         project_id: str | None = None,
         session_id: str | None = None,
@@ -100,7 +119,7 @@ class CompletionsApi(Api):
         inputs: Mapping[str, Any] | None = None,
         source: str | None = None,
         metadata: Mapping[str, Any] | None = None,
-        provider_api_keys: ProviderApiKeys | Mapping[str, Any] | None = None,
+        provider_api_keys: ProviderApiKeys | ProviderApiKeysDict | Mapping[str, Any] | None = None,
         num_samples: int | Decimal | None = None,
         logprobs: int | Decimal | None = None,
         stream: Literal[False] | None = None,
@@ -111,7 +130,9 @@ class CompletionsApi(Api):
     @overload
     async def acreate(
         self: Any,
-        model_config: ModelConfigCompletionRequest | Mapping[str, Any],
+        model_config: ModelConfigCompletionRequest
+        | ModelConfigCompletionRequestDict
+        | Mapping[str, Any],
         project: str | None = None,
         project_id: str | None = None,
         session_id: str | None = None,
@@ -121,7 +142,7 @@ class CompletionsApi(Api):
         inputs: Mapping[str, Any] | None = None,
         source: str | None = None,
         metadata: Mapping[str, Any] | None = None,
-        provider_api_keys: ProviderApiKeys | Mapping[str, Any] | None = None,
+        provider_api_keys: ProviderApiKeys | ProviderApiKeysDict | Mapping[str, Any] | None = None,
         num_samples: int | Decimal | None = None,
         logprobs: int | Decimal | None = None,
         *,
@@ -133,7 +154,9 @@ class CompletionsApi(Api):
     @overload
     async def acreate(
         self: Any,
-        model_config: ModelConfigCompletionRequest | Mapping[str, Any],
+        model_config: ModelConfigCompletionRequest
+        | ModelConfigCompletionRequestDict
+        | Mapping[str, Any],
         project: str | None = None,
         project_id: str | None = None,
         session_id: str | None = None,
@@ -143,7 +166,7 @@ class CompletionsApi(Api):
         inputs: Mapping[str, Any] | None = None,
         source: str | None = None,
         metadata: Mapping[str, Any] | None = None,
-        provider_api_keys: ProviderApiKeys | Mapping[str, Any] | None = None,
+        provider_api_keys: ProviderApiKeys | ProviderApiKeysDict | Mapping[str, Any] | None = None,
         num_samples: int | Decimal | None = None,
         logprobs: int | Decimal | None = None,
         *,
@@ -154,29 +177,9 @@ class CompletionsApi(Api):
     ) -> ApiResponse[CompletionResponse] | AsyncStream[CompletionResponse]: ...
     @overload
     async def acreate(
-        self: Any, *, body: CompletionRequest | Mapping[str, Any], **options: Unpack[RequestOptions]
-    ) -> ApiResponse[CompletionResponse]: ...
-    @overload
-    def create_deployed(
         self: Any,
-        project: str | None = None,
-        project_id: str | None = None,
-        session_id: str | None = None,
-        session_reference_id: str | None = None,
-        parent_id: str | None = None,
-        parent_reference_id: str | None = None,
-        inputs: Mapping[str, Any] | None = None,
-        source: str | None = None,
-        metadata: Mapping[str, Any] | None = None,
-        provider_api_keys: ProviderApiKeys | Mapping[str, Any] | None = None,
-        num_samples: int | Decimal | None = None,
-        logprobs: int | Decimal | None = None,
-        stream: Literal[False] | None = None,
-        suffix: str | None = None,
-        user: str | None = None,
-        environment: str | None = None,
         *,
-        body: CompletionDeployedRequest | Mapping[str, Any] | None = None,
+        body: CompletionRequest | CompletionRequestDict | Mapping[str, Any],
         **options: Unpack[RequestOptions],
     ) -> ApiResponse[CompletionResponse]: ...
     @overload
@@ -191,7 +194,33 @@ class CompletionsApi(Api):
         inputs: Mapping[str, Any] | None = None,
         source: str | None = None,
         metadata: Mapping[str, Any] | None = None,
-        provider_api_keys: ProviderApiKeys | Mapping[str, Any] | None = None,
+        provider_api_keys: ProviderApiKeys | ProviderApiKeysDict | Mapping[str, Any] | None = None,
+        num_samples: int | Decimal | None = None,
+        logprobs: int | Decimal | None = None,
+        stream: Literal[False] | None = None,
+        suffix: str | None = None,
+        user: str | None = None,
+        environment: str | None = None,
+        *,
+        body: CompletionDeployedRequest
+        | CompletionDeployedRequestDict
+        | Mapping[str, Any]
+        | None = None,
+        **options: Unpack[RequestOptions],
+    ) -> ApiResponse[CompletionResponse]: ...
+    @overload
+    def create_deployed(
+        self: Any,
+        project: str | None = None,
+        project_id: str | None = None,
+        session_id: str | None = None,
+        session_reference_id: str | None = None,
+        parent_id: str | None = None,
+        parent_reference_id: str | None = None,
+        inputs: Mapping[str, Any] | None = None,
+        source: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        provider_api_keys: ProviderApiKeys | ProviderApiKeysDict | Mapping[str, Any] | None = None,
         num_samples: int | Decimal | None = None,
         logprobs: int | Decimal | None = None,
         *,
@@ -199,7 +228,10 @@ class CompletionsApi(Api):
         suffix: str | None = None,
         user: str | None = None,
         environment: str | None = None,
-        body: CompletionDeployedRequest | Mapping[str, Any] | None = None,
+        body: CompletionDeployedRequest
+        | CompletionDeployedRequestDict
+        | Mapping[str, Any]
+        | None = None,
         **options: Unpack[RequestOptions],
     ) -> Stream[CompletionResponse]: ...
     @overload
@@ -214,7 +246,7 @@ class CompletionsApi(Api):
         inputs: Mapping[str, Any] | None = None,
         source: str | None = None,
         metadata: Mapping[str, Any] | None = None,
-        provider_api_keys: ProviderApiKeys | Mapping[str, Any] | None = None,
+        provider_api_keys: ProviderApiKeys | ProviderApiKeysDict | Mapping[str, Any] | None = None,
         num_samples: int | Decimal | None = None,
         logprobs: int | Decimal | None = None,
         *,
@@ -222,7 +254,10 @@ class CompletionsApi(Api):
         suffix: str | None = None,
         user: str | None = None,
         environment: str | None = None,
-        body: CompletionDeployedRequest | Mapping[str, Any] | None = None,
+        body: CompletionDeployedRequest
+        | CompletionDeployedRequestDict
+        | Mapping[str, Any]
+        | None = None,
         **options: Unpack[RequestOptions],
     ) -> ApiResponse[CompletionResponse] | Stream[CompletionResponse]: ...
     @overload
@@ -237,7 +272,7 @@ class CompletionsApi(Api):
         inputs: Mapping[str, Any] | None = None,
         source: str | None = None,
         metadata: Mapping[str, Any] | None = None,
-        provider_api_keys: ProviderApiKeys | Mapping[str, Any] | None = None,
+        provider_api_keys: ProviderApiKeys | ProviderApiKeysDict | Mapping[str, Any] | None = None,
         num_samples: int | Decimal | None = None,
         logprobs: int | Decimal | None = None,
         stream: Literal[False] | None = None,
@@ -245,7 +280,10 @@ class CompletionsApi(Api):
         user: str | None = None,
         environment: str | None = None,
         *,
-        body: CompletionDeployedRequest | Mapping[str, Any] | None = None,
+        body: CompletionDeployedRequest
+        | CompletionDeployedRequestDict
+        | Mapping[str, Any]
+        | None = None,
         **options: Unpack[RequestOptions],
     ) -> ApiResponse[CompletionResponse]: ...
     @overload
@@ -260,7 +298,7 @@ class CompletionsApi(Api):
         inputs: Mapping[str, Any] | None = None,
         source: str | None = None,
         metadata: Mapping[str, Any] | None = None,
-        provider_api_keys: ProviderApiKeys | Mapping[str, Any] | None = None,
+        provider_api_keys: ProviderApiKeys | ProviderApiKeysDict | Mapping[str, Any] | None = None,
         num_samples: int | Decimal | None = None,
         logprobs: int | Decimal | None = None,
         *,
@@ -268,7 +306,10 @@ class CompletionsApi(Api):
         suffix: str | None = None,
         user: str | None = None,
         environment: str | None = None,
-        body: CompletionDeployedRequest | Mapping[str, Any] | None = None,
+        body: CompletionDeployedRequest
+        | CompletionDeployedRequestDict
+        | Mapping[str, Any]
+        | None = None,
         **options: Unpack[RequestOptions],
     ) -> AsyncStream[CompletionResponse]: ...
     @overload
@@ -283,7 +324,7 @@ class CompletionsApi(Api):
         inputs: Mapping[str, Any] | None = None,
         source: str | None = None,
         metadata: Mapping[str, Any] | None = None,
-        provider_api_keys: ProviderApiKeys | Mapping[str, Any] | None = None,
+        provider_api_keys: ProviderApiKeys | ProviderApiKeysDict | Mapping[str, Any] | None = None,
         num_samples: int | Decimal | None = None,
         logprobs: int | Decimal | None = None,
         *,
@@ -291,7 +332,10 @@ class CompletionsApi(Api):
         suffix: str | None = None,
         user: str | None = None,
         environment: str | None = None,
-        body: CompletionDeployedRequest | Mapping[str, Any] | None = None,
+        body: CompletionDeployedRequest
+        | CompletionDeployedRequestDict
+        | Mapping[str, Any]
+        | None = None,
         **options: Unpack[RequestOptions],
     ) -> ApiResponse[CompletionResponse] | AsyncStream[CompletionResponse]: ...
     @overload
@@ -307,7 +351,7 @@ class CompletionsApi(Api):
         inputs: Mapping[str, Any] | None = None,
         source: str | None = None,
         metadata: Mapping[str, Any] | None = None,
-        provider_api_keys: ProviderApiKeys | Mapping[str, Any] | None = None,
+        provider_api_keys: ProviderApiKeys | ProviderApiKeysDict | Mapping[str, Any] | None = None,
         num_samples: int | Decimal | None = None,
         logprobs: int | Decimal | None = None,
         stream: Literal[False] | None = None,
@@ -328,7 +372,7 @@ class CompletionsApi(Api):
         inputs: Mapping[str, Any] | None = None,
         source: str | None = None,
         metadata: Mapping[str, Any] | None = None,
-        provider_api_keys: ProviderApiKeys | Mapping[str, Any] | None = None,
+        provider_api_keys: ProviderApiKeys | ProviderApiKeysDict | Mapping[str, Any] | None = None,
         num_samples: int | Decimal | None = None,
         logprobs: int | Decimal | None = None,
         *,
@@ -350,7 +394,7 @@ class CompletionsApi(Api):
         inputs: Mapping[str, Any] | None = None,
         source: str | None = None,
         metadata: Mapping[str, Any] | None = None,
-        provider_api_keys: ProviderApiKeys | Mapping[str, Any] | None = None,
+        provider_api_keys: ProviderApiKeys | ProviderApiKeysDict | Mapping[str, Any] | None = None,
         num_samples: int | Decimal | None = None,
         logprobs: int | Decimal | None = None,
         *,
@@ -363,7 +407,7 @@ class CompletionsApi(Api):
     def create_experiment(
         self: Any,
         *,
-        body: CompletionExperimentRequest | Mapping[str, Any],
+        body: CompletionExperimentRequest | CompletionExperimentRequestDict | Mapping[str, Any],
         **options: Unpack[RequestOptions],
     ) -> ApiResponse[CompletionResponse]: ...
     @overload
@@ -379,7 +423,7 @@ class CompletionsApi(Api):
         inputs: Mapping[str, Any] | None = None,
         source: str | None = None,
         metadata: Mapping[str, Any] | None = None,
-        provider_api_keys: ProviderApiKeys | Mapping[str, Any] | None = None,
+        provider_api_keys: ProviderApiKeys | ProviderApiKeysDict | Mapping[str, Any] | None = None,
         num_samples: int | Decimal | None = None,
         logprobs: int | Decimal | None = None,
         stream: Literal[False] | None = None,
@@ -400,7 +444,7 @@ class CompletionsApi(Api):
         inputs: Mapping[str, Any] | None = None,
         source: str | None = None,
         metadata: Mapping[str, Any] | None = None,
-        provider_api_keys: ProviderApiKeys | Mapping[str, Any] | None = None,
+        provider_api_keys: ProviderApiKeys | ProviderApiKeysDict | Mapping[str, Any] | None = None,
         num_samples: int | Decimal | None = None,
         logprobs: int | Decimal | None = None,
         *,
@@ -422,7 +466,7 @@ class CompletionsApi(Api):
         inputs: Mapping[str, Any] | None = None,
         source: str | None = None,
         metadata: Mapping[str, Any] | None = None,
-        provider_api_keys: ProviderApiKeys | Mapping[str, Any] | None = None,
+        provider_api_keys: ProviderApiKeys | ProviderApiKeysDict | Mapping[str, Any] | None = None,
         num_samples: int | Decimal | None = None,
         logprobs: int | Decimal | None = None,
         *,
@@ -435,7 +479,7 @@ class CompletionsApi(Api):
     async def acreate_experiment(
         self: Any,
         *,
-        body: CompletionExperimentRequest | Mapping[str, Any],
+        body: CompletionExperimentRequest | CompletionExperimentRequestDict | Mapping[str, Any],
         **options: Unpack[RequestOptions],
     ) -> ApiResponse[CompletionResponse]: ...
     @overload
@@ -451,7 +495,7 @@ class CompletionsApi(Api):
         inputs: Mapping[str, Any] | None = None,
         source: str | None = None,
         metadata: Mapping[str, Any] | None = None,
-        provider_api_keys: ProviderApiKeys | Mapping[str, Any] | None = None,
+        provider_api_keys: ProviderApiKeys | ProviderApiKeysDict | Mapping[str, Any] | None = None,
         num_samples: int | Decimal | None = None,
         logprobs: int | Decimal | None = None,
         stream: Literal[False] | None = None,
@@ -472,7 +516,7 @@ class CompletionsApi(Api):
         inputs: Mapping[str, Any] | None = None,
         source: str | None = None,
         metadata: Mapping[str, Any] | None = None,
-        provider_api_keys: ProviderApiKeys | Mapping[str, Any] | None = None,
+        provider_api_keys: ProviderApiKeys | ProviderApiKeysDict | Mapping[str, Any] | None = None,
         num_samples: int | Decimal | None = None,
         logprobs: int | Decimal | None = None,
         *,
@@ -494,7 +538,7 @@ class CompletionsApi(Api):
         inputs: Mapping[str, Any] | None = None,
         source: str | None = None,
         metadata: Mapping[str, Any] | None = None,
-        provider_api_keys: ProviderApiKeys | Mapping[str, Any] | None = None,
+        provider_api_keys: ProviderApiKeys | ProviderApiKeysDict | Mapping[str, Any] | None = None,
         num_samples: int | Decimal | None = None,
         logprobs: int | Decimal | None = None,
         *,
@@ -507,7 +551,7 @@ class CompletionsApi(Api):
     def create_model_config(
         self: Any,
         *,
-        body: CompletionModelConfigRequest | Mapping[str, Any],
+        body: CompletionModelConfigRequest | CompletionModelConfigRequestDict | Mapping[str, Any],
         **options: Unpack[RequestOptions],
     ) -> ApiResponse[CompletionResponse]: ...
     @overload
@@ -523,7 +567,7 @@ class CompletionsApi(Api):
         inputs: Mapping[str, Any] | None = None,
         source: str | None = None,
         metadata: Mapping[str, Any] | None = None,
-        provider_api_keys: ProviderApiKeys | Mapping[str, Any] | None = None,
+        provider_api_keys: ProviderApiKeys | ProviderApiKeysDict | Mapping[str, Any] | None = None,
         num_samples: int | Decimal | None = None,
         logprobs: int | Decimal | None = None,
         stream: Literal[False] | None = None,
@@ -544,7 +588,7 @@ class CompletionsApi(Api):
         inputs: Mapping[str, Any] | None = None,
         source: str | None = None,
         metadata: Mapping[str, Any] | None = None,
-        provider_api_keys: ProviderApiKeys | Mapping[str, Any] | None = None,
+        provider_api_keys: ProviderApiKeys | ProviderApiKeysDict | Mapping[str, Any] | None = None,
         num_samples: int | Decimal | None = None,
         logprobs: int | Decimal | None = None,
         *,
@@ -566,7 +610,7 @@ class CompletionsApi(Api):
         inputs: Mapping[str, Any] | None = None,
         source: str | None = None,
         metadata: Mapping[str, Any] | None = None,
-        provider_api_keys: ProviderApiKeys | Mapping[str, Any] | None = None,
+        provider_api_keys: ProviderApiKeys | ProviderApiKeysDict | Mapping[str, Any] | None = None,
         num_samples: int | Decimal | None = None,
         logprobs: int | Decimal | None = None,
         *,
@@ -579,6 +623,6 @@ class CompletionsApi(Api):
     async def acreate_model_config(
         self: Any,
         *,
-        body: CompletionModelConfigRequest | Mapping[str, Any],
+        body: CompletionModelConfigRequest | CompletionModelConfigRequestDict | Mapping[str, Any],
         **options: Unpack[RequestOptions],
     ) -> ApiResponse[CompletionResponse]: ...

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     )
     from humanloop.model.provider_api_keys import ProviderApiKeys
     from humanloop.pagination import PageIterator
+    from humanloop.schemas import BoolClass
 
 
 class EvaluationsApi(Api):
@@ -72,7 +73,10 @@ class EvaluationsApi(Api):
     acreate = async_variant(create)
 
     def get(
-        self, id: str, evaluator_aggregates: bool | None = None, **options: Unpack[RequestOptions]
+        self,
+        id: str,
+        evaluator_aggregates: bool | BoolClass | None = None,
+        **options: Unpack[RequestOptions],
     ) -> ApiResponse[EvaluationResponse]:
         """Get an evaluation.
 
@@ -90,7 +94,7 @@ class EvaluationsApi(Api):
     def list_all_for_project(
         self,
         project_id: str,
-        evaluator_aggregates: bool | None = None,
+        evaluator_aggregates: bool | BoolClass | None = None,
         **options: Unpack[RequestOptions],
     ) -> ApiResponse[EvaluationsGetForProjectResponse]:
         """List a project's evaluations.

@@ -17,6 +17,8 @@ from humanloop.model.paginated_data_evaluation_testcase_snapshot_response import
 )
 from humanloop.model.provider_api_keys import ProviderApiKeys
 from humanloop.pagination import PageIterator
+from humanloop.schemas import BoolClass
+from humanloop.typed_dicts import CreateEvaluationRequestDict, ProviderApiKeysDict
 
 class EvaluationsApi(Api):
     @overload
@@ -26,7 +28,7 @@ class EvaluationsApi(Api):
         evaluator_ids: Sequence[str],
         testset_id: str,
         project_id: str,
-        provider_api_keys: ProviderApiKeys | Mapping[str, Any] | None = None,
+        provider_api_keys: ProviderApiKeys | ProviderApiKeysDict | Mapping[str, Any] | None = None,
         **options: Unpack[RequestOptions],
     ) -> ApiResponse[EvaluationResponse]: ...
     @overload
@@ -34,7 +36,7 @@ class EvaluationsApi(Api):
         self: Any,
         *,
         project_id: str,
-        body: CreateEvaluationRequest | Mapping[str, Any],
+        body: CreateEvaluationRequest | CreateEvaluationRequestDict | Mapping[str, Any],
         **options: Unpack[RequestOptions],
     ) -> ApiResponse[EvaluationResponse]: ...
 
@@ -42,7 +44,7 @@ class EvaluationsApi(Api):
     def get(
         self: Any,
         id: str,
-        evaluator_aggregates: bool | None = None,
+        evaluator_aggregates: bool | BoolClass | None = None,
         **options: Unpack[RequestOptions],
     ) -> ApiResponse[EvaluationResponse]: ...
 
@@ -50,7 +52,7 @@ class EvaluationsApi(Api):
     def list_all_for_project(
         self: Any,
         project_id: str,
-        evaluator_aggregates: bool | None = None,
+        evaluator_aggregates: bool | BoolClass | None = None,
         **options: Unpack[RequestOptions],
     ) -> ApiResponse[EvaluationsGetForProjectResponse]: ...
 

@@ -14,6 +14,7 @@ from humanloop.model.evaluator_return_type_enum import EvaluatorReturnTypeEnum
 from humanloop.model.evaluators_list_response import EvaluatorsListResponse
 from humanloop.model.update_evaluator_request import UpdateEvaluatorRequest
 from humanloop.schemas import Unset
+from humanloop.typed_dicts import CreateEvaluatorRequestDict, UpdateEvaluatorRequestDict
 
 class EvaluatorsApi(Api):
     @overload
@@ -30,7 +31,7 @@ class EvaluatorsApi(Api):
     def create(
         self: Any,
         *,
-        body: CreateEvaluatorRequest | Mapping[str, Any],
+        body: CreateEvaluatorRequest | CreateEvaluatorRequestDict | Mapping[str, Any],
         **options: Unpack[RequestOptions],
     ) -> ApiResponse[EvaluatorResponse]: ...
 
@@ -54,7 +55,7 @@ class EvaluatorsApi(Api):
         | None = None,
         return_type: EvaluatorReturnTypeEnum | Literal["boolean", "number"] | None = None,
         *,
-        body: UpdateEvaluatorRequest | Mapping[str, Any] | None = None,
+        body: UpdateEvaluatorRequest | UpdateEvaluatorRequestDict | Mapping[str, Any] | None = None,
         **options: Unpack[RequestOptions],
     ) -> ApiResponse[EvaluatorResponse]: ...
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from humanloop.model.get_model_config_response import GetModelConfigResponse
     from humanloop.model.positive_label import PositiveLabel
     from humanloop.model.update_experiment_request import UpdateExperimentRequest
-    from humanloop.schemas import Unset
+    from humanloop.schemas import BoolClass, Unset
 
 
 class ExperimentsApi(Api):
@@ -41,7 +41,7 @@ class ExperimentsApi(Api):
         positive_labels: Sequence[PositiveLabel | Mapping[str, Any]] | None = None,
         project_id: str | None = None,
         config_ids: Sequence[str] | None = None,
-        set_active: bool | None = None,
+        set_active: bool | BoolClass | None = None,
         *,
         body: CreateExperimentRequest | Mapping[str, Any] | None = None,
         **options: Unpack[RequestOptions],

@@ -13,17 +13,22 @@ from humanloop.model.experiments_list_response import ExperimentsListResponse
 from humanloop.model.get_model_config_response import GetModelConfigResponse
 from humanloop.model.positive_label import PositiveLabel
 from humanloop.model.update_experiment_request import UpdateExperimentRequest
-from humanloop.schemas import Unset
+from humanloop.schemas import BoolClass, Unset
+from humanloop.typed_dicts import (
+    CreateExperimentRequestDict,
+    PositiveLabelDict,
+    UpdateExperimentRequestDict,
+)
 
 class ExperimentsApi(Api):
     @overload
     def create(
         self: Any,
         name: str,
-        positive_labels: Sequence[PositiveLabel | Mapping[str, Any]],
+        positive_labels: Sequence[PositiveLabel | PositiveLabelDict | Mapping[str, Any]],
         project_id: str,
         config_ids: Sequence[str] | None = None,
-        set_active: bool | None = None,
+        set_active: bool | BoolClass | None = None,
         **options: Unpack[RequestOptions],
     ) -> ApiResponse[ExperimentResponse]: ...
     @overload
@@ -31,7 +36,7 @@ class ExperimentsApi(Api):
         self: Any,
         *,
         project_id: str,
-        body: CreateExperimentRequest | Mapping[str, Any],
+        body: CreateExperimentRequest | CreateExperimentRequestDict | Mapping[str, Any],
         **options: Unpack[RequestOptions],
     ) -> ApiResponse[ExperimentResponse]: ...
 
@@ -55,11 +60,15 @@ class ExperimentsApi(Api):
         self: Any,
         experiment_id: str,
         name: str | None = None,
-        positive_labels: Sequence[PositiveLabel | Mapping[str, Any]] | None = None,
+        positive_labels: Sequence[PositiveLabel | PositiveLabelDict | Mapping[str, Any]]
+        | None = None,
         config_ids_to_register: Sequence[str] | None = None,
         config_ids_to_deregister: Sequence[str] | None = None,
         *,
-        body: UpdateExperimentRequest | Mapping[str, Any] | None = None,
+        body: UpdateExperimentRequest
+        | UpdateExperimentRequestDict
+        | Mapping[str, Any]
+        | None = None,
         **options: Unpack[RequestOptions],
     ) -> ApiResponse[ExperimentResponse]: ...
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from humanloop.model.feedback_request import FeedbackRequest
     from humanloop.model.feedback_submit_response import FeedbackSubmitResponse
     from humanloop.model.feedback_type import FeedbackType
+    from humanloop.schemas import BoolClass
 
 
 class FeedbackApi(Api):
@@ -37,7 +38,7 @@ class FeedbackApi(Api):
         data_id: str | None = None,
         user: str | None = None,
         created_at: str | datetime | None = None,
-        unset: bool | None = None,
+        unset: bool | BoolClass | None = None,
         **options: Unpack[RequestOptions],
     ) -> ApiResponse[FeedbackSubmitResponse]:
         """Send feedback on datapoints.

@@ -11,11 +11,17 @@ from humanloop.api_response import ApiResponse
 from humanloop.model.feedback_request import FeedbackRequest
 from humanloop.model.feedback_submit_response import FeedbackSubmitResponse
 from humanloop.model.feedback_type import FeedbackType
+from humanloop.schemas import BoolClass
+from humanloop.typed_dicts import FeedbackRequestDict
 
 class FeedbackApi(Api):
     def feedback(
         self: Any,
-        body: FeedbackRequest | Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None,
+        body: FeedbackRequest
+        | FeedbackRequestDict
+        | Mapping[str, Any]
+        | Sequence[Mapping[str, Any]]
+        | None = None,
         type: FeedbackType
         | Literal["rating", "action", "issue", "correction", "comment"]
         | str
@@ -24,7 +30,7 @@ class FeedbackApi(Api):
         data_id: str | None = None,
         user: str | None = None,
         created_at: str | datetime | None = None,
-        unset: bool | None = None,
+        unset: bool | BoolClass | None = None,
         **options: Unpack[RequestOptions],
     ) -> ApiResponse[FeedbackSubmitResponse]: ...
 

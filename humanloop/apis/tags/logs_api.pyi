@@ -19,11 +19,25 @@ from humanloop.model.logs_log_response import LogsLogResponse
 from humanloop.model.model_config_request import ModelConfigRequest
 from humanloop.model.tool_config_request import ToolConfigRequest
 from humanloop.model.update_log_request import UpdateLogRequest
+from humanloop.typed_dicts import (
+    AgentConfigRequestDict,
+    ChatMessageDict,
+    FeedbackDict,
+    GenericConfigRequestDict,
+    LogRequestDict,
+    ModelConfigRequestDict,
+    ToolConfigRequestDict,
+    UpdateLogRequestDict,
+)
 
 class LogsApi(Api):
     def log(
         self: Any,
-        body: LogRequest | Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None,
+        body: LogRequest
+        | LogRequestDict
+        | Mapping[str, Any]
+        | Sequence[Mapping[str, Any]]
+        | None = None,
         project: str | None = None,
         project_id: str | None = None,
         session_id: str | None = None,
@@ -35,15 +49,23 @@ class LogsApi(Api):
         metadata: Mapping[str, Any] | None = None,
         reference_id: str | None = None,
         trial_id: str | None = None,
-        messages: Sequence[ChatMessage | Mapping[str, Any]] | None = None,
+        messages: Sequence[ChatMessage | ChatMessageDict | Mapping[str, Any]] | None = None,
         output: str | None = None,
         config: ModelConfigRequest
         | ToolConfigRequest
         | GenericConfigRequest
         | AgentConfigRequest
+        | ModelConfigRequestDict
+        | ToolConfigRequestDict
+        | GenericConfigRequestDict
+        | AgentConfigRequestDict
         | Mapping[str, Any]
         | None = None,
-        feedback: Feedback | Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None,
+        feedback: Feedback
+        | FeedbackDict
+        | Mapping[str, Any]
+        | Sequence[Mapping[str, Any]]
+        | None = None,
         created_at: str | datetime | None = None,
         error: str | None = None,
         duration: float | Decimal | None = None,
@@ -58,7 +80,7 @@ class LogsApi(Api):
         error: str | None = None,
         duration: float | Decimal | None = None,
         *,
-        body: UpdateLogRequest | Mapping[str, Any] | None = None,
+        body: UpdateLogRequest | UpdateLogRequestDict | Mapping[str, Any] | None = None,
         **options: Unpack[RequestOptions],
     ) -> ApiResponse[LogResponse]: ...
 
@@ -70,7 +92,7 @@ class LogsApi(Api):
         error: str | None = None,
         duration: float | Decimal | None = None,
         *,
-        body: UpdateLogRequest | Mapping[str, Any] | None = None,
+        body: UpdateLogRequest | UpdateLogRequestDict | Mapping[str, Any] | None = None,
         **options: Unpack[RequestOptions],
     ) -> ApiResponse[LogResponse]: ...
 

@@ -15,6 +15,11 @@ from humanloop.model.model_endpoints import ModelEndpoints
 from humanloop.model.model_providers import ModelProviders
 from humanloop.model.project_config_response import ProjectConfigResponse
 from humanloop.model.project_model_config_request import ProjectModelConfigRequest
+from humanloop.typed_dicts import (
+    ChatMessageDict,
+    ModelConfigToolRequestDict,
+    ProjectModelConfigRequestDict,
+)
 
 class ModelConfigsApi(Api):
     def get(
@@ -40,16 +45,17 @@ class ModelConfigsApi(Api):
         project_id: str | None = None,
         experiment: str | None = None,
         prompt_template: str | None = None,
-        chat_template: Sequence[ChatMessage | Mapping[str, Any]] | None = None,
+        chat_template: Sequence[ChatMessage | ChatMessageDict | Mapping[str, Any]] | None = None,
         endpoint: ModelEndpoints | Literal["complete", "chat", "edit"] | None = None,
-        tools: Sequence[ModelConfigToolRequest | Mapping[str, Any]] | None = None,
+        tools: Sequence[ModelConfigToolRequest | ModelConfigToolRequestDict | Mapping[str, Any]]
+        | None = None,
         **options: Unpack[RequestOptions],
     ) -> ApiResponse[ProjectConfigResponse]: ...
     @overload
     def register(
         self: Any,
         *,
-        body: ProjectModelConfigRequest | Mapping[str, Any],
+        body: ProjectModelConfigRequest | ProjectModelConfigRequestDict | Mapping[str, Any],
         **options: Unpack[RequestOptions],
     ) -> ApiResponse[ProjectConfigResponse]: ...
 

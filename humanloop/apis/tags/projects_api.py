@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     from humanloop.model.sort_order import SortOrder
     from humanloop.model.update_project_request import UpdateProjectRequest
     from humanloop.pagination import PageIterator
+    from humanloop.schemas import BoolClass
 
 
 class ProjectsApi(Api):
@@ -316,7 +317,10 @@ class ProjectsApi(Api):
     aiterate_list = async_iteration(iterate_list)
 
     def list_configs(
-        self, id: str, evaluation_aggregates: bool | None = None, **options: Unpack[RequestOptions]
+        self,
+        id: str,
+        evaluation_aggregates: bool | BoolClass | None = None,
+        **options: Unpack[RequestOptions],
     ) -> ApiResponse[ProjectsGetConfigsResponse]:
         """List a project's configs.
 

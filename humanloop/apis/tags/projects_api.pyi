@@ -34,20 +34,31 @@ from humanloop.model.projects_get_deployed_configs_response import (
 from humanloop.model.sort_order import SortOrder
 from humanloop.model.update_project_request import UpdateProjectRequest
 from humanloop.pagination import PageIterator
+from humanloop.schemas import BoolClass
+from humanloop.typed_dicts import (
+    CreateProjectRequestDict,
+    EnvironmentProjectConfigRequestDict,
+    EnvironmentRequestDict,
+    FeedbackLabelRequestDict,
+    FeedbackTypeRequestDict,
+    PositiveLabelDict,
+    UpdateProjectRequestDict,
+)
 
 class ProjectsApi(Api):
     @overload
     def create(
         self: Any,
         name: str,
-        feedback_types: Sequence[FeedbackTypeRequest | Mapping[str, Any]] | None = None,
+        feedback_types: Sequence[FeedbackTypeRequest | FeedbackTypeRequestDict | Mapping[str, Any]]
+        | None = None,
         **options: Unpack[RequestOptions],
     ) -> ApiResponse[ProjectResponse]: ...
     @overload
     def create(
         self: Any,
         *,
-        body: CreateProjectRequest | Mapping[str, Any],
+        body: CreateProjectRequest | CreateProjectRequestDict | Mapping[str, Any],
         **options: Unpack[RequestOptions],
     ) -> ApiResponse[ProjectResponse]: ...
 
@@ -57,7 +68,8 @@ class ProjectsApi(Api):
         self: Any,
         type: str,
         id: str,
-        values: Sequence[FeedbackLabelRequest | Mapping[str, Any]] | None = None,
+        values: Sequence[FeedbackLabelRequest | FeedbackLabelRequestDict | Mapping[str, Any]]
+        | None = None,
         _class: FeedbackClass | Literal["select", "multi_select", "text", "number"] | None = None,
         **options: Unpack[RequestOptions],
     ) -> ApiResponse[FeedbackTypeModel]: ...
@@ -66,7 +78,7 @@ class ProjectsApi(Api):
         self: Any,
         *,
         id: str,
-        body: FeedbackTypeRequest | Mapping[str, Any],
+        body: FeedbackTypeRequest | FeedbackTypeRequestDict | Mapping[str, Any],
         **options: Unpack[RequestOptions],
     ) -> ApiResponse[FeedbackTypeModel]: ...
 
@@ -91,9 +103,13 @@ class ProjectsApi(Api):
         project_id: str,
         config_id: str | None = None,
         experiment_id: str | None = None,
-        environments: Sequence[EnvironmentRequest | Mapping[str, Any]] | None = None,
+        environments: Sequence[EnvironmentRequest | EnvironmentRequestDict | Mapping[str, Any]]
+        | None = None,
         *,
-        body: EnvironmentProjectConfigRequest | Mapping[str, Any] | None = None,
+        body: EnvironmentProjectConfigRequest
+        | EnvironmentProjectConfigRequestDict
+        | Mapping[str, Any]
+        | None = None,
         **options: Unpack[RequestOptions],
     ) -> ApiResponse[ProjectsDeployConfigToEnvironmentsResponse]: ...
 
@@ -157,7 +173,7 @@ class ProjectsApi(Api):
     def list_configs(
         self: Any,
         id: str,
-        evaluation_aggregates: bool | None = None,
+        evaluation_aggregates: bool | BoolClass | None = None,
         **options: Unpack[RequestOptions],
     ) -> ApiResponse[ProjectsGetConfigsResponse]: ...
 
@@ -173,16 +189,17 @@ class ProjectsApi(Api):
         name: str | None = None,
         active_experiment_id: str | None = None,
         active_config_id: str | None = None,
-        positive_labels: Sequence[PositiveLabel | Mapping[str, Any]] | None = None,
+        positive_labels: Sequence[PositiveLabel | PositiveLabelDict | Mapping[str, Any]]
+        | None = None,
         *,
-        body: UpdateProjectRequest | Mapping[str, Any] | None = None,
+        body: UpdateProjectRequest | UpdateProjectRequestDict | Mapping[str, Any] | None = None,
         **options: Unpack[RequestOptions],
     ) -> ApiResponse[ProjectResponse]: ...
 
     aupdate = async_variant(update)
     def update_feedback_types(
         self: Any,
-        body: Sequence[FeedbackTypeRequest | Mapping[str, Any]],
+        body: Sequence[FeedbackTypeRequest | FeedbackTypeRequestDict | Mapping[str, Any]],
         id: str,
         **options: Unpack[RequestOptions],
     ) -> ApiResponse[FeedbackTypes]: ...

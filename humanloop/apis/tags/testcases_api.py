@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from humanloop.model.chat_message import ChatMessage
     from humanloop.model.testcase_response import TestcaseResponse
     from humanloop.model.update_testcase_request import UpdateTestcaseRequest
-    from humanloop.schemas import Unset
+    from humanloop.schemas import BoolClass, Unset
 
 
 class TestcasesApi(Api):
@@ -58,7 +58,9 @@ class TestcasesApi(Api):
         id: str,
         inputs: Mapping[str, str] | None = None,
         messages: Sequence[ChatMessage | Mapping[str, Any]] | None = None,
-        target: Mapping[str, bool | float | str | Decimal | Mapping[str, Any] | Sequence[Any]]
+        target: Mapping[
+            str, bool | BoolClass | float | str | Decimal | Mapping[str, Any] | Sequence[Any]
+        ]
         | None = None,
         *,
         body: UpdateTestcaseRequest | Mapping[str, Any] | None = None,

@@ -11,7 +11,8 @@ from humanloop.api_response import ApiResponse
 from humanloop.model.chat_message import ChatMessage
 from humanloop.model.testcase_response import TestcaseResponse
 from humanloop.model.update_testcase_request import UpdateTestcaseRequest
-from humanloop.schemas import Unset
+from humanloop.schemas import BoolClass, Unset
+from humanloop.typed_dicts import ChatMessageDict, UpdateTestcaseRequestDict
 
 class TestcasesApi(Api):
     def delete(
@@ -28,11 +29,13 @@ class TestcasesApi(Api):
         self: Any,
         id: str,
         inputs: Mapping[str, str] | None = None,
-        messages: Sequence[ChatMessage | Mapping[str, Any]] | None = None,
-        target: Mapping[str, bool | float | str | Decimal | Mapping[str, Any] | Sequence[Any]]
+        messages: Sequence[ChatMessage | ChatMessageDict | Mapping[str, Any]] | None = None,
+        target: Mapping[
+            str, bool | BoolClass | float | str | Decimal | Mapping[str, Any] | Sequence[Any]
+        ]
         | None = None,
         *,
-        body: UpdateTestcaseRequest | Mapping[str, Any] | None = None,
+        body: UpdateTestcaseRequest | UpdateTestcaseRequestDict | Mapping[str, Any] | None = None,
         **options: Unpack[RequestOptions],
     ) -> ApiResponse[TestcaseResponse]: ...
 

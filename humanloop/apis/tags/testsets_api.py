@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from humanloop.model.testsets_get_for_project_response import TestsetsGetForProjectResponse
     from humanloop.model.update_testset_request import UpdateTestsetRequest
     from humanloop.pagination import PageIterator
+    from humanloop.schemas import BoolClass
 
 
 class TestsetsApi(Api):
@@ -79,7 +80,9 @@ class TestsetsApi(Api):
         datapoint_ids: Sequence[str] | None = None,
         inputs: Mapping[str, str] | None = None,
         messages: Sequence[ChatMessage | Mapping[str, Any]] | None = None,
-        target: Mapping[str, bool | float | str | Decimal | Mapping[str, Any] | Sequence[Any]]
+        target: Mapping[
+            str, bool | BoolClass | float | str | Decimal | Mapping[str, Any] | Sequence[Any]
+        ]
         | None = None,
         **options: Unpack[RequestOptions],
     ) -> ApiResponse[TestsetsCreateTestcaseResponse]:

@@ -19,6 +19,14 @@ from humanloop.model.testsets_create_testcase_response import TestsetsCreateTest
 from humanloop.model.testsets_get_for_project_response import TestsetsGetForProjectResponse
 from humanloop.model.update_testset_request import UpdateTestsetRequest
 from humanloop.pagination import PageIterator
+from humanloop.schemas import BoolClass
+from humanloop.typed_dicts import (
+    ChatMessageDict,
+    CreateTestcaseByDatapointsRequestDict,
+    CreateTestcaseRequestDict,
+    CreateTestsetRequestDict,
+    UpdateTestsetRequestDict,
+)
 
 class TestsetsApi(Api):
     @overload
@@ -30,7 +38,7 @@ class TestsetsApi(Api):
         self: Any,
         *,
         project_id: str,
-        body: CreateTestsetRequest | Mapping[str, Any],
+        body: CreateTestsetRequest | CreateTestsetRequestDict | Mapping[str, Any],
         **options: Unpack[RequestOptions],
     ) -> ApiResponse[TestsetResponse]: ...
 
@@ -40,13 +48,17 @@ class TestsetsApi(Api):
         testset_id: str,
         body: CreateTestcaseByDatapointsRequest
         | CreateTestcaseRequest
+        | CreateTestcaseByDatapointsRequestDict
+        | CreateTestcaseRequestDict
         | Mapping[str, Any]
         | Sequence[Mapping[str, Any]]
         | None = None,
         datapoint_ids: Sequence[str] | None = None,
         inputs: Mapping[str, str] | None = None,
-        messages: Sequence[ChatMessage | Mapping[str, Any]] | None = None,
-        target: Mapping[str, bool | float | str | Decimal | Mapping[str, Any] | Sequence[Any]]
+        messages: Sequence[ChatMessage | ChatMessageDict | Mapping[str, Any]] | None = None,
+        target: Mapping[
+            str, bool | BoolClass | float | str | Decimal | Mapping[str, Any] | Sequence[Any]
+        ]
         | None = None,
         **options: Unpack[RequestOptions],
     ) -> ApiResponse[TestsetsCreateTestcaseResponse]: ...
@@ -92,7 +104,7 @@ class TestsetsApi(Api):
         description: str | None = None,
         name: str | None = None,
         *,
-        body: UpdateTestsetRequest | Mapping[str, Any] | None = None,
+        body: UpdateTestsetRequest | UpdateTestsetRequestDict | Mapping[str, Any] | None = None,
         **options: Unpack[RequestOptions],
     ) -> ApiResponse[TestsetResponse]: ...
 

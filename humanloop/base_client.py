@@ -1,0 +1,112 @@
+"""BaseClient: what every client is, whichever API it calls: a configuration, and connections."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, cast
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from typing_extensions import ParamSpec, Self, Unpack
+
+    from humanloop.api_client import ApiClient, CallSettings
+    from humanloop.configuration import Configuration
+    from humanloop.transport import AsyncTransport, Request, Transport
+
+    Arguments = ParamSpec("Arguments")
+
+__all__ = ["BaseClient"]
+
+
+class BaseClient:
+    """The client of an API: a `Facade` that was generated from its document adds the tags.
+
+    configuration: host, keys, and how to connect; transport, async_transport: what sends the
+    requests; by default urllib3, aiohttp.
+    """
+
+    def __init__(
+        self,
+        configuration: Configuration,
+        *,
+        transport: Transport | None = None,
+        async_transport: AsyncTransport | None = None,
+    ) -> None:
+        self._configuration = configuration
+        self._transports = (transport, async_transport)
+
+    @cached_property
+    def api_client(self) -> ApiClient:
+        """Return what makes the calls; it is imported and made when it is first needed."""
+        from humanloop.api_client import ApiClient
+
+        transport, async_transport = self._transports
+        made = ApiClient(self._configuration, transport=transport, async_transport=async_transport)
+        return cast("ApiClient", self.__dict__.setdefault("api_client", made))
+
+    @property
+    def configuration(self) -> Configuration:
+        """Return the configuration in use."""
+        made = self.__dict__.get("api_client")
+        return self._configuration if made is None else cast("Configuration", made.configuration)
+
+    def build_request(
+        self, method: Callable[Arguments, Any], /, *args: Arguments.args, **kwargs: Arguments.kwargs
+    ) -> Request:
+        """Return the request that a method would send, and send nothing.
+
+        An example is `build_request(client.projects.get, id="pr_1")`. `as_curl()` of the result is
+        a command for curl, without keys.
+        """
+        from humanloop.api import build_request
+
+        return build_request(self.api_client, method, *args, **kwargs)
+
+    def with_options(
+        self, *, headers: Mapping[str, str] | None = None, **settings: Unpack[CallSettings]
+    ) -> Self:
+        """Return a copy of the client with other settings: `with_options(timeout=5, retries=0)`.
+
+        headers: sent with every call of the copy; timeout, connect_timeout, read_timeout, retries,
+        response_validation, bodies, skip_deserialization, event_hooks, on_drift: as in
+        `Configuration`. The copy and the client share their connections: closing one closes them
+        for both.
+        """
+        api_client = self.api_client.with_options(headers, **settings)
+        duplicate = copy.copy(self)
+        for name, value in self.__dict__.items():
+            if getattr(value, "api_client", None) is self.api_client:  # a tag
+                del duplicate.__dict__[name]
+        duplicate.__dict__["api_client"] = api_client
+        return duplicate
+
+    def close(self) -> None:
+        """Close the connections that are kept alive. A later call opens new ones.
+
+        Those of an event loop that runs are closed by that loop, soon; `aclose` waits for it.
+        """
+        if "api_client" in self.__dict__:
+            self.api_client.close()
+
+    async def aclose(self) -> None:
+        """Close the connections, in an event loop, and wait until they are closed."""
+        if "api_client" in self.__dict__:
+            await self.api_client.aclose()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        await self.aclose()
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.configuration!r})"
