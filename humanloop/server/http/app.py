@@ -25,19 +25,18 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from humanloop import schemas
-from humanloop.http import media_type
 from humanloop.operation import RETRY_HEADER, Operation
 from humanloop.server.errors import (
+    BadRequest,
     NotBuilt,
     RequestError,
     Unavailable,
-    UnsupportedMediaType,
     invalid,
 )
 from humanloop.server.generation import generations
 from humanloop.server.generation.generations import Generation
 from humanloop.server.http import guard
-from humanloop.server.http.body import Upload, parse
+from humanloop.server.http.body import Upload, check_encoding, parse
 from humanloop.server.http.routing import find_operation, read_query
 from humanloop.server.http.streams import EventStream
 from humanloop.server.operations.calls import Call, Settings
@@ -121,15 +120,15 @@ class Application:
         name = "-"
         try:
             headers = request.headers
-            guard.check(headers.get("host"), headers.get("origin"), self._settings.allowed_hosts)
+            guard.check(request, self._settings.allowed_hosts)
             account = self._keys.account(headers.get("x-api-key"))
             operation, path = find_operation(request.method, _raw_path(request))
             name = operation.name
             handler = _handler(operation)
             limits = self._settings
             body = await upload.read(limits.max_body_bytes, limits.body_seconds)
-            if body and media_type(headers) != "application/json":
-                raise UnsupportedMediaType("The body must be of the type application/json.")
+            if body:
+                check_encoding(headers)
             query = request.scope["query_string"].decode("latin-1")
             retries = headers.get(RETRY_HEADER, "0")
             repeated = retries.isdecimal() and retries != "0"
@@ -143,7 +142,8 @@ class Application:
             raise
         except Exception as error:
             await upload.drain(self._settings.max_body_bytes)
-            ending = {"Connection": "close"} if upload.more else {}
+            closes = upload.more or isinstance(error, BadRequest)
+            ending = {"Connection": "close"} if closes else {}
             problem = _problem(name, error)
             return name, _json(problem.body(), problem.status, {**problem.headers, **ending})
 

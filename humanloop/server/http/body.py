@@ -10,19 +10,28 @@ import json
 import re
 from collections.abc import AsyncIterator
 from decimal import Decimal
+from email.message import Message
 from typing import Any, cast
 
+from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive
 
 from humanloop import schemas
 from humanloop.operation import Operation
 from humanloop.schemas import SchemaValidationError
-from humanloop.server.errors import Invalid, RequestTimeout, TooLarge, invalid
+from humanloop.server.errors import (
+    Invalid,
+    RequestTimeout,
+    TooLarge,
+    UnsupportedMediaType,
+    invalid,
+)
 from humanloop.server.operations.calls import MAX_DIGITS
 
 _DRAIN_SECONDS = 1
 _SURROGATE_ESCAPE = re.compile(rb"\\u[dD]")
+_CHARSETS = frozenset({"utf-8", "utf8", "us-ascii"})
 _DIGITS = b"0123456789"
 
 
@@ -66,6 +75,20 @@ class Upload:
                 raise ClientDisconnect
             self.more = message.get("more_body", False)
             yield message.get("body", b"")
+
+
+def check_encoding(headers: Headers) -> None:
+    """Raise UnsupportedMediaType unless a body is JSON in UTF-8 as it is."""
+    message = Message()
+    message["Content-Type"] = headers.get("content-type", "")
+    if message.get_content_type() != "application/json":
+        raise UnsupportedMediaType("The body must be of the type application/json.")
+    charset = message.get_param("charset", "utf-8")
+    if str(charset).lower() not in _CHARSETS:
+        raise UnsupportedMediaType(f"The body must be in UTF-8, not in {charset!r}.")
+    coding = headers.get("content-encoding", "identity")
+    if coding.strip().lower() != "identity":
+        raise UnsupportedMediaType(f"The body must be sent as it is, not encoded as {coding!r}.")
 
 
 def parse(operation: Operation, body: bytes) -> Any:

@@ -36,7 +36,12 @@ class Settings:
         Beta(1 + positives, 1 + negatives) of each.
     randomness: what experiments draw with; give a seeded one for repeatable draws.
     max_body_bytes: the largest request body.
-    body_seconds: how long to wait for the next part of a body.
+    head_seconds: how long a request may take until its head is there.
+    body_seconds: how long to wait for the next part of a body, and for the reader of an answer to
+        take what was sent.
+    idle_seconds: how long a connection may wait for its next request.
+    max_connections: how many may be open at once; also at most half of the files that the process
+        may open.
     allowed_hosts: the names by which clients may address the server; None allows every name.
     providers: what serves the models, by the API's name of the provider.
     """
@@ -44,7 +49,10 @@ class Settings:
     sampling: Sampling = "uniform"
     randomness: random.Random = field(default_factory=random.SystemRandom)
     max_body_bytes: int = 64 * 1024 * 1024
+    head_seconds: float = 20
     body_seconds: float = 30
+    idle_seconds: int = 5
+    max_connections: int = 1000
     allowed_hosts: frozenset[str] | None = None
     providers: Mapping[str, Provider] = field(default_factory=lambda: {"mock": Mock()})
 
