@@ -30,6 +30,7 @@ from humanloop.server.errors import (
     BadRequest,
     NotBuilt,
     RequestError,
+    Unauthorized,
     Unavailable,
     invalid,
 )
@@ -37,6 +38,7 @@ from humanloop.server.generation import generations
 from humanloop.server.generation.generations import Generation
 from humanloop.server.http import guard
 from humanloop.server.http.body import Upload, check_encoding, parse
+from humanloop.server.http.guesses import Guesses
 from humanloop.server.http.routing import find_operation, read_query
 from humanloop.server.http.streams import EventStream
 from humanloop.server.operations.calls import Call, Settings
@@ -88,6 +90,7 @@ class Application:
         self._database = database
         self._keys = keys
         self._settings = settings
+        self._guesses = Guesses(settings.guess_seconds)
         self._generators = ThreadPoolExecutor(_GENERATORS, "humanloop-provider")
         self._generations: list[Generation] = []  # those of which not all may be kept yet
         self._stopping = threading.Event()
@@ -121,7 +124,7 @@ class Application:
         try:
             headers = request.headers
             guard.check(request, self._settings.allowed_hosts)
-            account = self._keys.account(headers.get("x-api-key"))
+            account = await self._account(request)
             operation, path = find_operation(request.method, _raw_path(request))
             name = operation.name
             handler = _handler(operation)
@@ -146,6 +149,16 @@ class Application:
             ending = {"Connection": "close"} if closes else {}
             problem = _problem(name, error)
             return name, _json(problem.body(), problem.status, {**problem.headers, **ending})
+
+    async def _account(self, request: Request) -> Account:
+        """Return whose key came; raise Unauthorized, the later the more wrong ones came before."""
+        key = request.headers.get("x-api-key")
+        try:
+            return self._keys.account(key)
+        except Unauthorized:
+            if key is not None and request.client is not None:
+                await asyncio.sleep(self._guesses.delay(request.client.host))
+            raise
 
     async def _generate(self, operation: Operation, generation: Generation) -> Answer:
         """Ask the providers, outside of any transaction."""

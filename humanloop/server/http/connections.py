@@ -2,7 +2,8 @@
 
 Whoever reaches the port can open connections, without a key. So a connection that sends no whole
 head of a request, sends what is no HTTP, or does not take its answer, is closed, and one too many
-is refused at once. Invariants: what was accepted before is served on; nothing that arrives is logged.
+is refused at once. Invariants: what was accepted before is served on; nothing of what arrives is
+logged.
 """
 
 from __future__ import annotations
@@ -141,9 +142,10 @@ class Connection(H11Protocol):
     def _refuse(self, status: int, detail: str) -> None:
         """Answer, where no answer was begun, and close; the application is told of a hang-up."""
         self._head_came()
-        if self.cycle is not None and not self.cycle.response_complete:
-            self.cycle.disconnected = True
-            self.cycle.message_event.set()
+        cycle: Any = self.cycle  # None before the first request
+        if cycle is not None and not cycle.response_complete:
+            cycle.disconnected = True
+            cycle.message_event.set()
         if self.conn.our_state in {h11.IDLE, h11.SEND_RESPONSE}:
             body = schemas.to_json({"detail": detail}).encode()
             headers = [

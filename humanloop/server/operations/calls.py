@@ -42,6 +42,7 @@ class Settings:
     idle_seconds: how long a connection may wait for its next request.
     max_connections: how many may be open at once; also at most half of the files that the process
         may open.
+    guess_seconds: how long the answer to a wrong key waits, once many came from the same address.
     allowed_hosts: the names by which clients may address the server; None allows every name.
     providers: what serves the models, by the API's name of the provider.
     """
@@ -53,6 +54,7 @@ class Settings:
     body_seconds: float = 30
     idle_seconds: int = 5
     max_connections: int = 1000
+    guess_seconds: float = 2
     allowed_hosts: frozenset[str] | None = None
     providers: Mapping[str, Provider] = field(default_factory=lambda: {"mock": Mock()})
 
