@@ -17,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from typing import Any
 
-from sqlalchemy.exc import DataError, OperationalError, StatementError
+from sqlalchemy.exc import DataError, StatementError
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect, Request
@@ -40,11 +40,13 @@ from humanloop.server.http import guard
 from humanloop.server.http.body import Upload, check_encoding, parse
 from humanloop.server.http.guesses import Guesses
 from humanloop.server.http.routing import find_operation, read_query
+from humanloop.server.http.seldom import Seldom
 from humanloop.server.http.streams import EventStream
 from humanloop.server.operations.calls import Call, Settings
 from humanloop.server.operations.handlers import HANDLERS, Handler
 from humanloop.server.store.accounts import Account, KeyRing
 from humanloop.server.store.database import Database
+from humanloop.server.store.failures import Failure, failure, said
 from humanloop.server.store.json_text import TooDeep
 
 logger = logging.getLogger("humanloop.server")
@@ -90,6 +92,8 @@ class Application:
         self._database = database
         self._keys = keys
         self._settings = settings
+        self._damaged = False  # the database, as far as any error has told
+        self._seldom = Seldom()
         self._guesses = Guesses(settings.guess_seconds)
         self._generators = ThreadPoolExecutor(_GENERATORS, "humanloop-provider")
         self._generations: list[Generation] = []  # those of which not all may be kept yet
@@ -128,8 +132,12 @@ class Application:
             operation, path = find_operation(request.method, _raw_path(request))
             name = operation.name
             handler = _handler(operation)
+            if self._damaged and not handler.only_reads:
+                raise Unavailable(Failure.DAMAGED.value)
             limits = self._settings
-            body = await upload.read(limits.max_body_bytes, limits.body_seconds)
+            body = await upload.read(
+                limits.max_body_bytes, limits.body_seconds, limits.upload_seconds
+            )
             if body:
                 check_encoding(headers)
             query = request.scope["query_string"].decode("latin-1")
@@ -147,7 +155,7 @@ class Application:
             await upload.drain(self._settings.max_body_bytes)
             closes = upload.more or isinstance(error, BadRequest)
             ending = {"Connection": "close"} if closes else {}
-            problem = _problem(name, error)
+            problem = self._problem(name, error)
             return name, _json(problem.body(), problem.status, {**problem.headers, **ending})
 
     async def _account(self, request: Request) -> Account:
@@ -169,7 +177,7 @@ class Application:
         if generation.stream:
             events = generations.events(self._database, generation, schema)
             stream = EventStream(
-                events, self._generators, lambda error: _problem(operation.name, error).body()
+                events, self._generators, lambda error: self._problem(operation.name, error).body()
             )
             await stream.begin()
             return stream
@@ -177,6 +185,23 @@ class Application:
             self._generators, generations.run, self._database, generation, schema, self._stopping
         )
         return Response(text, operation.status, media_type="application/json")
+
+    def _problem(self, name: str, error: Exception) -> RequestError:
+        """Return what the caller is told about an error, and log what the caller can't know."""
+        if isinstance(error, RequestError):
+            return error
+        if isinstance(error, StatementError) and isinstance(error.orig, TooDeep):
+            return invalid(("body",), f"the body holds a value that is {error.orig}", "depth")
+        if isinstance(error, DataError):
+            # PostgreSQL keeps no U+0000.
+            return invalid(("body",), "the body holds text that the database can't keep")
+        failed = failure(error)
+        if failed is None:
+            logger.error("%s: internal error", name, exc_info=error)
+            return RequestError("internal error: see the server's log")
+        self._damaged |= failed is Failure.DAMAGED
+        self._seldom.error(f"{failed.value} It said: {said(error)}")
+        return Unavailable(failed.value)
 
     def _run(
         self,
@@ -211,22 +236,6 @@ def _handler(operation: Operation) -> Handler:
     if handler is None:
         raise NotBuilt(f"{operation.name} is not built into the embedded server yet.")
     return handler
-
-
-def _problem(name: str, error: Exception) -> RequestError:
-    """Return what the caller is told about an error, and log what the caller can't know."""
-    if isinstance(error, RequestError):
-        return error
-    if isinstance(error, StatementError) and isinstance(error.orig, TooDeep):
-        return invalid(("body",), f"the body holds a value that is {error.orig}", "depth")
-    if isinstance(error, DataError):
-        # PostgreSQL keeps no U+0000.
-        return invalid(("body",), "the body holds text that the database can't keep")
-    if isinstance(error, OperationalError):
-        logger.error("%s: the database failed", name, exc_info=error)
-        return Unavailable("The database can't be used right now.")
-    logger.error("%s: internal error", name, exc_info=error)
-    return RequestError("internal error: see the server's log")
 
 
 def _success(operation: Operation, result: Any) -> Response:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import time
 from collections.abc import AsyncIterator
 from decimal import Decimal
 from email.message import Message
@@ -29,7 +30,7 @@ from humanloop.server.errors import (
 )
 from humanloop.server.operations.calls import MAX_DIGITS
 
-_DRAIN_SECONDS = 1
+_DRAIN_SECONDS = 2
 _SURROGATE_ESCAPE = re.compile(rb"\\u[dD]")
 _CHARSETS = frozenset({"utf-8", "utf8", "us-ascii"})
 _DIGITS = b"0123456789"
@@ -42,14 +43,15 @@ class Upload:
         self._receive = receive
         self.more = True
 
-    async def read(self, limit: int, seconds: float) -> bytes:
+    async def read(self, limit: int, part_seconds: float, seconds: float) -> bytes:
         """Return the whole body.
 
         Raises TooLarge when it has over `limit` bytes, RequestTimeout when the next part takes
-        longer than `seconds`, and ClientDisconnect when the caller hangs up.
+        longer than `part_seconds` or all of it longer than `seconds`, and ClientDisconnect when the
+        caller hangs up.
         """
         body = bytearray()
-        async for chunk in self._chunks(seconds):
+        async for chunk in self._chunks(part_seconds, seconds):
             body += chunk
             if len(body) > limit:
                 raise TooLarge(f"The body is over {limit:,} bytes.")
@@ -58,19 +60,24 @@ class Upload:
     async def drain(self, limit: int) -> None:
         """Read on without keeping it, so that a caller in mid-sending gets to read the answer."""
         try:
-            async for chunk in self._chunks(_DRAIN_SECONDS):
+            async for chunk in self._chunks(_DRAIN_SECONDS, _DRAIN_SECONDS):
                 limit -= len(chunk)
                 if limit < 0:
                     return
         except RequestTimeout:
             return
 
-    async def _chunks(self, seconds: float) -> AsyncIterator[bytes]:
+    async def _chunks(self, part_seconds: float, seconds: float) -> AsyncIterator[bytes]:
+        end = time.monotonic() + seconds
         while self.more:
+            left = end - time.monotonic()
             try:
-                message = await asyncio.wait_for(self._receive(), seconds)
+                message = await asyncio.wait_for(self._receive(), min(part_seconds, left))
             except asyncio.TimeoutError:
-                raise RequestTimeout(f"No more of the body came for {seconds:g} seconds.") from None
+                if left < part_seconds:
+                    raise RequestTimeout(f"The body took over {seconds:g} seconds.") from None
+                text = f"No more of the body came for {part_seconds:g} seconds."
+                raise RequestTimeout(text) from None
             if message["type"] == "http.disconnect":
                 raise ClientDisconnect
             self.more = message.get("more_body", False)

@@ -7,10 +7,11 @@ import time
 
 logger = logging.getLogger("humanloop.server")
 _SECONDS = 60
+_TEXTS = 100
 
 
 class Seldom:
-    """Log each text at most once a minute; the texts are few."""
+    """Log each text at most once a minute, as long as there are not too many of them."""
 
     def __init__(self) -> None:
         self._logged: dict[str, float] = {}
@@ -26,5 +27,7 @@ class Seldom:
     def _log(self, level: int, text: str) -> None:
         now = time.monotonic()
         if now - self._logged.get(text, -_SECONDS) >= _SECONDS:
+            if len(self._logged) >= _TEXTS:
+                self._logged.clear()
             self._logged[text] = now
             logger.log(level, text)

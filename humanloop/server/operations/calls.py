@@ -39,6 +39,7 @@ class Settings:
     head_seconds: how long a request may take until its head is there.
     body_seconds: how long to wait for the next part of a body, and for the reader of an answer to
         take what was sent.
+    upload_seconds: how long a whole body may take.
     idle_seconds: how long a connection may wait for its next request.
     max_connections: how many may be open at once; also at most half of the files that the process
         may open.
@@ -52,6 +53,7 @@ class Settings:
     max_body_bytes: int = 64 * 1024 * 1024
     head_seconds: float = 20
     body_seconds: float = 30
+    upload_seconds: float = 300
     idle_seconds: int = 5
     max_connections: int = 1000
     guess_seconds: float = 2
