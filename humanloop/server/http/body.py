@@ -29,8 +29,10 @@ from humanloop.server.errors import (
     invalid,
 )
 from humanloop.server.operations.calls import MAX_DIGITS
+from humanloop.server.store.json_text import Json
 
 _DRAIN_SECONDS = 2
+_PROVIDER_KEYS = "provider_api_keys"
 _SURROGATE_ESCAPE = re.compile(rb"\\u[dD]")
 _CHARSETS = frozenset({"utf-8", "utf8", "us-ascii"})
 _DIGITS = b"0123456789"
@@ -101,21 +103,32 @@ def check_encoding(headers: Headers) -> None:
 def parse(operation: Operation, body: bytes) -> Any:
     """Return the body as plain data that fits the operation's schema; raises Invalid.
 
-    Provider keys are left out where the operation has no use for them.
+    Provider keys are left out wherever the operation has no use for them, since clients of the 0.5
+    line send them everywhere, and what is kept may be any part of a body.
     """
     if operation.body_schema is None:
         return None
     if not body:
         raise invalid(("body",), "a JSON body is needed, none came", "required")
     value = _decode(body)
-    if isinstance(value, dict) and not operation.provider_keys:
-        # Clients of the 0.5 line send it everywhere.
-        cast(dict[str, Any], value).pop("provider_api_keys", None)
+    if _PROVIDER_KEYS.encode() in body or b"\\u" in body:  # its letters may be escaped
+        _drop_provider_keys(value, spared=operation.provider_keys)
     try:
         operation.body_schema.validate(value, "request")
     except SchemaValidationError as error:
         raise Invalid.from_details(error.errors, lambda path: ("body", *path)) from error
     return cast(Any, value)
+
+
+def _drop_provider_keys(value: Json, *, spared: bool) -> None:
+    """Take the provider keys out of every object in the value; spared: not out of itself."""
+    if isinstance(value, dict):
+        if not spared:
+            value.pop(_PROVIDER_KEYS, None)
+        value = list(value.values())
+    if isinstance(value, list):
+        for item in value:
+            _drop_provider_keys(item, spared=False)
 
 
 def _decode(body: bytes) -> Any:

@@ -271,6 +271,19 @@ def test_provider_keys_are_taken_in_any_object_and_kept_nowhere(
         api.ok("PATCH", f"/logs/{logged['id']}", {"output": "x", **keys})
         api.ok("PATCH", f"/projects/{project['id']}", {"name": "q", **keys})
         assert api.call("POST", "/logs", {"project": "p", "output": 1, **keys}).status == 422
+        nested = {"a": [{"b": {"c": 1, **keys}}], **keys}
+        config = {"provider": "mock", "model": "m", "endpoint": "chat", "other": nested, **keys}
+        api.ok("POST", "/model-configs", {"project": "p", **config})
+        tools = [{"name": "t", "parameters": nested, **keys}]
+        everywhere = {"inputs": nested, "metadata": nested, "messages": [{"role": "user", **keys}]}
+        logged = api.log("p", config={**config, "tools": tools}, **everywhere, **keys)
+        assert api.ok("POST", "/logs", [{**everywhere, "project": "p", "config": config}])
+        [record] = api.export(logged["project_id"], "?size=1&page=1")["records"]
+        assert record["inputs"] == {"a": [{"b": {"c": 1}}]}
+        chat = {"project": "p", "model_config": config, "inputs": nested, "metadata": nested}
+        api.ok("POST", "/chat", {**chat, "messages": [{"role": "user", "content": "x"}], **keys})
+        escaped = json.dumps({"project": "p", "config": config}).replace("_api_", "\\u005fapi_")
+        assert api.send("POST", "/logs", escaped.encode(), content_type=JSON).status == 200
         assert api.call("POST", "/evaluators", {"name": "e", **keys}).status == 501
         files = [path.read_bytes() for path in tmp_path.iterdir()]
     files += [path.read_bytes() for path in tmp_path.iterdir()]
