@@ -37,8 +37,9 @@ from humanloop.server.errors import (
 from humanloop.server.generation import generations
 from humanloop.server.generation.generations import Generation
 from humanloop.server.http import guard
-from humanloop.server.http.body import Upload, check_encoding, parse
+from humanloop.server.http.body import SMALL, Upload, check_encoding, parse, weigh
 from humanloop.server.http.guesses import Guesses
+from humanloop.server.http.memory import Memory, Share
 from humanloop.server.http.routing import find_operation, read_query
 from humanloop.server.http.seldom import Seldom
 from humanloop.server.http.streams import EventStream
@@ -94,6 +95,9 @@ class Application:
         self._settings = settings
         self._damaged = False  # the database, as far as any error has told
         self._seldom = Seldom()
+        # A body waits with its bytes in memory to be worked on, so the two are counted apart.
+        self._uploads = Memory(settings.memory_bytes // 4, settings.queue_seconds)
+        self._work = Memory(settings.memory_bytes, settings.queue_seconds)
         self._guesses = Guesses(settings.guess_seconds)
         self._generators = ThreadPoolExecutor(_GENERATORS, "humanloop-provider")
         self._generations: list[Generation] = []  # those of which not all may be kept yet
@@ -112,18 +116,26 @@ class Application:
         """Answer a request, by ASGI."""
         request = Request(scope)
         started = time.perf_counter()
+        room, work = Share(self._uploads), Share(self._work)
+        upload = Upload(receive, request.headers.get("content-length"), room)
         try:
-            name, response = await self._respond(request, Upload(receive))
+            name, response = await self._respond(request, upload, work)
         except ClientDisconnect:
             return
+        finally:
+            room.give_back()
+            work.give_back()
         milliseconds = (time.perf_counter() - started) * 1000
         logger.info(
             "%s %s: %d in %.1f ms", request.method, name, response.status_code, milliseconds
         )
         await response(scope, receive, send)
 
-    async def _respond(self, request: Request, upload: Upload) -> tuple[str, Answer]:
-        """Return the name of the operation, as far as it is known, and the answer."""
+    async def _respond(self, request: Request, upload: Upload, work: Share) -> tuple[str, Answer]:
+        """Return the name of the operation, as far as it is known, and the answer.
+
+        work: where a large body gets the memory to be worked on.
+        """
         name = "-"
         try:
             headers = request.headers
@@ -140,6 +152,8 @@ class Application:
             )
             if body:
                 check_encoding(headers)
+            if len(body) > SMALL:
+                await work.take(await run_in_threadpool(weigh, body, limits.max_body_values))
             query = request.scope["query_string"].decode("latin-1")
             retries = headers.get(RETRY_HEADER, "0")
             repeated = retries.isdecimal() and retries != "0"

@@ -12,7 +12,7 @@ import time
 from collections.abc import AsyncIterator
 from decimal import Decimal
 from email.message import Message
-from typing import Any, cast
+from typing import Any
 
 from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect
@@ -28,35 +28,51 @@ from humanloop.server.errors import (
     UnsupportedMediaType,
     invalid,
 )
+from humanloop.server.http.memory import Share
 from humanloop.server.operations.calls import MAX_DIGITS
 from humanloop.server.store.json_text import Json
+
+SMALL = 64 * 1024
+"""Bytes of a body whose memory is not counted: that of most."""
 
 _DRAIN_SECONDS = 2
 _PROVIDER_KEYS = "provider_api_keys"
 _SURROGATE_ESCAPE = re.compile(rb"\\u[dD]")
 _CHARSETS = frozenset({"utf-8", "utf8", "us-ascii"})
+_STARTS = (b"[", b"{", b",")  # of values, apart from the first in each array and object
+_SLICE = 1024 * 1024  # of a text that is looked through, so that no large copies are made
+_BYTES_FOR_A_BYTE = 5  # text is decoded, cast, encoded, and kept, each time anew
+_BYTES_FOR_A_VALUE = 250  # a number is 8 bytes of a list and 104 of a Decimal, twice
 _DIGITS = b"0123456789"
 
 
 class Upload:
-    """The body that is being sent, read at most once; `more` tells whether any of it is left."""
+    """The body that is being sent, read at most once; `more` tells whether any of it is left.
 
-    def __init__(self, receive: Receive) -> None:
+    length: what Content-Length says, if it is there; room: where a large body gets its memory.
+    """
+
+    def __init__(self, receive: Receive, length: str | None, room: Share) -> None:
         self._receive = receive
+        self._length = int(length) if length is not None and length.isdecimal() else None
+        self._room = room
         self.more = True
 
     async def read(self, limit: int, part_seconds: float, seconds: float) -> bytes:
         """Return the whole body.
 
         Raises TooLarge when it has over `limit` bytes, RequestTimeout when the next part takes
-        longer than `part_seconds` or all of it longer than `seconds`, and ClientDisconnect when the
-        caller hangs up.
+        longer than `part_seconds` or all of it longer than `seconds`, Busy when there is no memory
+        for it, and ClientDisconnect when the caller hangs up.
         """
+        expected = limit if self._length is None else self._length
         body = bytearray()
         async for chunk in self._chunks(part_seconds, seconds):
             body += chunk
-            if len(body) > limit:
+            if max(len(body), self._length or 0) > limit:
                 raise TooLarge(f"The body is over {limit:,} bytes.")
+            if len(body) > SMALL:
+                await self._room.take(expected)
         return bytes(body)
 
     async def drain(self, limit: int) -> None:
@@ -100,6 +116,38 @@ def check_encoding(headers: Headers) -> None:
         raise UnsupportedMediaType(f"The body must be sent as it is, not encoded as {coding!r}.")
 
 
+def weigh(body: bytes, most: int) -> int:
+    """Return about how many bytes of memory it takes to work on a body.
+
+    Raises TooLarge when it holds over `most` values.
+    """
+    values = _count_starts(body)
+    if values > most:  # some may be in strings
+        values = _count_values(body, most)
+    if values > most:
+        raise TooLarge(f"The body holds over {most:,} values; send it in parts.")
+    return len(body) * _BYTES_FOR_A_BYTE + values * _BYTES_FOR_A_VALUE
+
+
+def _count_starts(text: bytes) -> int:
+    return sum(map(text.count, _STARTS))
+
+
+def _count_values(body: bytes, most: int) -> int:
+    """Return how many values start outside of strings, or a number over `most`."""
+    text = body.replace(b"\\\\", b"").replace(b'\\"', b"")  # every quote is one now
+    if text.count(b'"') // 4 > most:  # each string is a value or the key of one
+        return most + 1
+    values = inside = 0
+    for start in range(0, len(text), _SLICE):
+        if values > most:
+            break
+        parts = text[start : start + _SLICE].split(b'"')
+        values += _count_starts(b"".join(parts[inside::2]))
+        inside ^= (len(parts) - 1) & 1
+    return values
+
+
 def parse(operation: Operation, body: bytes) -> Any:
     """Return the body as plain data that fits the operation's schema; raises Invalid.
 
@@ -117,7 +165,7 @@ def parse(operation: Operation, body: bytes) -> Any:
         operation.body_schema.validate(value, "request")
     except SchemaValidationError as error:
         raise Invalid.from_details(error.errors, lambda path: ("body", *path)) from error
-    return cast(Any, value)
+    return value
 
 
 def _drop_provider_keys(value: Json, *, spared: bool) -> None:

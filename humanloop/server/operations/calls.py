@@ -36,6 +36,9 @@ class Settings:
         Beta(1 + positives, 1 + negatives) of each.
     randomness: what experiments draw with; give a seeded one for repeatable draws.
     max_body_bytes: the largest request body.
+    max_body_values: how many values and keys, in objects and arrays, a body may hold.
+    memory_bytes: about how much memory large requests may take together; the others wait.
+    queue_seconds: how long they wait.
     head_seconds: how long a request may take until its head is there.
     body_seconds: how long to wait for the next part of a body, and for the reader of an answer to
         take what was sent.
@@ -51,6 +54,9 @@ class Settings:
     sampling: Sampling = "uniform"
     randomness: random.Random = field(default_factory=random.SystemRandom)
     max_body_bytes: int = 64 * 1024 * 1024
+    max_body_values: int = 1_000_000
+    memory_bytes: int = 512 * 1024 * 1024
+    queue_seconds: float = 10
     head_seconds: float = 20
     body_seconds: float = 30
     upload_seconds: float = 300

@@ -200,6 +200,13 @@ class Narrow:
         )
         url = urlsplit(self._read())
         self.address = (url.hostname or "", url.port or 0)
+        self._stack = stack
+
+    def connect(self) -> http.client.HTTPConnection:
+        """A connection that is kept."""
+        connection = http.client.HTTPConnection(*self.address, timeout=20)
+        self._stack.callback(connection.close)
+        return connection
 
     def _read(self) -> str:
         assert self.process.stdout is not None
@@ -226,33 +233,38 @@ def get_on(connection: http.client.HTTPConnection) -> int:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no limit of open files there")
-def test_a_process_out_of_descriptors_says_so_once_and_goes_on() -> None:
-    with ExitStack() as stack:
-        narrow = Narrow(stack)
-        first = http.client.HTTPConnection(*narrow.address, timeout=20)
-        stack.callback(first.close)
-        assert get_on(first) == 200
-        many = [socket.create_connection(narrow.address, 20) for _ in range(150)]
-        for each in many:
-            stack.callback(each.close)
-        # Half of the files may be connections.
-        assert [status(until_closed(each)) for each in many[99:]] == [503] * 51
-        assert get_on(first) == 200
-        narrow.say("take all")
-        for each in many:
-            each.close()
-        narrow.say("take all")
-        waiting = [socket.create_connection(narrow.address, 20) for _ in range(50)]
-        for each in waiting:
-            stack.callback(each.close)
-        assert get_on(first) == 200
-        narrow.say("free all")
-        for each in waiting:
-            each.sendall(GET)
-        assert all(each.recv(100).startswith(b"HTTP/1.1 200") for each in waiting)
-        log = narrow.stop()
-    assert log.count("No connection can be accepted: Too many open files.") == 1
-    assert len(log) < 1000, log
+class TestDescriptors:
+    """A process that may open few files."""
+
+    def test_half_of_them_may_be_connections(self) -> None:
+        with ExitStack() as stack:
+            narrow = Narrow(stack)
+            first = narrow.connect()
+            assert get_on(first) == 200
+            many = [socket.create_connection(narrow.address, 20) for _ in range(150)]
+            for each in many:
+                stack.callback(each.close)
+            assert [status(until_closed(each)) for each in many[99:]] == [503] * 51
+            assert get_on(first) == 200
+            assert narrow.stop().count("\n") == 1
+
+    def test_when_there_are_none_it_says_so_once_and_goes_on(self) -> None:
+        with ExitStack() as stack:
+            narrow = Narrow(stack)
+            first = narrow.connect()
+            assert get_on(first) == 200
+            narrow.say("take all")
+            waiting = [socket.create_connection(narrow.address, 20) for _ in range(50)]
+            for each in waiting:
+                stack.callback(each.close)
+            assert get_on(first) == 200
+            narrow.say("free all")
+            for each in waiting:
+                each.sendall(GET)
+            assert all(each.recv(100).startswith(b"HTTP/1.1 200") for each in waiting)
+            log = narrow.stop()
+        assert log.count("No connection can be accepted: Too many open files.") == 1
+        assert len(log) < 1000, log
 
 
 class TestFraming:
