@@ -14,7 +14,8 @@ import threading
 import time
 from collections.abc import AsyncGenerator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
+from functools import partial
 from typing import Any
 
 from sqlalchemy.exc import DataError, StatementError
@@ -36,10 +37,11 @@ from humanloop.server.errors import (
 )
 from humanloop.server.generation import generations
 from humanloop.server.generation.generations import Generation
-from humanloop.server.http import guard
-from humanloop.server.http.body import SMALL, Upload, check_encoding, parse, weigh
+from humanloop.server.http import answers, guard
+from humanloop.server.http.answers import LargeAnswer
+from humanloop.server.http.body import SMALL, Upload, check_encoding, check_samples, parse, weigh
 from humanloop.server.http.guesses import Guesses
-from humanloop.server.http.memory import Memory, Share
+from humanloop.server.http.memory import Memory
 from humanloop.server.http.routing import find_operation, read_query
 from humanloop.server.http.seldom import Seldom
 from humanloop.server.http.streams import EventStream
@@ -51,6 +53,8 @@ from humanloop.server.store.failures import Failure, failure, said
 from humanloop.server.store.json_text import TooDeep
 
 logger = logging.getLogger("humanloop.server")
+_LARGE_PAGES = frozenset({"projects.export", "sessions.list"})
+_PAGE_BYTES = 16 * 1024 * 1024  # about what a portion of a page takes while its JSON is made
 _GENERATORS = 40  # calls of providers at the same time; the others wait
 
 
@@ -83,7 +87,7 @@ def create_app(
     return app
 
 
-Answer = Response | EventStream
+Answer = Response | LargeAnswer | EventStream
 
 
 class Application:
@@ -95,9 +99,11 @@ class Application:
         self._settings = settings
         self._damaged = False  # the database, as far as any error has told
         self._seldom = Seldom()
-        # A body waits with its bytes in memory to be worked on, so the two are counted apart.
+        # A body waits with its bytes in memory to be worked on, so the two are counted apart;
+        # and who reads waits for nobody who writes.
         self._uploads = Memory(settings.memory_bytes // 4, settings.queue_seconds)
         self._work = Memory(settings.memory_bytes, settings.queue_seconds)
+        self._pages = Memory(settings.memory_bytes // 4, settings.queue_seconds)
         self._guesses = Guesses(settings.guess_seconds)
         self._generators = ThreadPoolExecutor(_GENERATORS, "humanloop-provider")
         self._generations: list[Generation] = []  # those of which not all may be kept yet
@@ -116,25 +122,25 @@ class Application:
         """Answer a request, by ASGI."""
         request = Request(scope)
         started = time.perf_counter()
-        room, work = Share(self._uploads), Share(self._work)
-        upload = Upload(receive, request.headers.get("content-length"), room)
-        try:
-            name, response = await self._respond(request, upload, work)
-        except ClientDisconnect:
-            return
-        finally:
-            room.give_back()
-            work.give_back()
+        with ExitStack() as memory:
+            take = partial(self._uploads.take, until=memory)
+            upload = Upload(receive, request.headers.get("content-length"), take)
+            try:
+                name, response = await self._respond(request, upload, memory)
+            except ClientDisconnect:
+                return
         milliseconds = (time.perf_counter() - started) * 1000
         logger.info(
             "%s %s: %d in %.1f ms", request.method, name, response.status_code, milliseconds
         )
         await response(scope, receive, send)
 
-    async def _respond(self, request: Request, upload: Upload, work: Share) -> tuple[str, Answer]:
+    async def _respond(
+        self, request: Request, upload: Upload, memory: ExitStack
+    ) -> tuple[str, Answer]:
         """Return the name of the operation, as far as it is known, and the answer.
 
-        work: where a large body gets the memory to be worked on.
+        memory: gives back, at the end, what the request took.
         """
         name = "-"
         try:
@@ -153,7 +159,10 @@ class Application:
             if body:
                 check_encoding(headers)
             if len(body) > SMALL:
-                await work.take(await run_in_threadpool(weigh, body, limits.max_body_values))
+                size = await run_in_threadpool(weigh, body, limits.max_body_values)
+                await self._work.take(size, memory)
+            if operation.name in _LARGE_PAGES:
+                await self._pages.take(_PAGE_BYTES, memory)
             query = request.scope["query_string"].decode("latin-1")
             retries = headers.get(RETRY_HEADER, "0")
             repeated = retries.isdecimal() and retries != "0"
@@ -198,7 +207,7 @@ class Application:
         text = await asyncio.get_running_loop().run_in_executor(
             self._generators, generations.run, self._database, generation, schema, self._stopping
         )
-        return Response(text, operation.status, media_type="application/json")
+        return answers.of_texts(operation.status, [text])
 
     def _problem(self, name: str, error: Exception) -> RequestError:
         """Return what the caller is told about an error, and log what the caller can't know."""
@@ -226,7 +235,7 @@ class Application:
         query: str,
         body: bytes,
         repeated: bool,
-    ) -> Response | Generation:
+    ) -> Answer | Generation:
         """Check the request, run it in one transaction, and make the answer in that one, too.
 
         It runs in a thread. Of what generates it is only the beginning.
@@ -237,7 +246,10 @@ class Application:
         with transaction() as session:
             call = Call(session, account, self._settings, path, parameters, parsed, repeated)
             result = handler.run(call)
-            return result if isinstance(result, Generation) else _success(operation, result)
+            if not isinstance(result, Generation):
+                return answers.success(operation, result)
+            check_samples(len(result.samples), body, self._settings.memory_bytes)
+            return result
 
 
 def _raw_path(request: Request) -> str:
@@ -250,13 +262,6 @@ def _handler(operation: Operation) -> Handler:
     if handler is None:
         raise NotBuilt(f"{operation.name} is not built into the embedded server yet.")
     return handler
-
-
-def _success(operation: Operation, result: Any) -> Response:
-    schema = operation.response_schema
-    if schema is None:
-        return Response(status_code=operation.status)
-    return Response(schema(result).to_json(), operation.status, media_type="application/json")
 
 
 def _json(body: Any, status: int, headers: dict[str, str] | None = None) -> Response:

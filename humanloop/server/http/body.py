@@ -9,7 +9,7 @@ import asyncio
 import json
 import re
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from decimal import Decimal
 from email.message import Message
 from typing import Any
@@ -28,7 +28,6 @@ from humanloop.server.errors import (
     UnsupportedMediaType,
     invalid,
 )
-from humanloop.server.http.memory import Share
 from humanloop.server.operations.calls import MAX_DIGITS
 from humanloop.server.store.json_text import Json
 
@@ -43,19 +42,23 @@ _STARTS = (b"[", b"{", b",")  # of values, apart from the first in each array an
 _SLICE = 1024 * 1024  # of a text that is looked through, so that no large copies are made
 _BYTES_FOR_A_BYTE = 5  # text is decoded, cast, encoded, and kept, each time anew
 _BYTES_FOR_A_VALUE = 250  # a number is 8 bytes of a list and 104 of a Decimal, twice
+_ANSWERS = 16  # of chats and completions that are made at the same time
 _DIGITS = b"0123456789"
 
 
 class Upload:
     """The body that is being sent, read at most once; `more` tells whether any of it is left.
 
-    length: what Content-Length says, if it is there; room: where a large body gets its memory.
+    length: what Content-Length says, if it is there.
+    take: waits until there is memory for so many bytes; asked once, for a large body.
     """
 
-    def __init__(self, receive: Receive, length: str | None, room: Share) -> None:
+    def __init__(
+        self, receive: Receive, length: str | None, take: Callable[[int], Awaitable[None]]
+    ) -> None:
         self._receive = receive
         self._length = int(length) if length is not None and length.isdecimal() else None
-        self._room = room
+        self._take = take
         self.more = True
 
     async def read(self, limit: int, part_seconds: float, seconds: float) -> bytes:
@@ -66,13 +69,14 @@ class Upload:
         for it, and ClientDisconnect when the caller hangs up.
         """
         expected = limit if self._length is None else self._length
-        body = bytearray()
+        body, taken = bytearray(), False
         async for chunk in self._chunks(part_seconds, seconds):
             body += chunk
             if max(len(body), self._length or 0) > limit:
                 raise TooLarge(f"The body is over {limit:,} bytes.")
-            if len(body) > SMALL:
-                await self._room.take(expected)
+            if len(body) > SMALL and not taken:
+                await self._take(expected)
+                taken = True
         return bytes(body)
 
     async def drain(self, limit: int) -> None:
@@ -127,6 +131,14 @@ def weigh(body: bytes, most: int) -> int:
     if values > most:
         raise TooLarge(f"The body holds over {most:,} values; send it in parts.")
     return len(body) * _BYTES_FOR_A_BYTE + values * _BYTES_FOR_A_VALUE
+
+
+def check_samples(count: int, body: bytes, memory: int) -> None:
+    """Raise Invalid when the answer, which repeats much of a body for each sample, is too large."""
+    most = max(memory // _ANSWERS // (weigh(body, len(body)) + 1), 1)
+    if count > most:
+        message = f"at most {most} samples can be had at once of so large a body"
+        raise invalid(("body", "num_samples"), message, "maximum")
 
 
 def _count_starts(text: bytes) -> int:

@@ -58,7 +58,7 @@ def check(request: Request, allowed: frozenset[str] | None) -> None:
 
 
 def _check_framing(request: Request) -> None:
-    version = request.scope["http_version"]
+    version = request.scope.get("http_version", "1.1")
     if version not in {"1.0", "1.1"}:
         raise BadRequest("The version of HTTP must be 1.1 or 1.0.")
     if "transfer-encoding" in request.headers:

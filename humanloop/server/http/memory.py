@@ -8,6 +8,7 @@ its end, so none waits for another that waits for it.
 from __future__ import annotations
 
 import asyncio
+from contextlib import ExitStack
 
 from humanloop.server.errors import Busy
 
@@ -21,8 +22,8 @@ class Memory:
         self._turn = asyncio.Lock()
         self._given = asyncio.Event()
 
-    async def take(self, size: int) -> int:
-        """Wait until so many bytes are free, and take them; return how many to give back.
+    async def take(self, size: int, until: ExitStack) -> None:
+        """Wait until so many bytes are free, and take them until the stack is closed.
 
         Raises Busy when that takes too long.
         """
@@ -31,7 +32,7 @@ class Memory:
             await asyncio.wait_for(self._wait(size), self._seconds)
         except asyncio.TimeoutError:
             raise Busy("Too many large requests are under way.") from None
-        return size
+        until.callback(self._give_back, size)
 
     async def _wait(self, size: int) -> None:
         async with self._turn:
@@ -40,25 +41,6 @@ class Memory:
                 await self._given.wait()
             self._free -= size
 
-    def give_back(self, size: int) -> None:
-        """Free what was taken."""
+    def _give_back(self, size: int) -> None:
         self._free += size
         self._given.set()
-
-
-class Share:
-    """What one request has taken of a Memory."""
-
-    def __init__(self, memory: Memory) -> None:
-        self._memory = memory
-        self._size = 0
-
-    async def take(self, size: int) -> None:
-        """Take the bytes, unless some were taken before; see Memory.take."""
-        if not self._size:
-            self._size = await self._memory.take(size)
-
-    def give_back(self) -> None:
-        """Free all that was taken."""
-        self._memory.give_back(self._size)
-        self._size = 0

@@ -7,7 +7,7 @@ data, and raises RequestError. It knows nothing of HTTP and never commits.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal, cast
@@ -100,12 +100,28 @@ def plain(row: Base, *columns: str, **others: Any) -> dict[str, Any]:
     }
 
 
+@dataclass(frozen=True)
+class Page:
+    """A PaginatedData body, whose records are made in portions, for they may be large."""
+
+    portions: Iterable[list[dict[str, Any]]]
+    page: int
+    size: int
+    total: int
+
+
 def paginate(
-    call: Call, statement: Select[Any], describe: Callable[[list[Any]], list[Any]], *, first: int
-) -> dict[str, Any]:
-    """Return one page of a statement's rows as a PaginatedData body.
+    call: Call,
+    statement: Select[Any],
+    describe: Callable[[list[Any]], list[Any]],
+    *,
+    first: int,
+    load: Callable[[Session, Select[Any]], Iterable[list[Any]]] | None = None,
+) -> Page:
+    """Return one page of a statement's rows.
 
     first: the number of the first page, 0 or 1. A size over MAX_PAGE_SIZE is taken as that.
+    load: loads the rows of a page in portions; without it, they are loaded at once.
     """
     page, size = int(call.query["page"]), int(call.query["size"])
     if page < first:
@@ -116,6 +132,14 @@ def paginate(
     count = select(func.count()).select_from(statement.order_by(None).subquery())
     total = call.session.scalar(count) or 0
     offset = (page - first) * size
-    # Beyond the end there is nothing to ask for, and the number may be too large for a database.
-    rows = call.session.scalars(statement.offset(offset).limit(size)) if offset < total else ()
-    return {"records": describe(list(rows)), "page": page, "size": size, "total": total}
+    if offset >= total:  # there is nothing to ask for, and it may be too large for a database
+        return Page((), page, size, total)
+    chosen = statement.offset(offset).limit(size)
+    if load is None:
+        return Page([describe(list(call.session.scalars(chosen)))], page, size, total)
+    return Page(map(describe, load(call.session, chosen)), page, size, total)
+
+
+def one_by_one(session: Session, statement: Select[Any]) -> Iterable[list[Any]]:
+    """Load the rows of a statement, each of which is a portion: of little, it describes much."""
+    return ([row] for row in session.scalars(statement).all())

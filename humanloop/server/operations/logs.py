@@ -8,12 +8,12 @@ the same request.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import select
-from sqlalchemy.orm import joinedload, selectinload
+from sqlalchemy import Select, func, select
+from sqlalchemy.orm import Session, joinedload, selectinload
 from sqlalchemy.sql.elements import ColumnElement
 
 from humanloop.server.errors import Location, invalid
@@ -25,10 +25,26 @@ from humanloop.server.store.times import created_at, now
 LOADED = (
     joinedload(Log.config).joinedload(Config.project),
     joinedload(Log.conversation),
-    joinedload(Log.parent),
+    joinedload(Log.parent).load_only(Log.reference_id),
     selectinload(Log.feedback).joinedload(Annotation.feedback_type),
 )
 """What describe() reads of a log, to be loaded with many at once."""
+
+_PORTION = 1024 * 1024
+_TEXTS = (
+    Log.inputs,
+    Log.messages,
+    Log.metadata_,
+    Log.output,
+    Log.error,
+    Log.provider_response,
+    Log.raw_output,
+)
+# A response has its config twice.
+_SIZE = sum(
+    (func.coalesce(func.length(text), 0) for text in _TEXTS),
+    2 * select(func.length(Config.parameters)).where(Config.id == Log.config_id).scalar_subquery(),
+)
 
 _COLUMNS = (
     "id",
@@ -238,6 +254,26 @@ def _update(call: Call, found: Log) -> dict[str, Any]:
             setattr(found, key, call.body[key])
     call.session.flush()
     return describe(found)
+
+
+def in_portions(session: Session, statement: Select[Any]) -> Iterator[list[Log]]:
+    """Load the logs of a statement, in portions of about _PORTION characters."""
+    sizes = statement.with_only_columns(Log.row, _SIZE, maintain_column_froms=True).options()
+    portion: list[int] = []
+    filled = 0
+    for row, size in session.execute(sizes).all():
+        if portion and filled + size > _PORTION:
+            yield _load(session, statement, portion)
+            portion, filled = [], 0
+        portion.append(row)
+        filled += size
+    if portion:
+        yield _load(session, statement, portion)
+
+
+def _load(session: Session, statement: Select[Any], rows: list[int]) -> list[Log]:
+    chosen = statement.offset(None).limit(None).where(Log.row.in_(rows))
+    return list(session.scalars(chosen))
 
 
 def describe(log: Log) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from humanloop.server.operations import (
     logs,
     lookups,
 )
-from humanloop.server.operations.calls import Call, paginate, plain
+from humanloop.server.operations.calls import Call, Page, paginate, plain
 from humanloop.server.store.tables import (
     Config,
     Deployment,
@@ -91,7 +91,7 @@ def get(call: Call) -> dict[str, Any]:
     return describe(call, lookups.project(call, call.path["id"]))
 
 
-def list_(call: Call) -> dict[str, Any]:
+def list_(call: Call) -> Page:
     """Return a page of the projects that match the filters, in the order that is asked for."""
     column: ColumnElement[Any] = {
         "created_at": Project.created_at.expression,
@@ -273,7 +273,7 @@ def update_feedback_types(call: Call) -> list[dict[str, Any]]:
     return feedback_types.describe_all(types)
 
 
-def export(call: Call) -> dict[str, Any]:
+def export(call: Call) -> Page:
     """Return a page of a project's logs, newest first."""
     project = lookups.project(call, call.path["id"])
     statement = (
@@ -282,4 +282,10 @@ def export(call: Call) -> dict[str, Any]:
         .order_by(Log.created_at.desc(), Log.row.desc())
         .options(*logs.LOADED)
     )
-    return paginate(call, statement, lambda rows: [logs.describe(row) for row in rows], first=0)
+    return paginate(
+        call,
+        statement,
+        lambda rows: [logs.describe(row) for row in rows],
+        first=0,
+        load=logs.in_portions,
+    )

@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import exists, func, select
 
 from humanloop.server.operations import lookups
-from humanloop.server.operations.calls import Call, paginate, plain
+from humanloop.server.operations.calls import Call, Page, one_by_one, paginate, plain
 from humanloop.server.store.tables import Conversation, Log, Project
 
 
@@ -72,11 +72,17 @@ def get(call: Call) -> dict[str, Any]:
     return describe(call, lookups.find(call, Conversation, call.path["id"], "session"))
 
 
-def list_(call: Call) -> dict[str, Any]:
+def list_(call: Call) -> Page:
     """Return a page of the sessions with datapoints in a project, newest first."""
     project = lookups.project(call, call.query["project_id"])
     within = exists().where(Log.session_id == Conversation.id, Log.project_id == project.id)
     statement = (
         select(Conversation).where(within).order_by(Conversation.created_at.desc(), Conversation.id)
     )
-    return paginate(call, statement, lambda rows: [describe(call, row) for row in rows], first=1)
+    return paginate(
+        call,
+        statement,
+        lambda rows: [describe(call, row) for row in rows],
+        first=1,
+        load=one_by_one,
+    )
