@@ -11,6 +11,7 @@ from __future__ import annotations
 import ipaddress
 import re
 import socket
+from functools import lru_cache
 
 from starlette.requests import Request
 
@@ -20,7 +21,9 @@ _LOOPBACK_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
 # RFC 3986, section 3.2.2, without what no name has: percent-encoding and most punctuation.
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9._-]{1,255})(?::([0-9]{0,5}))?")
 _ORIGIN = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://(.*)")
-_SINGLE = ("content-length", "content-type", "host", "origin", "transfer-encoding", "x-api-key")
+_SINGLE = frozenset(
+    {b"content-length", b"content-type", b"host", b"origin", b"transfer-encoding", b"x-api-key"}
+)
 
 
 def hosts_for(address: str, name: str) -> frozenset[str] | None:
@@ -37,9 +40,10 @@ def hosts_for(address: str, name: str) -> frozenset[str] | None:
 def check(request: Request, allowed: frozenset[str] | None) -> None:
     """Raise BadRequest for bad framing or a Host that is not allowed, Forbidden for an Origin."""
     headers = request.headers
-    for single in _SINGLE:
-        if len(headers.getlist(single)) > 1:
-            raise BadRequest(f"There are several headers {single.title()}.")
+    singles = [name for name, _ in headers.raw if name in _SINGLE]
+    if len(singles) > len(set(singles)):
+        known = ", ".join(sorted(each.decode() for each in _SINGLE))
+        raise BadRequest(f"There are several of a header that may come once: {known}.")
     _check_framing(request)
     host, origin = headers.get("host"), headers.get("origin")
     name = None if host is None else _host_name(host)
@@ -68,6 +72,7 @@ def _check_framing(request: Request) -> None:
             raise BadRequest("HTTP/1.0 has no Transfer-Encoding.")
 
 
+@lru_cache(maxsize=256)
 def _host_name(text: str) -> str | None:
     """Return the normal form of the host in `host:port`; None where it is malformed."""
     match = _HOST.fullmatch(text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from enum import Enum
 
 from sqlalchemy.exc import DBAPIError, OperationalError
@@ -24,7 +25,9 @@ class Failure(Enum):
 
 
 def failure(error: Exception) -> Failure | None:
-    """Return how the database failed; None where the error is no failure of the database."""
+    """Return how the database, or its disk, failed; None where the error tells of neither."""
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return Failure.FULL
     if not isinstance(error, DBAPIError):
         return None
     text, state = str(error.orig), getattr(error.orig, "sqlstate", None)
