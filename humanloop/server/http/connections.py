@@ -24,6 +24,9 @@ from humanloop import schemas
 from humanloop.server.http.seldom import Seldom
 from humanloop.server.operations.calls import Settings
 
+MAX_HEAD = 64 * 1024
+"""Bytes of a request's first line and headers."""
+
 _AT_ONCE = struct.pack("ii" if os.name == "posix" else "hh", 1, 0)  # struct linger
 _HEAD_END = re.compile(rb"\n\r?\n")
 _FOLDED_LINE = re.compile(rb"\n[ \t]")
@@ -87,10 +90,17 @@ class Connection(H11Protocol):
 
     def handle_events(self) -> None:
         """Handle what came, and know whether a head is still under way."""
-        head_begins = self.conn.their_state is h11.IDLE
-        if head_begins and _is_folded(self.conn.trailing_data[0]):
-            self._refuse(400, "A header goes over several lines (RFC 9112, section 5.2).")
-            return
+        if self.conn.their_state is h11.IDLE:
+            data = self.conn.trailing_data[0]
+            end = _HEAD_END.search(data)
+            size = len(data) if end is None else end.start()
+            if size > MAX_HEAD:  # h11 looks at the size only of one that is not complete
+                self._refuse(431, f"The head of the request is over {MAX_HEAD:,} bytes.")
+                return
+            # h11 unfolds it as RFC 9112 allows, but others on the way may read it otherwise.
+            if _FOLDED_LINE.search(data, 0, size):
+                self._refuse(400, "A header goes over several lines (RFC 9112, section 5.2).")
+                return
         super().handle_events()
         if self.conn.their_state is not h11.IDLE:
             self._head_came()
@@ -161,12 +171,3 @@ class Connection(H11Protocol):
             parts = [response, h11.Data(data=body), h11.EndOfMessage()]
             self.transport.write(b"".join(self.conn.send(part) or b"" for part in parts))
         self.transport.close()
-
-
-def _is_folded(data: bytes) -> bool:
-    """Tell whether a header in the head at the start of the data goes on in another line.
-
-    h11 unfolds it as RFC 9112 allows, but others in front of this server may read it otherwise.
-    """
-    end = _HEAD_END.search(data)
-    return _FOLDED_LINE.search(data, 0, len(data) if end is None else end.start()) is not None

@@ -26,7 +26,7 @@ from humanloop import __version__
 from humanloop.server.errors import StartError
 from humanloop.server.http import guard
 from humanloop.server.http.app import create_app
-from humanloop.server.http.connections import Connection, connections_within
+from humanloop.server.http.connections import MAX_HEAD, Connection, connections_within
 from humanloop.server.http.routing import PREFIX
 from humanloop.server.http.seldom import Seldom
 from humanloop.server.operations.calls import Sampling, Settings
@@ -62,6 +62,7 @@ class Server(uvicorn.Server):
                 server_header=False,
                 # asyncio tries to accept so many even when the process is out of descriptors.
                 backlog=_ACCEPTED,
+                h11_max_incomplete_event_size=MAX_HEAD,
                 timeout_keep_alive=settings.idle_seconds,
                 timeout_graceful_shutdown=_STOP_SECONDS,
             )
@@ -81,7 +82,7 @@ class Server(uvicorn.Server):
         if isinstance(error, OSError) and error.errno in _EXHAUSTED:
             # asyncio tries again each second.
             self._seldom.error(f"No connection can be accepted: {error.strerror}.")
-        else:
+        elif not (isinstance(error, OSError) and "transport" in context):  # a peer is gone
             loop.default_exception_handler(context)
 
     def stop(self) -> None:

@@ -320,8 +320,11 @@ class TestFraming:
         assert status(exchange(server, head)) == expected
 
     def test_a_head_that_is_too_long_is_431(self, server: EmbeddedServer) -> None:
-        head = f"POST /v4/projects HTTP/1.1\r\n{HEAD}X: {'x' * 20_000}"
-        assert status(exchange(server, head.encode())) == 431
+        head = f"GET /v4/projects HTTP/1.1\r\n{HEAD}Connection: close\r\nX: "
+        for end in ("", "\r\n\r\n"):
+            assert status(exchange(server, f"{head}{'x' * 66_000}{end}".encode())) == 431
+        answer = exchange(server, f"{head}{'x' * 65_000}\r\n\r\n".encode())
+        assert answer.startswith(b"HTTP/1.1 200")
 
     @pytest.mark.parametrize("line", ["GET /v4/projects HTTP/1.0", "POST /v4/projects HTTP/1.0"])
     def test_transfer_encoding_of_http_1_0_is_400(self, server: EmbeddedServer, line: str) -> None:
