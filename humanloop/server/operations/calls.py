@@ -57,7 +57,7 @@ class Settings:
     max_body_values: int = 1_000_000
     memory_bytes: int = 512 * 1024 * 1024
     queue_seconds: float = 10
-    head_seconds: float = 20
+    head_seconds: float = 10
     body_seconds: float = 30
     upload_seconds: float = 300
     idle_seconds: int = 5

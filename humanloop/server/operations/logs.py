@@ -258,7 +258,7 @@ def _update(call: Call, found: Log) -> dict[str, Any]:
 
 def in_portions(session: Session, statement: Select[Any]) -> Iterator[list[Log]]:
     """Load the logs of a statement, in portions of about _PORTION characters."""
-    sizes = statement.with_only_columns(Log.row, _SIZE, maintain_column_froms=True).options()
+    sizes = statement.with_only_columns(Log.row, _SIZE, maintain_column_froms=True)
     portion: list[int] = []
     filled = 0
     for row, size in session.execute(sizes).all():

@@ -54,7 +54,7 @@ def status(answer: bytes) -> int:
 @pytest.fixture
 def hurried() -> Iterator[EmbeddedServer]:
     """A server with short time limits."""
-    settings = Settings(head_seconds=0.2, idle_seconds=1, max_connections=20)
+    settings = Settings(head_seconds=0.5, idle_seconds=1)
     with EmbeddedServer(api_key=API_KEY, settings=settings) as server:
         yield server
 
@@ -108,7 +108,7 @@ class TestTime:
                 file.read(length)
 
     def test_a_slow_answer_is_no_slow_head(self, database_url: str) -> None:
-        settings = Settings(head_seconds=0.1)
+        settings = Settings(head_seconds=0.5)
         body = {
             "project": "p",
             "messages": [],
@@ -146,23 +146,30 @@ def until_reset(connection: socket.socket) -> bytes:
 class TestNumber:
     """How many connections there may be."""
 
+    @pytest.fixture
+    def narrow(self) -> Iterator[EmbeddedServer]:
+        """A server that takes 20 connections."""
+        settings = Settings(head_seconds=3, max_connections=20)
+        with EmbeddedServer(api_key=API_KEY, settings=settings) as server:
+            yield server
+
     def test_one_too_many_is_refused_and_the_others_go_on(
-        self, hurried: EmbeddedServer, caplog: pytest.LogCaptureFixture
+        self, narrow: EmbeddedServer, caplog: pytest.LogCaptureFixture
     ) -> None:
         with ExitStack() as stack:
-            first, *_ = [stack.enter_context(connect(hurried)) for _ in range(20)]
+            first, *_ = [stack.enter_context(connect(narrow)) for _ in range(20)]
             for _ in range(3):
-                assert status(exchange(hurried, b"")) == 503
+                assert status(exchange(narrow, b"")) == 503
             first.sendall(GET)
             assert first.recv(100).startswith(b"HTTP/1.1 200")
         assert caplog.text.count("Over 20 connections at once: the others are refused.") == 1
 
-    def test_the_refused_are_not_counted(self, hurried: EmbeddedServer) -> None:
+    def test_the_refused_are_not_counted(self, narrow: EmbeddedServer) -> None:
         with ExitStack() as stack:
-            held = [stack.enter_context(connect(hurried)) for _ in range(30)]
+            held = [stack.enter_context(connect(narrow)) for _ in range(30)]
             assert [status(until_closed(each)) for each in held[20:]] == [503] * 10
             assert [until_closed(each) for each in held[:20]] == [b""] * 20  # in time
-        assert Api(hurried.url).call("GET", "/projects").status == 200
+        assert Api(narrow.url).call("GET", "/projects").status == 200
 
 
 PROGRAM = """

@@ -18,7 +18,7 @@ _FREE = 10
 
 
 def test_many_wrong_keys_are_answered_later_and_a_right_one_at_once(database_url: str) -> None:
-    settings = Settings(guess_seconds=5)
+    settings = Settings(guess_seconds=20)
     with EmbeddedServer(database_url, api_key=API_KEY, settings=settings) as server:
         guesser, owner = Api(server.url, "guess"), Api(server.url)
         for _ in range(_FREE):
@@ -31,7 +31,7 @@ def test_many_wrong_keys_are_answered_later_and_a_right_one_at_once(database_url
             assert owner.call("GET", "/projects").status == 200
             assert select.select([waiting], [], [], 0)[0] == []
             assert waiting.recv(100).startswith(b"HTTP/1.1 401")
-            assert time.monotonic() - started >= 0.5
+            assert time.monotonic() - started >= 2
 
 
 def test_a_missing_key_is_no_guess(database_url: str) -> None:
