@@ -93,6 +93,11 @@ class TooLarge(RequestError):
 class UnsupportedMediaType(RequestError):
     status = 415
 
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """Return what a body may be (RFC 9110, section 15.5.16)."""
+        return {"Accept": "application/json", "Accept-Encoding": "identity"}
+
 
 class NotBuilt(RequestError):
     status = 501

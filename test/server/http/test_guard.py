@@ -159,6 +159,8 @@ def test_other_encodings_are_415(api: Api, headers: dict[str, str], said: str) -
     answer = api.send("POST", "/projects", b"\x1f\x8b", **keys)
     assert answer.status == 415
     assert said in answer.body["detail"]
+    assert answer.headers["Accept"] == "application/json"
+    assert answer.headers["Accept-Encoding"] == "identity"
 
 
 @pytest.mark.parametrize(
