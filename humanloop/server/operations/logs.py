@@ -12,8 +12,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Select, func, select
-from sqlalchemy.orm import Session, joinedload, selectinload
+from sqlalchemy import Select, func, orm, select
+from sqlalchemy.orm import joinedload, selectinload
 from sqlalchemy.sql.elements import ColumnElement
 
 from humanloop.server.errors import Location, invalid
@@ -256,7 +256,7 @@ def _update(call: Call, found: Log) -> dict[str, Any]:
     return describe(found)
 
 
-def in_portions(session: Session, statement: Select[Any]) -> Iterator[list[Log]]:
+def in_portions(session: orm.Session, statement: Select[Any]) -> Iterator[list[Log]]:
     """Load the logs of a statement, in portions of about _PORTION characters."""
     sizes = statement.with_only_columns(Log.row, _SIZE, maintain_column_froms=True)
     portion: list[int] = []
@@ -271,7 +271,7 @@ def in_portions(session: Session, statement: Select[Any]) -> Iterator[list[Log]]
         yield _load(session, statement, portion)
 
 
-def _load(session: Session, statement: Select[Any], rows: list[int]) -> list[Log]:
+def _load(session: orm.Session, statement: Select[Any], rows: list[int]) -> list[Log]:
     chosen = statement.offset(None).limit(None).where(Log.row.in_(rows))
     return list(session.scalars(chosen))
 
