@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import shutil
 import sqlite3
 import stat
@@ -135,6 +137,33 @@ class TestMigration:
             Database.open(f"sqlite:///{filled}", scripts=scripts)
         assert query(filled, "SELECT sql FROM sqlite_master ORDER BY name") == before
         assert query(filled, "SELECT name FROM projects") == [("p",)]
+        Database.open(f"sqlite:///{filled}").close()
+
+    def test_failed_upgrades_leave_one_whole_backup(self, filled: Path, scripts: Path) -> None:
+        (scripts / "versions" / "next.py").write_text(
+            NEXT_REVISION.format(more='raise RuntimeError("half-way")')
+        )
+        for _ in range(3):
+            filled.with_name("own.db.backup-0001.interrupted.partial").touch()
+            with pytest.raises(RuntimeError, match="half-way"):
+                Database.open(f"sqlite:///{filled}", scripts=scripts)
+            [backup] = filled.parent.glob("*backup*")
+            assert query(backup, "SELECT count(*) FROM logs") == [(1,)]
+
+    def test_no_room_for_a_backup_is_one_clear_line(
+        self, filled: Path, scripts: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (scripts / "versions" / "next.py").write_text(NEXT_REVISION.format(more=""))
+        before = set(filled.parent.iterdir())
+
+        def full(_file: int) -> None:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        with monkeypatch.context() as patched:
+            patched.setattr("os.fsync", full)
+            with pytest.raises(StartError, match=r"There is no room in \S+ for a copy of \S+ \(0"):
+                Database.open(f"sqlite:///{filled}", scripts=scripts)
+        assert set(filled.parent.iterdir()) == before
         Database.open(f"sqlite:///{filled}").close()
 
     def test_a_newer_database_is_refused_and_left_alone(self, filled: Path, scripts: Path) -> None:
