@@ -12,12 +12,13 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from typing import Any
 
 from sqlalchemy.exc import DataError, OperationalError, StatementError
+from sqlalchemy.orm import Session
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect, Request
@@ -40,7 +41,7 @@ from humanloop.server.http import guard
 from humanloop.server.http.body import Upload, parse
 from humanloop.server.http.routing import find_operation, read_query
 from humanloop.server.http.streams import EventStream
-from humanloop.server.operations.calls import Call, Settings
+from humanloop.server.operations.calls import Call, NeedsWriter, Settings
 from humanloop.server.operations.handlers import HANDLERS, Handler
 from humanloop.server.store.accounts import Account, KeyRing
 from humanloop.server.store.database import Database
@@ -133,8 +134,8 @@ class Application:
             query = request.scope["query_string"].decode("latin-1")
             retries = headers.get(RETRY_HEADER, "0")
             repeated = retries.isdecimal() and retries != "0"
-            outcome = await run_in_threadpool(
-                self._run, operation, handler, account, path, query, body, repeated
+            outcome = await self._run(
+                handler, _Request(operation, account, path, query, body, repeated)
             )
             if isinstance(outcome, Generation):
                 return name, await self._generate(operation, outcome)
@@ -165,27 +166,79 @@ class Application:
         )
         return Response(text, operation.status, media_type="application/json")
 
-    def _run(
+    async def _run(self, handler: Handler, request: _Request) -> Response | Generation:
+        """Check the request, run it in one transaction, and make the answer in that one, too.
+
+        Of what generates it is only the beginning. Writes wait in the writer's queue, and in no
+        thread of the pool, in which reads run.
+        """
+
+        def run(session: Session, *, only_reads: bool = False) -> Response | Generation:
+            call = request.call(session, self._settings, only_reads=only_reads)
+            result = handler.run(call)
+            return result if isinstance(result, Generation) else request.success(result)
+
+        def read() -> Response | Generation:
+            request.parse()
+            with self._database.read() as session:
+                return run(session, only_reads=True)
+
+        if handler.only_reads:
+            try:
+                return await run_in_threadpool(read)
+            except NeedsWriter:
+                pass
+        else:
+            await run_in_threadpool(request.parse)
+        return await asyncio.wrap_future(self._database.submit(run))
+
+
+class _Request:
+    """What a handler's Call is made of, parsed apart from any transaction."""
+
+    def __init__(
         self,
         operation: Operation,
-        handler: Handler,
         account: Account,
         path: dict[str, str],
         query: str,
         body: bytes,
         repeated: bool,
-    ) -> Response | Generation:
-        """Check the request, run it in one transaction, and make the answer in that one, too.
+    ) -> None:
+        self._operation = operation
+        self._account = account
+        self._path = path
+        self._query = query
+        self._body = body
+        self._repeated = repeated
+        self._parameters: Mapping[str, Any] = {}
+        self._parsed: Any = None
 
-        It runs in a thread. Of what generates it is only the beginning.
-        """
-        parameters = read_query(operation, path, query)
-        parsed = parse(operation, body)
-        transaction = self._database.read if handler.only_reads else self._database.write
-        with transaction() as session:
-            call = Call(session, account, self._settings, path, parameters, parsed, repeated)
-            result = handler.run(call)
-            return result if isinstance(result, Generation) else _success(operation, result)
+    def parse(self) -> None:
+        """Decode and check the parameters and the body; raises Invalid."""
+        self._parameters = read_query(self._operation, self._path, self._query)
+        self._parsed = parse(self._operation, self._body)
+
+    def call(self, session: Session, settings: Settings, *, only_reads: bool) -> Call:
+        """Return the call, with a session to run it in."""
+        return Call(
+            session,
+            self._account,
+            settings,
+            self._path,
+            self._parameters,
+            self._parsed,
+            self._repeated,
+            only_reads,
+        )
+
+    def success(self, result: Any) -> Response:
+        """Return the answer, which fits the operation's schema."""
+        schema = self._operation.response_schema
+        if schema is None:
+            return Response(status_code=self._operation.status)
+        text = schema(result).to_json()
+        return Response(text, self._operation.status, media_type="application/json")
 
 
 def _raw_path(request: Request) -> str:
@@ -214,13 +267,6 @@ def _problem(name: str, error: Exception) -> RequestError:
         return Unavailable("The database can't be used right now.")
     logger.error("%s: internal error", name, exc_info=error)
     return RequestError("internal error: see the server's log")
-
-
-def _success(operation: Operation, result: Any) -> Response:
-    schema = operation.response_schema
-    if schema is None:
-        return Response(status_code=operation.status)
-    return Response(schema(result).to_json(), operation.status, media_type="application/json")
 
 
 def _json(body: Any, status: int, headers: dict[str, str] | None = None) -> Response:

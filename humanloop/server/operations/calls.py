@@ -49,11 +49,16 @@ class Settings:
     providers: Mapping[str, Provider] = field(default_factory=lambda: {"mock": Mock()})
 
 
+class NeedsWriter(Exception):
+    """An operation that usually only reads has to write this time."""
+
+
 @dataclass(frozen=True)
 class Call:
     """One request, validated: path and query parameters by name, the body as plain data.
 
     repeated: the client says that it sent the same request before, and knows of no answer.
+    only_reads: its session can't write; NeedsWriter asks for one that can.
     """
 
     session: Session
@@ -63,6 +68,7 @@ class Call:
     query: Mapping[str, Any]
     body: Any
     repeated: bool = False
+    only_reads: bool = False
 
     def each(self, run: Callable[[dict[str, Any], Location], Any]) -> Any:
         """Run something for the body's object, or for each in its array; return the answers."""

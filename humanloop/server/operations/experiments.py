@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 
 from humanloop.server.errors import Location, NotFound, invalid
 from humanloop.server.operations import configs, deployments, feedback_types, lookups
-from humanloop.server.operations.calls import Call, plain
+from humanloop.server.operations.calls import Call, NeedsWriter, plain
 from humanloop.server.store.tables import (
     Annotation,
     Config,
@@ -80,6 +80,8 @@ def results(session: Session, experiment: Experiment) -> dict[str, Result]:
 
 def draw(call: Call, experiment: Experiment) -> Trial:
     """Return a new trial of one of the experiment's active configs; 404 when it has none."""
+    if call.only_reads:
+        raise NeedsWriter
     candidates = [member.config for member in experiment.members if member.active]
     if not candidates:
         raise NotFound(f"The experiment {experiment.id!r} has no active config to sample.")

@@ -23,7 +23,7 @@ from humanloop.server.operations.calls import Call
 
 @dataclass(frozen=True)
 class Handler:
-    """Run an operation; one that only reads does not wait for the writer.
+    """Run an operation; one that only reads does not wait for the writer, unless it asks for it.
 
     It returns the answer as plain data, or a Generation, which comes to one after the transaction.
     """
@@ -61,7 +61,7 @@ HANDLERS: Mapping[str, Handler] = {
     "projects.deploy_config": Handler(projects.deploy_config),
     "projects.export": Handler(projects.export, only_reads=True),
     "projects.get": Handler(projects.get, only_reads=True),
-    "projects.get_active_config": Handler(projects.get_active_config),
+    "projects.get_active_config": Handler(projects.get_active_config, only_reads=True),
     "projects.list": Handler(projects.list_, only_reads=True),
     "projects.list_configs": Handler(projects.list_configs, only_reads=True),
     "projects.list_deployed_configs": Handler(projects.list_deployed_configs, only_reads=True),

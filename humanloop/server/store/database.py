@@ -1,20 +1,19 @@
-"""The database: opened once by one process, read by many threads, written by one at a time.
+"""The database: opened once by one process, read by many threads, written by one.
 
-Invariants: a request is one transaction, committed whole or rolled back whole; writers
-wait for each other before they read anything, so a look-up and the insert that depends on it
-can't be torn apart; a SQLite file is owned for as long as the database is open.
-Nothing outside this module knows which database it is.
+Invariants: a work is committed whole or rolled back whole; works wait for each other before they
+read anything, so a look-up and the insert that depends on it can't be torn apart; readers wait for
+nobody; a SQLite file is owned for as long as the database is open.
 """
 
 from __future__ import annotations
 
 import sqlite3
-import threading
-from collections.abc import Generator
+from collections.abc import Callable, Generator
+from concurrent.futures import Future
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import URL, Engine, create_engine, event
 from sqlalchemy.engine import Connection
@@ -24,6 +23,9 @@ from sqlalchemy.orm import Session
 from humanloop.server.errors import StartError
 from humanloop.server.store import copies, migrate, urls
 from humanloop.server.store.ownership import Ownership
+from humanloop.server.store.writer import Writer
+
+T = TypeVar("T")
 
 _BUSY_SECONDS = "10"  # how long to wait for another program that writes to a SQLite file
 _READERS = 40  # the most threads that Starlette's pool runs sync work in
@@ -35,7 +37,7 @@ class Database:
     def __init__(self, engine: Engine, owner: Ownership | None) -> None:
         self._engine = engine
         self._owner = owner
-        self._writer = threading.Lock()
+        self._writer = Writer(engine)
 
     @classmethod
     def open(cls, url: str, *, scripts: Path = migrate.SCRIPTS) -> Database:
@@ -63,15 +65,20 @@ class Database:
         with Session(self._engine, autoflush=False) as session:
             yield session
 
-    @contextmanager
-    def write(self) -> Generator[Session]:
-        """Open the only writer's session: committed at the end, rolled back on an error."""
-        with self._writer, Session(self._engine) as session, session.begin():
-            session.connection(execution_options={"writes": True})
-            yield session
+    def submit(self, work: Callable[[Session], T]) -> Future[T]:
+        """Let the only writer do a work with a session; committed once the future has its result.
+
+        An error of the work is the future's, and leaves nothing of it.
+        """
+        return self._writer.submit(work)
+
+    def write(self, work: Callable[[Session], T]) -> T:
+        """Do as `submit` does, and wait for the result."""
+        return self.submit(work).result()
 
     def close(self) -> None:
         """Close every connection and give the file free; harmless when called again."""
+        self._writer.close()
         self._engine.dispose()
         if self._owner is not None:
             self._owner.release()

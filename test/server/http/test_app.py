@@ -6,6 +6,7 @@ import http.client
 import json
 import logging
 import sqlite3
+import threading
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -315,3 +316,28 @@ def test_a_locked_database_is_503(tmp_path: Path) -> None:
         assert Api(server.url).call("POST", "/sessions").status == 201
     assert answer.status == 503
     assert answer.body == {"detail": "The database can't be used right now."}
+
+
+def test_readers_wait_for_no_writer(tmp_path: Path) -> None:
+    path = tmp_path / "own.db"
+    with EmbeddedServer(f"sqlite:///{path}?timeout=60", api_key=API_KEY) as server:
+        api = Api(server.url)
+        project_id = api.log("p")["project_id"]
+        statuses: list[int] = []
+
+        def write() -> None:
+            statuses.append(Api(server.url).call("POST", "/sessions").status)
+
+        with closing(sqlite3.connect(path, isolation_level=None)) as blocker:
+            blocker.execute("BEGIN IMMEDIATE")
+            writers = [threading.Thread(target=write) for _ in range(60)]
+            for writer in writers:
+                writer.start()
+            for _ in range(20):
+                assert api.ok("GET", f"/projects/{project_id}/active-config")["config"]
+                assert api.export(project_id)["total"] == 1
+            assert statuses == []
+            blocker.execute("ROLLBACK")
+            for writer in writers:
+                writer.join()
+    assert statuses == [201] * 60
