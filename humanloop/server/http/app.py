@@ -12,10 +12,10 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy.exc import DataError, OperationalError, StatementError
 from sqlalchemy.orm import Session
@@ -41,13 +41,15 @@ from humanloop.server.http import guard
 from humanloop.server.http.body import Upload, parse
 from humanloop.server.http.routing import find_operation, read_query
 from humanloop.server.http.streams import EventStream
-from humanloop.server.operations.calls import Call, NeedsWriter, Settings
+from humanloop.server.operations.calls import Call, NeedsWriter, Settings, Stages
 from humanloop.server.operations.handlers import HANDLERS, Handler
 from humanloop.server.store.accounts import Account, KeyRing
 from humanloop.server.store.database import Database
 from humanloop.server.store.json_text import TooDeep
 
+T = TypeVar("T")
 logger = logging.getLogger("humanloop.server")
+_SMALL = 8192  # bytes of a body
 _GENERATORS = 40  # calls of providers at the same time; the others wait
 
 
@@ -135,7 +137,8 @@ class Application:
             retries = headers.get(RETRY_HEADER, "0")
             repeated = retries.isdecimal() and retries != "0"
             outcome = await self._run(
-                handler, _Request(operation, account, path, query, body, repeated)
+                handler,
+                _Request(operation, account, path, query, body, repeated, self._settings),
             )
             if isinstance(outcome, Generation):
                 return name, await self._generate(operation, outcome)
@@ -173,24 +176,52 @@ class Application:
         thread of the pool, in which reads run.
         """
 
-        def run(session: Session, *, only_reads: bool = False) -> Response | Generation:
-            call = request.call(session, self._settings, only_reads=only_reads)
-            result = handler.run(call)
-            return result if isinstance(result, Generation) else request.success(result)
+        def run(session: Session, *, only_reads: bool = False) -> Response | Generation | Stages:
+            result = handler.run(request.call(session, only_reads=only_reads))
+            return result if isinstance(result, Generation | Stages) else request.success(result)
 
-        def read() -> Response | Generation:
-            request.parse()
+        def read() -> Response | Generation | Stages:
+            request.parse(handler)
             with self._database.read() as session:
                 return run(session, only_reads=True)
 
         if handler.only_reads:
             try:
-                return await run_in_threadpool(read)
+                outcome = await run_in_threadpool(read)
             except NeedsWriter:
-                pass
+                outcome = await self._write(run)
         else:
-            await run_in_threadpool(request.parse)
-        return await asyncio.wrap_future(self._database.submit(run))
+            if request.is_small:
+                request.parse(handler)
+            else:
+                await run_in_threadpool(request.parse, handler)
+            outcome = await self._write(run)
+        return await self._go_through(outcome, request) if isinstance(outcome, Stages) else outcome
+
+    async def _write(self, work: Callable[[Session], T]) -> T:
+        return await asyncio.wrap_future(self._database.submit(work))
+
+    async def _go_through(self, stages: Stages, request: _Request) -> Response:
+        """Do one stage after the other; after a failure, take back what was written."""
+
+        def check() -> None:
+            with self._database.read() as session:
+                stages.check(request.call(session, only_reads=True))
+
+        def write(stage: Callable[[Call], object]) -> Callable[[Session], object]:
+            return lambda session: stage(request.call(session))
+
+        await run_in_threadpool(check)
+        try:
+            for step in stages.steps:
+                await self._write(write(step))
+            return await self._write(
+                lambda session: request.success(stages.finish(request.call(session)))
+            )
+        except BaseException:
+            for step in stages.undo:
+                await self._write(write(step))
+            raise
 
 
 class _Request:
@@ -204,7 +235,9 @@ class _Request:
         query: str,
         body: bytes,
         repeated: bool,
+        settings: Settings,
     ) -> None:
+        self._settings = settings
         self._operation = operation
         self._account = account
         self._path = path
@@ -213,23 +246,32 @@ class _Request:
         self._repeated = repeated
         self._parameters: Mapping[str, Any] = {}
         self._parsed: Any = None
+        self._prepared: Any = None
 
-    def parse(self) -> None:
-        """Decode and check the parameters and the body; raises Invalid."""
+    @property
+    def is_small(self) -> bool:
+        """Tell whether to parse it takes no longer than to hand it to a thread."""
+        return len(self._body) <= _SMALL
+
+    def parse(self, handler: Handler) -> None:
+        """Decode and check the parameters and the body, and prepare; raises RequestError."""
         self._parameters = read_query(self._operation, self._path, self._query)
         self._parsed = parse(self._operation, self._body)
+        if handler.prepare is not None:
+            self._prepared = handler.prepare(self._parsed)
 
-    def call(self, session: Session, settings: Settings, *, only_reads: bool) -> Call:
+    def call(self, session: Session, *, only_reads: bool = False) -> Call:
         """Return the call, with a session to run it in."""
         return Call(
             session,
             self._account,
-            settings,
+            self._settings,
             self._path,
             self._parameters,
             self._parsed,
             self._repeated,
             only_reads,
+            self._prepared,
         )
 
     def success(self, result: Any) -> Response:
@@ -258,7 +300,9 @@ def _problem(name: str, error: Exception) -> RequestError:
     if isinstance(error, RequestError):
         return error
     if isinstance(error, StatementError) and isinstance(error.orig, TooDeep):
-        return invalid(("body",), f"the body holds a value that is {error.orig}", "depth")
+        error = error.orig
+    if isinstance(error, TooDeep):
+        return invalid(("body",), f"the body holds a value that is {error}", "depth")
     if isinstance(error, DataError):
         # PostgreSQL keeps no U+0000.
         return invalid(("body",), "the body holds text that the database can't keep")

@@ -25,11 +25,14 @@ from humanloop.server.operations.calls import Call
 class Handler:
     """Run an operation; one that only reads does not wait for the writer, unless it asks for it.
 
-    It returns the answer as plain data, or a Generation, which comes to one after the transaction.
+    It returns the answer as plain data; or a Generation, which comes to one after the transaction;
+    or Stages, which come to one in several.
+    prepare: works out of the body what needs no database, before the transaction.
     """
 
     run: Callable[[Call], Any]
     only_reads: bool = False
+    prepare: Callable[[Any], Any] | None = None
 
 
 HANDLERS: Mapping[str, Handler] = {
@@ -48,7 +51,7 @@ HANDLERS: Mapping[str, Handler] = {
     "experiments.sample": Handler(experiments.sample),
     "experiments.update": Handler(experiments.update),
     "feedback_api.feedback": Handler(feedback.submit),
-    "logs.log": Handler(logs.log),
+    "logs.log": Handler(logs.log, prepare=logs.draft),
     "logs.update": Handler(logs.update),
     "logs.update_by_ref": Handler(logs.update_by_ref),
     "model_configs.get": Handler(model_configs.get, only_reads=True),

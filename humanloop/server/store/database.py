@@ -21,7 +21,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from humanloop.server.errors import StartError
-from humanloop.server.store import copies, migrate, urls
+from humanloop.server.store import batches, copies, migrate, urls
 from humanloop.server.store.ownership import Ownership
 from humanloop.server.store.writer import Writer
 
@@ -53,7 +53,10 @@ class Database:
         owner = None if path is None else Ownership.take(path)
         try:
             _migrate(parsed, path, scripts)
-            return cls(_create_engine(parsed), owner)
+            engine = _create_engine(parsed)
+            if owner is not None:
+                batches.delete_unfinished(engine)
+            return cls(engine, owner)
         except BaseException:
             if owner is not None:
                 owner.release()
@@ -62,7 +65,7 @@ class Database:
     @contextmanager
     def read(self) -> Generator[Session]:
         """Open a session for reading; all its queries see the same state."""
-        with Session(self._engine, autoflush=False) as session:
+        with self._engine.connect() as connection, Session(connection, autoflush=False) as session:
             yield session
 
     def submit(self, work: Callable[[Session], T]) -> Future[T]:

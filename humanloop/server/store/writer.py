@@ -1,25 +1,27 @@
 """The only writer of a database: a thread with a queue, so that nobody waits in a thread of a pool.
 
-Works that wait at the same time are committed together, each behind a savepoint of its own.
-Invariants: a work is done whole or not at all, whatever becomes of the others; nobody hears of its
-outcome before the commit; what was submitted is finished before the writer is closed.
+Works that wait at the same time are committed together. Invariants: a work is done whole or not
+at all, whatever becomes of the others; nobody hears of its outcome before the commit; what was
+submitted is finished before the writer is closed.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator
 from concurrent.futures import Future
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
 
 from sqlalchemy import Engine
 from sqlalchemy.engine import Connection
-from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 from sqlalchemy.orm import Session
+
+from humanloop.server.store import tallies
+from humanloop.server.store.tallies import Tally
 
 T = TypeVar("T")
 _GROUP_SECONDS = 0.02
@@ -28,40 +30,22 @@ _GROUP_SECONDS = 0.02
 
 @dataclass
 class _Job:
-    """One work, its outcome, and who waits for it."""
+    """One work, what it returned, and who waits for it."""
 
     work: Callable[[Session], Any]
     future: Future[Any] = field(default_factory=Future[Any])
     result: Any = None
-    error: BaseException | None = None
 
-    def run(self, connection: Connection) -> None:
-        """Do the work behind a savepoint; raises what may have ended the whole transaction."""
-        try:
-            with (
-                Session(
-                    connection, join_transaction_mode="create_savepoint", expire_on_commit=False
-                ) as session,
-                session.begin(),
-            ):
-                self.result = self.work(session)
-        except (DataError, IntegrityError) as error:
-            self.error = error
-        except DBAPIError:
-            raise
-        except Exception as error:
-            self.error = error
-
-    def tell(self) -> None:
-        """Tell the outcome to whoever waits."""
-        if self.error is None:
-            self.future.set_result(self.result)
-        else:
-            self.future.set_exception(self.error)
+    def run(self, connection: Connection, tally: Tally) -> None:
+        """Do the work in the connection's transaction."""
+        with Session(connection, expire_on_commit=False) as session:
+            self.result = self.work(session)
+            session.flush()
+            tally.update(tallies.of(session))
 
 
 class Writer:
-    """Runs works in the order in which they came."""
+    """Runs works in the order in which they came, each perhaps more than once."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -89,49 +73,53 @@ class Writer:
 
     def _run(self) -> None:
         while (job := self._queue.get()) is not None:
-            if not job.future.set_running_or_notify_cancel():
-                continue
-            group = [job]
-            try:
-                self._commit(group)
-            except Exception as error:
-                job.error = error
-                if len(group) > 1:  # whose fault it was shows when each has its own transaction
-                    self._commit_singly(group)
-            for each in group:
-                each.tell()
+            if job.future.set_running_or_notify_cancel():
+                self._run_group([job])
 
-    def _commit(self, group: list[_Job]) -> None:
-        """Run the group's first job, and let those that wait join."""
+    def _run_group(self, jobs: list[_Job]) -> None:
+        """Run jobs, and those that wait, in one transaction.
+
+        When one fails, everything is rolled back and run again without that one: failures are
+        rare, while setting a savepoint for each job would take a good part of the time of all.
+        """
         until = time.monotonic() + _GROUP_SECONDS
-        with self._begin() as connection:
-            group[0].run(connection)
-            while time.monotonic() < until and (job := self._next()) is not None:
-                group.append(job)
-                job.run(connection)
-
-    def _next(self) -> _Job | None:
-        """Return the next job that is still wanted, if one waits."""
-        with suppress(Empty):
-            while (job := self._queue.get_nowait()) is not None:
-                if job.future.set_running_or_notify_cancel():
-                    return job
-            self._queue.put(None)  # the end of the queue is for _run
-        return None
-
-    def _commit_singly(self, group: Sequence[_Job]) -> None:
-        for job in group:
-            job.error = None
+        while jobs:
+            job: _Job | None = None
             try:
-                with self._begin() as connection:
-                    job.run(connection)
+                with self._begin() as (connection, tally):
+                    for job in self._with_those_that_wait(jobs, until):
+                        job.run(connection, tally)
+                    job = None
             except Exception as error:
-                job.error = error
+                for failed in jobs if job is None else [job]:
+                    failed.future.set_exception(error)
+                jobs = [] if job is None else [each for each in jobs if each is not job]
+            else:
+                for each in jobs:
+                    each.future.set_result(each.result)
+                return
 
     @contextmanager
-    def _begin(self) -> Generator[Connection]:
+    def _begin(self) -> Generator[tuple[Connection, Tally]]:
         """Open a transaction that writes: committed at the end, rolled back on an error."""
         with self._engine.connect() as connection:
             connection.execution_options(writes=True)
             with connection.begin():
-                yield connection
+                tally = Tally()
+                yield connection, tally
+                tally.write(connection)
+
+    def _with_those_that_wait(self, jobs: list[_Job], until: float) -> Generator[_Job]:
+        """Yield the jobs, then those that wait, which become some of them."""
+        yield from tuple(jobs)
+        while time.monotonic() < until:
+            try:
+                job = self._queue.get_nowait()
+            except Empty:
+                return
+            if job is None:
+                self._queue.put(None)  # the end of the queue is for _run
+                return
+            if job.future.set_running_or_notify_cancel():
+                jobs.append(job)
+                yield job
