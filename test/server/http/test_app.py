@@ -129,6 +129,8 @@ def test_json_with_a_charset_is_taken(api: Api, name: str) -> None:
         b'{"name": "\\ud800"}',
         b'{"name": "\\uDFFF"}',
         b'{"\\ude00\\ud83d": 1, "name": "x"}',
+        b'{"name": "\\ud83d\\ud83d\\ude00\\ude00"}',
+        b'{"name": "\\\\ud83d\\ude00"}',
         '{"name": "\\ud800"}'.encode("utf-16"),
         '{"name": "x"}'.encode("utf-32-le"),
         b'{"name": "x", "more": %s}' % (b"9" * 4301),
@@ -175,7 +177,9 @@ def test_integers_have_up_to_4300_digits_wherever_they_stand(
         assert answer.status == status
 
 
-@pytest.mark.parametrize("text", [r"\ud83d\ude00", r"\uD83D\uDE00", r"\\ud800", r"\u0064"])
+@pytest.mark.parametrize(
+    "text", [r"\ud83d\ude00", r"\uD83D\uDE00\ud83d\ude00", r"\\ud800", r"\u0064"]
+)
 def test_escapes_of_whole_characters_are_taken(api: Api, name: str, text: str) -> None:
     body = f'{{"name": "{name} {text}"}}'
     answer = api.send("POST", "/projects", body.encode(), content_type=JSON)
