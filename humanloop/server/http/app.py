@@ -12,13 +12,14 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, asynccontextmanager
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy.exc import DataError, StatementError
+from sqlalchemy.orm import Session
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect, Request
@@ -45,16 +46,18 @@ from humanloop.server.http.memory import Memory
 from humanloop.server.http.routing import find_operation, read_query
 from humanloop.server.http.seldom import Seldom
 from humanloop.server.http.streams import EventStream
-from humanloop.server.operations.calls import Call, Settings
+from humanloop.server.operations.calls import Call, NeedsWriter, Settings, Stages
 from humanloop.server.operations.handlers import HANDLERS, Handler
 from humanloop.server.store.accounts import Account, KeyRing
 from humanloop.server.store.database import Database
 from humanloop.server.store.failures import Failure, failure, said
 from humanloop.server.store.json_text import TooDeep
 
+T = TypeVar("T")
 logger = logging.getLogger("humanloop.server")
 _LARGE_PAGES = frozenset({"projects.export", "sessions.list"})
 _PAGE_BYTES = 16 * 1024 * 1024  # about what a portion of a page takes while its JSON is made
+_PARSED_AT_ONCE = 8192  # bytes of a body
 _GENERATORS = 40  # calls of providers at the same time; the others wait
 
 
@@ -87,7 +90,8 @@ def create_app(
     return app
 
 
-Answer = Response | LargeAnswer | EventStream
+Success = Response | LargeAnswer
+Answer = Success | EventStream
 
 
 class Application:
@@ -150,8 +154,8 @@ class Application:
             operation, path = find_operation(request.method, _raw_path(request))
             name = operation.name
             handler = _handler(operation)
-            if self._damaged and not handler.only_reads:
-                raise Unavailable(Failure.DAMAGED.value)
+            if not handler.only_reads:
+                self._check_writable()
             limits = self._settings
             body = await upload.read(
                 limits.max_body_bytes, limits.body_seconds, limits.upload_seconds
@@ -166,8 +170,9 @@ class Application:
             query = request.scope["query_string"].decode("latin-1")
             retries = headers.get(RETRY_HEADER, "0")
             repeated = retries.isdecimal() and retries != "0"
-            outcome = await run_in_threadpool(
-                self._run, operation, handler, account, path, query, body, repeated
+            outcome = await self._run(
+                handler,
+                _Request(operation, account, path, query, body, repeated, self._settings),
             )
             if isinstance(outcome, Generation):
                 return name, await self._generate(operation, outcome)
@@ -209,12 +214,18 @@ class Application:
         )
         return answers.of_texts(operation.status, [text])
 
+    def _check_writable(self) -> None:
+        if self._damaged:
+            raise Unavailable(Failure.DAMAGED.value)
+
     def _problem(self, name: str, error: Exception) -> RequestError:
         """Return what the caller is told about an error, and log what the caller can't know."""
         if isinstance(error, RequestError):
             return error
         if isinstance(error, StatementError) and isinstance(error.orig, TooDeep):
-            return invalid(("body",), f"the body holds a value that is {error.orig}", "depth")
+            error = error.orig
+        if isinstance(error, TooDeep):
+            return invalid(("body",), f"the body holds a value that is {error}", "depth")
         if isinstance(error, DataError):
             # PostgreSQL keeps no U+0000.
             return invalid(("body",), "the body holds text that the database can't keep")
@@ -226,30 +237,121 @@ class Application:
         self._seldom.error(f"{failed.value} It said: {said(error)}")
         return Unavailable(failed.value)
 
-    def _run(
+    async def _run(self, handler: Handler, request: _Request) -> Success | Generation:
+        """Check the request, run it in one transaction, and make the answer in that one, too.
+
+        Of what generates it is only the beginning. Writes wait in the writer's queue, and in no
+        thread of the pool, in which reads run.
+        """
+
+        def run(session: Session, *, only_reads: bool = False) -> Success | Generation | Stages:
+            result = handler.run(request.call(session, only_reads=only_reads))
+            if isinstance(result, Generation):
+                request.check_samples(len(result.samples))
+            return result if isinstance(result, Generation | Stages) else request.success(result)
+
+        def read() -> Success | Generation | Stages:
+            request.parse(handler)
+            with self._database.read() as session:
+                return run(session, only_reads=True)
+
+        if handler.only_reads:
+            try:
+                outcome = await run_in_threadpool(read)
+            except NeedsWriter:
+                outcome = await self._write(run)
+        else:
+            if request.is_small:
+                request.parse(handler)
+            else:
+                await run_in_threadpool(request.parse, handler)
+            outcome = await self._write(run)
+        return await self._go_through(outcome, request) if isinstance(outcome, Stages) else outcome
+
+    async def _write(self, work: Callable[[Session], T]) -> T:
+        self._check_writable()
+        return await asyncio.wrap_future(self._database.submit(work))
+
+    async def _go_through(self, stages: Stages, request: _Request) -> Success:
+        """Do one stage after the other; after a failure, take back what was written."""
+
+        def check() -> None:
+            with self._database.read() as session:
+                stages.check(request.call(session, only_reads=True))
+
+        def write(stage: Callable[[Call], object]) -> Callable[[Session], object]:
+            return lambda session: stage(request.call(session))
+
+        await run_in_threadpool(check)
+        try:
+            for step in stages.steps:
+                await self._write(write(step))
+            return await self._write(
+                lambda session: request.success(stages.finish(request.call(session)))
+            )
+        except BaseException:
+            for step in stages.undo:
+                await self._write(write(step))
+            raise
+
+
+class _Request:
+    """What a handler's Call is made of, parsed apart from any transaction."""
+
+    def __init__(
         self,
         operation: Operation,
-        handler: Handler,
         account: Account,
         path: dict[str, str],
         query: str,
         body: bytes,
         repeated: bool,
-    ) -> Answer | Generation:
-        """Check the request, run it in one transaction, and make the answer in that one, too.
+        settings: Settings,
+    ) -> None:
+        self._settings = settings
+        self._operation = operation
+        self._account = account
+        self._path = path
+        self._query = query
+        self._body = body
+        self._repeated = repeated
+        self._parameters: Mapping[str, Any] = {}
+        self._parsed: Any = None
+        self._prepared: Any = None
 
-        It runs in a thread. Of what generates it is only the beginning.
-        """
-        parameters = read_query(operation, path, query)
-        parsed = parse(operation, body)
-        transaction = self._database.read if handler.only_reads else self._database.write
-        with transaction() as session:
-            call = Call(session, account, self._settings, path, parameters, parsed, repeated)
-            result = handler.run(call)
-            if not isinstance(result, Generation):
-                return answers.success(operation, result)
-            check_samples(len(result.samples), body, self._settings.memory_bytes)
-            return result
+    @property
+    def is_small(self) -> bool:
+        """Tell whether to parse it takes no longer than to hand it to a thread."""
+        return len(self._body) <= _PARSED_AT_ONCE
+
+    def parse(self, handler: Handler) -> None:
+        """Decode and check the parameters and the body, and prepare; raises RequestError."""
+        self._parameters = read_query(self._operation, self._path, self._query)
+        self._parsed = parse(self._operation, self._body)
+        if handler.prepare is not None:
+            self._prepared = handler.prepare(self._parsed)
+
+    def check_samples(self, count: int) -> None:
+        """Raise Invalid when the answer, which repeats much of the body, is too large."""
+        check_samples(count, self._body, self._settings.memory_bytes)
+
+    def call(self, session: Session, *, only_reads: bool = False) -> Call:
+        """Return the call, with a session to run it in."""
+        return Call(
+            session,
+            self._account,
+            self._settings,
+            self._path,
+            self._parameters,
+            self._parsed,
+            self._repeated,
+            only_reads,
+            self._prepared,
+        )
+
+    def success(self, result: Any) -> Success:
+        """Return the answer, which fits the operation's schema."""
+        return answers.success(self._operation, result)
 
 
 def _raw_path(request: Request) -> str:

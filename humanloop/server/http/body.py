@@ -43,6 +43,8 @@ _SLICE = 1024 * 1024  # of a text that is looked through, so that no large copie
 _BYTES_FOR_A_BYTE = 5  # text is decoded, cast, encoded, and kept, each time anew
 _BYTES_FOR_A_VALUE = 250  # a number is 8 bytes of a list and 104 of a Decimal, twice
 _ANSWERS = 16  # of chats and completions that are made at the same time
+# Without a backslash before it, the first one is not escaped itself.
+_SURROGATE_PAIR = re.compile(rb"(?<!\\)\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}")
 _DIGITS = b"0123456789"
 
 
@@ -196,9 +198,16 @@ def _decode(body: bytes) -> Any:
         value = schemas.loads(body.decode("utf-8-sig"))  # RFC 8259, section 8.1
     except ValueError as error:
         raise invalid(("body",), f"the body is not JSON: {error}", "json") from error
-    if _SURROGATE_ESCAPE.search(body) or _has_many_digits(body):
+    if _has_odd_surrogates(body) or _has_many_digits(body):
         _check_readable(value)
     return value
+
+
+def _has_odd_surrogates(body: bytes) -> bool:
+    """Tell whether there may be half of a surrogate pair, which only an escape can write."""
+    if _SURROGATE_ESCAPE.search(body) is None:
+        return False
+    return _SURROGATE_ESCAPE.search(_SURROGATE_PAIR.sub(b"", body)) is not None
 
 
 def _has_many_digits(body: bytes) -> bool:

@@ -7,21 +7,23 @@ data, and raises RequestError. It knows nothing of HTTP and never commits.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Literal, cast
+from typing import Any, Literal, TypeVar, cast
 
-from sqlalchemy import Select, func, select
+from sqlalchemy import Connection, Select, func, select
 from sqlalchemy.orm import Session
 
 from humanloop.server.errors import Location, invalid
 from humanloop.server.generation.mock import Mock
 from humanloop.server.generation.providers import Provider
+from humanloop.server.store import tallies
 from humanloop.server.store.accounts import Account
-from humanloop.server.store.tables import Base
+from humanloop.server.store.tallies import Tally
 from humanloop.server.store.times import to_text
 
+T = TypeVar("T")
 MAX_PAGE_SIZE = 100
 MAX_DIGITS = 4300
 """Of an integer: Python's own JSON module reads no longer one."""
@@ -67,11 +69,17 @@ class Settings:
     providers: Mapping[str, Provider] = field(default_factory=lambda: {"mock": Mock()})
 
 
+class NeedsWriter(Exception):
+    """An operation that usually only reads has to write this time."""
+
+
 @dataclass(frozen=True)
 class Call:
     """One request, validated: path and query parameters by name, the body as plain data.
 
     repeated: the client says that it sent the same request before, and knows of no answer.
+    only_reads: its session can't write; NeedsWriter asks for one that can.
+    prepared: what the operation has worked out of the body before.
     """
 
     session: Session
@@ -81,16 +89,51 @@ class Call:
     query: Mapping[str, Any]
     body: Any
     repeated: bool = False
+    only_reads: bool = False
+    prepared: Any = None
 
-    def each(self, run: Callable[[dict[str, Any], Location], Any]) -> Any:
-        """Run something for the body's object, or for each in its array; return the answers."""
-        body = cast("dict[str, Any] | list[dict[str, Any]]", self.body)
-        if isinstance(body, dict):
-            return run(body, ("body",))
-        return [run(request, ("body", index)) for index, request in enumerate(body)]
+    @property
+    def connection(self) -> Connection:
+        """Return the session's connection, for statements that leave its objects aside."""
+        bind = self.session.bind
+        assert isinstance(bind, Connection)
+        return bind
+
+    @property
+    def tally(self) -> Tally:
+        """Return what its transaction adds to the counts."""
+        return tallies.of(self.session)
 
 
-def plain(row: Base, *columns: str, **others: Any) -> dict[str, Any]:
+def each_in(body: Any, run: Callable[[dict[str, Any], Location], T]) -> list[T]:
+    """Run something for the body's object, or for each in its array."""
+    if isinstance(body, dict):
+        return [run(cast("dict[str, Any]", body), ("body",))]
+    requests = cast("list[dict[str, Any]]", body)
+    return [run(request, ("body", index)) for index, request in enumerate(requests)]
+
+
+def like_body(body: Any, answers: Sequence[Any]) -> Any:
+    """Return the answers in the shape of the body: one for an object, an array for an array."""
+    return answers[0] if isinstance(body, dict) else answers
+
+
+@dataclass(frozen=True)
+class Stages:
+    """A result that takes several transactions, between which others get their turn.
+
+    check: finds, by reading alone, whatever is to be refused.
+    steps: each writes a part, which nobody sees; finish: shows all parts, and returns the answer.
+    undo: takes back the parts after a failure, each in a transaction of its own.
+    """
+
+    check: Callable[[Call], object]
+    steps: Sequence[Callable[[Call], object]]
+    finish: Callable[[Call], Any]
+    undo: Sequence[Callable[[Call], object]]
+
+
+def plain(row: object, *columns: str, **others: Any) -> dict[str, Any]:
     """Return columns of a row, and other values, as plain data: times as text, without nulls."""
     values = {name: getattr(row, name) for name in columns} | others
     return {
@@ -116,11 +159,13 @@ def paginate(
     describe: Callable[[list[Any]], list[Any]],
     *,
     first: int,
+    total: int | None = None,
     load: Callable[[Session, Select[Any]], Iterable[list[Any]]] | None = None,
 ) -> Page:
     """Return one page of a statement's rows.
 
     first: the number of the first page, 0 or 1. A size over MAX_PAGE_SIZE is taken as that.
+    total: how many rows there are; without it, they are counted.
     load: loads the rows of a page in portions; without it, they are loaded at once.
     """
     page, size = int(call.query["page"]), int(call.query["size"])
@@ -129,8 +174,9 @@ def paginate(
     if size < 1:
         raise invalid(("query", "size"), f"size {size} came, at least 1 was wanted", "minimum")
     size = min(size, MAX_PAGE_SIZE)
-    count = select(func.count()).select_from(statement.order_by(None).subquery())
-    total = call.session.scalar(count) or 0
+    if total is None:
+        count = select(func.count()).select_from(statement.order_by(None).subquery())
+        total = call.session.scalar(count) or 0
     offset = (page - first) * size
     if offset >= total:  # there is nothing to ask for, and it may be too large for a database
         return Page((), page, size, total)
