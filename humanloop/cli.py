@@ -1,10 +1,12 @@
 """The command `humanloop`.
 
     humanloop serve             run the embedded server
+    humanloop backup FILE       copy its database, while it runs or not
+    humanloop restore FILE      put a backup in the place of the database
     humanloop quickstart        see the whole product work, on a temporary server
     humanloop check-migration   find the lines of programs for 0.5 that behave differently now
 
-The first two need the extra `server`. What goes wrong is said in one line on the standard error
+All but the last need the extra `server`. What goes wrong is said in one line on the standard error
 stream, with exit code 1; wrong arguments end with 2, as argparse has it.
 """
 
@@ -34,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             _parser().error(f"unrecognized arguments: {' '.join(rest)}")
         if options.command == "check-migration":
             return _check_migration(options.paths)
-        return _serve(options)
+        return _run(options)
     except ImportError as error:
         # The message of the extra that is missing says how to install it.
         print(f"humanloop: {error}", file=sys.stderr)
@@ -57,12 +59,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     serve.add_argument("--host", default="127.0.0.1", help="the address to listen on")
     serve.add_argument("--port", default=8000, type=_port, help="0 for any free port")
-    serve.add_argument(
-        "--database",
-        default=DEFAULT_DATABASE,
-        metavar="URL",
-        help="sqlite:///FILE or postgresql://...",
-    )
+    _add_database(serve, "sqlite:///FILE or postgresql://...")
     serve.add_argument(
         "--api-key",
         action="append",
@@ -79,6 +76,15 @@ def _parser() -> argparse.ArgumentParser:
         help="how experiments draw a config",
     )
     serve.add_argument("--verbose", action="store_true", help="log one line for each request")
+    for name, file_help, text in (
+        ("backup", "the backup to make", "copy the database, while a server runs or not"),
+        ("restore", "the backup to use", "put a backup in the place of the database"),
+    ):
+        command = commands.add_parser(
+            name, help=text, formatter_class=argparse.ArgumentDefaultsHelpFormatter
+        )
+        command.add_argument("file", type=Path, metavar="FILE", help=file_help)
+        _add_database(command, "sqlite:///FILE")
     commands.add_parser(
         "quickstart", help="see the main job done, on a temporary server", add_help=False
     )
@@ -92,6 +98,10 @@ def _parser() -> argparse.ArgumentParser:
         "paths", nargs="+", type=Path, metavar="FILE", help="of one program; or a directory"
     )
     return parser
+
+
+def _add_database(command: argparse.ArgumentParser, text: str) -> None:
+    command.add_argument("--database", default=DEFAULT_DATABASE, metavar="URL", help=text)
 
 
 def _port(text: str) -> int:
@@ -112,27 +122,49 @@ def _check_migration(paths: Sequence[Path]) -> int:
     return 2 if unreadable else int(any(findings.values()))
 
 
-def _serve(options: argparse.Namespace) -> int:
-    # Imported here, so that the client never needs the extra `server`.
+def _run(options: argparse.Namespace) -> int:
+    # Imported here, as in what it runs, so that the client never needs the extra `server`.
     from humanloop.server import StartError
+
+    try:
+        _COMMANDS[options.command](options)
+    except StartError as error:
+        print(f"humanloop: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _serve(options: argparse.Namespace) -> None:
     from humanloop.server.http.running import serve
 
     environment_key = os.environ.get("HUMANLOOP_API_KEY")
     given: list[str] = getattr(options, "api_keys", [])
     keys = given or ([environment_key] if environment_key else [])
-    try:
-        serve(
-            options.host,
-            options.port,
-            options.database,
-            keys,
-            sampling=options.sampling,
-            verbose=options.verbose,
-        )
-    except StartError as error:
-        print(f"humanloop: {error}", file=sys.stderr)
-        return 1
-    return 0
+    serve(
+        options.host,
+        options.port,
+        options.database,
+        keys,
+        sampling=options.sampling,
+        verbose=options.verbose,
+    )
+
+
+def _back_up(options: argparse.Namespace) -> None:
+    from humanloop.server.store import copies
+
+    source = copies.back_up(options.database, options.file)
+    print(f"Copied {source} to {options.file}.")
+
+
+def _restore(options: argparse.Namespace) -> None:
+    from humanloop.server.store import copies
+
+    path = copies.restore(options.database, options.file)
+    print(f"Restored {path} from {options.file}.")
+
+
+_COMMANDS = {"serve": _serve, "backup": _back_up, "restore": _restore}
 
 
 if __name__ == "__main__":

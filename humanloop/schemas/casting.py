@@ -29,6 +29,7 @@ __all__ = [
     "INVALID",
     "JSON_TYPES",
     "MAX_DEPTH",
+    "MAX_ERRORS",
     "MAX_PATH_STEPS",
     "TOO_DEEP",
     "JsonType",
@@ -97,6 +98,9 @@ Every walk over a value recurses, and so ends well within the stack of a thread.
 
 TOO_DEEP = f"nested too deeply: at most {MAX_DEPTH} levels, fewer if the stack is nearly used up"
 """The message on a value that is nested more deeply, or more deeply than Python's stack holds."""
+
+MAX_ERRORS = 100_000
+"""How many errors of one value are told."""
 
 MAX_PATH_STEPS = 10_000_000
 """How long the paths of one value's errors may be in sum: many deep ones could fill the memory."""

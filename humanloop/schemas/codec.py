@@ -61,8 +61,7 @@ class JsonTooDeep(ValueError):
 
 _MAIN_THREAD = main_thread().ident
 _AS_ARRAYS = bytes.maketrans(b"{}", b"[]")
-_BRACKETS = b"[]{}"
-_OTHERS = bytes(set(range(256)) - set(_BRACKETS))
+_OTHERS = bytes(set(range(256)) - set(b'[]{}"'))
 _TOKEN = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|[\[\]{},]', re.DOTALL)
 
 
@@ -81,9 +80,11 @@ def _may_be_deep(data: str | bytes | bytearray) -> bool:
         return True
     if octets.count(b"[") + octets.count(b"{") <= MAX_DEPTH:
         return False
-    # Every other part between quotes is a string's content, once no quote is escaped.
-    parts = octets.replace(b"\\\\", b"").replace(b'\\"', b"").split(b'"')
-    brackets = b"".join(parts[::2]).translate(_AS_ARRAYS, _OTHERS)
+    # Every other part between quotes is a string's content, once no quote is escaped. Two quotes
+    # without anything between them change nothing of that, and few are left without them.
+    kept = octets.replace(b"\\\\", b"").replace(b'\\"', b"").translate(_AS_ARRAYS, _OTHERS)
+    parts = kept.replace(b'""', b"").split(b'"')
+    brackets = b"".join(parts[::2])
     for _ in range(MAX_DEPTH):
         # Takes off the innermost level: bytes.replace is much faster than a walk over the text.
         brackets = brackets.replace(b"[]", b"")

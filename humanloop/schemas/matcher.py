@@ -15,6 +15,7 @@ Source of the rules: OpenAPI 3.0.3, Schema Object and Discriminator Object.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from functools import partial
 from operator import itemgetter
 from typing import Any
@@ -22,6 +23,7 @@ from typing import Any
 from humanloop.schemas.casting import (
     INVALID,
     JSON_TYPES,
+    MAX_ERRORS,
     MAX_PATH_STEPS,
     Path,
     cast,
@@ -182,6 +184,8 @@ class ErrorCounter(_Exhaustive):
         self.errors: set[tuple[Path, str]] = set()
 
     def add(self, node: Node, path: Path, keyword: str, message: Callable[[], str]) -> None:
+        if len(self.errors) >= MAX_ERRORS:
+            raise TooManyErrors
         self.errors.add((path, keyword))
 
     def is_shallow(self, path: Path, value: Any) -> bool:
@@ -207,7 +211,8 @@ class ErrorCollector(_Exhaustive):
 
     def add(self, node: Node, path: Path, keyword: str, message: Callable[[], str]) -> None:
         self._path_steps += len(path)
-        if self._path_steps > MAX_PATH_STEPS and self._errors:
+        too_many = self._path_steps > MAX_PATH_STEPS or len(self._errors) >= MAX_ERRORS
+        if too_many and self._errors:
             raise TooManyErrors
         text = message() + "".join(self.choices[-SHOWN_CHOICES:])
         self._errors[ErrorDetail(path, keyword, text)] = None
@@ -402,7 +407,8 @@ def _explain(
     ranked: list[tuple[int, int, Node]] = []
     for index, branch in enumerate(fitting):
         counter = ErrorCounter(reporter.validation)
-        match(branch, value, path, counter)
+        with suppress(TooManyErrors):  # so many are enough to rank it
+            match(branch, value, path, counter)
         if not counter.is_shallow(path, value):
             weight = sum(5 if broken == "enum" else 1 for _, broken in counter.errors)
             ranked.append((weight - 2 * branch.resolved.count_declared(value), index, branch))

@@ -7,6 +7,7 @@ RequestError
 ├── Invalid 422           the body or a parameter does not fit, with every location
 ├── NotBuilt 501
 └── Unavailable 503         the database or a provider can't be used right now
+    ├── Busy                nothing was done, and soon there may be room
     └── ProviderFailed
 StartError                the server can't start: said in one line to whoever starts it
 
@@ -17,9 +18,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from humanloop.schemas import ErrorDetail
+
+MAX_PROBLEMS = 1000
+"""How many places that don't fit an answer tells of."""
 
 Location = tuple[str | int, ...]
 """Where in a request something is: ("body", "config", "temperature") or ("query", "page")."""
@@ -88,6 +93,11 @@ class TooLarge(RequestError):
 class UnsupportedMediaType(RequestError):
     status = 415
 
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """Return what a body may be (RFC 9110, section 15.5.16)."""
+        return {"Accept": "application/json", "Accept-Encoding": "identity"}
+
 
 class NotBuilt(RequestError):
     status = 501
@@ -95,6 +105,15 @@ class NotBuilt(RequestError):
 
 class Unavailable(RequestError):
     status = 503
+
+
+class Busy(Unavailable):
+    """The server has too much to do at once; nothing was done."""
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """Return when to try again, in seconds (RFC 9110, section 10.2.3)."""
+        return {"Retry-After": "1"}
 
 
 class ProviderFailed(Unavailable):
@@ -126,8 +145,12 @@ class Invalid(RequestError):
     def from_details(
         cls, details: Iterable[ErrorDetail], locate: Callable[[Location], Location]
     ) -> Invalid:
-        """Return the Invalid for what a schema found; `locate` says where in the request it is."""
-        return cls([Problem(locate(each.path), each.message, each.keyword) for each in details])
+        """Return the Invalid for what a schema found, up to MAX_PROBLEMS.
+
+        locate: says where in the request it is.
+        """
+        told = islice(details, MAX_PROBLEMS)
+        return cls([Problem(locate(each.path), each.message, each.keyword) for each in told])
 
     def body(self) -> dict[str, Any]:
         """Return `{"detail": [{"loc", "msg", "type"}]}`."""

@@ -360,3 +360,12 @@ def test_the_choice_of_a_branch_is_told_with_those_that_come_next() -> None:
     error = error_of(make(schema, **parts), {"a": 1})
     assert [(e.pointer, e.keyword) for e in error.errors] == [("/b", "required")]
     assert "(taken as B, the nearest of anyOf; then A, C)" in str(error)
+
+
+@pytest.mark.parametrize("keyword", ["allOf", "anyOf"])
+def test_very_many_errors_are_told_up_to_a_limit(keyword: str) -> None:
+    items = {"type": "array", "items": {"type": "object", "required": ["a"]}}
+    schema = {keyword: [items]} if keyword == "allOf" else {keyword: [items, {"type": "object"}]}
+    error = error_of(make(schema), [{}] * 100_010)
+    assert len(error.errors) == 100_001
+    assert error.errors[-1].message == "there are more errors than can be told"

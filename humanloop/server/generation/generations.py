@@ -249,6 +249,9 @@ def events(
 
 def keep(database: Database, samples: Iterable[Sample]) -> None:
     """Write what came of the samples into their logs."""
-    with database.write() as session:
+
+    def write(session: Session) -> None:
         for sample in samples:
             sample.keep(session)
+
+    database.write(write)

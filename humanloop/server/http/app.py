@@ -12,12 +12,14 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
-from typing import Any
+from contextlib import ExitStack, asynccontextmanager
+from functools import partial
+from typing import Any, TypeVar
 
-from sqlalchemy.exc import DataError, OperationalError, StatementError
+from sqlalchemy.exc import DataError, StatementError
+from sqlalchemy.orm import Session
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect, Request
@@ -25,28 +27,37 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from humanloop import schemas
-from humanloop.http import media_type
 from humanloop.operation import RETRY_HEADER, Operation
 from humanloop.server.errors import (
+    BadRequest,
     NotBuilt,
     RequestError,
+    Unauthorized,
     Unavailable,
-    UnsupportedMediaType,
     invalid,
 )
 from humanloop.server.generation import generations
 from humanloop.server.generation.generations import Generation
-from humanloop.server.http import guard
-from humanloop.server.http.body import Upload, parse
+from humanloop.server.http import answers, guard
+from humanloop.server.http.answers import LargeAnswer
+from humanloop.server.http.body import SMALL, Upload, check_encoding, check_samples, parse, weigh
+from humanloop.server.http.guesses import Guesses
+from humanloop.server.http.memory import Memory
 from humanloop.server.http.routing import find_operation, read_query
+from humanloop.server.http.seldom import Seldom
 from humanloop.server.http.streams import EventStream
-from humanloop.server.operations.calls import Call, Settings
+from humanloop.server.operations.calls import Call, NeedsWriter, Settings, Stages
 from humanloop.server.operations.handlers import HANDLERS, Handler
 from humanloop.server.store.accounts import Account, KeyRing
 from humanloop.server.store.database import Database
+from humanloop.server.store.failures import Failure, failure, said
 from humanloop.server.store.json_text import TooDeep
 
+T = TypeVar("T")
 logger = logging.getLogger("humanloop.server")
+_LARGE_PAGES = frozenset({"projects.export", "sessions.list"})
+_PAGE_BYTES = 16 * 1024 * 1024  # about what a portion of a page takes while its JSON is made
+_PARSED_AT_ONCE = 8192  # bytes of a body
 _GENERATORS = 40  # calls of providers at the same time; the others wait
 
 
@@ -79,7 +90,8 @@ def create_app(
     return app
 
 
-Answer = Response | EventStream
+Success = Response | LargeAnswer
+Answer = Success | EventStream
 
 
 class Application:
@@ -89,6 +101,14 @@ class Application:
         self._database = database
         self._keys = keys
         self._settings = settings
+        self._damaged = False  # the database, as far as any error has told
+        self._seldom = Seldom()
+        # A body waits with its bytes in memory to be worked on, so the two are counted apart;
+        # and who reads waits for nobody who writes.
+        self._uploads = Memory(settings.memory_bytes // 4, settings.queue_seconds)
+        self._work = Memory(settings.memory_bytes, settings.queue_seconds)
+        self._pages = Memory(settings.memory_bytes // 4, settings.queue_seconds)
+        self._guesses = Guesses(settings.guess_seconds)
         self._generators = ThreadPoolExecutor(_GENERATORS, "humanloop-provider")
         self._generations: list[Generation] = []  # those of which not all may be kept yet
         self._stopping = threading.Event()
@@ -106,35 +126,53 @@ class Application:
         """Answer a request, by ASGI."""
         request = Request(scope)
         started = time.perf_counter()
-        try:
-            name, response = await self._respond(request, Upload(receive))
-        except ClientDisconnect:
-            return
+        with ExitStack() as memory:
+            take = partial(self._uploads.take, until=memory)
+            upload = Upload(receive, request.headers.get("content-length"), take)
+            try:
+                name, response = await self._respond(request, upload, memory)
+            except ClientDisconnect:
+                return
         milliseconds = (time.perf_counter() - started) * 1000
         logger.info(
             "%s %s: %d in %.1f ms", request.method, name, response.status_code, milliseconds
         )
         await response(scope, receive, send)
 
-    async def _respond(self, request: Request, upload: Upload) -> tuple[str, Answer]:
-        """Return the name of the operation, as far as it is known, and the answer."""
+    async def _respond(
+        self, request: Request, upload: Upload, memory: ExitStack
+    ) -> tuple[str, Answer]:
+        """Return the name of the operation, as far as it is known, and the answer.
+
+        memory: gives back, at the end, what the request took.
+        """
         name = "-"
         try:
             headers = request.headers
-            guard.check(headers.get("host"), headers.get("origin"), self._settings.allowed_hosts)
-            account = self._keys.account(headers.get("x-api-key"))
+            guard.check(request, self._settings.allowed_hosts)
+            account = await self._account(request)
             operation, path = find_operation(request.method, _raw_path(request))
             name = operation.name
             handler = _handler(operation)
+            if not handler.only_reads:
+                self._check_writable()
             limits = self._settings
-            body = await upload.read(limits.max_body_bytes, limits.body_seconds)
-            if body and media_type(headers) != "application/json":
-                raise UnsupportedMediaType("The body must be of the type application/json.")
+            body = await upload.read(
+                limits.max_body_bytes, limits.body_seconds, limits.upload_seconds
+            )
+            if body:
+                check_encoding(headers)
+            if len(body) > SMALL:
+                size = await run_in_threadpool(weigh, body, limits.max_body_values)
+                await self._work.take(size, memory)
+            if operation.name in _LARGE_PAGES:
+                await self._pages.take(_PAGE_BYTES, memory)
             query = request.scope["query_string"].decode("latin-1")
             retries = headers.get(RETRY_HEADER, "0")
             repeated = retries.isdecimal() and retries != "0"
-            outcome = await run_in_threadpool(
-                self._run, operation, handler, account, path, query, body, repeated
+            outcome = await self._run(
+                handler,
+                _Request(operation, account, path, query, body, repeated, self._settings),
             )
             if isinstance(outcome, Generation):
                 return name, await self._generate(operation, outcome)
@@ -143,9 +181,20 @@ class Application:
             raise
         except Exception as error:
             await upload.drain(self._settings.max_body_bytes)
-            ending = {"Connection": "close"} if upload.more else {}
-            problem = _problem(name, error)
+            closes = upload.more or isinstance(error, BadRequest)
+            ending = {"Connection": "close"} if closes else {}
+            problem = self._problem(name, error)
             return name, _json(problem.body(), problem.status, {**problem.headers, **ending})
+
+    async def _account(self, request: Request) -> Account:
+        """Return whose key came; raise Unauthorized, the later the more wrong ones came before."""
+        key = request.headers.get("x-api-key")
+        try:
+            return self._keys.account(key)
+        except Unauthorized:
+            if key is not None and request.client is not None:
+                await asyncio.sleep(self._guesses.delay(request.client.host))
+            raise
 
     async def _generate(self, operation: Operation, generation: Generation) -> Answer:
         """Ask the providers, outside of any transaction."""
@@ -156,36 +205,153 @@ class Application:
         if generation.stream:
             events = generations.events(self._database, generation, schema)
             stream = EventStream(
-                events, self._generators, lambda error: _problem(operation.name, error).body()
+                events, self._generators, lambda error: self._problem(operation.name, error).body()
             )
             await stream.begin()
             return stream
         text = await asyncio.get_running_loop().run_in_executor(
             self._generators, generations.run, self._database, generation, schema, self._stopping
         )
-        return Response(text, operation.status, media_type="application/json")
+        return answers.of_texts(operation.status, [text])
 
-    def _run(
+    def _check_writable(self) -> None:
+        if self._damaged:
+            raise Unavailable(Failure.DAMAGED.value)
+
+    def _problem(self, name: str, error: Exception) -> RequestError:
+        """Return what the caller is told about an error, and log what the caller can't know."""
+        if isinstance(error, RequestError):
+            return error
+        if isinstance(error, StatementError) and isinstance(error.orig, TooDeep):
+            error = error.orig
+        if isinstance(error, TooDeep):
+            return invalid(("body",), f"the body holds a value that is {error}", "depth")
+        if isinstance(error, DataError):
+            # PostgreSQL keeps no U+0000.
+            return invalid(("body",), "the body holds text that the database can't keep")
+        failed = failure(error)
+        if failed is None:
+            logger.error("%s: internal error", name, exc_info=error)
+            return RequestError("internal error: see the server's log")
+        self._damaged |= failed is Failure.DAMAGED
+        self._seldom.error(f"{failed.value} It said: {said(error)}")
+        return Unavailable(failed.value)
+
+    async def _run(self, handler: Handler, request: _Request) -> Success | Generation:
+        """Check the request, run it in one transaction, and make the answer in that one, too.
+
+        Of what generates it is only the beginning. Writes wait in the writer's queue, and in no
+        thread of the pool, in which reads run.
+        """
+
+        def run(session: Session, *, only_reads: bool = False) -> Success | Generation | Stages:
+            result = handler.run(request.call(session, only_reads=only_reads))
+            if isinstance(result, Generation):
+                request.check_samples(len(result.samples))
+            return result if isinstance(result, Generation | Stages) else request.success(result)
+
+        def read() -> Success | Generation | Stages:
+            request.parse(handler)
+            with self._database.read() as session:
+                return run(session, only_reads=True)
+
+        if handler.only_reads:
+            try:
+                outcome = await run_in_threadpool(read)
+            except NeedsWriter:
+                outcome = await self._write(run)
+        else:
+            if request.is_small:
+                request.parse(handler)
+            else:
+                await run_in_threadpool(request.parse, handler)
+            outcome = await self._write(run)
+        return await self._go_through(outcome, request) if isinstance(outcome, Stages) else outcome
+
+    async def _write(self, work: Callable[[Session], T]) -> T:
+        self._check_writable()
+        return await asyncio.wrap_future(self._database.submit(work))
+
+    async def _go_through(self, stages: Stages, request: _Request) -> Success:
+        """Do one stage after the other; after a failure, take back what was written."""
+
+        def check() -> None:
+            with self._database.read() as session:
+                stages.check(request.call(session, only_reads=True))
+
+        def write(stage: Callable[[Call], object]) -> Callable[[Session], object]:
+            return lambda session: stage(request.call(session))
+
+        await run_in_threadpool(check)
+        try:
+            for step in stages.steps:
+                await self._write(write(step))
+            return await self._write(
+                lambda session: request.success(stages.finish(request.call(session)))
+            )
+        except BaseException:
+            for step in stages.undo:
+                await self._write(write(step))
+            raise
+
+
+class _Request:
+    """What a handler's Call is made of, parsed apart from any transaction."""
+
+    def __init__(
         self,
         operation: Operation,
-        handler: Handler,
         account: Account,
         path: dict[str, str],
         query: str,
         body: bytes,
         repeated: bool,
-    ) -> Response | Generation:
-        """Check the request, run it in one transaction, and make the answer in that one, too.
+        settings: Settings,
+    ) -> None:
+        self._settings = settings
+        self._operation = operation
+        self._account = account
+        self._path = path
+        self._query = query
+        self._body = body
+        self._repeated = repeated
+        self._parameters: Mapping[str, Any] = {}
+        self._parsed: Any = None
+        self._prepared: Any = None
 
-        It runs in a thread. Of what generates it is only the beginning.
-        """
-        parameters = read_query(operation, path, query)
-        parsed = parse(operation, body)
-        transaction = self._database.read if handler.only_reads else self._database.write
-        with transaction() as session:
-            call = Call(session, account, self._settings, path, parameters, parsed, repeated)
-            result = handler.run(call)
-            return result if isinstance(result, Generation) else _success(operation, result)
+    @property
+    def is_small(self) -> bool:
+        """Tell whether to parse it takes no longer than to hand it to a thread."""
+        return len(self._body) <= _PARSED_AT_ONCE
+
+    def parse(self, handler: Handler) -> None:
+        """Decode and check the parameters and the body, and prepare; raises RequestError."""
+        self._parameters = read_query(self._operation, self._path, self._query)
+        self._parsed = parse(self._operation, self._body)
+        if handler.prepare is not None:
+            self._prepared = handler.prepare(self._parsed)
+
+    def check_samples(self, count: int) -> None:
+        """Raise Invalid when the answer, which repeats much of the body, is too large."""
+        check_samples(count, self._body, self._settings.memory_bytes)
+
+    def call(self, session: Session, *, only_reads: bool = False) -> Call:
+        """Return the call, with a session to run it in."""
+        return Call(
+            session,
+            self._account,
+            self._settings,
+            self._path,
+            self._parameters,
+            self._parsed,
+            self._repeated,
+            only_reads,
+            self._prepared,
+        )
+
+    def success(self, result: Any) -> Success:
+        """Return the answer, which fits the operation's schema."""
+        return answers.success(self._operation, result)
 
 
 def _raw_path(request: Request) -> str:
@@ -198,29 +364,6 @@ def _handler(operation: Operation) -> Handler:
     if handler is None:
         raise NotBuilt(f"{operation.name} is not built into the embedded server yet.")
     return handler
-
-
-def _problem(name: str, error: Exception) -> RequestError:
-    """Return what the caller is told about an error, and log what the caller can't know."""
-    if isinstance(error, RequestError):
-        return error
-    if isinstance(error, StatementError) and isinstance(error.orig, TooDeep):
-        return invalid(("body",), f"the body holds a value that is {error.orig}", "depth")
-    if isinstance(error, DataError):
-        # PostgreSQL keeps no U+0000.
-        return invalid(("body",), "the body holds text that the database can't keep")
-    if isinstance(error, OperationalError):
-        logger.error("%s: the database failed", name, exc_info=error)
-        return Unavailable("The database can't be used right now.")
-    logger.error("%s: internal error", name, exc_info=error)
-    return RequestError("internal error: see the server's log")
-
-
-def _success(operation: Operation, result: Any) -> Response:
-    schema = operation.response_schema
-    if schema is None:
-        return Response(status_code=operation.status)
-    return Response(schema(result).to_json(), operation.status, media_type="application/json")
 
 
 def _json(body: Any, status: int, headers: dict[str, str] | None = None) -> Response:

@@ -15,9 +15,8 @@ from types import TracebackType
 from typing_extensions import Self
 
 from humanloop.server.errors import StartError
-from humanloop.server.http import guard
 from humanloop.server.http.app import create_app
-from humanloop.server.http.running import Server, bind, new_api_key, url_of
+from humanloop.server.http.running import Server, allowed_hosts, bind, new_api_key, url_of
 from humanloop.server.operations.calls import Settings
 
 
@@ -67,11 +66,12 @@ class EmbeddedServer:
     def start(self) -> None:
         """Start serving; returns when requests are answered."""
         listener = bind(*self._address)
+        settings = replace(self._settings, allowed_hosts=allowed_hosts(listener, self._address[0]))
         try:
             app = create_app(
                 self._database_url or self._temporary_database(),
                 [self.api_key],
-                replace(self._settings, allowed_hosts=guard.hosts_for(self._address[0])),
+                settings,
             )
         except BaseException:
             listener.close()
@@ -79,7 +79,7 @@ class EmbeddedServer:
             raise
         self.url = url_of(listener)
         settled = threading.Event()
-        server = self._server = Server(app, settled.set)
+        server = self._server = Server(app, settings, settled.set)
 
         def run() -> None:
             try:

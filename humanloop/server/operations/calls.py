@@ -7,21 +7,23 @@ data, and raises RequestError. It knows nothing of HTTP and never commits.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Literal, cast
+from typing import Any, Literal, TypeVar, cast
 
-from sqlalchemy import Select, func, select
+from sqlalchemy import Connection, Select, func, select
 from sqlalchemy.orm import Session
 
 from humanloop.server.errors import Location, invalid
 from humanloop.server.generation.mock import Mock
 from humanloop.server.generation.providers import Provider
+from humanloop.server.store import tallies
 from humanloop.server.store.accounts import Account
-from humanloop.server.store.tables import Base
+from humanloop.server.store.tallies import Tally
 from humanloop.server.store.times import to_text
 
+T = TypeVar("T")
 MAX_PAGE_SIZE = 100
 MAX_DIGITS = 4300
 """Of an integer: Python's own JSON module reads no longer one."""
@@ -36,7 +38,17 @@ class Settings:
         Beta(1 + positives, 1 + negatives) of each.
     randomness: what experiments draw with; give a seeded one for repeatable draws.
     max_body_bytes: the largest request body.
-    body_seconds: how long to wait for the next part of a body.
+    max_body_values: how many values and keys, in objects and arrays, a body may hold.
+    memory_bytes: about how much memory large requests may take together; the others wait.
+    queue_seconds: how long they wait.
+    head_seconds: how long a request may take until its head is there.
+    body_seconds: how long to wait for the next part of a body, and for the reader of an answer to
+        take what was sent.
+    upload_seconds: how long a whole body may take.
+    idle_seconds: how long a connection may wait for its next request.
+    max_connections: how many may be open at once; also at most half of the files that the process
+        may open.
+    guess_seconds: how long the answer to a wrong key waits, once many came from the same address.
     allowed_hosts: the names by which clients may address the server; None allows every name.
     providers: what serves the models, by the API's name of the provider.
     """
@@ -44,9 +56,21 @@ class Settings:
     sampling: Sampling = "uniform"
     randomness: random.Random = field(default_factory=random.SystemRandom)
     max_body_bytes: int = 64 * 1024 * 1024
+    max_body_values: int = 1_000_000
+    memory_bytes: int = 512 * 1024 * 1024
+    queue_seconds: float = 10
+    head_seconds: float = 10
     body_seconds: float = 30
+    upload_seconds: float = 300
+    idle_seconds: int = 5
+    max_connections: int = 1000
+    guess_seconds: float = 2
     allowed_hosts: frozenset[str] | None = None
     providers: Mapping[str, Provider] = field(default_factory=lambda: {"mock": Mock()})
+
+
+class NeedsWriter(Exception):
+    """An operation that usually only reads has to write this time."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +78,8 @@ class Call:
     """One request, validated: path and query parameters by name, the body as plain data.
 
     repeated: the client says that it sent the same request before, and knows of no answer.
+    only_reads: its session can't write; NeedsWriter asks for one that can.
+    prepared: what the operation has worked out of the body before.
     """
 
     session: Session
@@ -63,16 +89,51 @@ class Call:
     query: Mapping[str, Any]
     body: Any
     repeated: bool = False
+    only_reads: bool = False
+    prepared: Any = None
 
-    def each(self, run: Callable[[dict[str, Any], Location], Any]) -> Any:
-        """Run something for the body's object, or for each in its array; return the answers."""
-        body = cast("dict[str, Any] | list[dict[str, Any]]", self.body)
-        if isinstance(body, dict):
-            return run(body, ("body",))
-        return [run(request, ("body", index)) for index, request in enumerate(body)]
+    @property
+    def connection(self) -> Connection:
+        """Return the session's connection, for statements that leave its objects aside."""
+        bind = self.session.bind
+        assert isinstance(bind, Connection)
+        return bind
+
+    @property
+    def tally(self) -> Tally:
+        """Return what its transaction adds to the counts."""
+        return tallies.of(self.session)
 
 
-def plain(row: Base, *columns: str, **others: Any) -> dict[str, Any]:
+def each_in(body: Any, run: Callable[[dict[str, Any], Location], T]) -> list[T]:
+    """Run something for the body's object, or for each in its array."""
+    if isinstance(body, dict):
+        return [run(cast("dict[str, Any]", body), ("body",))]
+    requests = cast("list[dict[str, Any]]", body)
+    return [run(request, ("body", index)) for index, request in enumerate(requests)]
+
+
+def like_body(body: Any, answers: Sequence[Any]) -> Any:
+    """Return the answers in the shape of the body: one for an object, an array for an array."""
+    return answers[0] if isinstance(body, dict) else answers
+
+
+@dataclass(frozen=True)
+class Stages:
+    """A result that takes several transactions, between which others get their turn.
+
+    check: finds, by reading alone, whatever is to be refused.
+    steps: each writes a part, which nobody sees; finish: shows all parts, and returns the answer.
+    undo: takes back the parts after a failure, each in a transaction of its own.
+    """
+
+    check: Callable[[Call], object]
+    steps: Sequence[Callable[[Call], object]]
+    finish: Callable[[Call], Any]
+    undo: Sequence[Callable[[Call], object]]
+
+
+def plain(row: object, *columns: str, **others: Any) -> dict[str, Any]:
     """Return columns of a row, and other values, as plain data: times as text, without nulls."""
     values = {name: getattr(row, name) for name in columns} | others
     return {
@@ -82,12 +143,30 @@ def plain(row: Base, *columns: str, **others: Any) -> dict[str, Any]:
     }
 
 
+@dataclass(frozen=True)
+class Page:
+    """A PaginatedData body, whose records are made in portions, for they may be large."""
+
+    portions: Iterable[list[dict[str, Any]]]
+    page: int
+    size: int
+    total: int
+
+
 def paginate(
-    call: Call, statement: Select[Any], describe: Callable[[list[Any]], list[Any]], *, first: int
-) -> dict[str, Any]:
-    """Return one page of a statement's rows as a PaginatedData body.
+    call: Call,
+    statement: Select[Any],
+    describe: Callable[[list[Any]], list[Any]],
+    *,
+    first: int,
+    total: int | None = None,
+    load: Callable[[Session, Select[Any]], Iterable[list[Any]]] | None = None,
+) -> Page:
+    """Return one page of a statement's rows.
 
     first: the number of the first page, 0 or 1. A size over MAX_PAGE_SIZE is taken as that.
+    total: how many rows there are; without it, they are counted.
+    load: loads the rows of a page in portions; without it, they are loaded at once.
     """
     page, size = int(call.query["page"]), int(call.query["size"])
     if page < first:
@@ -95,9 +174,18 @@ def paginate(
     if size < 1:
         raise invalid(("query", "size"), f"size {size} came, at least 1 was wanted", "minimum")
     size = min(size, MAX_PAGE_SIZE)
-    count = select(func.count()).select_from(statement.order_by(None).subquery())
-    total = call.session.scalar(count) or 0
+    if total is None:
+        count = select(func.count()).select_from(statement.order_by(None).subquery())
+        total = call.session.scalar(count) or 0
     offset = (page - first) * size
-    # Beyond the end there is nothing to ask for, and the number may be too large for a database.
-    rows = call.session.scalars(statement.offset(offset).limit(size)) if offset < total else ()
-    return {"records": describe(list(rows)), "page": page, "size": size, "total": total}
+    if offset >= total:  # there is nothing to ask for, and it may be too large for a database
+        return Page((), page, size, total)
+    chosen = statement.offset(offset).limit(size)
+    if load is None:
+        return Page([describe(list(call.session.scalars(chosen)))], page, size, total)
+    return Page(map(describe, load(call.session, chosen)), page, size, total)
+
+
+def one_by_one(session: Session, statement: Select[Any]) -> Iterable[list[Any]]:
+    """Load the rows of a statement, each of which is a portion: of little, it describes much."""
+    return ([row] for row in session.scalars(statement).all())

@@ -8,11 +8,12 @@ part of it, since the model reads them.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, func, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from humanloop import schemas
@@ -22,12 +23,12 @@ from humanloop.model import (
     ModelConfigRequest,
     ToolConfigRequest,
 )
-from humanloop.server.operations import feedback_types
 from humanloop.server.operations.calls import plain
 from humanloop.server.store.json_text import Json
-from humanloop.server.store.tables import Annotation, Config, FeedbackKind, Log, Project
+from humanloop.server.store.tables import Config, LabelCount, Project
 from humanloop.server.store.times import now
 
+_SHORT = 4096  # the digests of requests with so many characters are remembered
 _REQUESTS = {
     "agent": AgentConfigRequest,
     "generic": GenericConfigRequest,
@@ -59,6 +60,16 @@ def has_any(session: Session, project: Project) -> bool:
 
 def identity(request: Mapping[str, Any]) -> str:
     """Return the digest by which a project recognises a config request."""
+    text = schemas.to_json(request)
+    return _known_identity(text) if len(text) <= _SHORT else _identity(request)
+
+
+@lru_cache(maxsize=1024)
+def _known_identity(text: str) -> str:
+    return _identity(schemas.loads(text))
+
+
+def _identity(request: Mapping[str, Any]) -> str:
     kind = request.get("type", "model")
     named = ("name", "description") if kind == "tool" else ()
     parts = {"type": kind, "parameters": _parameters(request)}
@@ -167,43 +178,30 @@ def describe_with_counts(session: Session, configs: Sequence[Config]) -> list[di
     """
     if not configs:
         return []
-    logs: ColumnElement[bool] = Log.project_id == configs[0].project_id
+    statement = select(LabelCount).where(LabelCount.datapoints > 0)
     if len(configs) == 1:
-        logs = Log.config_id == configs[0].id
-    counted = select(Log.config_id, func.count()).where(logs).group_by(Log.config_id)
-    counts: dict[str, int] = {row[0]: row[1] for row in session.execute(counted)}
+        statement = statement.where(LabelCount.config_id == configs[0].id)
+    else:
+        of_project = select(Config.id).where(Config.project_id == configs[0].project_id)
+        statement = statement.where(LabelCount.config_id.in_(of_project))
     stats: dict[str, list[dict[str, Any]]] = {}
-    for config_id, stat in _feedback_stats(session, logs):
-        stats.setdefault(config_id, []).append(stat)
+    order = (LabelCount.feedback_type_id, LabelCount.value)
+    for count in session.scalars(statement.order_by(*order)):
+        stats.setdefault(count.config_id, []).append(_describe_count(count))
     return [
         {
             **describe_in_project(config),
-            "num_datapoints": counts.get(config.id, 0),
+            "num_datapoints": config.datapoints,
             "feedback_stats": stats.get(config.id, []),
         }
         for config in configs
     ]
 
 
-def _feedback_stats(
-    session: Session, logs: ColumnElement[bool]
-) -> Iterable[tuple[str, dict[str, Any]]]:
-    columns = (Log.config_id, FeedbackKind.id, FeedbackKind.type, Annotation.value)
-    statement = (
-        select(*columns, func.count())
-        .join(Annotation, Annotation.log_id == Log.id)
-        .join(FeedbackKind, FeedbackKind.id == Annotation.feedback_type_id)
-        .where(logs, FeedbackKind.feedback_class.in_(feedback_types.LABEL_CLASSES))
-        .group_by(*columns)
-        .order_by(*columns)
-    )
-    for config_id, type_id, feedback_type, value, count in session.execute(statement):
-        yield (
-            config_id,
-            {
-                "feedback_type_id": type_id,
-                "feedback_type": feedback_type,
-                "feedback_value": value,
-                "feedback_count": count,
-            },
-        )
+def _describe_count(count: LabelCount) -> dict[str, Any]:
+    return {
+        "feedback_type_id": count.feedback_type_id,
+        "feedback_type": count.feedback_type.type,
+        "feedback_value": count.value,
+        "feedback_count": count.datapoints,
+    }

@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 
 from humanloop.server.errors import Location, NotFound, invalid
 from humanloop.server.operations import configs, deployments, feedback_types, lookups
-from humanloop.server.operations.calls import Call, plain
+from humanloop.server.operations.calls import Call, NeedsWriter, plain
 from humanloop.server.store.tables import (
     Annotation,
     Config,
@@ -29,6 +29,7 @@ from humanloop.server.store.tables import (
     Metric,
     Project,
     Trial,
+    is_complete,
 )
 from humanloop.server.store.times import now
 
@@ -72,7 +73,7 @@ def results(session: Session, experiment: Experiment) -> dict[str, Result]:
         .join(Annotation, Annotation.log_id == Log.id)
         .join(FeedbackKind, FeedbackKind.id == Annotation.feedback_type_id)
         .outerjoin(ExperimentLabel, is_positive)
-        .where(Trial.experiment_id == experiment.id)
+        .where(Trial.experiment_id == experiment.id, is_complete())
         .group_by(Trial.config_id)
     )
     return {config_id: Result(trials, positives) for config_id, trials, positives in rows}
@@ -80,6 +81,8 @@ def results(session: Session, experiment: Experiment) -> dict[str, Result]:
 
 def draw(call: Call, experiment: Experiment) -> Trial:
     """Return a new trial of one of the experiment's active configs; 404 when it has none."""
+    if call.only_reads:
+        raise NeedsWriter
     candidates = [member.config for member in experiment.members if member.active]
     if not candidates:
         raise NotFound(f"The experiment {experiment.id!r} has no active config to sample.")
@@ -244,9 +247,10 @@ def _check_name(session: Session, project: Project, name: str) -> None:
 
 def _set_positive_labels(call: Call, experiment: Experiment) -> None:
     labels = call.body["positive_labels"]
+    known = feedback_types.kinds(call.connection, experiment.project.id)
     for index, label in enumerate(labels):
         location = ("body", "positive_labels", index, "type")
-        feedback_types.find(call.session, experiment.project.id, label["type"], location)
+        feedback_types.find_kind(known, label["type"], location)
     unique = dict.fromkeys((label["type"], label["value"]) for label in labels)
     experiment.positive_labels = [ExperimentLabel(type=kind, value=value) for kind, value in unique]
 

@@ -7,56 +7,188 @@ is kept. A label that its type does not offer yet is added to it with the sentim
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
 from decimal import Decimal, InvalidOperation
-from typing import Any
+from typing import Any, NamedTuple
 
-from sqlalchemy.orm import Session
+from sqlalchemy import Connection, delete, insert, select
 
 from humanloop import schemas
 from humanloop.server.errors import Location, invalid
 from humanloop.server.operations import feedback_types, lookups
-from humanloop.server.operations.calls import MAX_DIGITS, Call, plain
-from humanloop.server.store.tables import Annotation, FeedbackKind, Log
+from humanloop.server.operations.calls import MAX_DIGITS, Call, each_in, like_body, plain
+from humanloop.server.operations.feedback_types import Kind
+from humanloop.server.store import upserts
+from humanloop.server.store.ids import new_id
+from humanloop.server.store.tables import Annotation, FeedbackLabel, Log, is_complete
+from humanloop.server.store.tallies import Tally, table
 from humanloop.server.store.times import created_at
 
 _NUMBER = re.compile(rf"-?(0|[1-9][0-9]{{0,{MAX_DIGITS - 1}}})(\.[0-9]+)?([eE][+-]?[0-9]+)?")
+_ANNOTATIONS = table(Annotation)
 
 
-def add(session: Session, log: Log, request: Mapping[str, Any], location: Location) -> Annotation:
-    """Put the requested value on the log, under its type's rule."""
-    feedback_type = feedback_types.find(
-        session, log.project_id, request["type"], (*location, "type")
+class Target(NamedTuple):
+    """A log that feedback is on; None is a project or a config to come."""
+
+    id: str
+    project_id: str | None
+    config_id: str | None
+
+
+@dataclass
+class Note:
+    """One value of feedback on a log."""
+
+    log: Target
+    feedback_type: Kind
+    value: str
+    user: str | None
+    created_at: datetime
+    id: str = field(default_factory=lambda: new_id("ann_"))
+
+    @property
+    def key(self) -> str:
+        """Return what tells it apart from others of its type on its log."""
+        return self.value if self.feedback_type.feedback_class == "multi_select" else self.id
+
+    @property
+    def log_id(self) -> str:
+        """Return the id of its log."""
+        return self.log.id
+
+
+class Notes:
+    """The feedback on some logs: it is changed in memory, and written at once in the end."""
+
+    def __init__(self, call: Call) -> None:
+        self._connection = call.connection
+        self._kinds: dict[str | None, list[Kind]] = {None: feedback_types.DEFAULT_KINDS}
+        self._held: dict[tuple[str, Kind], dict[str, Note]] = {}
+        self._added: dict[str, Note] = {}
+        self._removed: list[Note] = []
+
+    def load(self, logs: Sequence[Target]) -> None:
+        """Read what is on these logs already."""
+        of_id = {log.id: log for log in logs}
+        for some in lookups.chunks(list(of_id)):
+            statement = select(_ANNOTATIONS).where(_ANNOTATIONS.c.log_id.in_(some))
+            for row in self._connection.execute(statement.order_by(_ANNOTATIONS.c.row)):
+                log = of_id[row.log_id]
+                kinds = self._kinds_of(log.project_id)
+                kind = next(each for each in kinds if each.id == row.feedback_type_id)
+                self._hold(Note(log, kind, row.value, row.user, row.created_at, row.id))
+
+    def find_kind(self, project_id: str | None, name: str, location: Location) -> Kind:
+        """Return a project's feedback type; None is a project to come, with the default types."""
+        return feedback_types.find_kind(self._kinds_of(project_id), name, location)
+
+    def _kinds_of(self, project_id: str | None) -> list[Kind]:
+        if project_id not in self._kinds:
+            assert project_id is not None
+            self._kinds[project_id] = feedback_types.kinds(self._connection, project_id)
+        return self._kinds[project_id]
+
+    def add(self, log: Target, request: Mapping[str, Any], location: Location) -> Note:
+        """Put the requested value on the log, under its type's rule."""
+        kind = self.find_kind(log.project_id, request["type"], (*location, "type"))
+        value = read_value(kind, request, location)
+        held = self._held.get((log.id, kind), {})
+        if kind.feedback_class == "multi_select":
+            if value in held:
+                return held[value]
+        elif kind.feedback_class != "text":
+            self._remove(list(held.values()))
+        note = Note(log, kind, value, request.get("user"), created_at(request, location))
+        self._hold(note)
+        self._added[note.id] = note
+        return note
+
+    def unset(self, log: Target, request: Mapping[str, Any], location: Location) -> Note:
+        """Take feedback off the log; return the last that was taken off.
+
+        Without a value all of the type goes, which a multi_select does not allow.
+        """
+        kind = self.find_kind(log.project_id, request["type"], (*location, "type"))
+        value = request.get("value")
+        if value is None and kind.feedback_class == "multi_select":
+            message = f"`value` is needed to unset one of the {kind.type!r} labels"
+            raise invalid((*location, "value"), message, "required")
+        held = self._held.get((log.id, kind), {}).values()
+        notes = [each for each in held if value in {None, each.value}]
+        if not notes:
+            which = kind.type if value is None else f"{kind.type}: {value}"
+            raise invalid((*location, "unset"), f"{log.id!r} has no feedback {which!r} to unset")
+        self._remove(notes)
+        return notes[-1]
+
+    def _hold(self, note: Note) -> None:
+        held = self._held.setdefault((note.log.id, note.feedback_type), {})
+        held[note.key] = note
+
+    def _remove(self, notes: Sequence[Note]) -> None:
+        for note in notes:
+            del self._held[note.log.id, note.feedback_type][note.key]
+            if self._added.pop(note.id, None) is None:
+                self._removed.append(note)
+
+    def write(self, tally: Tally) -> None:
+        """Write what was added and removed since, and the labels that their types lack."""
+        connection = self._connection
+        added = list(self._added.values())
+        for some in lookups.chunks([each.id for each in self._removed]):
+            connection.execute(delete(_ANNOTATIONS).where(_ANNOTATIONS.c.id.in_(some)))
+        if added:
+            connection.execute(insert(_ANNOTATIONS), [_row(each) for each in added])
+            _add_labels(connection, added)
+        for more, notes in ((1, added), (-1, self._removed)):
+            for note in _labels_of(notes):
+                kind_id, config_id = note.feedback_type.id, note.log.config_id
+                assert kind_id is not None, "what is to come has no feedback"
+                assert config_id is not None, "what is to come has no feedback"
+                tally.count_label(config_id, kind_id, note.value, more)
+        self._added, self._removed = {}, []
+
+
+def _labels_of(notes: Iterable[Note]) -> list[Note]:
+    classes = feedback_types.LABEL_CLASSES
+    return [each for each in notes if each.feedback_type.feedback_class in classes]
+
+
+def _row(note: Note) -> dict[str, Any]:
+    return {
+        "id": note.id,
+        "log_id": note.log.id,
+        "feedback_type_id": note.feedback_type.id,
+        "value": note.value,
+        "user": note.user,
+        "created_at": note.created_at,
+    }
+
+
+def _add_labels(connection: Connection, notes: Iterable[Note]) -> None:
+    labels = dict.fromkeys((each.feedback_type.id, each.value) for each in _labels_of(notes))
+    upserts.insert_new(
+        connection,
+        table(FeedbackLabel),
+        [
+            {"feedback_type_id": kind_id, "value": value, "sentiment": "unset"}
+            for kind_id, value in labels
+        ],
     )
-    value = _value(feedback_type, request, location)
-    held = [each for each in log.feedback if each.feedback_type is feedback_type]
-    if feedback_type.feedback_class == "multi_select":
-        for each in held:
-            if each.value == value:
-                return each
-    elif feedback_type.feedback_class != "text":
-        for each in held:
-            log.feedback.remove(each)
-    if feedback_type.feedback_class in feedback_types.LABEL_CLASSES:
-        feedback_types.set_label(feedback_type, value)
-    feedback = Annotation(
-        feedback_type=feedback_type,
-        value=value,
-        user=request.get("user"),
-        created_at=created_at(request, location),
-    )
-    log.feedback.append(feedback)
-    return feedback
 
 
-def _value(feedback_type: FeedbackKind, request: Mapping[str, Any], location: Location) -> str:
+def read_value(kind: Kind, request: Mapping[str, Any], location: Location) -> str:
+    """Return the value that feedback of the type gives, as text; raises Invalid."""
     value = request.get("value")
     if value is None:
-        message = f"`value` is needed to give {feedback_type.type!r} feedback"
+        message = f"`value` is needed to give {kind.type!r} feedback"
         raise invalid((*location, "value"), message, "required")
     text = value if isinstance(value, str) else schemas.to_json(value)
-    if feedback_type.feedback_class == "number" and not _is_number(text):
-        message = f"{feedback_type.type!r} feedback is a number, {text[:40]!r} can't be one"
+    if kind.feedback_class == "number" and not _is_number(text):
+        message = f"{kind.type!r} feedback is a number, {text[:40]!r} can't be one"
         raise invalid((*location, "value"), message, "type")
     return text
 
@@ -69,36 +201,7 @@ def _is_number(text: str) -> bool:
         return False
 
 
-def unset(
-    session: Session, log: Log, request: Mapping[str, Any], location: Location
-) -> dict[str, Any]:
-    """Take feedback off the log; the answer is the last that was taken off.
-
-    Without a value all of the type goes, which a multi_select does not allow.
-    """
-    feedback_type = feedback_types.find(
-        session, log.project_id, request["type"], (*location, "type")
-    )
-    value = request.get("value")
-    if value is None and feedback_type.feedback_class == "multi_select":
-        message = f"`value` is needed to unset one of the {feedback_type.type!r} labels"
-        raise invalid((*location, "value"), message, "required")
-    held = [
-        each
-        for each in log.feedback
-        if each.feedback_type is feedback_type and value in {None, each.value}
-    ]
-    if not held:
-        which = feedback_type.type if value is None else f"{feedback_type.type}: {value}"
-        raise invalid((*location, "unset"), f"{log.id!r} has no feedback {which!r} to unset")
-    answer = describe_with_id(held[-1])
-    for each in held:
-        log.feedback.remove(each)
-    session.flush()
-    return answer
-
-
-def describe(feedback: Annotation) -> dict[str, Any]:
+def describe(feedback: Annotation | Note) -> dict[str, Any]:
     """Return a Feedback."""
     numeric = feedback.feedback_type.feedback_class == "number"
     return plain(
@@ -111,28 +214,43 @@ def describe(feedback: Annotation) -> dict[str, Any]:
     )
 
 
-def describe_with_id(feedback: Annotation) -> dict[str, Any]:
-    """Return a FeedbackResponse."""
-    return {"id": feedback.id, **describe(feedback)}
-
-
 def submit(call: Call) -> Any:
     """Submit one feedback or an array of them, all or none."""
+    targets = _find_logs(call)
+    notes = Notes(call)
+    notes.load(list(targets.values()))
 
     def run(request: Mapping[str, Any], location: Location) -> dict[str, Any]:
-        log = _find_log(call, request.get("data_id"), (*location, "data_id"))
-        if request.get("unset", False):
-            return unset(call.session, log, request, location)
-        added = add(call.session, log, request, location)
-        call.session.flush()
-        return describe_with_id(added)
+        log_id = request.get("data_id")
+        if log_id is None:
+            message = "`data_id` is needed: the datapoint that the feedback is on"
+            raise invalid((*location, "data_id"), message, "required")
+        if log_id not in targets:
+            raise lookups.missing(f"datapoint {log_id!r}", (*location, "data_id"))
+        change = notes.unset if request.get("unset", False) else notes.add
+        note = change(targets[log_id], request, location)
+        return {"id": note.id, **describe(note)}
 
-    return call.each(run)
+    answers = each_in(call.body, run)
+    notes.write(call.tally)
+    return like_body(call.body, answers)
 
 
-def _find_log(call: Call, log_id: str | None, location: Location) -> Log:
-    if log_id is None:
-        raise invalid(
-            location, "`data_id` is needed: the datapoint that the feedback is on", "required"
+def _find_logs(call: Call) -> dict[str, Target]:
+    """Return the logs that the body names, by their ids."""
+    wanted = each_in(call.body, lambda request, _: request.get("data_id"))
+    columns = (Log.id, Log.project_id, Log.config_id)
+    return {
+        target.id: target
+        for some in lookups.chunks([each for each in dict.fromkeys(wanted) if each is not None])
+        for target in (
+            Target(*row)
+            for row in call.connection.execute(
+                select(*columns).where(
+                    Log.id.in_(some),
+                    Log.organization_id == call.account.organization_id,
+                    is_complete(),
+                )
+            )
         )
-    return lookups.find(call, Log, log_id, "datapoint", location)
+    }

@@ -7,9 +7,9 @@ and a multi_select a set of them, each with a sentiment; text and number types o
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
-from sqlalchemy import select
+from sqlalchemy import Connection, select
 from sqlalchemy.orm import Session, selectinload
 
 from humanloop.server.errors import Location, invalid
@@ -50,15 +50,32 @@ def of_project(session: Session, project_id: str) -> list[FeedbackKind]:
     return list(session.scalars(statement))
 
 
-def find(session: Session, project_id: str, name: str, location: Location) -> FeedbackKind:
-    """Return the project's type of that name, which a body named at `location`."""
-    statement = select(FeedbackKind).where(
-        FeedbackKind.project_id == project_id, FeedbackKind.type == name
-    )
-    found = session.scalar(statement)
-    if found is not None:
-        return found
-    names = ", ".join(repr(each.type) for each in of_project(session, project_id))
+class Kind(NamedTuple):
+    """A feedback type, as far as feedback itself is concerned; `id` is None for one to come."""
+
+    id: int | None
+    type: str
+    feedback_class: str
+
+
+DEFAULT_KINDS = [
+    Kind(None, name, feedback_class) for name, feedback_class in _DEFAULT_CLASSES.items()
+]
+
+
+def kinds(connection: Connection, project_id: str) -> list[Kind]:
+    """Return a project's types, oldest first."""
+    columns = (FeedbackKind.id, FeedbackKind.type, FeedbackKind.feedback_class)
+    statement = select(*columns).where(FeedbackKind.project_id == project_id)
+    return [Kind(*row) for row in connection.execute(statement.order_by(FeedbackKind.id))]
+
+
+def find_kind(known: Iterable[Kind], name: str, location: Location) -> Kind:
+    """Return the type of that name, which a body named at `location`."""
+    for kind in known:
+        if kind.type == name:
+            return kind
+    names = ", ".join(repr(kind.type) for kind in known)
     raise invalid(
         location, f"{name!r} is not a feedback type of this project, which has {names}", "enum"
     )
@@ -105,22 +122,19 @@ def set_positive_labels(
     session: Session, project: Project, wanted: Sequence[Mapping[str, Any]], location: Location
 ) -> None:
     """Make exactly the wanted labels positive; those that were and are not wanted become unset."""
-    for feedback_type in of_project(session, project.id):
+    of_name = {each.type: each for each in of_project(session, project.id)}
+    known = [Kind(each.id, each.type, each.feedback_class) for each in of_name.values()]
+    for feedback_type in of_name.values():
         for label in feedback_type.labels:
             if label.sentiment == "positive":
                 label.sentiment = "unset"
     for index, each in enumerate(wanted):
-        feedback_type = find_labelled(session, project.id, each["type"], (*location, index, "type"))
-        set_label(feedback_type, each["value"], "positive")
-
-
-def find_labelled(session: Session, project_id: str, name: str, location: Location) -> FeedbackKind:
-    """Return the type as `find` does, if it has labels."""
-    feedback_type = find(session, project_id, name, location)
-    if feedback_type.feedback_class not in LABEL_CLASSES:
-        message = f"{name!r} is feedback of class {feedback_type.feedback_class!r}, without labels"
-        raise invalid(location, message)
-    return feedback_type
+        place = (*location, index, "type")
+        kind = find_kind(known, each["type"], place)
+        if kind.feedback_class not in LABEL_CLASSES:
+            message = f"{kind.type!r} is feedback of class {kind.feedback_class!r}, without labels"
+            raise invalid(place, message)
+        set_label(of_name[kind.type], each["value"], "positive")
 
 
 def describe(feedback_type: FeedbackKind) -> dict[str, Any]:

@@ -23,13 +23,16 @@ from humanloop.server.operations.calls import Call
 
 @dataclass(frozen=True)
 class Handler:
-    """Run an operation; one that only reads does not wait for the writer.
+    """Run an operation; one that only reads does not wait for the writer, unless it asks for it.
 
-    It returns the answer as plain data, or a Generation, which comes to one after the transaction.
+    It returns the answer as plain data; or a Generation, which comes to one after the transaction;
+    or Stages, which come to one in several.
+    prepare: works out of the body what needs no database, before the transaction.
     """
 
     run: Callable[[Call], Any]
     only_reads: bool = False
+    prepare: Callable[[Any], Any] | None = None
 
 
 HANDLERS: Mapping[str, Handler] = {
@@ -48,7 +51,7 @@ HANDLERS: Mapping[str, Handler] = {
     "experiments.sample": Handler(experiments.sample),
     "experiments.update": Handler(experiments.update),
     "feedback_api.feedback": Handler(feedback.submit),
-    "logs.log": Handler(logs.log),
+    "logs.log": Handler(logs.log, prepare=logs.draft),
     "logs.update": Handler(logs.update),
     "logs.update_by_ref": Handler(logs.update_by_ref),
     "model_configs.get": Handler(model_configs.get, only_reads=True),
@@ -61,7 +64,7 @@ HANDLERS: Mapping[str, Handler] = {
     "projects.deploy_config": Handler(projects.deploy_config),
     "projects.export": Handler(projects.export, only_reads=True),
     "projects.get": Handler(projects.get, only_reads=True),
-    "projects.get_active_config": Handler(projects.get_active_config),
+    "projects.get_active_config": Handler(projects.get_active_config, only_reads=True),
     "projects.list": Handler(projects.list_, only_reads=True),
     "projects.list_configs": Handler(projects.list_configs, only_reads=True),
     "projects.list_deployed_configs": Handler(projects.list_deployed_configs, only_reads=True),

@@ -1,34 +1,74 @@
 """Logs: datapoints of what a model was asked and what it said.
 
-Whatever becomes a log, sent by a client or generated here, is added by `add`. An array is logged
-all or nothing. What a log refers to (project, config, session, parent, trial) is settled before it
-is added; parents are found before any log of the request is, so that no reference can name a log of
-the same request.
+Whatever becomes a log, sent by a client or generated here, is a Draft first: what can be worked out
+of the request alone is, before any transaction. Arrival then finds what the drafts of a request
+refer to, each thing once, and inserts them together. Parents are found before any log of the
+request is there, so that no reference can name a log of the same request.
+
+An array is logged all or nothing. A large one is written in slices, each in a transaction of its
+own, so that others get their turn; until the last one, what is written does not count.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
+from functools import partial
+from typing import Any, NamedTuple
 
-from sqlalchemy import select
+from sqlalchemy import Select, and_, bindparam, delete, func, insert, orm, select
 from sqlalchemy.orm import joinedload, selectinload
 from sqlalchemy.sql.elements import ColumnElement
 
 from humanloop.server.errors import Location, invalid
-from humanloop.server.operations import configs, deployments, feedback, lookups, sessions
-from humanloop.server.operations.calls import Call, plain
-from humanloop.server.store.tables import Annotation, Config, Conversation, Log, Project, Trial
+from humanloop.server.operations import configs, deployments, feedback, lookups
+from humanloop.server.operations.calls import Call, Stages, each_in, like_body, plain
+from humanloop.server.operations.feedback import Notes, Target
+from humanloop.server.store.ids import new_id
+from humanloop.server.store.json_text import to_json
+from humanloop.server.store.tables import (
+    Annotation,
+    Batch,
+    Config,
+    Conversation,
+    Log,
+    Project,
+    Trial,
+    is_complete,
+)
+from humanloop.server.store.tallies import Tally, table
 from humanloop.server.store.times import created_at, now
+
+SLICE = 250
+"""How many logs of an array are written in one transaction, which takes milliseconds."""
+
+_LOGS, _FEEDBACK, _BATCHES = table(Log), table(Annotation), table(Batch)
+_INSERT_LOGS = insert(_LOGS)
+_CONFIGS, _PROJECTS, _SESSIONS = table(Config), table(Project), table(Conversation)
 
 LOADED = (
     joinedload(Log.config).joinedload(Config.project),
     joinedload(Log.conversation),
-    joinedload(Log.parent),
+    joinedload(Log.parent).load_only(Log.reference_id),
     selectinload(Log.feedback).joinedload(Annotation.feedback_type),
 )
 """What describe() reads of a log, to be loaded with many at once."""
+
+_PORTION = 1024 * 1024
+_TEXTS = (
+    Log.inputs,
+    Log.messages,
+    Log.metadata_,
+    Log.output,
+    Log.error,
+    Log.provider_response,
+    Log.raw_output,
+)
+# A response has its config twice.
+_SIZE = sum(
+    (func.coalesce(func.length(text), 0) for text in _TEXTS),
+    2 * select(func.length(Config.parameters)).where(Config.id == Log.config_id).scalar_subquery(),
+)
 
 _COLUMNS = (
     "id",
@@ -53,169 +93,405 @@ _COLUMNS = (
 """What a response says of a log under the names of its columns."""
 
 
-@dataclass(frozen=True)
-class Origin:
-    """Hold where a log comes from, which is settled before the log is added."""
+Key = tuple[str, str]
+Session = tuple[str, datetime]
+"""The id of a session, and when it was created."""
 
-    project: Project
-    config: Config
-    trial: Trial | None
-    parent: Log | None
+
+class Parent(NamedTuple):
+    """The log that is the parent of a new one, and the session in which that is."""
+
+    id: str
+    session: Session | None
+
+
+class Place(NamedTuple):
+    """Where a new log belongs; without ids, as long as the project or the config is not there."""
+
+    project_id: str | None
+    config_id: str | None
+    trial_id: str | None = None
+
+
+class Draft:
+    """A log that is wanted: `columns` is all of it that needs no database."""
+
+    def __init__(self, request: Mapping[str, Any], location: Location, **others: Any) -> None:
+        self.request = request
+        self.location = location
+        self.id = new_id("data_")
+        self.reference_id: str | None = request.get("reference_id")
+        self.parent_key = _exclusive(request, "parent_id", "parent_reference_id", location)
+        self.session_key = _exclusive(request, "session_id", "session_reference_id", location)
+        config = request.get("config")
+        self.digest = None if config is None else configs.identity(config)
+        self.parent: Parent | None = None
+        self.place: Place | None = None
+        self.session: Session | None = None
+        self.added: Mapping[str, Any] | None = None
+        get = request.get
+        self.columns = {
+            "id": self.id,
+            "reference_id": self.reference_id,
+            "inputs": to_json(get("inputs", {})),
+            "messages": _encoded(get("messages")),
+            "metadata": _encoded(get("metadata")),
+            "source": get("source"),
+            "output": get("output"),
+            "error": get("error"),
+            "duration": _encoded(get("duration")),
+            "created_at": created_at(request, location),
+            **others,
+        }
+
+    @property
+    def feedback(self) -> list[tuple[Mapping[str, Any], Location]]:
+        """Return the feedback that comes with it, each with its location."""
+        given, location = self.request.get("feedback", []), (*self.location, "feedback")
+        if isinstance(given, dict):
+            return [(given, location)]
+        return [(each, (*location, index)) for index, each in enumerate(given)]
+
+    @property
+    def answer(self) -> Mapping[str, Any]:
+        """Return a CreateLogResponse, once it is written."""
+        if self.added is not None:
+            return self.added
+        assert self.place is not None
+        session_id = None if self.session is None else self.session[0]
+        return _answer(self.id, self.place.project_id, session_id)
+
+
+def _answer(log_id: str, project_id: str | None, session_id: str | None) -> dict[str, Any]:
+    body = {"id": log_id, "project_id": project_id}
+    return body if session_id is None else {**body, "session_id": session_id}
+
+
+def _encoded(value: Any) -> str | None:
+    return None if value is None else to_json(value)
+
+
+def _exclusive(request: Mapping[str, Any], one: str, other: str, location: Location) -> Key | None:
+    """Return the key of two that the request has, with its value."""
+    if one in request and other in request:
+        raise invalid((*location, other), f"`{one}` and `{other}` exclude each other", "not")
+    return next(((key, request[key]) for key in (one, other) if key in request), None)
+
+
+def draft(body: Any) -> list[Draft]:
+    """Return the drafts of a body that is to be logged."""
+
+    def run(request: Mapping[str, Any], location: Location) -> Draft:
+        if "config" not in request and "trial_id" not in request:
+            message = "`config` is needed, unless `trial_id` names a trial"
+            raise invalid((*location, "config"), message, "required")
+        return Draft(request, location)
+
+    return each_in(body, run)
 
 
 def log(call: Call) -> Any:
     """Log one datapoint, or an array of them all or nothing."""
-    parents: dict[Location, Log | None] = {}
-
-    def settle_parent(request: Mapping[str, Any], location: Location) -> None:
-        parents[location] = find_parent(call, request, location)
-
-    call.each(settle_parent)
-    with call.session.no_autoflush:  # what is added goes to the database together
-        return call.each(lambda request, location: _log(call, request, parents[location], location))
-
-
-def find_parent(call: Call, request: Mapping[str, Any], location: Location) -> Log | None:
-    """Return the log that the request names as its parent, if it names one."""
-    _check_exclusive(request, "parent_id", "parent_reference_id", location)
-    for key, column in (("parent_id", Log.id), ("parent_reference_id", Log.reference_id)):
-        if key in request:
-            found = _find(call, column == request[key])
-            if found is None:
-                raise lookups.missing(f"datapoint {request[key]!r}", (*location, key))
-            return found
-    return None
+    drafts: list[Draft] = call.prepared
+    if len(drafts) > SLICE:
+        return _in_stages(drafts)
+    arrival = Arrival()
+    arrival.find_parents(call, drafts)
+    arrival.find_places(call, drafts)
+    arrival.write(call, drafts, call.tally)
+    return like_body(call.body, [each.answer for each in drafts])
 
 
-def _check_exclusive(request: Mapping[str, Any], one: str, other: str, location: Location) -> None:
-    if one in request and other in request:
-        raise invalid((*location, other), f"`{one}` and `{other}` exclude each other", "not")
+def _in_stages(drafts: list[Draft]) -> Stages:
+    arrival, tally, batch_id = Arrival(), Tally(), new_id("batch_")
+    slices = [drafts[start : start + SLICE] for start in range(0, len(drafts), SLICE)]
+
+    def check(call: Call) -> None:
+        """Work through all of it without writing, so that whatever is refused has left nothing."""
+        dry = Arrival()
+        dry.find_parents(call, drafts)
+        dry.find_places(call, drafts, create=False)
+        dry.find_added(call, drafts)
+        dry.check_references(call, drafts)
+        dry.find_sessions(call, drafts, create=False)
+        dry.check_feedback(call, drafts)
+
+    def begin(call: Call) -> None:
+        call.connection.execute(insert(_BATCHES), [{"id": batch_id, "created_at": now()}])
+
+    def write(some: Sequence[Draft], call: Call) -> None:
+        arrival.find_places(call, some)
+        arrival.write(call, some, tally, batch_id)
+
+    def finish(call: Call) -> Any:
+        end(call)
+        call.tally.update(tally)
+        return [each.answer for each in drafts]
+
+    def take_back(some: Sequence[Draft], call: Call) -> None:
+        ids = [each.id for each in some]
+        call.connection.execute(delete(_FEEDBACK).where(_FEEDBACK.c.log_id.in_(ids)))
+        call.connection.execute(delete(_LOGS).where(_LOGS.c.id.in_(ids)))
+
+    def end(call: Call) -> None:
+        call.connection.execute(delete(_BATCHES).where(_BATCHES.c.id == batch_id))
+
+    steps: list[Callable[[Call], object]] = [partial(write, some) for some in slices]
+    undo: list[Callable[[Call], object]] = [partial(take_back, some) for some in slices]
+    return Stages(check, [begin, *steps], finish, [*undo, end])
+
+
+_OWN_LOG = _LOGS.c.organization_id == bindparam("organization_id")
+_PARENTS = (
+    select(_LOGS.c.id, _LOGS.c.reference_id, _LOGS.c.session_id, _SESSIONS.c.created_at)
+    .outerjoin(_SESSIONS, _SESSIONS.c.id == _LOGS.c.session_id)
+    .where(_OWN_LOG, is_complete())
+)
+_REFERENCES = select(_LOGS.c.reference_id).where(_OWN_LOG)
+_KNOWN_SESSIONS = select(_SESSIONS.c.id, _SESSIONS.c.reference_id, _SESSIONS.c.created_at).where(
+    _SESSIONS.c.organization_id == bindparam("organization_id")
+)
+_PLACES = (
+    select(
+        _PROJECTS.c.id,
+        _CONFIGS.c.id,
+        _CONFIGS.c.name,
+        _CONFIGS.c.description,
+        _CONFIGS.c.last_used,
+    )
+    .join(_CONFIGS, _CONFIGS.c.project_id == _PROJECTS.c.id)
+    .where(
+        _PROJECTS.c.organization_id == bindparam("organization_id"),
+        _PROJECTS.c.name == bindparam("name"),
+        _CONFIGS.c.digest == bindparam("digest"),
+    )
+)
+
+
+class Arrival:
+    """Finds what the drafts of one request refer to, and writes them."""
+
+    def __init__(self) -> None:
+        self._places: dict[tuple[str | None, ...], Place] = {}
+        self._references: set[str] = set()
+
+    def find_parents(self, call: Call, drafts: Sequence[Draft]) -> None:
+        """Find the logs that the drafts name as their parents."""
+        found: dict[Key, Parent] = {}
+        columns = {"parent_id": _LOGS.c.id, "parent_reference_id": _LOGS.c.reference_id}
+        for key, column in columns.items():
+            wanted = _values(key, (each.parent_key for each in drafts))
+            for row in lookups.rows(call, _PARENTS, column, wanted):
+                log_id, reference_id, session_id, moment = row
+                session = None if session_id is None else (session_id, moment)
+                value = log_id if key == "parent_id" else reference_id
+                found[key, value] = Parent(log_id, session)
+        for each in drafts:
+            if each.parent_key is not None:
+                key, value = each.parent_key
+                each.parent = found.get(each.parent_key)
+                if each.parent is None:
+                    raise lookups.missing(f"datapoint {value!r}", (*each.location, key))
+
+    def find_places(self, call: Call, drafts: Sequence[Draft], *, create: bool = True) -> None:
+        """Find the projects, configs and trials of drafts; create those that may be new."""
+        for each in drafts:
+            named = each.request.get("config", {})
+            key = (
+                each.request.get("project"),
+                each.request.get("project_id"),
+                each.request.get("trial_id"),
+                each.digest,
+                named.get("name"),
+                named.get("description"),
+            )
+            place = self._places.get(key)
+            if place is None:
+                place = _known_place(call, each) or _place(call, each, create=create)
+                self._places[key] = place
+            each.place = place
+
+    def find_added(self, call: Call, drafts: Sequence[Draft]) -> None:
+        """Find the logs that a repeated request has added already, if its answer was lost."""
+        if not call.repeated:
+            return
+        wanted = [each.reference_id for each in drafts if each.reference_id is not None]
+        statement = select(_LOGS).where(_OWN_LOG, is_complete())
+        rows = lookups.rows(call, statement, _LOGS.c.reference_id, wanted)
+        found = {row.reference_id: row for row in rows}
+        for each in drafts:
+            assert each.place is not None
+            row = found.get(each.reference_id)
+            if row is not None and (row.project_id, row.output, row.error) == (
+                each.place.project_id,
+                each.columns["output"],
+                each.columns["error"],
+            ):
+                each.added = _answer(row.id, row.project_id, row.session_id)
+
+    def check_references(self, call: Call, drafts: Sequence[Draft]) -> None:
+        """Raise Invalid for a reference id that is taken, in the database or in the request."""
+        wanted = [each.reference_id for each in drafts if each.reference_id is not None]
+        rows = lookups.rows(call, _REFERENCES, _LOGS.c.reference_id, wanted)
+        taken = {row[0] for row in rows}
+        taken |= self._references
+        for each in drafts:
+            if each.reference_id is None or each.added is not None:
+                continue
+            if each.reference_id in taken:
+                message = (
+                    f"there is already a datapoint with the reference id {each.reference_id!r}"
+                )
+                raise invalid((*each.location, "reference_id"), message, "unique")
+            taken.add(each.reference_id)
+
+    def find_sessions(self, call: Call, drafts: Sequence[Draft], *, create: bool = True) -> None:
+        """Find the sessions that the drafts name, or those of their parents.
+
+        The first use of a reference creates the session, if it may.
+        """
+        found: dict[Key, Session] = {}
+        columns = {"session_id": _SESSIONS.c.id, "session_reference_id": _SESSIONS.c.reference_id}
+        for key, column in columns.items():
+            wanted = _values(key, (each.session_key for each in drafts))
+            for session_id, reference_id, moment in lookups.rows(
+                call, _KNOWN_SESSIONS, column, wanted
+            ):
+                value = session_id if key == "session_id" else reference_id
+                found[key, value] = (session_id, moment)
+        new: list[dict[str, Any]] = []
+        for value in _values("session_reference_id", (each.session_key for each in drafts)):
+            if ("session_reference_id", value) not in found:
+                session_id, moment = found["session_reference_id", value] = new_id("sesh_"), now()
+                new.append(
+                    {
+                        "id": session_id,
+                        "organization_id": call.account.organization_id,
+                        "reference_id": value,
+                        "created_at": moment,
+                    }
+                )
+        for each in drafts:
+            each.session = _session(each, found)
+        if new and create:
+            call.connection.execute(insert(_SESSIONS), new)
+
+    def check_feedback(self, call: Call, drafts: Sequence[Draft]) -> None:
+        """Raise Invalid for feedback that the projects don't take."""
+        notes = Notes(call)
+        for each in drafts:
+            assert each.place is not None
+            target = Target(each.id, each.place.project_id, each.place.config_id)
+            for request, location in each.feedback:
+                notes.add(target, request, location)
+
+    def write(
+        self, call: Call, drafts: Sequence[Draft], tally: Tally, batch_id: str | None = None
+    ) -> None:
+        """Insert drafts whose places and parents are found, with their sessions and feedback."""
+        self.find_added(call, drafts)
+        self.check_references(call, drafts)
+        self._references |= {each.reference_id for each in drafts if each.reference_id is not None}
+        new = [each for each in drafts if each.added is None]
+        self.find_sessions(call, new)
+        if new:
+            organization_id = call.account.organization_id
+            rows = [_row(each, organization_id, batch_id) for each in new]
+            call.connection.execute(_INSERT_LOGS, rows)
+        notes = Notes(call)
+        for each in new:
+            assert each.place is not None
+            project_id, config_id, _ = each.place
+            assert project_id is not None
+            assert config_id is not None
+            tally.count_log(project_id, config_id, each.session)
+            for request, location in each.feedback:
+                notes.add(Target(each.id, project_id, config_id), request, location)
+        notes.write(tally)
+
+
+def _values(name: str, keys: Iterable[Key | None]) -> list[str]:
+    """Return the values of the keys of that name, each once."""
+    return list(dict.fromkeys(key[1] for key in keys if key is not None and key[0] == name))
+
+
+def _row(draft: Draft, organization_id: str, batch_id: str | None) -> dict[str, Any]:
+    assert draft.place is not None
+    return {
+        **draft.columns,
+        "organization_id": organization_id,
+        "batch_id": batch_id,
+        "project_id": draft.place.project_id,
+        "config_id": draft.place.config_id,
+        "trial_id": draft.place.trial_id,
+        "session_id": None if draft.session is None else draft.session[0],
+        "parent_id": None if draft.parent is None else draft.parent.id,
+    }
+
+
+def _known_place(call: Call, draft: Draft) -> Place | None:
+    """Return the place of a draft whose config is known and stays as it is, by one statement."""
+    request = draft.request
+    if draft.digest is None or "project_id" in request or "trial_id" in request:
+        return None
+    parameters = {
+        "organization_id": call.account.organization_id,
+        "name": request.get("project"),
+        "digest": draft.digest,
+    }
+    found = call.connection.execute(_PLACES, parameters).first()
+    if found is None:
+        return None
+    project_id, config_id, name, description, last_used = found
+    wanted = request["config"]
+    same = wanted.get("name") in {None, name} and wanted.get("description") in {None, description}
+    return Place(project_id, config_id) if same and last_used is not None else None
+
+
+def _place(call: Call, draft: Draft, *, create: bool) -> Place:
+    """Return a draft's place; create its project and its config, if they are not there."""
+    request, location = draft.request, draft.location
+    project = lookups.project_of_body(call, request, location, create=create)
+    if "trial_id" in request:
+        trial = _trial(call, project, draft)
+        return Place(trial.project_id, trial.config_id, trial.id)
+    if project is None or not create:
+        return Place(None if project is None else project.id, None)
+    config = deployments.register_config(call, project, request["config"])
+    call.session.flush()
+    return Place(project.id, config.id)
+
+
+def _trial(call: Call, project: Project | None, draft: Draft) -> Trial:
+    trial_id, location = draft.request["trial_id"], draft.location
+    if project is None:
+        message = f"the project {draft.request['project']!r} has no trial {trial_id!r}"
+        raise invalid((*location, "trial_id"), message)
+    trial = lookups.find_in_project(call.session, Trial, project, trial_id, (*location, "trial_id"))
+    if draft.digest not in {None, trial.config.digest}:
+        message = f"the trial {trial.id!r} drew another config; leave `config` out"
+        raise invalid((*location, "config"), message, "not")
+    return trial
+
+
+def _session(draft: Draft, found: Mapping[Key, Session]) -> Session | None:
+    """Return the session that the draft names, or its parent's."""
+    theirs = None if draft.parent is None else draft.parent.session
+    if draft.session_key is None:
+        return theirs
+    key, value = draft.session_key
+    session = found.get(draft.session_key)
+    if session is None:
+        raise lookups.missing(f"session {value!r}", (*draft.location, key))
+    if theirs is not None and theirs != session:
+        message = f"the parent datapoint is in another session, {theirs[0]!r}"
+        raise invalid((*draft.location, key), message, "not")
+    return session
 
 
 def _find(call: Call, condition: ColumnElement[bool]) -> Log | None:
-    owned = Log.organization_id == call.account.organization_id
+    owned = and_(Log.organization_id == call.account.organization_id, is_complete())
     return call.session.scalar(select(Log).where(condition, owned))
-
-
-def _log(
-    call: Call, request: Mapping[str, Any], parent: Log | None, location: Location
-) -> dict[str, Any]:
-    project = lookups.project_of_body(call, request, location)
-    added = _added_before(call, project, request)
-    if added is None:
-        trial = _trial(call, project, request, location)
-        config = _config(call, project, trial, request, location)
-        added = add(call, request, location, Origin(project, config, trial, parent))
-        _add_feedback(call, added, request.get("feedback", []), (*location, "feedback"))
-    body = {"id": added.id, "project_id": project.id}
-    session = added.conversation
-    return body if session is None else {**body, "session_id": session.id}
-
-
-def _added_before(call: Call, project: Project, request: Mapping[str, Any]) -> Log | None:
-    """Return the log that a repeated request has added already, if its answer was lost."""
-    reference_id = request.get("reference_id")
-    if not call.repeated or reference_id is None:
-        return None
-    found = _find(call, Log.reference_id == reference_id)
-    if found is None or found.project_id != project.id:
-        return None
-    same = (found.output, found.error) == (request.get("output"), request.get("error"))
-    return found if same else None
-
-
-def add(call: Call, request: Mapping[str, Any], location: Location, origin: Origin) -> Log:
-    """Return a new log of what the request says, in the session that it names or its parent's."""
-    added = Log(
-        organization_id=origin.project.organization_id,
-        project_id=origin.project.id,
-        config=origin.config,
-        conversation=_conversation(call, request, origin.parent, location),
-        parent=origin.parent,
-        trial_id=None if origin.trial is None else origin.trial.id,
-        reference_id=_free_reference(call, request, location),
-        feedback=[],
-        inputs=request.get("inputs", {}),
-        messages=request.get("messages"),
-        metadata_=request.get("metadata"),
-        source=request.get("source"),
-        output=request.get("output"),
-        error=request.get("error"),
-        duration=request.get("duration"),
-        created_at=created_at(request, location),
-    )
-    call.session.add(added)
-    return added
-
-
-def _trial(
-    call: Call, project: Project, request: Mapping[str, Any], location: Location
-) -> Trial | None:
-    trial_id = request.get("trial_id")
-    if trial_id is None:
-        return None
-    return lookups.find_in_project(call.session, Trial, project, trial_id, (*location, "trial_id"))
-
-
-def _config(
-    call: Call,
-    project: Project,
-    trial: Trial | None,
-    request: Mapping[str, Any],
-    location: Location,
-) -> Config:
-    wanted = request.get("config")
-    if trial is None:
-        if wanted is None:
-            message = "`config` is needed, unless `trial_id` names a trial"
-            raise invalid((*location, "config"), message, "required")
-        return deployments.register_config(call, project, wanted)
-    if wanted is not None and configs.identity(wanted) != trial.config.digest:
-        message = f"the trial {trial.id!r} drew another config; leave `config` out"
-        raise invalid((*location, "config"), message, "not")
-    trial.config.last_used = now()
-    return trial.config
-
-
-def _conversation(
-    call: Call, request: Mapping[str, Any], parent: Log | None, location: Location
-) -> Conversation | None:
-    """Return the session that the request names, or its parent's."""
-    _check_exclusive(request, "session_id", "session_reference_id", location)
-    theirs = None if parent is None else parent.conversation
-    if "session_id" in request:
-        key = "session_id"
-        found = lookups.find(call, Conversation, request[key], "session", (*location, key))
-    elif "session_reference_id" in request:
-        key = "session_reference_id"
-        found = sessions.by_reference(call, request[key])
-    else:
-        return theirs
-    if theirs is not None and theirs is not found:
-        message = f"the parent datapoint is in another session, {theirs.id!r}"
-        raise invalid((*location, key), message, "not")
-    return found
-
-
-def _free_reference(call: Call, request: Mapping[str, Any], location: Location) -> str | None:
-    reference_id: str | None = request.get("reference_id")
-    if reference_id is None:
-        return None
-    call.session.flush()  # one may be in the same request
-    if _find(call, Log.reference_id == reference_id) is not None:
-        message = f"there is already a datapoint with the reference id {reference_id!r}"
-        raise invalid((*location, "reference_id"), message, "unique")
-    return reference_id
-
-
-def _add_feedback(
-    call: Call, added: Log, given: dict[str, Any] | list[dict[str, Any]], location: Location
-) -> None:
-    if isinstance(given, dict):
-        feedback.add(call.session, added, given, location)
-        return
-    for index, each in enumerate(given):
-        feedback.add(call.session, added, each, (*location, index))
 
 
 def update(call: Call) -> dict[str, Any]:
@@ -238,6 +514,26 @@ def _update(call: Call, found: Log) -> dict[str, Any]:
             setattr(found, key, call.body[key])
     call.session.flush()
     return describe(found)
+
+
+def in_portions(session: orm.Session, statement: Select[Any]) -> Iterator[list[Log]]:
+    """Load the logs of a statement, in portions of about _PORTION characters."""
+    sizes = statement.with_only_columns(Log.row, _SIZE, maintain_column_froms=True)
+    portion: list[int] = []
+    filled = 0
+    for row, size in session.execute(sizes).all():
+        if portion and filled + size > _PORTION:
+            yield _load(session, statement, portion)
+            portion, filled = [], 0
+        portion.append(row)
+        filled += size
+    if portion:
+        yield _load(session, statement, portion)
+
+
+def _load(session: orm.Session, statement: Select[Any], rows: list[int]) -> list[Log]:
+    chosen = statement.offset(None).limit(None).where(Log.row.in_(rows))
+    return list(session.scalars(chosen))
 
 
 def describe(log: Log) -> dict[str, Any]:

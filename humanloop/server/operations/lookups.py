@@ -6,10 +6,10 @@ project that a body names by an unknown name is created.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, TypeVar
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Literal, TypeVar, overload
 
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, select
 from sqlalchemy.orm import Session
 
 from humanloop.server.errors import Location, NotFound, RequestError, invalid
@@ -25,8 +25,27 @@ from humanloop.server.store.tables import (
     Trial,
 )
 
+T = TypeVar("T")
 Found = TypeVar("Found", Config, Conversation, Environment, Experiment, Log, Project)
 Part = TypeVar("Part", Config, Experiment, Trial)
+
+
+_CHUNK = 500  # databases limit how many values one statement has
+
+
+def chunks(values: Sequence[T]) -> Iterator[Sequence[T]]:
+    """Return the values in parts that fit into one statement."""
+    return (values[start : start + _CHUNK] for start in range(0, len(values), _CHUNK))
+
+
+def rows(call: Call, statement: Any, column: ColumnElement[Any], values: Sequence[Any]) -> Any:
+    """Yield a SELECT's rows of the organisation in which the column has one of many values.
+
+    The statement has a parameter `organization_id`.
+    """
+    parameters = {"organization_id": call.account.organization_id}
+    for some in chunks(list(dict.fromkeys(values))):
+        yield from call.connection.execute(statement.where(column.in_(some)), parameters)
 
 
 def missing(what: str, location: Location | None) -> RequestError:
@@ -73,8 +92,21 @@ def project_by_name(call: Call, name: str) -> Project | None:
     return call.session.scalar(statement)
 
 
-def project_of_body(call: Call, body: Mapping[str, Any], location: Location) -> Project:
-    """Return the project that a body names, by `project_id` or by `project`, a name to create."""
+@overload
+def project_of_body(
+    call: Call, body: Mapping[str, Any], location: Location, *, create: Literal[True] = True
+) -> Project: ...
+@overload
+def project_of_body(
+    call: Call, body: Mapping[str, Any], location: Location, *, create: bool
+) -> Project | None: ...
+def project_of_body(
+    call: Call, body: Mapping[str, Any], location: Location, *, create: bool = True
+) -> Project | None:
+    """Return the project that a body names, by `project_id` or by `project`, a name to create.
+
+    create: False gives None for a project that would be created.
+    """
     name, project_id = body.get("project"), body.get("project_id")
     if project_id is not None:
         found = find(call, Project, project_id, "project", (*location, "project_id"))
@@ -84,7 +116,13 @@ def project_of_body(call: Call, body: Mapping[str, Any], location: Location) -> 
         return found
     if name is None:
         raise invalid((*location, "project"), "`project` or `project_id` is needed", "required")
-    return project_by_name(call, name) or create_project(call, name, (*location, "project"))
+    known = project_by_name(call, name)
+    if known is not None:
+        return known
+    if create:
+        return create_project(call, name, (*location, "project"))
+    check_project_name(call, name, (*location, "project"))
+    return None
 
 
 def create_project(call: Call, name: str, location: Location) -> Project:

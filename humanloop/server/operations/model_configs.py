@@ -25,6 +25,7 @@ def register(call: Call) -> dict[str, Any]:
     project = lookups.project_of_body(call, call.body, ("body",))
     request = {key: value for key, value in call.body.items() if key not in _NOT_PARAMETERS}
     config = deployments.register_config(call, project, request)
+    call.session.flush()
     [body] = configs.describe_with_counts(call.session, [config])
     name = call.body.get("experiment")
     if name is None:

@@ -18,7 +18,7 @@ from humanloop.server.operations import (
     logs,
     lookups,
 )
-from humanloop.server.operations.calls import Call, paginate, plain
+from humanloop.server.operations.calls import Call, Page, paginate, plain
 from humanloop.server.store.tables import (
     Config,
     Deployment,
@@ -28,6 +28,7 @@ from humanloop.server.store.tables import (
     Log,
     Project,
     User,
+    is_complete,
 )
 from humanloop.server.store.times import now
 
@@ -47,7 +48,6 @@ def describe_all(call: Call, projects: Sequence[Project]) -> list[dict[str, Any]
 
 
 def _describe(session: Session, project: Project, environment: Environment) -> dict[str, Any]:
-    statement = select(func.count()).select_from(Log).where(Log.project_id == project.id)
     oldest = (
         select(Config.type)
         .where(Config.project_id == project.id, Config.last_used.is_not(None))
@@ -60,7 +60,7 @@ def _describe(session: Session, project: Project, environment: Environment) -> d
         "created_at",
         "updated_at",
         users=[_describe_user(project.creator)],
-        data_count=session.scalar(statement) or 0,
+        data_count=project.datapoints,
         feedback_types=feedback_types.describe_all(feedback_types.of_project(session, project.id)),
         team_id=project.organization_id,
         config_type=session.scalar(oldest.limit(1)),
@@ -91,7 +91,7 @@ def get(call: Call) -> dict[str, Any]:
     return describe(call, lookups.project(call, call.path["id"]))
 
 
-def list_(call: Call) -> dict[str, Any]:
+def list_(call: Call) -> Page:
     """Return a page of the projects that match the filters, in the order that is asked for."""
     column: ColumnElement[Any] = {
         "created_at": Project.created_at.expression,
@@ -273,13 +273,20 @@ def update_feedback_types(call: Call) -> list[dict[str, Any]]:
     return feedback_types.describe_all(types)
 
 
-def export(call: Call) -> dict[str, Any]:
+def export(call: Call) -> Page:
     """Return a page of a project's logs, newest first."""
     project = lookups.project(call, call.path["id"])
     statement = (
         select(Log)
-        .where(Log.project_id == project.id)
+        .where(Log.project_id == project.id, is_complete())
         .order_by(Log.created_at.desc(), Log.row.desc())
         .options(*logs.LOADED)
     )
-    return paginate(call, statement, lambda rows: [logs.describe(row) for row in rows], first=0)
+    return paginate(
+        call,
+        statement,
+        lambda rows: [logs.describe(row) for row in rows],
+        first=0,
+        load=logs.in_portions,
+        total=project.datapoints,
+    )

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from itertools import islice, repeat
+from itertools import repeat
 from typing import Any
 
 from humanloop.server.errors import Location, invalid
@@ -104,19 +104,21 @@ def begin(call: Call, task: Task, choose: Choose) -> Generation:
     """Settle everything, and add a log for each sample."""
     body = call.body
     count = _count(body)
+    drafts = [logs.Draft(body, _BODY, user=body.get("user")) for _ in range(count)]
+    arrival = logs.Arrival()
     project = lookups.project_of_body(call, body, _BODY)
-    parent = logs.find_parent(call, body, _BODY)
+    arrival.find_parents(call, drafts)
     location, draws = choose(call, task, project)
     asked: dict[str, tuple[Provider, ProviderRequest]] = {}
     samples: list[Sample] = []
-    for index, (config, trial) in enumerate(islice(draws, count)):
+    for index, (draft, (config, trial)) in enumerate(zip(drafts, draws, strict=False)):
         if config.id not in asked:
             asked[config.id] = _ask(call, task, config, location)
         provider, request = asked[config.id]
-        log = logs.add(call, body, _BODY, logs.Origin(project, config, trial, parent))
-        log.user = body.get("user")
+        draft.place = logs.Place(project.id, config.id, None if trial is None else trial.id)
         name = config.parameters["provider"]
-        samples.append(Sample(log.id, config.id, name, provider, replace(request, index=index)))
+        samples.append(Sample(draft.id, config.id, name, provider, replace(request, index=index)))
+    arrival.write(call, drafts, call.tally)
     call_keys = (*_CALL_PARAMETERS, "metadata")
     return Generation(
         samples,

@@ -45,9 +45,12 @@ class KeyRing:
                 raise StartError("An API key is made of visible ASCII characters, without spaces.")
         if not api_keys:
             raise StartError("The server needs at least one API key.")
-        with database.write() as session:
+
+        def enroll(session: Session) -> KeyRing:
             organization = session.scalar(select(Organization)) or _found(session)
             return cls({_fast(key): _account(session, organization, key) for key in api_keys})
+
+        return database.write(enroll)
 
     def account(self, key: str | None) -> Account:
         """Return whose key it is; raises Unauthorized when it is missing or nobody's."""

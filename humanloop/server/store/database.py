@@ -1,35 +1,35 @@
-"""The database: opened once by one process, read by many threads, written by one at a time.
+"""The database: opened once by one process, read by many threads, written by one.
 
-Invariants: a request is one transaction, committed whole or rolled back whole; writers
-wait for each other before they read anything, so a look-up and the insert that depends on it
-can't be torn apart; a SQLite file has its lock held for as long as the database is open.
-Nothing outside this module knows which database it is.
+Invariants: a work is committed whole or rolled back whole; works wait for each other before they
+read anything, so a look-up and the insert that depends on it can't be torn apart; readers wait for
+nobody; a SQLite file is owned for as long as the database is open.
 """
 
 from __future__ import annotations
 
-import os
 import sqlite3
-import threading
-from collections.abc import Generator
-from contextlib import closing, contextmanager
-from datetime import datetime, timezone
+from collections.abc import Callable, Generator
+from concurrent.futures import Future
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from sqlalchemy import URL, Engine, create_engine, event, make_url
+from sqlalchemy import URL, Engine, create_engine, event
 from sqlalchemy.engine import Connection
-from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from humanloop.server.errors import StartError
-from humanloop.server.store import migrate
+from humanloop.server.store import batches, copies, migrate, urls
+from humanloop.server.store.ownership import Ownership
+from humanloop.server.store.writer import Writer
+
+T = TypeVar("T")
 
 if TYPE_CHECKING:
     from importlib.abc import Traversable
 
-_DRIVERS = frozenset({"sqlite", "sqlite+pysqlite", "postgresql+psycopg"})
 _BUSY_SECONDS = "10"  # how long to wait for another program that writes to a SQLite file
 _READERS = 40  # the most threads that Starlette's pool runs sync work in
 
@@ -37,10 +37,10 @@ _READERS = 40  # the most threads that Starlette's pool runs sync work in
 class Database:
     """An open database at the newest schema."""
 
-    def __init__(self, engine: Engine, lock: sqlite3.Connection | None) -> None:
+    def __init__(self, engine: Engine, owner: Ownership | None) -> None:
         self._engine = engine
-        self._lock = lock
-        self._writer = threading.Lock()
+        self._owner = owner
+        self._writer = Writer(engine)
 
     @classmethod
     def open(cls, url: str, *, scripts: Traversable = migrate.SCRIPTS) -> Database:
@@ -51,101 +51,50 @@ class Database:
         Raises StartError when it can't be reached or written, is in use by another server, is
         not a database of this server, or has a schema newer than this version knows.
         """
-        parsed = _parse(url)
-        path = _prepare_file(parsed) if parsed.get_backend_name() == "sqlite" else None
-        lock = None if path is None else _lock_file(path)
+        parsed = urls.parse(url)
+        path = urls.file_of(parsed)
+        owner = None if path is None else Ownership.take(path)
         try:
             _migrate(parsed, path, scripts)
-            return cls(_create_engine(parsed), lock)
+            engine = _create_engine(parsed)
+            if owner is not None:
+                batches.delete_unfinished(engine)
+            return cls(engine, owner)
         except BaseException:
-            if lock is not None:
-                lock.close()
+            if owner is not None:
+                owner.release()
             raise
 
     @contextmanager
     def read(self) -> Generator[Session]:
         """Open a session for reading; all its queries see the same state."""
-        with Session(self._engine, autoflush=False) as session:
+        with self._engine.connect() as connection, Session(connection, autoflush=False) as session:
             yield session
 
-    @contextmanager
-    def write(self) -> Generator[Session]:
-        """Open the only writer's session: committed at the end, rolled back on an error."""
-        with self._writer, Session(self._engine) as session, session.begin():
-            session.connection(execution_options={"writes": True})
-            yield session
+    def submit(self, work: Callable[[Session], T]) -> Future[T]:
+        """Let the only writer do a work with a session; committed once the future has its result.
+
+        An error of the work is the future's, and leaves nothing of it.
+        """
+        return self._writer.submit(work)
+
+    def write(self, work: Callable[[Session], T]) -> T:
+        """Do as `submit` does, and wait for the result."""
+        return self.submit(work).result()
 
     def close(self) -> None:
         """Close every connection and give the file free; harmless when called again."""
+        self._writer.close()
         self._engine.dispose()
-        if self._lock is not None:
-            self._lock.close()
-
-
-def _parse(url: str) -> URL:
-    try:
-        parsed = make_url(url)
-        if parsed.drivername == "postgresql":
-            # What this stands for depends on SQLAlchemy's version.
-            return parsed.set(drivername="postgresql+psycopg")
-        if parsed.drivername in _DRIVERS:
-            return parsed
-    except (ArgumentError, ValueError):
-        pass
-    # The text may hold a password, so it is not repeated.
-    raise StartError(
-        "The database must be a URL such as sqlite:///humanloop.db or postgresql://user@host/name."
-    )
-
-
-def _prepare_file(url: URL) -> Path:
-    """Return the path of the file that the URL names; create a new one for its owner only."""
-    name = url.database or ":memory:"
-    if name == ":memory:" or name.startswith("file:"):
-        raise StartError("The database must be a file, such as sqlite:///humanloop.db.")
-    path = Path(name).resolve()  # one lock for all the names of a file
-    try:
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
-    except OSError as error:
-        raise StartError(
-            f"The database {path} can't be opened for writing: {error.strerror}."
-        ) from error
-    return path
-
-
-def _lock_file(path: Path) -> sqlite3.Connection:
-    """Hold a lock beside the database file until the connection or the process ends.
-
-    The lock is SQLite's own, on an empty database: the operating system frees it whatever
-    becomes of the process, and it works wherever SQLite does.
-    """
-    lock = sqlite3.connect(f"{path}.lock", timeout=0, isolation_level=None, check_same_thread=False)
-    try:
-        lock.execute("BEGIN EXCLUSIVE")
-    except sqlite3.OperationalError as error:
-        lock.close()
-        if "locked" in str(error):
-            message = f"The database {path} is in use by another server. Stop that one first."
-        else:
-            message = f"The lock file {path}.lock can't be written: {error}."
-        raise StartError(message) from error
-    return lock
-
-
-def _back_up(path: Path) -> None:
-    """Copy the database beside itself, under a name that holds the time."""
-    stamp = datetime.now(timezone.utc).strftime("%Y%m%dT%H%M%S%fZ")
-    copy = path.with_name(f"{path.name}.backup-{stamp}")
-    os.close(os.open(copy, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
-    with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(copy)) as target:
-        source.backup(target)
+        if self._owner is not None:
+            self._owner.release()
 
 
 def _migrate(url: URL, path: Path | None, scripts: Traversable) -> None:
     # Changing a table on SQLite means to drop the old one, which must not cascade.
     engine = _create_engine(url, foreign_keys=False)
     try:
-        back_up = None if path is None else partial(_back_up, path)
+        back_up = None if path is None else partial(copies.back_up_beside, path)
         migrate.upgrade(engine, scripts, back_up=back_up)
     except DBAPIError as error:
         reason = str(error.orig).strip()

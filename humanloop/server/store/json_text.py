@@ -25,6 +25,12 @@ class TooDeep(ValueError):
     """A JSON value is nested too deeply to be kept."""
 
 
+class Encoded(str):
+    """JSON text that was made of a value already, before there was a transaction."""
+
+    __slots__ = ()
+
+
 class JsonText(TypeDecorator[Any]):
     """A column of JSON values, written and read by humanloop.schemas: no digit is lost."""
 
@@ -33,17 +39,17 @@ class JsonText(TypeDecorator[Any]):
 
     def process_bind_param(self, value: Any, dialect: Dialect) -> str | None:
         """Return the text to keep; None is NULL, not the JSON null. Raises TooDeep."""
-        return None if value is None else to_json(value)
+        return value if value is None or isinstance(value, Encoded) else to_json(value)
 
     def process_result_value(self, value: str | None, dialect: Dialect) -> Any:
         """Return the value that was kept."""
         return None if value is None else schemas.loads(value)
 
 
-def to_json(value: Any) -> str:
+def to_json(value: Any) -> Encoded:
     """Return JSON text that a response can hold; raises TooDeep."""
     text = schemas.to_json(value)
     # Few values have so many brackets, so hardly any is walked.
     if text.count("[") + text.count("{") > MAX_DEPTH and is_deeper_than(MAX_DEPTH, value):
         raise TooDeep(f"nested over {MAX_DEPTH} levels deep")
-    return text
+    return Encoded(text)

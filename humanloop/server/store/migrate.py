@@ -28,34 +28,46 @@ SCRIPTS = files("humanloop.server.store") / "migrations"
 
 
 def upgrade(
-    engine: Engine, scripts: Traversable = SCRIPTS, *, back_up: Callable[[], None] | None = None
+    engine: Engine,
+    scripts: Traversable = SCRIPTS,
+    *,
+    back_up: Callable[[str], object] | None = None,
 ) -> None:
-    """Bring the schema up to date; `back_up` is called before an existing one is changed."""
+    """Bring the schema up to date.
+
+    back_up: called with the revision of an existing schema, before it is changed.
+    """
     with _on_disk(scripts) as folder:
         _upgrade(engine, folder, back_up)
 
 
-def _upgrade(engine: Engine, scripts: Path, back_up: Callable[[], None] | None) -> None:
+def _upgrade(engine: Engine, scripts: Path, back_up: Callable[[str], object] | None) -> None:
     current = _current_revision(engine)
-    directory = ScriptDirectory(str(scripts))
-    newest = directory.get_current_head()
-    if current is not None and current not in {
-        script.revision for script in directory.walk_revisions()
-    }:
-        raise StartError(
-            f"The database has schema {current}, which is newer than this version of humanloop "
-            f"knows (its own is {newest}). Upgrade humanloop, or use another database."
-        )
-    if current == newest:
+    if current is not None:
+        check_known(current, scripts)
+    if current == ScriptDirectory(str(scripts)).get_current_head():
         return
     if current is not None and back_up is not None:
-        back_up()
+        back_up(current)
     with engine.connect().execution_options(writes=True) as connection:
         config = Config(attributes={"connection": connection})
         # Alembic reads its options through configparser, where "%" starts a reference.
         config.set_main_option("script_location", str(scripts).replace("%", "%%"))
         config.set_main_option("path_separator", "os")
         command.upgrade(config, "head")
+
+
+def check_known(revision: str, scripts: Traversable = SCRIPTS) -> None:
+    """Raise StartError for a schema that this version does not know."""
+    with _on_disk(scripts) as folder:
+        directory = ScriptDirectory(str(folder))
+        known = {script.revision for script in directory.walk_revisions()}
+    if revision not in known:
+        raise StartError(
+            f"The database has schema {revision}, which is newer than this version of humanloop "
+            f"knows (its own is {directory.get_current_head()}). Upgrade humanloop, or use another "
+            "database."
+        )
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 
 from sqlalchemy import (
     CheckConstraint,
+    ColumnElement,
     ForeignKey,
     Index,
     MetaData,
@@ -19,6 +20,9 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
     event,
+    or_,
+    select,
+    text,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
@@ -54,6 +58,11 @@ def _begin_row(row: Base, _args: object, columns: dict[str, Any]) -> None:
 
 
 event.listen(Base, "init", _begin_row, propagate=True)
+
+
+def _count() -> Any:
+    """Return a column of a count, which store/tallies keeps."""
+    return mapped_column(default=0, server_default="0")
 
 
 def _reference(target: str, *, on_delete: str | None = None, index: bool = False) -> Any:
@@ -132,6 +141,7 @@ class Project(Owned):
     name: Mapped[str]
     created_at: Mapped[datetime] = mapped_column(index=True)
     updated_at: Mapped[datetime]
+    datapoints: Mapped[int] = _count()
 
     creator: Mapped[User] = relationship(lazy="joined")
 
@@ -156,6 +166,7 @@ class Config(Entity):
     parameters: Mapped[Any] = mapped_column(JsonText)
     updated_at: Mapped[datetime]
     last_used: Mapped[datetime | None]
+    datapoints: Mapped[int] = _count()
 
     project: Mapped[Project] = relationship()
 
@@ -295,29 +306,63 @@ class Conversation(Owned):
     created_at: Mapped[datetime] = mapped_column(index=True)
 
 
+class SessionProject(Base):
+    """A project that has datapoints in a session; `created_at` is the session's, to sort by."""
+
+    __tablename__ = "session_projects"
+    __table_args__ = (Index(None, "project_id", "created_at", "session_id"),)
+
+    project_id: Mapped[str] = mapped_column(String(40), ForeignKey("projects.id"), primary_key=True)
+    session_id: Mapped[str] = mapped_column(
+        String(40), ForeignKey("sessions.id"), primary_key=True, index=True
+    )
+    created_at: Mapped[datetime]
+    datapoints: Mapped[int] = _count()
+
+
+class Batch(Base):
+    """A large array of logs that is being written: what it has written so far does not count."""
+
+    __tablename__ = "batches"
+    id_prefix = "batch_"
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    created_at: Mapped[datetime]
+
+
+def _index_of_some(column: str, *columns: str, unique: bool = False) -> Index:
+    """Return an index of the rows in which the column is not NULL."""
+    condition = text(f"{column} IS NOT NULL")
+    return Index(None, *columns, unique=unique, sqlite_where=condition, postgresql_where=condition)
+
+
 class Log(Base):
     """A logged datapoint. `row` keeps the order of arrival among equal times.
 
-    What a provider said (`provider_...`, `raw_output`, `finish_reason`) is there for what was
-    generated here, once it has ended.
+    `batch_id` is that of the large array with which it came, if any; see `is_complete`. What a
+    provider said (`provider_...`, `raw_output`, `finish_reason`) is there for what was generated
+    here, once it has ended.
     """
 
     __tablename__ = "logs"
     id_prefix = "data_"
     __table_args__ = (
-        UniqueConstraint("organization_id", "reference_id"),
         Index(None, "project_id", "created_at", "row"),
-        Index(None, "session_id", "created_at", "row"),
+        _index_of_some("reference_id", "organization_id", "reference_id", unique=True),
+        _index_of_some("session_id", "session_id", "created_at", "row"),
+        _index_of_some("parent_id", "parent_id"),
+        _index_of_some("trial_id", "trial_id"),
     )
 
     row: Mapped[int] = mapped_column(primary_key=True)
     id: Mapped[str] = mapped_column(String(40), unique=True)
     organization_id: Mapped[str] = _reference("organizations.id")
     project_id: Mapped[str] = _reference("projects.id")
-    config_id: Mapped[str] = _reference("configs.id", index=True)
+    config_id: Mapped[str] = _reference("configs.id")
     session_id: Mapped[str | None] = _reference("sessions.id")
     parent_id: Mapped[str | None] = _reference("logs.id")
-    trial_id: Mapped[str | None] = _reference("trials.id", on_delete="SET NULL", index=True)
+    trial_id: Mapped[str | None] = _reference("trials.id", on_delete="SET NULL")
+    batch_id: Mapped[str | None] = mapped_column(String(40))
     reference_id: Mapped[str | None]
     inputs: Mapped[Any] = mapped_column(JsonText)
     messages: Mapped[Any | None] = mapped_column(JsonText)
@@ -341,6 +386,11 @@ class Log(Base):
     )
 
 
+def is_complete() -> ColumnElement[bool]:
+    """Return the condition that a log counts: it came by itself, or its array is written whole."""
+    return or_(Log.batch_id.is_(None), Log.batch_id.not_in(select(Batch.id)))
+
+
 class Annotation(Base):
     """One value of feedback on a log: a label, a text, or a number's digits."""
 
@@ -357,3 +407,16 @@ class Annotation(Base):
 
     log: Mapped[Log] = relationship(back_populates="feedback")
     feedback_type: Mapped[FeedbackKind] = relationship()
+
+
+class LabelCount(Base):
+    """How often a label was given to a config's datapoints."""
+
+    __tablename__ = "label_counts"
+
+    config_id: Mapped[str] = mapped_column(String(40), ForeignKey("configs.id"), primary_key=True)
+    feedback_type_id: Mapped[int] = mapped_column(ForeignKey("feedback_types.id"), primary_key=True)
+    value: Mapped[str] = mapped_column(primary_key=True)
+    datapoints: Mapped[int] = _count()
+
+    feedback_type: Mapped[FeedbackKind] = relationship(lazy="joined")

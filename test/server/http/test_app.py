@@ -6,6 +6,7 @@ import http.client
 import json
 import logging
 import sqlite3
+import threading
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -128,6 +129,8 @@ def test_json_with_a_charset_is_taken(api: Api, name: str) -> None:
         b'{"name": "\\ud800"}',
         b'{"name": "\\uDFFF"}',
         b'{"\\ude00\\ud83d": 1, "name": "x"}',
+        b'{"name": "\\ud83d\\ud83d\\ude00\\ude00"}',
+        b'{"name": "\\\\ud83d\\ude00"}',
         '{"name": "\\ud800"}'.encode("utf-16"),
         '{"name": "x"}'.encode("utf-32-le"),
         b'{"name": "x", "more": %s}' % (b"9" * 4301),
@@ -174,7 +177,9 @@ def test_integers_have_up_to_4300_digits_wherever_they_stand(
         assert answer.status == status
 
 
-@pytest.mark.parametrize("text", [r"\ud83d\ude00", r"\uD83D\uDE00", r"\\ud800", r"\u0064"])
+@pytest.mark.parametrize(
+    "text", [r"\ud83d\ude00", r"\uD83D\uDE00\ud83d\ude00", r"\\ud800", r"\u0064"]
+)
 def test_escapes_of_whole_characters_are_taken(api: Api, name: str, text: str) -> None:
     body = f'{{"name": "{name} {text}"}}'
     answer = api.send("POST", "/projects", body.encode(), content_type=JSON)
@@ -271,6 +276,19 @@ def test_provider_keys_are_taken_in_any_object_and_kept_nowhere(
         api.ok("PATCH", f"/logs/{logged['id']}", {"output": "x", **keys})
         api.ok("PATCH", f"/projects/{project['id']}", {"name": "q", **keys})
         assert api.call("POST", "/logs", {"project": "p", "output": 1, **keys}).status == 422
+        nested = {"a": [{"b": {"c": 1, **keys}}], **keys}
+        config = {"provider": "mock", "model": "m", "endpoint": "chat", "other": nested, **keys}
+        api.ok("POST", "/model-configs", {"project": "p", **config})
+        tools = [{"name": "t", "parameters": nested, **keys}]
+        everywhere = {"inputs": nested, "metadata": nested, "messages": [{"role": "user", **keys}]}
+        logged = api.log("p", config={**config, "tools": tools}, **everywhere, **keys)
+        assert api.ok("POST", "/logs", [{**everywhere, "project": "p", "config": config}])
+        [record] = api.export(logged["project_id"], "?size=1&page=1")["records"]
+        assert record["inputs"] == {"a": [{"b": {"c": 1}}]}
+        chat = {"project": "p", "model_config": config, "inputs": nested, "metadata": nested}
+        api.ok("POST", "/chat", {**chat, "messages": [{"role": "user", "content": "x"}], **keys})
+        escaped = json.dumps({"project": "p", "config": config}).replace("_api_", "\\u005fapi_")
+        assert api.send("POST", "/logs", escaped.encode(), content_type=JSON).status == 200
         assert api.call("POST", "/evaluators", {"name": "e", **keys}).status == 501
         files = [path.read_bytes() for path in tmp_path.iterdir()]
     files += [path.read_bytes() for path in tmp_path.iterdir()]
@@ -315,3 +333,28 @@ def test_a_locked_database_is_503(tmp_path: Path) -> None:
         assert Api(server.url).call("POST", "/sessions").status == 201
     assert answer.status == 503
     assert answer.body == {"detail": "The database can't be used right now."}
+
+
+def test_readers_wait_for_no_writer(tmp_path: Path) -> None:
+    path = tmp_path / "own.db"
+    with EmbeddedServer(f"sqlite:///{path}?timeout=60", api_key=API_KEY) as server:
+        api = Api(server.url)
+        project_id = api.log("p")["project_id"]
+        statuses: list[int] = []
+
+        def write() -> None:
+            statuses.append(Api(server.url).call("POST", "/sessions").status)
+
+        with closing(sqlite3.connect(path, isolation_level=None)) as blocker:
+            blocker.execute("BEGIN IMMEDIATE")
+            writers = [threading.Thread(target=write) for _ in range(60)]
+            for writer in writers:
+                writer.start()
+            for _ in range(20):
+                assert api.ok("GET", f"/projects/{project_id}/active-config")["config"]
+                assert api.export(project_id)["total"] == 1
+            assert statuses == []
+            blocker.execute("ROLLBACK")
+            for writer in writers:
+                writer.join()
+    assert statuses == [201] * 60

@@ -106,3 +106,21 @@ def test_upload_that_hangs_is_answered_and_its_connection_closed() -> None:
         b"HTTP/1.1 401 Unauthorized",
     ]
     assert b"No more of the body came for 0.1 seconds." in answers[0]
+
+
+@pytest.mark.parametrize(("key", "status"), [(API_KEY, b"408"), ("wrong", b"401")])
+def test_upload_that_trickles_gets_no_more_time(key: str, status: bytes) -> None:
+    settings = Settings(upload_seconds=0.3)
+    with EmbeddedServer(api_key=API_KEY, settings=settings) as server:
+        upload = start_upload(server, key)
+        upload.settimeout(0.05)
+        answer = b""
+        for _ in range(90):
+            try:
+                answer = upload.recv(10_000)
+                break
+            except TimeoutError:
+                upload.sendall(b" ")
+        upload.close()
+    assert answer.startswith(b"HTTP/1.1 " + status)
+    assert b"connection: close" in answer.lower()

@@ -143,3 +143,21 @@ class TestStreams:
         assert not first.keys() & {"error", "finish_reason"}
         assert second["error"] == "Not generated: the call ended before this sample."
         assert "output" not in second
+
+    def test_a_reader_that_takes_nothing_ends_it(self, database_url: str) -> None:
+        provider = Endless()
+        settings = Settings(providers={"mock": provider}, body_seconds=0.3)
+        with EmbeddedServer(database_url, api_key=API_KEY, settings=settings) as server:
+            answer = post(server, chat("p", stream=True))
+            assert provider.closed.wait(20)
+            answer.close()
+            [record] = records(Api(server.url), "p")
+        assert record["raw_output"].startswith(" piece")
+        assert not record.keys() & {"error", "finish_reason"}
+
+    def test_a_reader_that_takes_its_time_gets_it_all(self, own: Own) -> None:
+        stream = own.open()
+        pieces = ["x" * 200_000] * 20  # more than the system keeps for a reader
+        own.provider.steps_ready(*pieces, Ending("stop"))
+        assert own.provider.started.acquire(timeout=20)
+        assert [each["data"][0]["output"] for each in stream] == [*pieces, ""]

@@ -11,8 +11,10 @@ import pytest
 from sqlalchemy import Engine, event
 
 from humanloop.model import CreateLogResponse, LogResponse, SessionResponse
+from humanloop.server.operations.logs import SLICE
 
 from ..api import Api
+from ..chatting import Own
 
 FULL: dict[str, Any] = {
     "inputs": {"name": "Zo\u00eb", "nested": {"list": [1, None, True]}},
@@ -371,6 +373,122 @@ def test_readers_see_whole_batches_only(api: Api, name: str) -> None:
     reader.join()
     assert totals
     assert all(total % 10 == 1 for total in totals)
+
+
+class TestLargeArrays:
+    """Arrays that are written in slices, between which others have their turn."""
+
+    SIZE = 3 * SLICE + 1
+
+    def array(self, name: str, **keys: Any) -> list[dict[str, Any]]:
+        """A large array; values that are functions are called with the index."""
+        return [
+            {
+                "project": name,
+                "config": {"model": f"m{index % 2}"},
+                **{key: value(index) if callable(value) else value for key, value in keys.items()},
+            }
+            for index in range(self.SIZE)
+        ]
+
+    def test_all_of_it_is_there_afterwards(self, api: Api, name: str) -> None:
+        parent = api.log(f"{name} parents", reference_id=f"{name} parent")
+        body = self.array(
+            name,
+            output=str,
+            reference_id=lambda index: f"{name} {index}",
+            session_reference_id=lambda index: f"{name} {index % 3}",
+            feedback=lambda index: {"type": "rating", "value": f"label {index % 2}"},
+        )
+        body.append({**body[0], "reference_id": f"{name} child", "parent_id": parent["id"]})
+        answers = api.ok("POST", "/logs", body)
+        [project_id] = {each["project_id"] for each in answers}
+        records = [
+            record
+            for page in range(self.SIZE // 100 + 1)
+            for record in api.export(project_id, f"?size=100&page={page}")["records"]
+        ]
+        assert [each["id"] for each in records] == [each["id"] for each in answers][::-1]
+        assert records[0]["parent_id"] == parent["id"]
+        for record, answer, request in zip(records[1:], answers[-2::-1], body[-2::-1], strict=True):
+            assert record["output"] == request["output"]
+            assert record["session_id"] == answer["session_id"]
+            assert record["feedback"][0]["value"] == request["feedback"]["value"]
+        counts = {
+            (each["num_datapoints"], each["feedback_stats"][0]["feedback_count"])
+            for each in api.ok("GET", f"/projects/{project_id}/configs")
+        }
+        assert counts == {(self.SIZE // 2 + 2,) * 2, (self.SIZE // 2,) * 2}
+        sessions = api.ok("GET", f"/sessions?project_id={project_id}")["records"]
+        assert sum(each["datapoints_count"] for each in sessions) == len(body)
+
+    @pytest.mark.parametrize(
+        ("keys", "place"),
+        [
+            ({"output": 1}, "output"),
+            ({"parent_id": "data_x"}, "parent_id"),
+            ({"session_id": "sesh_x"}, "session_id"),
+            ({"trial_id": "trial_x"}, "trial_id"),
+            ({"reference_id": "0"}, "reference_id"),
+            ({"feedback": {"type": "rating"}}, "feedback"),
+            ({"feedback": [{"type": "x", "value": "y"}]}, "feedback"),
+        ],
+    )
+    def test_what_is_refused_at_the_end_has_left_nothing(
+        self, api: Api, name: str, keys: dict[str, Any], place: str
+    ) -> None:
+        body = self.array(name, reference_id=lambda index: f"{name} {index}")
+        last = {**body[-1], **keys}
+        if place == "reference_id":
+            last["reference_id"] = f"{name} 0"
+        assert api.places("POST", "/logs", [*body[:-1], last])[0][:3] == [
+            "body",
+            len(body) - 1,
+            place,
+        ]
+        assert api.ok("GET", f"/projects?filter={name.replace(' ', '%20')}")["total"] == 0
+        assert len(api.ok("POST", "/logs", body)) == len(body)
+
+    def test_one_that_meets_another_half_way_is_taken_back(self, own: Own) -> None:
+        name, api = "p", own.api
+        body = self.array(name, reference_id=str, feedback={"type": "rating", "value": "good"})
+        answers: list[int] = []
+
+        def write(first: int) -> None:
+            part = [*body[first:], *body[:first]]
+            answers.append(Api(own.server.url).call("POST", "/logs", part).status)
+
+        threads = [threading.Thread(target=write, args=(first,)) for first in (0, SLICE, 2 * SLICE)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert sorted(answers) in ([200, 422, 422], [422, 422, 422])
+        if 200 not in answers:
+            assert len(api.ok("POST", "/logs", body)) == len(body)
+        assert count(api, name) == len(body)
+
+    def test_readers_see_all_or_nothing_and_others_get_in_between(
+        self, api: Api, name: str
+    ) -> None:
+        project_id = api.log(name)["project_id"]
+        body = self.array(name, session_reference_id=f"{name} s")
+        done = threading.Event()
+        thread = threading.Thread(target=lambda: (api.ok("POST", "/logs", body), done.set()))
+        thread.start()
+        logged = 1
+        seen: set[int] = set()
+        while not done.is_set():
+            logged += 1
+            other = Api(api.url).log(name)
+            page = api.export(project_id, "?size=1")
+            if not done.is_set():
+                assert page["records"][0]["id"] == other["id"]
+            seen.add(page["total"] - logged)
+        thread.join()
+        assert seen <= {0, self.SIZE}
+        assert logged > 3
+        assert api.export(project_id)["total"] == logged + self.SIZE
 
 
 def test_a_body_may_be_utf_8_throughout(api: Api, name: str) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import shutil
 import sqlite3
 import stat
@@ -24,7 +26,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "next"
-down_revision = "0001"
+down_revision = "0002"
 
 
 def upgrade():
@@ -60,7 +62,7 @@ def query(path: Path, statement: str) -> list[tuple[object, ...]]:
 
 def test_a_fresh_database_has_the_newest_schema_and_no_backup(path: Path) -> None:
     Database.open(f"sqlite:///{path}").close()
-    assert query(path, "SELECT version_num FROM alembic_version") == [("0001",)]
+    assert query(path, "SELECT version_num FROM alembic_version") == [("0002",)]
     assert query(path, "PRAGMA journal_mode") == [("wal",)]
     assert list(path.parent.glob("*backup*")) == []
 
@@ -135,6 +137,33 @@ class TestMigration:
             Database.open(f"sqlite:///{filled}", scripts=scripts)
         assert query(filled, "SELECT sql FROM sqlite_master ORDER BY name") == before
         assert query(filled, "SELECT name FROM projects") == [("p",)]
+        Database.open(f"sqlite:///{filled}").close()
+
+    def test_failed_upgrades_leave_one_whole_backup(self, filled: Path, scripts: Path) -> None:
+        (scripts / "versions" / "next.py").write_text(
+            NEXT_REVISION.format(more='raise RuntimeError("half-way")')
+        )
+        for _ in range(3):
+            filled.with_name("own.db.backup-0002.interrupted.partial").touch()
+            with pytest.raises(RuntimeError, match="half-way"):
+                Database.open(f"sqlite:///{filled}", scripts=scripts)
+            [backup] = filled.parent.glob("*backup*")
+            assert query(backup, "SELECT count(*) FROM logs") == [(1,)]
+
+    def test_no_room_for_a_backup_is_one_clear_line(
+        self, filled: Path, scripts: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (scripts / "versions" / "next.py").write_text(NEXT_REVISION.format(more=""))
+        before = set(filled.parent.iterdir())
+
+        def full(_file: int) -> None:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        with monkeypatch.context() as patched:
+            patched.setattr("os.fsync", full)
+            with pytest.raises(StartError, match=r"There is no room in \S+ for a copy of \S+ \(0"):
+                Database.open(f"sqlite:///{filled}", scripts=scripts)
+        assert set(filled.parent.iterdir()) == before
         Database.open(f"sqlite:///{filled}").close()
 
     def test_a_newer_database_is_refused_and_left_alone(self, filled: Path, scripts: Path) -> None:

@@ -1,0 +1,264 @@
+"""Load on the embedded server: logs per second, and how long a request takes beside large arrays.
+
+    python -m bench.load                              # this checkout
+    python -m bench.load --against ../other-checkout  # both in turns, and the ratios
+
+Each server is a process of its own on a fresh SQLite file. The client writes bytes to sockets, so
+that it takes little of the machine. Everything that was acknowledged is counted in the file in the
+end. Shown are the medians of the rounds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import signal
+import socket
+import sqlite3
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+KEY = "hl_load"
+THREADS = 8
+LARGE = 20_000
+
+
+class Connection:
+    """One connection that is kept alive."""
+
+    def __init__(self, port: int) -> None:
+        self._socket = socket.create_connection(("127.0.0.1", port))
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    def call(self, method: str, path: str, body: bytes = b"") -> bytes:
+        """Return the body of the answer, which must be one of success."""
+        head = (
+            f"{method} /v4{path} HTTP/1.1\r\nHost: localhost\r\nX-API-KEY: {KEY}\r\n"
+            f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+        )
+        self._socket.sendall(head.encode() + body)
+        received = b""
+        while b"\r\n\r\n" not in received:
+            received += self._receive()
+        head_bytes, _, answer = received.partition(b"\r\n\r\n")
+        found = re.search(rb"content-length: (\d+)", head_bytes.lower())
+        length = int(found[1]) if found else 0
+        parts = [answer]
+        while (missing := length - sum(map(len, parts))) > 0:
+            parts.append(self._receive(missing))
+        whole = b"".join(parts)
+        if head_bytes[9:10] != b"2":
+            raise SystemExit(f"{method} {path}: {head_bytes[:40]!r} {whole[:400]!r}")
+        return whole
+
+    def _receive(self, size: int = 65536) -> bytes:
+        data = self._socket.recv(min(size, 1 << 20))
+        if not data:
+            raise SystemExit("the server closed a connection")
+        return data
+
+    def close(self) -> None:
+        """Close it."""
+        self._socket.close()
+
+
+def log(number: int) -> dict[str, Any]:
+    """A datapoint as chat applications send it."""
+    return {
+        "project": "load",
+        "config": {"model": "gpt-4", "temperature": 0.5, "prompt_template": "Say {{ what }}."},
+        "inputs": {"what": f"number {number}", "context": "some text of the usual length " * 4},
+        "output": f"The number is {number}. " * 8,
+        "duration": 0.75,
+        "metadata": {"tenant": number % 10},
+    }
+
+
+def encoded(value: Any) -> bytes:
+    """Return JSON in UTF-8."""
+    return json.dumps(value).encode()
+
+
+class Server:
+    """A running server, and how to reach it."""
+
+    def __init__(self, process: subprocess.Popen[str], port: int, path: Path) -> None:
+        self.process = process
+        self.port = port
+        self.path = path
+
+    def cpu(self) -> float:
+        """The seconds of CPU that it has taken so far."""
+        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def kept(self) -> int:
+        """How many datapoints are in its file."""
+        with closing(sqlite3.connect(self.path)) as connection:
+            return int(connection.execute("SELECT count(*) FROM logs").fetchone()[0])
+
+
+@contextmanager
+def serving(checkout: Path) -> Generator[Server]:
+    """Run a checkout's server on a fresh file."""
+    with tempfile.TemporaryDirectory(prefix="humanloop-load-") as directory:
+        path = Path(directory) / "load.db"
+        command = [sys.executable, "-m", "humanloop.cli", "serve", "--port", "0", "--api-key", KEY]
+        process = subprocess.Popen(
+            [*command, "--database", f"sqlite:///{path}"],
+            env={**os.environ, "PYTHONPATH": str(checkout)},
+            cwd=directory,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert process.stdout is not None
+        printed = ""
+        while (found := re.search(r"http://[^/]+:(\d+)/v4", printed)) is None:
+            line = process.stdout.readline()
+            if not line:
+                raise SystemExit("the server did not start")
+            printed += line
+        try:
+            yield Server(process, int(found[1]), path)
+        finally:
+            process.send_signal(signal.SIGINT)
+            process.communicate()
+
+
+class Lane:
+    """Calls in threads until told to stop: how many, and how long each took."""
+
+    def __init__(
+        self, server: Server, threads: int, call: Callable[[Connection, int], object]
+    ) -> None:
+        self.times: list[float] = []
+        self._stop = threading.Event()
+        self._threads = [
+            threading.Thread(target=self._run, args=(server.port, call, number))
+            for number in range(threads)
+        ]
+
+    def _run(self, port: int, call: Callable[[Connection, int], object], number: int) -> None:
+        connection = Connection(port)
+        while not self._stop.is_set():
+            started = time.perf_counter()
+            call(connection, number)
+            self.times.append(time.perf_counter() - started)
+            number += THREADS
+        connection.close()
+
+    def __enter__(self) -> Lane:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join()
+
+    def quantile(self, share: float) -> float:
+        """The time in milliseconds within which this share of the calls was answered."""
+        return sorted(self.times)[int(share * (len(self.times) - 1))] * 1000
+
+
+def _post(number: int, size: int | None = None) -> bytes:
+    if size is None:
+        return encoded(log(number))
+    return encoded([log(number * size + each) for each in range(size)])
+
+
+def _throughput(server: Server, seconds: float, size: int | None) -> dict[str, float]:
+    bodies = [_post(number, size) for number in range(THREADS)]
+
+    def call(connection: Connection, number: int) -> None:
+        connection.call("POST", "/logs", bodies[number % THREADS])
+
+    before, cpu = server.kept(), server.cpu()
+    started = time.perf_counter()
+    with Lane(server, THREADS, call) as lane:
+        time.sleep(seconds)
+    elapsed = time.perf_counter() - started
+    acknowledged = len(lane.times) * (size or 1)
+    kept = server.kept() - before
+    if kept != acknowledged:
+        raise SystemExit(f"{acknowledged} logs were acknowledged, {kept} were kept")
+    name = "single" if size is None else f"array of {size}"
+    return {
+        f"{name}: logs/s": kept / elapsed,
+        f"{name}: CPU ms per log": (server.cpu() - cpu) / kept * 1000,
+        f"{name}: p50 ms": lane.quantile(0.5),
+        f"{name}: p99 ms": lane.quantile(0.99),
+    }
+
+
+def _beside_large(server: Server) -> dict[str, float]:
+    """Measure a log, a page and the active config while a large array is written."""
+    body, single = _post(0, LARGE), _post(1)
+    connection = Connection(server.port)
+    project_id = json.loads(connection.call("POST", "/logs", single))["project_id"]
+    calls: dict[str, Callable[[Connection, int], object]] = {
+        "log": lambda each, _: each.call("POST", "/logs", single),
+        "page": lambda each, _: each.call("POST", f"/projects/{project_id}/export?size=10"),
+        "active config": lambda each, _: each.call("GET", f"/projects/{project_id}/active-config"),
+    }
+    found: dict[str, float] = {}
+    for name, call in calls.items():
+        with Lane(server, 2, call) as lane:
+            started = time.perf_counter()
+            connection.call("POST", "/logs", body)
+            elapsed = time.perf_counter() - started
+        found[f"{name} beside {LARGE}: p99 ms"] = lane.quantile(0.99)
+        found[f"{name} beside {LARGE}: max ms"] = lane.quantile(1)
+        found[f"array of {LARGE} beside: logs/s"] = LARGE / elapsed
+    connection.close()
+    return found
+
+
+def measure(checkout: Path, seconds: float) -> dict[str, float]:
+    """Return what was measured on one fresh server."""
+    with serving(checkout) as server:
+        connection = Connection(server.port)
+        connection.call("POST", "/logs", _post(0))
+        connection.close()
+        return {
+            **_throughput(server, seconds, None),
+            **_throughput(server, seconds, 100),
+            **_beside_large(server),
+        }
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure, and print a line for each figure."""
+    parser = argparse.ArgumentParser("python -m bench.load", description=__doc__)
+    parser.add_argument("--against", type=Path, metavar="CHECKOUT", help="compare with this one")
+    parser.add_argument("--seconds", type=float, default=5, help="of each measure")
+    parser.add_argument("--rounds", type=int, default=3)
+    options = parser.parse_args(arguments)
+    checkouts = [ROOT, *([options.against.resolve()] if options.against else [])]
+    rounds: list[list[dict[str, float]]] = [[] for _ in checkouts]
+    for number in range(options.rounds):
+        for index in range(len(checkouts)) if number % 2 else reversed(range(len(checkouts))):
+            rounds[index].append(measure(checkouts[index], options.seconds))
+    for name in rounds[0][0]:
+        figures = [statistics.median(one[name] for one in each) for each in rounds]
+        line = f"{name:<40}" + "".join(f"{figure:>12.2f}" for figure in figures)
+        if len(figures) > 1:
+            ratios = [ours[name] / theirs[name] for ours, theirs in zip(*rounds, strict=True)]
+            line += f"{statistics.median(ratios):>12.2f}x"
+        print(line)
+
+
+if __name__ == "__main__":
+    main()

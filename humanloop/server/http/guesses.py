@@ -1,0 +1,42 @@
+"""Slows down whoever guesses API keys, each peer for itself.
+
+Invariants: a right key never waits, also beside wrong ones of the same peer; the memory is bounded.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import time
+from collections import OrderedDict
+
+_FREE = 10  # wrong keys that are answered at once: somebody mixed up two keys
+_STEPS = 10  # further ones until the answer waits the longest
+_FORGOTTEN = 60  # seconds after the last wrong key
+_PEERS = 4096
+
+
+class Guesses:
+    """Count the wrong keys of each peer; longest: seconds that an answer waits at most."""
+
+    def __init__(self, longest: float) -> None:
+        self._longest = longest
+        self._peers: OrderedDict[str, tuple[int, float]] = OrderedDict()
+
+    def delay(self, host: str) -> float:
+        """Count a wrong key that came from an address; return how long its answer must wait."""
+        now, peer = time.monotonic(), _network(host)
+        count, last = self._peers.pop(peer, (0, now))
+        count = 1 if now - last > _FORGOTTEN else count + 1
+        self._peers[peer] = (count, now)
+        if len(self._peers) > _PEERS:
+            self._peers.popitem(last=False)
+        return self._longest * min(max(count - _FREE, 0), _STEPS) / _STEPS
+
+
+def _network(host: str) -> str:
+    """Return what one peer has: an IPv4 address, or a /64 network of IPv6 (RFC 6177)."""
+    try:
+        address = ipaddress.IPv6Address(host)
+    except ValueError:
+        return host
+    return host if address.ipv4_mapped else str(ipaddress.ip_network((address, 64), strict=False))
