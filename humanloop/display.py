@@ -196,6 +196,8 @@ class _Shortener:
         shown = self._detail.characters
         if isinstance(value, (str, bytes)):
             more = len(value) - shown
+            if min(len(value), shown) > self._left:  # at once: the repr of megabytes takes a while
+                raise _LimitError
             return f"{value[:shown]!r}" + (f"... {more:,} more" if more > 0 else "")
         return shorten(str(value) if isinstance(value, Decimal) else repr(value), shown)
 
