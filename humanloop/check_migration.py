@@ -11,7 +11,13 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import json
+import os
 import pkgutil
+import re
+import sys
+import warnings
+from collections import defaultdict
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -37,6 +43,8 @@ _SWITCHES = {"Humanloop", "Configuration", "with_options"}
 _NO_CALLS = {"build_request", "close", "aclose"}
 _OF_BODY = {"get": BODY, "pop": BODY, "copy": BODY, "items": f"**{BODY}", "values": f"*{BODY}"}
 _SAME = {"asyncio.run", "asyncio.wait_for", "copy.copy", "copy.deepcopy", "tuple"}
+_CALLERS = {"submit": "", "to_thread": "", "run_in_executor": "", "map": "*"}
+"""Functions that call the one that they get; `map` does so again and again."""
 _LISTS = {
     **dict.fromkeys(("max", "min", "next"), ""),
     **dict.fromkeys(("dict", "filter", "iter", "list", "reversed", "sorted"), "*"),
@@ -60,7 +68,11 @@ _FIXED = "a body can't be changed; copy it first, by `.to_primitive()`"
 _IDENTITY = "true, false and null of a body are objects of their own"
 _EQUALITY = "an array of a body is a tuple, which equals no list; compare with tuples"
 _SUM = "an array of a body is a tuple, which can't be added to a list; write `[*a, *b]`"
+_ROUNDING = "`//` and `%` of a Decimal round toward zero; write `math.ceil(a / b)`"
 _DUMP = "`json` does not take what comes out of bodies; pass it by `.to_primitive()`"
+
+_MAGIC = re.compile(r"^([^\S\n]*(?:[\w, ]+=[^\S\n]*)?)(?:[%!?].*|[\w.]+\?+[^\S\n]*)$", re.M)
+"""A line of a notebook that is for IPython, with what stands before that."""
 
 _COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.GeneratorExp, ast.DictComp)
 Function: TypeAlias = "ast.FunctionDef | ast.AsyncFunctionDef"
@@ -75,52 +87,89 @@ class Finding(NamedTuple):
 
 
 class CheckResult(NamedTuple):
-    """What was found in each file, and why some files could not be read."""
+    """What was found in each file or cell of a notebook, and why some files could not be read."""
 
-    findings: dict[Path, list[Finding]]
-    unreadable: dict[Path, str]
+    findings: dict[str, list[Finding]]
+    unreadable: dict[str, str]
 
 
 def check_migration(paths: Iterable[Path]) -> CheckResult:
-    """Check files, and all `.py` files below directories, as the files of one program."""
-    result = CheckResult({}, {})
-    trees: dict[Path, ast.Module] = {}
+    """Check programs, notebooks, and all of both below directories, as parts of one program.
+
+    The path `-` stands for the standard input.
+    """
+    findings: dict[str, list[Finding]] = {}
+    unreadable: dict[str, str] = {}
+    trees: dict[str, dict[str, ast.Module]] = {}
     for file in (file for path in paths for file in _files(path)):
-        try:
-            trees[file] = ast.parse(file.read_bytes())
-        except (OSError, SyntaxError, ValueError, RecursionError) as error:
-            result.unreadable[file] = str(error)
-    switched = any(map(_switches, trees.values()))
-    for file, tree in trees.items():
-        try:
-            result.findings[file] = _check(tree, switched)
-        except RecursionError:
-            result.unreadable[file] = "it has an expression that is nested too deeply"
-    return result
+        with _reporting(file, unreadable):
+            trees[file] = {place: _parsed(text, place) for place, text in _texts(file).items()}
+    switched = any(_switches(tree) for cells in trees.values() for tree in cells.values())
+    for file, cells in trees.items():
+        with _reporting(file, unreadable):
+            findings.update(_check(cells, switched))
+    return CheckResult(findings, unreadable)
 
 
 def check_source(source: str | bytes) -> list[Finding]:
     """Check the text of one program; raise SyntaxError or ValueError if it is none."""
-    tree = ast.parse(source)
-    return _check(tree, _switches(tree))
+    tree = _parsed(source, "program")
+    return _check({"": tree}, _switches(tree))[""]
 
 
-def _files(path: Path) -> Iterator[Path]:
+def _files(path: Path) -> Iterator[str]:
     if not path.is_dir():
-        yield path
-        return
-    for entry in sorted(path.iterdir()):
-        skipped = entry.name.startswith((".", "__pycache__")) or (entry / "pyvenv.cfg").exists()
-        if not skipped and (entry.suffix == ".py" or entry.is_dir()):
-            yield from _files(entry)
+        yield str(path)
+    for folder, folders, files in os.walk(path):
+        folders[:] = sorted(f for f in folders if not _is_skipped(Path(folder, f)))
+        yield from (str(Path(folder, f)) for f in sorted(files) if f.endswith((".py", ".ipynb")))
 
 
-def _check(tree: ast.Module, switched: bool) -> list[Finding]:
+def _is_skipped(folder: Path) -> bool:
+    return folder.name.startswith((".", "__pycache__")) or (folder / "pyvenv.cfg").exists()
+
+
+@contextlib.contextmanager
+def _reporting(file: str, unreadable: dict[str, str]) -> Generator[None, None, None]:
+    try:
+        yield
+    except RecursionError:
+        unreadable[file] = "it has an expression that is nested too deeply"
+    except (OSError, SyntaxError, ValueError) as error:
+        unreadable[file] = str(error)
+
+
+def _texts(file: str) -> dict[str, str | bytes]:
+    """Return the text of a program, or those of a notebook's code cells, each by its place."""
+    content = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
+    if not file.endswith(".ipynb"):
+        return {file: content}
+    try:
+        cells = [
+            (cell["cell_type"], "".join(cell["source"])) for cell in json.loads(content)["cells"]
+        ]
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"it is no notebook of format 4: {error!r}") from error
+    return {
+        f"{file}:cell {number}": _MAGIC.sub(r"\1None", text)
+        for number, (kind, text) in enumerate(cells, 1)
+        if kind == "code" and not text.lstrip().startswith("%%")
+    }
+
+
+def _parsed(text: str | bytes, place: str) -> ast.Module:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # on escapes such as "\d", which are not our subject
+        return ast.parse(text, place)
+
+
+def _check(cells: Mapping[str, ast.Module], switched: bool) -> dict[str, list[Finding]]:
+    """Return what is found in each cell of a notebook, or in a program, which is one cell."""
     checker = _Checker(switched)
-    if any(map(_imports_humanloop, ast.walk(tree))):
+    if any(_imports_humanloop(node) for tree in cells.values() for node in ast.walk(tree)):
         for _ in range(3):  # what a function takes and returns is known in the round after
-            checker.check_module(tree)
-    return sorted(checker.findings)
+            checker.check(cells)
+    return {place: sorted(checker.findings[place]) for place in cells}
 
 
 def _imports_humanloop(node: ast.AST) -> bool:
@@ -219,13 +268,14 @@ class _Flow(ast.NodeVisitor):
         self._kept: dict[str, str] = {}
         """The kinds of attributes of `self`, of the results of functions and their parameters."""
         self._parameters: dict[str, list[str]] = {}
-        self._class = self._function = ""
+        self._class = self._function = self._place = ""
         self._functions: list[tuple[Function, str]] = []
 
-    def check_module(self, tree: ast.Module) -> None:
+    def check(self, cells: Mapping[str, ast.Module]) -> None:
         """Go once through a program."""
         self._names = {}
-        self._visit_scope(tree.body)
+        for self._place, tree in cells.items():
+            self._visit_scope(tree.body)
 
     def _visit_scope(self, body: Sequence[ast.stmt]) -> None:
         """Visit statements, and then the functions among them, which see all their names."""
@@ -358,8 +408,13 @@ class _Flow(ast.NodeVisitor):
         if method in _OF_BODY and receiver == BODY:
             is_lookup = _OF_BODY[method] == BODY and call.args
             return self._kind_of_part(BODY, call.args[0]) if is_lookup else _OF_BODY[method]
-        if name in _SAME or method == "run_until_complete":
+        caller = name.rpartition(".")[2]
+        if caller in _CALLERS and CLIENT in kinds:
+            return f"{_CALLERS[caller]}{RESPONSE}"
+        if name in _SAME or caller in ("create_task", "ensure_future", "run_until_complete"):
             return first
+        if method == "result" and receiver == RESPONSE:
+            return receiver
         if name in _LISTS:
             parts = map(_element, [*options.values(), *reversed(kinds)])
             part = next((part for part in parts if part), "")
@@ -500,12 +555,12 @@ class _Checker(_Flow):
 
     def __init__(self, switched: bool) -> None:
         super().__init__(switched)
-        self.findings: set[Finding] = set()
+        self.findings: dict[str, set[Finding]] = defaultdict(set)
 
     def _report(
         self, node: ast.expr | ast.stmt | ast.pattern | ast.ExceptHandler, reason: str
     ) -> None:
-        self.findings.add(Finding(node.lineno, node.col_offset + 1, reason))
+        self.findings[self._place].add(Finding(node.lineno, node.col_offset + 1, reason))
 
     def _report_types(self, node: ast.expr | ast.pattern, tested: ast.expr) -> None:
         """Report a test for types that nothing in a body has."""
@@ -566,6 +621,10 @@ class _Checker(_Flow):
             self._report_types(node, other)
 
     def visit_BinOp(self, node: ast.BinOp) -> None:
+        match node:
+            case ast.BinOp(ast.UnaryOp(ast.USub(), number), ast.FloorDiv() | ast.Mod()):
+                if self._kind(number) == BODY:
+                    self._report(node, _ROUNDING)
         self._check_sum(node, node.left, node.op, node.right)
         self._check_sum(node, node.right, node.op, node.left)
         self.generic_visit(node)

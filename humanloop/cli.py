@@ -89,7 +89,11 @@ def _parser() -> argparse.ArgumentParser:
         " exit code is 1 if there are any, and 2 if a file can't be read.",
     )
     check.add_argument(
-        "paths", nargs="+", type=Path, metavar="FILE", help="of one program; or a directory"
+        "paths",
+        nargs="+",
+        type=Path,
+        metavar="FILE",
+        help="of one program; a notebook, a directory, or - for the standard input",
     )
     return parser
 

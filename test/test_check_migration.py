@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -74,6 +75,7 @@ def named(program: str) -> list[str]:
         ("body['records'][0]['name'] = 'x'", "can't be changed"),
         ("body['total'] += 1", "can't be changed"),
         ("del body['name']", "can't be changed"),
+        ("-(-body['total'] // 10)", "write `math.ceil(a / b)`"),
         ("import humanloop.rest", "use humanloop.transport"),
         (
             "from humanloop.type.chat_message import ChatMessage, X",
@@ -175,6 +177,16 @@ def test_functions_methods_and_tasks_are_followed() -> None:
         one.body["n"] = 1                                   # named
         many = await asyncio.gather(*(client.projects.aget(id=i) for i in "ab"))
         for answer in many:
+            answer.body["n"] = 1                            # named
+        for task in [asyncio.create_task(client.projects.aget(id=i)) for i in "ab"]:
+            (await task).body["n"] = 1                      # named
+            task.result().body["n"] = 1                     # named
+        (await asyncio.to_thread(client.projects.list)).body["n"] = 1  # named
+
+    with ThreadPoolExecutor() as pool:
+        one = pool.submit(client.projects.get, id="p")
+        one.result().body["n"] = 1                          # named
+        for answer in pool.map(client.projects.get, ["p"]):
             answer.body["n"] = 1                            # named
     """
     expected = [line for line in dedent(program).splitlines() if "named" in line]
@@ -317,7 +329,42 @@ def test_the_command(tmp_path: Path) -> None:
     assert run("-m", "humanloop", "check-migration", cwd=tmp_path).returncode == 2
 
 
-def run(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, *arguments], cwd=cwd, capture_output=True, text=True, check=False
+def test_a_notebook(tmp_path: Path) -> None:
+    sources = [
+        "# Logs",
+        ["%pip install humanloop\n", "files = !ls\n", "from humanloop import Humanloop\n"],
+        "%%bash\nls -l",
+        "if True:\n    %time f()\nclient = Humanloop()\nclient?\n"
+        "body = client.projects.list().body",
+        "body['next'] is None\nprint(f'{1:>5}?')",
+    ]
+    cells = [
+        {"cell_type": "code" if number else "markdown", "source": source}
+        for number, source in enumerate(sources)
+    ]
+    for name, content in (("one.ipynb", {"cells": cells}), ("odd.ipynb", {"worksheets": []})):
+        (tmp_path / name).write_text(json.dumps(content))
+    done = run("-m", "humanloop", "check-migration", ".", cwd=tmp_path)
+    assert re.findall(r"^.*?: ", done.stdout, re.M) == ["one.ipynb:cell 5:1:1: "]
+    assert done.stderr == "humanloop: odd.ipynb: it is no notebook of format 4: KeyError('cells')\n"
+
+
+def test_the_standard_input(tmp_path: Path) -> None:
+    program = START + "body['n'] = '\\d'"
+    done = run(
+        "-W", "always", "-m", "humanloop", "check-migration", "-", cwd=tmp_path, text=program
     )
+    assert re.findall(r"^.*?: ", done.stdout, re.M) == ["-:10:1: "]
+    assert done.stderr == ""
+
+
+def test_a_directory_that_leads_to_itself(tmp_path: Path) -> None:
+    (tmp_path / "one.py").write_text(START + "body['n'] = 1")
+    (tmp_path / "again").symlink_to(tmp_path)
+    done = run("-m", "humanloop", "check-migration", ".", cwd=tmp_path)
+    assert re.findall(r"^.*?: ", done.stdout, re.M) == ["one.py:10:1: "]
+
+
+def run(*arguments: str, cwd: Path, text: str = "") -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, *arguments]
+    return subprocess.run(command, cwd=cwd, input=text, capture_output=True, text=True, check=False)
