@@ -21,7 +21,7 @@ from collections import defaultdict
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from humanloop.removed import explain
 
@@ -46,12 +46,14 @@ _SAME = {"asyncio.run", "asyncio.wait_for", "copy.copy", "copy.deepcopy", "tuple
 _CALLERS = {"submit": "", "to_thread": "", "run_in_executor": "", "map": "*"}
 """Functions that call the one that they get; `map` does so again and again."""
 _LISTS = {
-    **dict.fromkeys(("max", "min", "next"), ""),
+    **dict.fromkeys(("max", "min", "next", "sum"), ""),
     **dict.fromkeys(("dict", "filter", "iter", "list", "reversed", "sorted"), "*"),
     **dict.fromkeys(("enumerate", "zip"), "**"),
 }
 """Functions that return the parts of what they get: one of them, a list, a list of tuples."""
-_DUMPS = {f"{m}.{f}" for m in ("json", "simplejson", "ujson", "orjson") for f in ("dump", "dumps")}
+_DUMPS = {
+    f"{m}.{f}" for m in ("json", "simplejson", "ujson", "orjson") for f in ("dump", "dumps")
+} | {"flask.jsonify"}
 _MUTATORS = {"append", "clear", "extend", "insert", "pop", "remove", "reverse", "sort"} | {
     *("popitem", "setdefault", "update")
 }
@@ -201,16 +203,20 @@ def _is_plain(name: object, value: ast.AST) -> bool:
 
 @cache
 def _text_keys() -> frozenset[str]:
-    """Return the keys that are strings wherever a schema of the API declares them."""
+    """Return the keys that are strings, or null, wherever a schema of the API declares them."""
     from humanloop import model
+
+    def is_text(schema: Mapping[str, Any]) -> bool:
+        if "$ref" in schema:
+            return is_text(getattr(model, schema["$ref"].rpartition("/")[2]).__openapi__)
+        parts = [*schema.get("anyOf", ()), *schema.get("allOf", ())]
+        return all(map(is_text, parts)) if parts else schema.get("type") == "string"
 
     texts: dict[str, bool] = {}
     for name in model.__all__:
-        schema = getattr(model, name).__openapi__
-        for key, value in schema.get("properties", {}).items():
-            is_text = value.get("type") == "string" and not value.get("nullable")
-            texts[key] = is_text and texts.get(key, True)
-    return frozenset(key for key, is_text in texts.items() if is_text)
+        for key, schema in getattr(model, name).__openapi__.get("properties", {}).items():
+            texts[key] = texts.get(key, True) and is_text(schema)
+    return frozenset(key for key, is_one in texts.items() if is_one)
 
 
 @cache
@@ -335,6 +341,8 @@ class _Flow(ast.NodeVisitor):
                 return self._kind(node.body) or self._kind(node.orelse)
             case ast.BoolOp():
                 return next((kind for kind in map(self._kind, node.values) if kind), "")
+            case ast.BinOp(left, _, ast.Constant(int())) | ast.BinOp(ast.Constant(int()), _, left):
+                return BODY if self._kind(left) == BODY else ""
             case ast.BinOp():
                 return BODY if self._kind(node.left) == self._kind(node.right) == BODY else ""
             case ast.List() | ast.Tuple() | ast.Set():
@@ -349,7 +357,7 @@ class _Flow(ast.NodeVisitor):
             case ast.ListComp() | ast.SetComp() | ast.GeneratorExp() | ast.DictComp():
                 with self._inner_names():
                     for generator in node.generators:
-                        self._bind(generator.target, _element(self._kind(generator.iter)))
+                        self._bind_parts(generator.target, generator.iter)
                     part = node.value if isinstance(node, ast.DictComp) else node.elt
                     return _made_of([self._kind(part)])
             case ast.Call():
@@ -411,7 +419,12 @@ class _Flow(ast.NodeVisitor):
         caller = name.rpartition(".")[2]
         if caller in _CALLERS and CLIENT in kinds:
             return f"{_CALLERS[caller]}{RESPONSE}"
-        if name in _SAME or caller in ("create_task", "ensure_future", "run_until_complete"):
+        is_rounded = name == "round" and len(kinds) == 2  # else it is an int
+        if (
+            name in _SAME
+            or is_rounded
+            or caller in ("create_task", "ensure_future", "run_until_complete")
+        ):
             return first
         if method == "result" and receiver == RESPONSE:
             return receiver
@@ -443,6 +456,17 @@ class _Flow(ast.NodeVisitor):
             self._names[path] = kind
             if kind and path.startswith("self."):
                 self._kept[self._kept_name(path)] = kind
+
+    def _bind_parts(self, target: ast.expr, source: ast.expr) -> None:
+        """Bind the target of a loop; an index, or a key, is nothing of what it belongs to."""
+        match target, source:
+            case (
+                ast.Tuple([ast.Name(key), target]),
+                ast.Call(ast.Name("enumerate"), [source, *_])
+                | ast.Call(ast.Attribute(source, "items"), []),
+            ):
+                self._names[key] = ""
+        self._bind(target, _element(self._kind(source)))
 
     def _put_into(self, container: ast.expr, kind: str) -> None:
         """Note that a list or a dict of the program's own has a new part of this kind."""
@@ -501,7 +525,7 @@ class _Flow(ast.NodeVisitor):
 
     def visit_For(self, node: ast.For | ast.AsyncFor) -> None:
         self.visit(node.iter)
-        self._bind(node.target, _element(self._kind(node.iter)))
+        self._bind_parts(node.target, node.iter)
         for statement in (*node.body, *node.orelse):
             self.visit(statement)
 
@@ -513,7 +537,7 @@ class _Flow(ast.NodeVisitor):
             self._bind(node.optional_vars, self._kind_bound(node.context_expr))
 
     def visit_comprehension(self, node: ast.comprehension) -> None:
-        self._bind(node.target, _element(self._kind(node.iter)))
+        self._bind_parts(node.target, node.iter)
         self.generic_visit(node)
 
     def generic_visit(self, node: ast.AST) -> None:

@@ -35,6 +35,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.command == "check-migration":
             return _check_migration(options.paths)
         return _serve(options)
+    except BrokenPipeError:
+        # The reader, such as `head`, has enough. What is left must not fail when Python exits.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except ImportError as error:
         # The message of the extra that is missing says how to install it.
         print(f"humanloop: {error}", file=sys.stderr)
@@ -111,6 +115,7 @@ def _check_migration(paths: Sequence[Path]) -> int:
     for file, found in findings.items():
         for line, column, reason in found:
             print(f"{file}:{line}:{column}: {reason}")
+    sys.stdout.flush()
     for file, problem in unreadable.items():
         print(f"humanloop: {file}: {problem}", file=sys.stderr)
     return 2 if unreadable else int(any(findings.values()))

@@ -57,6 +57,9 @@ def named(program: str) -> list[str]:
         ("dumps(body['records'], indent=2)", ".to_primitive()"),
         ("json.dump(body, open('f', 'w'))", ".to_primitive()"),
         ("json.dumps({'records': body['records']})", ".to_primitive()"),
+        ("json.dumps({'seconds': body['duration'] * 1000})", ".to_primitive()"),
+        ("json.dumps(round(body['duration'], 2))", ".to_primitive()"),
+        ("json.dumps(sum(log['duration'] for log in body['records']))", ".to_primitive()"),
         ("json.dumps(dict(body))", ".to_primitive()"),
         ("json.dumps(dict(**body))", ".to_primitive()"),
         ("json.dumps({**body, 'k': 1})", ".to_primitive()"),
@@ -204,6 +207,9 @@ def test_other_values_are_left_alone() -> None:
     print(isinstance(body["name"], str), isinstance(body["records"], (list, tuple)))
     print(isinstance(body["total"], (int, float, Decimal)))
     json.dumps({"id": body["id"], "count": int(body["total"]), "tags": []})
+    json.dumps({"name": body["name"], "role": body["messages"][0]["role"]})
+    json.dumps({index: round(record["score"]) for index, record in enumerate(body["records"])})
+    json.dumps([key for key, value in body.items() if value])
     row = {"log": body["records"][0], "tags": []}
     row["tags"].append(1)
     row["new"] = 1
@@ -327,6 +333,19 @@ def test_the_command(tmp_path: Path) -> None:
         assert (done.returncode, len(done.stdout.splitlines())) == (2, 2)
         assert f"humanloop: {missing}: " in done.stderr
     assert run("-m", "humanloop", "check-migration", cwd=tmp_path).returncode == 2
+
+
+def test_a_reader_that_has_enough(tmp_path: Path) -> None:
+    (tmp_path / "old.py").write_text(START + "body['n'] = 1\n" * 10_000)
+    command = [sys.executable, "-m", "humanloop", "check-migration", "old.py"]
+    with subprocess.Popen(
+        command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stdout
+        assert process.stderr
+        process.stdout.readline()
+        process.stdout.close()
+        assert process.stderr.read() == b""
 
 
 def test_a_notebook(tmp_path: Path) -> None:
