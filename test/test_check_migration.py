@@ -361,8 +361,8 @@ def test_a_notebook(tmp_path: Path) -> None:
         {"cell_type": "code" if number else "markdown", "source": source}
         for number, source in enumerate(sources)
     ]
-    for name, content in (("one.ipynb", {"cells": cells}), ("odd.ipynb", {"worksheets": []})):
-        (tmp_path / name).write_text(json.dumps(content))
+    (tmp_path / "one.ipynb").write_text(json.dumps({"cells": cells}))
+    (tmp_path / "odd.ipynb").write_text('{"worksheets": []}')
     done = run("-m", "humanloop", "check-migration", ".", cwd=tmp_path)
     assert re.findall(r"^.*?: ", done.stdout, re.M) == ["one.ipynb:cell 5:1:1: "]
     assert done.stderr == "humanloop: odd.ipynb: it is no notebook of format 4: KeyError('cells')\n"

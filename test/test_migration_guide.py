@@ -30,7 +30,7 @@ PAGE = {"page": 0, "size": 2, "total": 2, "records": [LOG, {**LOG, "output": "a"
 
 def result(code: str, log: Any, page: Any) -> Any:
     """What a row's code gives with such bodies: its value, or what it has changed; or its error."""
-    names = {
+    names: dict[str, Any] = {
         **{"Decimal": Decimal, "Mapping": Mapping, "copy": copy, "json": json, "math": math},
         **{"schemas": schemas, "log": log, "body": page, "records": page["records"]},
     }
