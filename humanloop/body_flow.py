@@ -31,7 +31,10 @@ _MAKERS = {*_CONFIGURATIONS, *_CLIENTS, "humanloop.api_client.ApiClient"}
 _RESPONSES = {"humanloop.ApiResponse", "humanloop.api_response.ApiResponse"}
 _NO_CALLS = {"build_request", "close", "aclose"}
 _OF_BODY = {"get": BODY, "pop": BODY, "copy": BODY, "items": f"**{BODY}", "values": f"*{BODY}"}
-_SAME = {"asyncio.run", "asyncio.wait_for", "copy.copy", "copy.deepcopy", "tuple"}
+_SAME = {"asyncio.run", "asyncio.wait_for", "copy.copy", "copy.deepcopy", "tuple"} | {
+    *("create_task", "ensure_future", "run_until_complete")
+}
+"""Functions that return what they get, or what it comes to."""
 _CALLERS = {"submit": "", "to_thread": "", "run_in_executor": "", "map": "*"}
 """Functions that call the one that they get; `map` does so again and again."""
 _LISTS = {
@@ -233,48 +236,63 @@ class BodyFlow(ast.NodeVisitor):
 
     def _kind_of_result(self, call: ast.Call) -> str:
         function, name = call.func, self._dotted(call.func)
-        kinds = list(map(self._kind_inside, call.args))
-        options = {keyword.arg: self._kind(keyword.value) for keyword in call.keywords}
-        first = next(iter([*kinds, *options.values()]), "")
-        plain = PLAIN in (*kinds, *options.values())
-        plain = plain or any(is_plain(k.arg, k.value) for k in call.keywords)
         if name in _MAKERS or (name.startswith("humanloop.apis.") and name.endswith("Api")):
-            if plain or name in _CONFIGURATIONS:
-                return PLAIN if plain else ""
-            is_known = None not in options and not call.args and "configuration" not in options
-            return CLIENT if is_known else self._foreign_client
+            return self._kind_of_client(call, name)
         # Once for each function, lest a chain of calls take exponential time.
         receiver = self._kind(getattr(function, "value", None))
         of = self._kind_of_name(function, receiver)
         method = function.attr if isinstance(function, ast.Attribute) else ""
         if of in (CLIENT, PLAIN):
-            if method == "with_options":
-                return PLAIN if plain else of
-            if PLAIN in (of, plain and PLAIN) or method in _NO_CALLS or method.endswith("_stream"):
-                return ""
-            return f"*{BODY}" if "iterate_" in method or "stream" in options else RESPONSE
+            return self._kind_of_answer(call, of, method)
         if method in _OF_BODY and receiver == BODY:
             is_lookup = _OF_BODY[method] == BODY and call.args
             return self._kind_of_part(BODY, call.args[0]) if is_lookup else _OF_BODY[method]
-        caller = name.rpartition(".")[2]
-        if caller in _CALLERS and CLIENT in kinds:
-            return f"{_CALLERS[caller]}{RESPONSE}"
-        is_rounded = name == "round" and len(kinds) == 2  # else it is an int
-        if (
-            name in _SAME
-            or is_rounded
-            or caller in ("create_task", "ensure_future", "run_until_complete")
-        ):
-            return first
-        if method == "result" and receiver == RESPONSE:
+        if method == "result" and receiver == RESPONSE:  # of a task
             return receiver
+        return self._kind_of_passed(call, name)
+
+    def _kind_of_client(self, call: ast.Call, name: str) -> str:
+        """Return the kind of a new client, or of a configuration for one."""
+        if self._asks_for_plain(call):
+            return PLAIN
+        if name in _CONFIGURATIONS:
+            return ""
+        is_known = not call.args and not {None, "configuration"} & {k.arg for k in call.keywords}
+        return CLIENT if is_known else self._foreign_client
+
+    def _kind_of_answer(self, call: ast.Call, client: str, method: str) -> str:
+        """Return the kind of what a method of a client returns."""
+        plain = client == PLAIN or self._asks_for_plain(call)
+        if method == "with_options":
+            return PLAIN if plain else client
+        if plain or method in _NO_CALLS or method.endswith("_stream"):
+            return ""
+        is_stream = "iterate_" in method or any(k.arg == "stream" for k in call.keywords)
+        return f"*{BODY}" if is_stream else RESPONSE
+
+    def _asks_for_plain(self, call: ast.Call) -> bool:
+        values = [*call.args, *(keyword.value for keyword in call.keywords)]
+        return PLAIN in map(self._kind, values) or any(
+            is_plain(k.arg, k.value) for k in call.keywords
+        )
+
+    def _kind_of_passed(self, call: ast.Call, name: str) -> str:
+        """Return the kind of what a function makes of its arguments."""
+        kinds = list(map(self._kind_inside, call.args))
+        kinds += [self._kind(keyword.value) for keyword in call.keywords]
+        last_name = name.rpartition(".")[2]
+        if last_name in _CALLERS and CLIENT in kinds:
+            return f"{_CALLERS[last_name]}{RESPONSE}"
+        if {name, last_name} & _SAME or (
+            name == "round" and len(kinds) == 2
+        ):  # of one it makes an int
+            return kinds[0] if kinds else ""
         if name in _LISTS:
-            parts = map(element, [*options.values(), *reversed(kinds)])
-            part = next((part for part in parts if part), "")
+            part = next(filter(None, map(element, reversed(kinds))), "")
             return f"{_LISTS[name]}{part}" if part else OWN
         if name == "asyncio.gather":
             return _made_of(kinds)
-        return self._kept.get(self._kept_name(f"{_path(function)}()"), "")
+        return self._kept.get(self._kept_name(f"{_path(call.func)}()"), "")
 
     # --- what names stand for ---
 
