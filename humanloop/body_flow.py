@@ -288,7 +288,7 @@ class BodyFlow(ast.NodeVisitor):
         ):  # of one it makes an int
             return kinds[0] if kinds else ""
         if name in _LISTS:
-            part = next(filter(None, map(element, reversed(kinds))), "")
+            part = next((part for part in map(element, reversed(kinds)) if part), "")
             return f"{_LISTS[name]}{part}" if part else OWN
         if name == "asyncio.gather":
             return _made_of(kinds)
