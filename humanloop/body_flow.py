@@ -182,6 +182,8 @@ class BodyFlow(ast.NodeVisitor):
                 return self._kind(node.value)
             case ast.IfExp():
                 return self._kind(node.body) or self._kind(node.orelse)
+            case ast.BoolOp(ast.Or(), [text, ast.Constant(str())]) if self._kind(text) == TEXT:
+                return ""
             case ast.BoolOp():
                 return next((kind for kind in map(self._kind, node.values) if kind), "")
             case ast.BinOp(left, _, ast.Constant(int())) | ast.BinOp(ast.Constant(int()), _, left):

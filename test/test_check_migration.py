@@ -243,6 +243,8 @@ def test_other_values_are_left_alone() -> None:
         def go(self):
             return self.client.projects.list().body["n"] is None
 
+    name = body["name"] or "no name"
+    print(name is None)
     from helpers import run
     answer = run(client)
     answer.get("x").body["n"] = 1
