@@ -131,8 +131,16 @@ def _feedback(feedback: Any) -> dict[Path, Any]:
             values.setdefault(("feedback", str(each["type"])), []).append(_cell(each.get("value")))
         elif each is not None:
             values.setdefault(("feedback",), []).append(_cell(each))
-    different = {path: list(dict.fromkeys(cells)) for path, cells in values.items()}
-    return {p: c[0] if len(c) == 1 else "; ".join(map(_text, c)) for p, c in different.items()}
+    return {path: _joined(cells) for path, cells in values.items()}
+
+
+def _joined(cells: list[Any]) -> Any:
+    """Return the one value that there is, or the text of all different ones."""
+    # By type as well, since True equals 1.
+    different = {(type(cell), cell): cell for cell in cells if cell is not None}
+    if len(different) > 1:
+        return "; ".join(map(_text, different.values()))
+    return next(iter(different.values()), None)
 
 
 def _cell(item: Any) -> Any:
@@ -154,16 +162,18 @@ def _paths(rows: list[dict[Path, Any]]) -> list[Path]:
     One that not all rows have stands where the rows that have it put it.
     """
     paths: list[Path] = []
+    known: set[Path] = set()
     for row in rows:
         place = 0
-        for path in row if row.keys() - {*paths} else ():
-            if path in paths:
+        for path in row if row.keys() - known else ():
+            if path in known:
                 place = paths.index(path)
             else:
                 paths.insert(place, path)
+                known.add(path)
             place += 1
     # Null or nothing in place of an object that other rows have is no column.
-    objects = {path[:1] for path in paths if len(path) > 1} & {*paths}
+    objects = {path[:1] for path in paths if len(path) > 1} & known
     empty = {path for path in objects if all(row.get(path) is None for row in rows)}
     return sorted((path for path in paths if path not in empty), key=len)
 

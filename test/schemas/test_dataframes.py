@@ -154,6 +154,20 @@ def test_feedback_alone_is_as_feedback_in_an_array() -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("values", "cell"),
+    [
+        (["good", "bad", "good"], "good; bad"),
+        ([None, "good"], "good"),
+        ([True, 1, True], "true; 1"),
+        ([None, None], None),
+    ],
+)
+def test_values_of_one_type_of_feedback(values: list[Any], cell: Any) -> None:
+    feedback = [{"type": "rating", "value": value} for value in values]
+    assert to_columns([{"feedback": feedback}]) == {"feedback.rating": [cell]}
+
+
 def test_every_time_and_every_number_of_the_api_has_its_type() -> None:
     with open("openapi.yaml", encoding="utf-8") as file:
         components = yaml.safe_load(file)["components"]["schemas"]
