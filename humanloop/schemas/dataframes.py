@@ -136,8 +136,8 @@ def _feedback(feedback: Any) -> dict[Path, Any]:
 
 def _joined(cells: list[Any]) -> Any:
     """Return the one value that there is, or the text of all different ones."""
-    # By type as well, since True equals 1.
-    different: dict[Any, Any] = {(type(c), c): c for c in cells if c is not None}
+    # Booleans apart, since True equals 1.
+    different: dict[Any, Any] = {(isinstance(c, bool), c): c for c in cells if c is not None}
     if len(different) > 1:
         return "; ".join(map(_text, different.values()))
     return next(iter(different.values()), None)
