@@ -50,11 +50,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.package and (problem := _package_problem(package)):
         parser.error(f"--package {package}: {problem}")
     root: Path = options.output or options.root
+    source: Path = options.spec or root / "openapi.yaml"
     try:
-        document = spec.load(options.spec or root / "openapi.yaml", leave_out=options.leave_out)
+        document = spec.load(source, leave_out=options.leave_out)
         api = ir.build(document, package)
     except spec.SpecError as error:
         print(error, file=sys.stderr)
+        return 2
+    except RecursionError:
+        print(f"{source.name}: nested too deeply", file=sys.stderr)
         return 2
     for problem in document.left_out.values():
         print(f"left out: {problem}")

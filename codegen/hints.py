@@ -28,6 +28,7 @@ __all__ = [
     "union",
 ]
 
+DEEPEST = 20  # schemas within each other in a hint
 LONGEST_LITERAL = 70  # characters; in signatures of methods, an enum with more values is a str
 
 _Hint = Callable[[Spec, SchemaNode], str]
@@ -115,7 +116,7 @@ def given(
     resolved, name = spec.schema(schema), spec.name(schema)
     if name in plain_forms:
         return f"{name} | {name}Dict"
-    if name in above:
+    if name in above or len(above) == DEEPEST:
         return "Any"
     above = above | {name} if name else above
     part = partial(given, longest=longest, above=above, plain_forms=plain_forms)

@@ -63,8 +63,10 @@ class SchemaMeta(ABCMeta):
     def __new__(
         mcs, name: str, bases: tuple[type, ...], namespace: dict[str, Any], **keywords: Any
     ) -> SchemaMeta:
-        # Without slots an instance has a __dict__, which anyone can write to; some need one.
-        if not any(isinstance(value, cached_property) for value in namespace.values()):
+        # Without slots an instance has a __dict__, which anyone can write to. A cached_property
+        # needs one; cloudpickle sets it later, on a class that no `class` statement made.
+        is_statement = "__qualname__" in namespace
+        if is_statement and not any(isinstance(v, cached_property) for v in namespace.values()):
             namespace.setdefault("__slots__", ())
         if mcs is SchemaMeta and _has_constructor(bases, namespace):
             mcs = ConstructedMeta
