@@ -314,12 +314,15 @@ class _Learned:
         return _learn_anew, (self.cls, self.cls.__dict__.get("__recipe__"))
 
 
-def _learn_anew(cls: SchemaMeta, recipe: tuple[Callable[..., Any], Any] | None) -> _Learned:
-    """Prepare a class that was pickled by value, as cloudpickle does, and let it be found."""
+def _learn_anew(cls: SchemaMeta, recipe: tuple[Callable[..., Any], Any] | None) -> Any:
+    """Let a class that was pickled by value, as cloudpickle does, be found, and learn by itself.
+
+    In the process that it was pickled in, it is the same class, and forgets nothing.
+    """
     if recipe is not None:
         find, argument = recipe
         find(argument, cls)
-    return _Learned(cls)
+    return vars(cls)["_SchemaMeta__learned"]
 
 
 def _mixed(outermost: SchemaMeta, others: tuple[type, ...]) -> SchemaMeta:

@@ -648,6 +648,17 @@ def test_cloudpickle_of_a_class_made_at_run_time() -> None:
     assert done.stdout.decode() == "True True True\n"
 
 
+def test_a_class_forgets_nothing_by_cloudpickle() -> None:
+    cloudpickle = pytest.importorskip("cloudpickle")
+    kinds = {kind: {"type": "object", "properties": {"a": {}}} for kind in ("A", "B")}
+    both = [{"$ref": f"#/components/schemas/{kind}"} for kind in kinds]
+    cls = make({"type": "object", "properties": {"a": both[0], "ab": {"anyOf": both}}}, **kinds)
+    made = cls(a={}, ab={})
+    cloudpickle.loads(cloudpickle.dumps((cls, made.a)))
+    for again in (cls(a={}, ab={}), pickle.loads(pickle.dumps(made))):
+        assert [type(again), type(again.a), type(again.ab)] == [cls, type(made.a), type(made.ab)]
+
+
 def test_cloudpickle_of_booleans_and_nulls() -> None:
     cloudpickle = pytest.importorskip("cloudpickle")
     free = DictSchema(on=True, off=False, no=None)
