@@ -21,7 +21,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from codegen import ir, names, spec
+from codegen import checks, ir, names, reading, spec
 from codegen.__main__ import main
 from humanloop.api_client import RequestOptions
 from humanloop.exceptions import (
@@ -100,7 +100,7 @@ def refused(tmp_path: Path, text: str, suffix: str = "yaml") -> str:
     file = tmp_path / f"document.{suffix}"
     file.write_text(text, encoding="utf-8")
     with pytest.raises(spec.SpecError) as caught:
-        spec.load(file)
+        reading.load(file)
     output = tmp_path / "output"
     assert main(["--spec", str(file), "--package", "refused", "--output", str(output)]) == 2
     assert not output.exists()
@@ -345,7 +345,7 @@ def test_schemas_refer_to_each_other_as_long_as_they_like(output: Path, kind: st
     paths = {"/first": {"post": operation(operationId="first", requestBody=body)}}
     package = written(output, document(paths, {**chain, "S1000": {"type": "string"}}))
     client, transport = client_of(package)
-    value = {"next": {"next": {}}} if kind == "object" else [[[]]]
+    value: Any = {"next": {"next": {}}} if kind == "object" else [[[]]]
     client.default.first(body=value)
     assert transport.requests[-1].json == value
 
@@ -448,7 +448,7 @@ def test_modules_never_differ_by_case_alone() -> None:
     schemas = {
         key: {"type": "object"} for key in ("User", "user", "USER", "uSer", "user_2", "User2")
     }
-    api = ir.build(spec.checked(spec.Spec(document(schemas=schemas))), "things")
+    api = ir.build(checks.checked(spec.Spec(document(schemas=schemas))), "things")
     assert len({model.module.casefold() for model in api.models}) == len(schemas)
     assert {"User", "USER", "User2"} <= {model.name for model in api.models}
 
@@ -579,7 +579,7 @@ def test_yaml_is_read_by_the_rules_of_json(tmp_path: Path) -> None:
         "components:\n  schemas:\n    A: &a {type: object}\n    B: {<<: *a, nullable: true}\n"
         "x-keys: {on: 1, 2020-01-01: 2, 404: 3, null: 4, true: 5}\n"
     )
-    found = spec.load(file).document
+    found = reading.load(file).document
     assert found["x-values"] == [
         *("on", "yes", "2020-01-01", "12:30", "017", True, None, 1, 1.5, -2000.0, None, "1")
     ]

@@ -249,7 +249,7 @@ def test_components_refer_to_each_other_as_long_as_they_like(kind: str) -> None:
         for number, ref in enumerate(refs[1:])
     }
     cls = make(refs[0], **chain, S1999={"type": "string"})
-    value = {"next": {"next": {}}} if kind == "object" else [[[]]]
+    value: Any = {"next": {"next": {}}} if kind == "object" else [[[]]]
     assert cls(value).to_primitive() == value
     assert len(str(inspect.signature(cls))) < 400
     with pytest.raises(ValueError, match="there is no schema 'S1999'"):
