@@ -189,7 +189,8 @@ def imports(text: str, generated: Mapping[str, str]) -> list[tuple[str, list[str
     """Return (module, names) for each name in the text of a stub; `generated`: class to module."""
     homes = {**generated, **HOME_OF}
     found: dict[str, list[str]] = {}
-    for word in sorted(words(text) & homes.keys()):
+    undeclared = re.sub(r"(^\s*|[(,]\s*)\w+:", r"\1", text, flags=re.MULTILINE)
+    for word in sorted(words(undeclared) & homes.keys()):
         found.setdefault(homes[word], []).append(word)
     return sorted(found.items())
 
