@@ -13,9 +13,11 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from codegen import ir, spec
+from codegen import ir
 from codegen.markdown import with_sections
+from codegen.reading import load
 from codegen.render import folders, is_generated, readme, render
+from codegen.spec import SpecError
 from codegen.write import differences, write
 from humanloop.operation import PACKAGE
 
@@ -50,11 +52,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.package and (problem := _package_problem(package)):
         parser.error(f"--package {package}: {problem}")
     root: Path = options.output or options.root
+    source: Path = options.spec or root / "openapi.yaml"
     try:
-        document = spec.load(options.spec or root / "openapi.yaml", leave_out=options.leave_out)
+        document = load(source, leave_out=options.leave_out)
         api = ir.build(document, package)
-    except spec.SpecError as error:
+    except SpecError as error:
         print(error, file=sys.stderr)
+        return 2
+    except RecursionError:
+        print(f"{source.name}: nested too deeply", file=sys.stderr)
         return 2
     for problem in document.left_out.values():
         print(f"left out: {problem}")

@@ -28,6 +28,7 @@ __all__ = [
     "union",
 ]
 
+DEEPEST = 20  # schemas within each other in a hint
 LONGEST_LITERAL = 70  # characters; in signatures of methods, an enum with more values is a str
 
 _Hint = Callable[[Spec, SchemaNode], str]
@@ -115,7 +116,7 @@ def given(
     resolved, name = spec.schema(schema), spec.name(schema)
     if name in plain_forms:
         return f"{name} | {name}Dict"
-    if name in above:
+    if name in above or len(above) == DEEPEST:
         return "Any"
     above = above | {name} if name else above
     part = partial(given, longest=longest, above=above, plain_forms=plain_forms)
@@ -188,7 +189,8 @@ def imports(text: str, generated: Mapping[str, str]) -> list[tuple[str, list[str
     """Return (module, names) for each name in the text of a stub; `generated`: class to module."""
     homes = {**generated, **HOME_OF}
     found: dict[str, list[str]] = {}
-    for word in sorted(words(text) & homes.keys()):
+    undeclared = re.sub(r"(^\s*|[(,]\s*)\w+:", r"\1", text, flags=re.MULTILINE)
+    for word in sorted(words(undeclared) & homes.keys()):
         found.setdefault(homes[word], []).append(word)
     return sorted(found.items())
 

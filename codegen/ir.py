@@ -369,7 +369,7 @@ def _tags(
     spec: Spec, package: str, classes: names.Names, shortcuts: Iterable[str]
 ) -> Iterator[Tag]:
     """Yield the tags by their modules; an operation belongs to the first of its tags."""
-    attributes, constants = names.attributes(shortcuts), names.constants()
+    attributes, constants = names.attributes(shortcuts), names.constants(spec.schemas)
     modules = names.modules(())
     words = {tag["name"]: names.module_name(tag["name"], "tag") for tag in spec.tags}
     found = {tag["name"]: tag for tag in spec.tags}

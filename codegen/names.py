@@ -44,7 +44,9 @@ __all__ = [
 ]
 
 # frozendict is a dict on some versions of Python only; a stub holds for all of them.
-RESERVED = {*dir(dict), *dir(DictSchema)}
+# Nor can it have an attribute in place of what its own lines are written with.
+STUB = {"ClassVar", "Final", "Iterator", "Literal", "Self", "Unset", "overload", "property"}
+RESERVED = {*dir(dict), *dir(DictSchema), *STUB}
 # In the body of a class, something of that name would take the place of what a hint means.
 HINTS = {*hints.HOME_OF, "bool", "bytes", "float", "int", "property", "slice", "str", "tuple"}
 LONGEST = 200  # bytes of a name: file systems take 255 for that of a file
@@ -124,9 +126,9 @@ def attributes(shortcuts: Iterable[str]) -> Names:
     return Names({*HINTS, *own, *shortcuts}, instead="{}_api")
 
 
-def constants() -> Names:
-    """Return the namespace of the operations."""
-    return Names({"OPERATIONS", "Operation", "Parameter"})
+def constants(class_names: Iterable[str]) -> Names:
+    """Return the namespace of the operations, which stand beside models and types in modules."""
+    return Names({*class_names, *HINTS, "OPERATIONS", "Operation", "Parameter"})
 
 
 def arguments(others: Iterable[str]) -> Names:

@@ -10,7 +10,7 @@ from a variable.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import cast
 
@@ -66,13 +66,14 @@ def plain_forms(spec: Spec) -> list[PlainForm]:
 
     What one of them names comes before it, unless they name each other.
     """
-    found: dict[str, None] = {}
-    for _, _, operation in spec.operations():
-        if "requestBody" in operation:
-            _collect(spec, spec.resolve(operation["requestBody"]), found)
+    bodies = [
+        spec.resolve(operation["requestBody"])
+        for _, _, operation in spec.operations()
+        if "requestBody" in operation
+    ]
     models = [
         name
-        for name in found
+        for name in _reached(spec, _references(bodies))
         if spec.schemas[name].get("properties")
         and f"{name}Dict" not in spec.schemas
         and "" not in spec.schemas[name]["properties"]  # no key of a TypedDict
@@ -93,20 +94,38 @@ def beside_models(stub: str, models: Collection[str]) -> str:
     return re.sub(r"((?:\w+ \| )+)Mapping\[str, Any\]", extended, stub)
 
 
-def _collect(spec: Spec, node: object, found: dict[str, None]) -> None:
-    """Add the schemas that `node` refers to, however deep, each after those that it refers to."""
+def _reached(spec: Spec, names: Iterable[str]) -> list[str]:
+    """Return the schemas that are named or referred to, however deep.
+
+    Each comes after those that it refers to.
+    """
+    seen: set[str] = set()
+    found: list[str] = []
+    open_: list[tuple[str | None, Iterator[str]]] = [(None, iter(names))]
+    while open_:  # no recursion: from schema to schema, documents lead on for ever
+        name, rest = open_[-1]
+        following = next((ref for ref in rest if ref in spec.schemas and ref not in seen), None)
+        if following is not None:
+            seen.add(following)
+            open_.append((following, _references(spec.schemas[following])))
+        else:
+            open_.pop()
+            found += [] if name is None else [name]
+    return found
+
+
+def _references(node: object) -> Iterator[str]:
+    """Yield the names of the schemas that a part of the document refers to."""
     if isinstance(node, list):
         for part in cast("list[object]", node):
-            _collect(spec, part, found)
+            yield from _references(part)
     elif isinstance(node, dict):
         node = cast("dict[str, object]", node)
         name = ref_name(node)
-        if name is not None and name in spec.schemas and name not in found:
-            found[name] = None  # so that one that contains itself ends
-            _collect(spec, spec.schemas[name], found)
-            found[name] = found.pop(name)
+        if name is not None:
+            yield name
         for part in node.values():
-            _collect(spec, part, found)
+            yield from _references(part)
 
 
 def _fields(

@@ -130,7 +130,11 @@ if not TYPE_CHECKING:  # a type checker would take any name for granted
 
     def __getattr__(name: str) -> Any:
         if name not in _LAZY:
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+            from humanloop.removed import explain
+
+            # An AttributeError, so that hasattr works; imports ask the finder below.
+            gone = explain(f"{__name__}.{name}")
+            raise AttributeError(gone or f"module {__name__!r} has no attribute {name!r}")
         found = getattr(import_module(_HOMES.get(name, "humanloop.exceptions")), name)
         globals()[name] = found
         return found

@@ -1,49 +1,35 @@
 """Find the lines of programs for version 0.5 that behave differently now.
 
-A program is read, never run. Names that hold clients, responses, bodies and parts of bodies are
-followed from statement to statement, and into and out of functions, as far as one file goes.
+Programs are read, as files or notebooks; `body_flow` follows what they do with bodies.
 
-Invariants: what can't be followed is left alone, so lines are missed, but few are named in vain. A
-body from `bodies="plain"` is what 0.5 returned, so it is not followed.
+Invariants: what can't be followed is left alone, so lines are missed, but few are named in vain.
 """
 
 from __future__ import annotations
 
 import ast
 import contextlib
+import json
+import os
 import pkgutil
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+import re
+import sys
+import warnings
+from collections import defaultdict
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple
 
+from humanloop.body_flow import BODY, MIXED, OWN, TEXT, BodyFlow, element, is_json, is_plain
 from humanloop.removed import explain
 
 __all__ = ["CheckResult", "Finding", "check_migration", "check_source"]
 
-# The kind of a value, as far as it is known. With a `*` before it: a list or an iterator of these.
-CLIENT, RESPONSE, BODY = "client", "response", "body"
-TEXT = "text"  # a str out of a body
-PLAIN = "plain"  # a client with plain bodies, or the configuration of one
-OWN, DICT = "own", "dict"  # a list, or a dict, that the program made itself
-MIXED = "mixed"  # the same, with something out of a body in it
-OTHER = "other"  # the result of a function that is not known
-
-_CONFIGURATIONS = {"humanloop.Configuration", "humanloop.configuration.Configuration"}
-_CLIENTS = {"humanloop.Humanloop", "humanloop.client.Humanloop", "humanloop.ApiClient"}
-_MAKERS = {*_CONFIGURATIONS, *_CLIENTS, "humanloop.api_client.ApiClient"}
-_RESPONSES = {"humanloop.ApiResponse", "humanloop.api_response.ApiResponse"}
 _SWITCHES = {"Humanloop", "Configuration", "with_options"}
-_NO_CALLS = {"build_request", "close", "aclose"}
-_OF_BODY = {"get": BODY, "pop": BODY, "copy": BODY, "items": f"**{BODY}", "values": f"*{BODY}"}
-_SAME = {"asyncio.run", "asyncio.wait_for", "copy.copy", "copy.deepcopy", "tuple"}
-_LISTS = {
-    **dict.fromkeys(("max", "min", "next"), ""),
-    **dict.fromkeys(("dict", "filter", "iter", "list", "reversed", "sorted"), "*"),
-    **dict.fromkeys(("enumerate", "zip"), "**"),
-}
-"""Functions that return the parts of what they get: one of them, a list, a list of tuples."""
-_DUMPS = {f"{m}.{f}" for m in ("json", "simplejson", "ujson", "orjson") for f in ("dump", "dumps")}
+_DUMPS = {
+    f"{m}.{f}" for m in ("json", "simplejson", "ujson", "orjson") for f in ("dump", "dumps")
+} | {"flask.jsonify"}
 _MUTATORS = {"append", "clear", "extend", "insert", "pop", "remove", "reverse", "sort"} | {
     *("popitem", "setdefault", "update")
 }
@@ -60,10 +46,11 @@ _FIXED = "a body can't be changed; copy it first, by `.to_primitive()`"
 _IDENTITY = "true, false and null of a body are objects of their own"
 _EQUALITY = "an array of a body is a tuple, which equals no list; compare with tuples"
 _SUM = "an array of a body is a tuple, which can't be added to a list; write `[*a, *b]`"
+_ROUNDING = "`//` and `%` of a Decimal round toward zero; write `math.ceil(a / b)`"
 _DUMP = "`json` does not take what comes out of bodies; pass it by `.to_primitive()`"
 
-_COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.GeneratorExp, ast.DictComp)
-Function: TypeAlias = "ast.FunctionDef | ast.AsyncFunctionDef"
+_MAGIC = re.compile(r"^([^\S\n]*(?:[\w, ]+=[^\S\n]*)?)(?:[%!?].*|[\w.]+\?+[^\S\n]*)$", re.M)
+"""A line of a notebook that is for IPython, with what stands before that."""
 
 
 class Finding(NamedTuple):
@@ -75,52 +62,89 @@ class Finding(NamedTuple):
 
 
 class CheckResult(NamedTuple):
-    """What was found in each file, and why some files could not be read."""
+    """What was found in each file or cell of a notebook, and why some files could not be read."""
 
-    findings: dict[Path, list[Finding]]
-    unreadable: dict[Path, str]
+    findings: dict[str, list[Finding]]
+    unreadable: dict[str, str]
 
 
 def check_migration(paths: Iterable[Path]) -> CheckResult:
-    """Check files, and all `.py` files below directories, as the files of one program."""
-    result = CheckResult({}, {})
-    trees: dict[Path, ast.Module] = {}
+    """Check programs, notebooks, and all of both below directories, as parts of one program.
+
+    The path `-` stands for the standard input.
+    """
+    findings: dict[str, list[Finding]] = {}
+    unreadable: dict[str, str] = {}
+    trees: dict[str, dict[str, ast.Module]] = {}
     for file in (file for path in paths for file in _files(path)):
-        try:
-            trees[file] = ast.parse(file.read_bytes())
-        except (OSError, SyntaxError, ValueError, RecursionError) as error:
-            result.unreadable[file] = str(error)
-    switched = any(map(_switches, trees.values()))
-    for file, tree in trees.items():
-        try:
-            result.findings[file] = _check(tree, switched)
-        except RecursionError:
-            result.unreadable[file] = "it has an expression that is nested too deeply"
-    return result
+        with _reporting(file, unreadable):
+            trees[file] = {place: _parsed(text, place) for place, text in _texts(file).items()}
+    switched = any(_switches(tree) for cells in trees.values() for tree in cells.values())
+    for file, cells in trees.items():
+        with _reporting(file, unreadable):
+            findings.update(_check(cells, switched))
+    return CheckResult(findings, unreadable)
 
 
 def check_source(source: str | bytes) -> list[Finding]:
     """Check the text of one program; raise SyntaxError or ValueError if it is none."""
-    tree = ast.parse(source)
-    return _check(tree, _switches(tree))
+    tree = _parsed(source, "program")
+    return _check({"": tree}, _switches(tree))[""]
 
 
-def _files(path: Path) -> Iterator[Path]:
+def _files(path: Path) -> Iterator[str]:
     if not path.is_dir():
-        yield path
-        return
-    for entry in sorted(path.iterdir()):
-        skipped = entry.name.startswith((".", "__pycache__")) or (entry / "pyvenv.cfg").exists()
-        if not skipped and (entry.suffix == ".py" or entry.is_dir()):
-            yield from _files(entry)
+        yield str(path)
+    for folder, folders, files in os.walk(path):
+        folders[:] = sorted(f for f in folders if not _is_skipped(Path(folder, f)))
+        yield from (str(Path(folder, f)) for f in sorted(files) if f.endswith((".py", ".ipynb")))
 
 
-def _check(tree: ast.Module, switched: bool) -> list[Finding]:
+def _is_skipped(folder: Path) -> bool:
+    return folder.name.startswith((".", "__pycache__")) or (folder / "pyvenv.cfg").exists()
+
+
+@contextlib.contextmanager
+def _reporting(file: str, unreadable: dict[str, str]) -> Generator[None, None, None]:
+    try:
+        yield
+    except RecursionError:
+        unreadable[file] = "it has an expression that is nested too deeply"
+    except (OSError, SyntaxError, ValueError) as error:
+        unreadable[file] = str(error)
+
+
+def _texts(file: str) -> dict[str, str | bytes]:
+    """Return the text of a program, or those of a notebook's code cells, each by its place."""
+    content = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
+    if not file.endswith(".ipynb"):
+        return {file: content}
+    try:
+        cells = [
+            (cell["cell_type"], "".join(cell["source"])) for cell in json.loads(content)["cells"]
+        ]
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"it is no notebook of format 4: {error!r}") from error
+    return {
+        f"{file}:cell {number}": _MAGIC.sub(r"\1None", text)
+        for number, (kind, text) in enumerate(cells, 1)
+        if kind == "code" and not text.lstrip().startswith("%%")
+    }
+
+
+def _parsed(text: str | bytes, place: str) -> ast.Module:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # on escapes such as "\d", which are not our subject
+        return ast.parse(text, place)
+
+
+def _check(cells: Mapping[str, ast.Module], switched: bool) -> dict[str, list[Finding]]:
+    """Return what is found in each cell of a notebook, or in a program, which is one cell."""
     checker = _Checker(switched)
-    if any(map(_imports_humanloop, ast.walk(tree))):
+    if any(_imports_humanloop(node) for tree in cells.values() for node in ast.walk(tree)):
         for _ in range(3):  # what a function takes and returns is known in the round after
-            checker.check_module(tree)
-    return sorted(checker.findings)
+            checker.check(cells)
+    return {place: sorted(checker.findings[place]) for place in cells}
 
 
 def _imports_humanloop(node: ast.AST) -> bool:
@@ -142,26 +166,7 @@ def _switches(tree: ast.AST) -> bool:
         elif isinstance(node, ast.Dict):
             keys = (getattr(key, "value", None) for key in node.keys)
             pairs += zip(keys, node.values, strict=True)
-    return any(_is_plain(name, value) for name, value in pairs)
-
-
-def _is_plain(name: object, value: ast.AST) -> bool:
-    option = (name, getattr(value, "value", None))
-    return option in (("bodies", "plain"), ("skip_deserialization", True))
-
-
-@cache
-def _text_keys() -> frozenset[str]:
-    """Return the keys that are strings wherever a schema of the API declares them."""
-    from humanloop import model
-
-    texts: dict[str, bool] = {}
-    for name in model.__all__:
-        schema = getattr(model, name).__openapi__
-        for key, value in schema.get("properties", {}).items():
-            is_text = value.get("type") == "string" and not value.get("nullable")
-            texts[key] = is_text and texts.get(key, True)
-    return frozenset(key for key, is_text in texts.items() if is_text)
+    return any(is_plain(name, value) for name, value in pairs)
 
 
 @cache
@@ -175,337 +180,17 @@ def _gone(name: str) -> str:
     return explanation
 
 
-@cache
-def _operations() -> frozenset[str]:
-    from humanloop.apis.operations import OPERATIONS
-
-    return frozenset(operation.name for operation in OPERATIONS)
-
-
-def _element(kind: str) -> str:
-    """Return the kind of the parts of a value."""
-    return kind if kind == BODY else kind[1:] if kind.startswith("*") else ""
-
-
-def _is_json(kind: str) -> bool:
-    return kind.lstrip("*") != BODY and kind != MIXED
-
-
-def _made_of(kinds: Sequence[str]) -> str:
-    """Return the kind of a list or a dict with parts of these kinds in it."""
-    if kinds and kinds[0] and len(set(kinds)) == 1:
-        return f"*{kinds[0]}"
-    return OWN if all(map(_is_json, kinds)) else MIXED
-
-
-def _path(node: ast.AST | None) -> str:
-    """Return the text of `a.b.c`; empty for all other expressions."""
-    if isinstance(node, ast.Name):
-        return node.id
-    inner = _path(node.value) if isinstance(node, ast.Attribute) else ""
-    return f"{inner}.{node.attr}" if inner and isinstance(node, ast.Attribute) else ""
-
-
-class _Flow(ast.NodeVisitor):
-    """Follows kinds through the statements of a program, and calls `report` with what it sees.
-
-    switched: bodies are plain somewhere, so a client from elsewhere may be one that gives these.
-    """
-
-    def __init__(self, switched: bool) -> None:
-        self._foreign_client = PLAIN if switched else CLIENT
-        self._imported: dict[str, str] = {}
-        self._names: dict[str, str] = {}
-        self._kept: dict[str, str] = {}
-        """The kinds of attributes of `self`, of the results of functions and their parameters."""
-        self._parameters: dict[str, list[str]] = {}
-        self._class = self._function = ""
-        self._functions: list[tuple[Function, str]] = []
-
-    def check_module(self, tree: ast.Module) -> None:
-        """Go once through a program."""
-        self._names = {}
-        self._visit_scope(tree.body)
-
-    def _visit_scope(self, body: Sequence[ast.stmt]) -> None:
-        """Visit statements, and then the functions among them, which see all their names."""
-        outer, self._functions = self._functions, []
-        for statement in body:
-            self.visit(statement)
-        found, self._functions = self._functions, outer
-        place = self._class, self._function
-        for function, self._class in found:
-            of_self = "self." if self._class else ""
-            self._function = self._kept_name(f"{of_self}{function.name}")
-            arguments = [*function.args.posonlyargs, *function.args.args]
-            names = [argument.arg for argument in arguments]
-            self._parameters[self._function] = names[1:] if self._class else names
-            with self._inner_names():
-                self._take_parameters(self._function, function.args)
-                self._visit_scope(function.body)
-        self._class, self._function = place
-
-    @contextlib.contextmanager
-    def _inner_names(self) -> Generator[None, None, None]:
-        outer, self._names = self._names, dict(self._names)
-        yield
-        self._names = outer
-
-    def _take_parameters(self, function: str, arguments: ast.arguments) -> None:
-        for argument in (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs):
-            hint = self._dotted(argument.annotation)
-            kind = self._kept.get(f"{function}({argument.arg})", "")
-            kind = RESPONSE if hint in _RESPONSES else kind
-            self._names[argument.arg] = self._foreign_client if hint in _CLIENTS else kind
-
-    # --- what kind an expression is ---
-
-    def _kept_name(self, path: str) -> str:
-        """Return the key in `_kept` of a function, or of an attribute of `self`."""
-        of_self = self._class and path.startswith("self.")
-        return f"{self._class}{path[4:]}" if of_self else path
-
-    def _dotted(self, node: ast.AST | None) -> str:
-        """Return the whole name of what is imported, or the name of a builtin."""
-        text = getattr(node, "value", "") if isinstance(node, ast.Constant) else _path(node)
-        head, dot, tail = text.partition(".") if isinstance(text, str) else ("", "", "")
-        return f"{self._imported.get(head, head)}{dot}{tail}"
-
-    def _kind(self, node: ast.AST | None) -> str:
-        match node:
-            case ast.Name():
-                return self._kind_of_name(node, "")
-            case ast.Attribute():
-                return self._kind_of_name(node, self._kind(node.value))
-            case ast.Subscript():
-                return self._kind_of_part(self._kind(node.value), node.slice)
-            case ast.Await() | ast.NamedExpr():
-                return self._kind(node.value)
-            case ast.IfExp():
-                return self._kind(node.body) or self._kind(node.orelse)
-            case ast.BoolOp():
-                return next((kind for kind in map(self._kind, node.values) if kind), "")
-            case ast.BinOp():
-                return BODY if self._kind(node.left) == self._kind(node.right) == BODY else ""
-            case ast.List() | ast.Tuple() | ast.Set():
-                return _made_of(list(map(self._kind_inside, node.elts)))
-            case ast.Dict():
-                unpacked = [
-                    ast.Starred(v) if k is None else v
-                    for k, v in zip(node.keys, node.values, strict=True)
-                ]
-                made = _made_of(list(map(self._kind_inside, unpacked)))
-                return DICT if made == OWN else made
-            case ast.ListComp() | ast.SetComp() | ast.GeneratorExp() | ast.DictComp():
-                with self._inner_names():
-                    for generator in node.generators:
-                        self._bind(generator.target, _element(self._kind(generator.iter)))
-                    part = node.value if isinstance(node, ast.DictComp) else node.elt
-                    return _made_of([self._kind(part)])
-            case ast.Call():
-                return self._kind_of_result(node)
-            case _:
-                return ""
-
-    def _kind_inside(self, node: ast.expr) -> str:
-        """Return the kind of what an item of a list or a dict puts into it."""
-        if isinstance(node, ast.Starred):
-            return _element(self._kind(node.value))
-        return self._kind(node)
-
-    def _kind_of_name(self, node: ast.expr, of: str) -> str:
-        """Return the kind of a name, or of an attribute of a value of the kind `of`."""
-        path = _path(node)
-        known = self._names.get(path) or self._kept.get(self._kept_name(path), "")
-        if known or not isinstance(node, ast.Attribute):
-            return known
-        if of == RESPONSE:
-            return BODY if node.attr == "body" else ""
-        if of in (CLIENT, PLAIN):
-            return of  # a tag, or a method of one
-        *_, tag, method = ("", "", *_path(node).split("."))
-        is_call = not of and f"{tag}.{method.removeprefix('a')}" in _operations()
-        return self._foreign_client if is_call else ""
-
-    def _kind_of_part(self, of: str, key: ast.expr) -> str:
-        if isinstance(key, ast.Slice):
-            return of
-        is_text = isinstance(key, ast.Constant) and key.value in _text_keys()
-        return TEXT if of == BODY and is_text else _element(of)
-
-    def _kind_of_result(self, call: ast.Call) -> str:
-        function, name = call.func, self._dotted(call.func)
-        kinds = list(map(self._kind_inside, call.args))
-        options = {keyword.arg: self._kind(keyword.value) for keyword in call.keywords}
-        first = next(iter([*kinds, *options.values()]), "")
-        plain = PLAIN in (*kinds, *options.values())
-        plain = plain or any(_is_plain(k.arg, k.value) for k in call.keywords)
-        if name in _MAKERS or (name.startswith("humanloop.apis.") and name.endswith("Api")):
-            if plain or name in _CONFIGURATIONS:
-                return PLAIN if plain else ""
-            is_known = None not in options and not call.args and "configuration" not in options
-            return CLIENT if is_known else self._foreign_client
-        # Once for each function, lest a chain of calls take exponential time.
-        receiver = self._kind(getattr(function, "value", None))
-        of = self._kind_of_name(function, receiver)
-        method = function.attr if isinstance(function, ast.Attribute) else ""
-        if of in (CLIENT, PLAIN):
-            if method == "with_options":
-                return PLAIN if plain else of
-            if PLAIN in (of, plain and PLAIN) or method in _NO_CALLS or method.endswith("_stream"):
-                return ""
-            return f"*{BODY}" if "iterate_" in method or "stream" in options else RESPONSE
-        if method in _OF_BODY and receiver == BODY:
-            is_lookup = _OF_BODY[method] == BODY and call.args
-            return self._kind_of_part(BODY, call.args[0]) if is_lookup else _OF_BODY[method]
-        if name in _SAME or method == "run_until_complete":
-            return first
-        if name in _LISTS:
-            parts = map(_element, [*options.values(), *reversed(kinds)])
-            part = next((part for part in parts if part), "")
-            return f"{_LISTS[name]}{part}" if part else OWN
-        if name == "asyncio.gather":
-            return _made_of(kinds)
-        return self._kept.get(self._kept_name(f"{_path(function)}()"), "")
-
-    # --- what names stand for ---
-
-    def _kind_bound(self, value: ast.expr) -> str:
-        return self._kind(value) or (OTHER if isinstance(value, ast.Call) else "")
-
-    def _bind(self, target: ast.expr, kind: str, value: ast.expr | None = None) -> None:
-        if isinstance(target, (ast.Tuple, ast.List)):
-            kinds = [_element(kind)] * len(target.elts)
-            if isinstance(value, ast.Tuple) and len(value.elts) == len(kinds):
-                kinds = list(map(self._kind, value.elts))
-            for item, of_item in zip(target.elts, kinds, strict=True):
-                self._bind(item, of_item)
-        elif isinstance(target, ast.Starred):
-            self._bind(target.value, kind and f"*{kind}")
-        elif isinstance(target, ast.Subscript):
-            self._put_into(target.value, kind)
-        elif path := _path(target):
-            self._names[path] = kind
-            if kind and path.startswith("self."):
-                self._kept[self._kept_name(path)] = kind
-
-    def _put_into(self, container: ast.expr, kind: str) -> None:
-        """Note that a list or a dict of the program's own has a new part of this kind."""
-        path, before = _path(container), self._kind(container)
-        if path not in self._names:
-            return
-        if before == OWN and kind:
-            self._names[path] = _made_of([kind])
-        elif before != f"*{kind}" and before.startswith(("*", DICT)) and not _is_json(kind):
-            self._names[path] = MIXED
-
-    def visit_Import(self, node: ast.Import) -> None:
-        for alias in node.names:
-            head = alias.name.partition(".")[0]
-            self._imported[alias.asname or head] = alias.name if alias.asname else head
-
-    def visit_ImportFrom(self, node: ast.ImportFrom) -> None:
-        for alias in node.names if not node.level else ():
-            self._imported[alias.asname or alias.name] = f"{node.module}.{alias.name}"
-
-    def visit_ClassDef(self, node: ast.ClassDef) -> None:
-        outer, self._class = self._class, node.name
-        with self._inner_names():
-            self.generic_visit(node)
-        self._class = outer
-
-    def visit_FunctionDef(self, node: Function) -> None:
-        self._names.pop(node.name, None)
-        self._functions.append((node, self._class))
-
-    visit_AsyncFunctionDef = visit_FunctionDef
-
-    def visit_Return(self, node: ast.Return | ast.Yield) -> None:
-        self.generic_visit(node)
-        kind = self._kind(node.value)
-        if kind not in ("", OWN, DICT, OTHER):
-            several = "*" if isinstance(node, ast.Yield) else ""
-            self._kept[f"{self._function}()"] = f"{several}{kind}"
-
-    visit_Yield = visit_Return
-
-    def visit_Assign(self, node: ast.Assign) -> None:
-        self.visit(node.value)
-        for target in node.targets:
-            self.visit(target)
-            self._bind(target, self._kind_bound(node.value), node.value)
-            if isinstance(target, ast.Attribute) and _is_plain(target.attr, node.value):
-                self._names[_path(target).partition(".")[0]] = PLAIN
-
-    def visit_AnnAssign(self, node: ast.AnnAssign | ast.NamedExpr) -> None:
-        if node.value:
-            self.visit(node.value)
-            self._bind(node.target, self._kind_bound(node.value))
-
-    visit_NamedExpr = visit_AnnAssign
-
-    def visit_For(self, node: ast.For | ast.AsyncFor) -> None:
-        self.visit(node.iter)
-        self._bind(node.target, _element(self._kind(node.iter)))
-        for statement in (*node.body, *node.orelse):
-            self.visit(statement)
-
-    visit_AsyncFor = visit_For
-
-    def visit_withitem(self, node: ast.withitem) -> None:
-        self.visit(node.context_expr)
-        if node.optional_vars:
-            self._bind(node.optional_vars, self._kind_bound(node.context_expr))
-
-    def visit_comprehension(self, node: ast.comprehension) -> None:
-        self._bind(node.target, _element(self._kind(node.iter)))
-        self.generic_visit(node)
-
-    def generic_visit(self, node: ast.AST) -> None:
-        """Visit what is below a node; in comprehensions the generators first."""
-        if not isinstance(node, _COMPREHENSIONS):
-            super().generic_visit(node)
-            return
-        with self._inner_names():
-            for generator in node.generators:
-                self.visit(generator)
-            super().generic_visit(node)
-
-    def visit_Call(self, node: ast.Call) -> None:
-        kinds = list(map(self._kind, node.args))
-        if isinstance(node.func, ast.Attribute) and node.args:
-            if node.func.attr in ("add", "append", "insert"):
-                self._put_into(node.func.value, kinds[-1])
-            elif node.func.attr in ("extend", "update"):
-                self._put_into(node.func.value, _element(kinds[-1]))
-        self._pass_arguments(node, kinds)
-        self.generic_visit(node)
-
-    def _pass_arguments(self, call: ast.Call, kinds: Sequence[str]) -> None:
-        """Note the kinds that the parameters of a function of the program get by a call."""
-        name = self._kept_name(_path(call.func))
-        parameters = self._parameters.get(name, [])
-        passed = dict(zip(parameters, kinds, strict=False))
-        passed |= {k.arg: self._kind(k.value) for k in call.keywords if k.arg in parameters}
-        self._kept |= {f"{name}({parameter})": kind for parameter, kind in passed.items() if kind}
-
-    def visit_Lambda(self, node: ast.Lambda) -> None:
-        with self._inner_names():
-            self._take_parameters("", node.args)
-            self.visit(node.body)
-
-
-class _Checker(_Flow):
+class _Checker(BodyFlow):
     """Collects the places of a program to look at."""
 
     def __init__(self, switched: bool) -> None:
         super().__init__(switched)
-        self.findings: set[Finding] = set()
+        self.findings: dict[str, set[Finding]] = defaultdict(set)
 
     def _report(
         self, node: ast.expr | ast.stmt | ast.pattern | ast.ExceptHandler, reason: str
     ) -> None:
-        self.findings.add(Finding(node.lineno, node.col_offset + 1, reason))
+        self.findings[self._place].add(Finding(node.lineno, node.col_offset + 1, reason))
 
     def _report_types(self, node: ast.expr | ast.pattern, tested: ast.expr) -> None:
         """Report a test for types that nothing in a body has."""
@@ -566,13 +251,17 @@ class _Checker(_Flow):
             self._report_types(node, other)
 
     def visit_BinOp(self, node: ast.BinOp) -> None:
+        if isinstance(node.op, (ast.FloorDiv, ast.Mod)) and isinstance(node.left, ast.UnaryOp):
+            is_negative = isinstance(node.left.op, ast.USub)
+            if is_negative and self._kind(node.left.operand) == BODY:
+                self._report(node, _ROUNDING)
         self._check_sum(node, node.left, node.op, node.right)
         self._check_sum(node, node.right, node.op, node.left)
         self.generic_visit(node)
 
     def visit_AugAssign(self, node: ast.AugAssign) -> None:
         self._check_sum(node, node.target, node.op, node.value)
-        self._put_into(node.target, _element(self._kind(node.value)))
+        self._put_into(node.target, element(self._kind(node.value)))
         self.generic_visit(node)
 
     def _check_sum(
@@ -600,6 +289,6 @@ class _Checker(_Flow):
             self._report(node, _FIXED)
         dumped = [first] if self._dotted(node.func) in _DUMPS else []
         dumped += [self._kind(k.value) for k in node.keywords if k.arg == "json"]
-        if not all(map(_is_json, dumped)):
+        if not all(map(is_json, dumped)):
             self._report(node, _DUMP)
         super().visit_Call(node)

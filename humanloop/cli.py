@@ -37,6 +37,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.command == "check-migration":
             return _check_migration(options.paths)
         return _run(options)
+    except BrokenPipeError:
+        # The reader, such as `head`, has enough. What is left must not fail when Python exits.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except ImportError as error:
         # The message of the extra that is missing says how to install it.
         print(f"humanloop: {error}", file=sys.stderr)
@@ -95,7 +99,11 @@ def _parser() -> argparse.ArgumentParser:
         " exit code is 1 if there are any, and 2 if a file can't be read.",
     )
     check.add_argument(
-        "paths", nargs="+", type=Path, metavar="FILE", help="of one program; or a directory"
+        "paths",
+        nargs="+",
+        type=Path,
+        metavar="FILE",
+        help="of one program; a notebook, a directory, or - for the standard input",
     )
     return parser
 
@@ -117,6 +125,7 @@ def _check_migration(paths: Sequence[Path]) -> int:
     for file, found in findings.items():
         for line, column, reason in found:
             print(f"{file}:{line}:{column}: {reason}")
+    sys.stdout.flush()
     for file, problem in unreadable.items():
         print(f"humanloop: {file}: {problem}", file=sys.stderr)
     return 2 if unreadable else int(any(findings.values()))

@@ -171,7 +171,7 @@ class _Shortener:
         before, after = self._brackets(described)
         self._counted(before + after)
         if depth >= self._detail.depth and count:
-            left_out = f"{count:,} {'keys' if described.is_object else 'items'}"
+            left_out = f"{count:,} {'key' if described.is_object else 'item'}{'s' * (count > 1)}"
             return f"{before}... {left_out}{after}"
         parts = list(self._parts(described, count, depth))
         return Tree(before, parts, f",{after}" if count == 1 and before == "(" else after)
@@ -196,6 +196,8 @@ class _Shortener:
         shown = self._detail.characters
         if isinstance(value, (str, bytes)):
             more = len(value) - shown
+            if min(len(value), shown) > self._left:  # at once: the repr of megabytes takes a while
+                raise _LimitError
             return f"{value[:shown]!r}" + (f"... {more:,} more" if more > 0 else "")
         return shorten(str(value) if isinstance(value, Decimal) else repr(value), shown)
 

@@ -17,7 +17,9 @@ _INTERNAL = "it was internal, and nothing takes its place"
 
 _INSTEAD: Mapping[str, str] = {
     # Modules, with all that is in them.
-    r"(?:models|type)((?:\.\w+)*)": r"use humanloop.model\1, whose classes are types as well",
+    r"(?:models|type)((?:\.\w+)*)": (
+        r"use humanloop.model\1, or humanloop.typed_dicts for plain dictionaries"
+    ),
     r"(paths|apis\.paths|apis\.path_to_api)(\.\w+)*": _METHODS,
     r"(apis\.tag_to_api)(\.\w+)*|apis\.tags\.TagValues": "use humanloop.apis.tags",
     r"rest(\.\w+)*": "use humanloop.transport",

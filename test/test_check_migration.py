@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -56,6 +57,9 @@ def named(program: str) -> list[str]:
         ("dumps(body['records'], indent=2)", ".to_primitive()"),
         ("json.dump(body, open('f', 'w'))", ".to_primitive()"),
         ("json.dumps({'records': body['records']})", ".to_primitive()"),
+        ("json.dumps({'seconds': body['duration'] * 1000})", ".to_primitive()"),
+        ("json.dumps(round(body['duration'], 2))", ".to_primitive()"),
+        ("json.dumps(sum(log['duration'] for log in body['records']))", ".to_primitive()"),
         ("json.dumps(dict(body))", ".to_primitive()"),
         ("json.dumps(dict(**body))", ".to_primitive()"),
         ("json.dumps({**body, 'k': 1})", ".to_primitive()"),
@@ -74,6 +78,7 @@ def named(program: str) -> list[str]:
         ("body['records'][0]['name'] = 'x'", "can't be changed"),
         ("body['total'] += 1", "can't be changed"),
         ("del body['name']", "can't be changed"),
+        ("-(-body['total'] // 10)", "write `math.ceil(a / b)`"),
         ("import humanloop.rest", "use humanloop.transport"),
         (
             "from humanloop.type.chat_message import ChatMessage, X",
@@ -176,6 +181,16 @@ def test_functions_methods_and_tasks_are_followed() -> None:
         many = await asyncio.gather(*(client.projects.aget(id=i) for i in "ab"))
         for answer in many:
             answer.body["n"] = 1                            # named
+        for task in [asyncio.create_task(client.projects.aget(id=i)) for i in "ab"]:
+            (await task).body["n"] = 1                      # named
+            task.result().body["n"] = 1                     # named
+        (await asyncio.to_thread(client.projects.list)).body["n"] = 1  # named
+
+    with ThreadPoolExecutor() as pool:
+        one = pool.submit(client.projects.get, id="p")
+        one.result().body["n"] = 1                          # named
+        for answer in pool.map(client.projects.get, ["p"]):
+            answer.body["n"] = 1                            # named
     """
     expected = [line for line in dedent(program).splitlines() if "named" in line]
     assert named(program) == [line.strip() for line in expected]
@@ -192,6 +207,9 @@ def test_other_values_are_left_alone() -> None:
     print(isinstance(body["name"], str), isinstance(body["records"], (list, tuple)))
     print(isinstance(body["total"], (int, float, Decimal)))
     json.dumps({"id": body["id"], "count": int(body["total"]), "tags": []})
+    json.dumps({"name": body["name"], "role": body["messages"][0]["role"]})
+    json.dumps({index: round(record["score"]) for index, record in enumerate(body["records"])})
+    json.dumps([key for key, value in body.items() if value])
     row = {"log": body["records"][0], "tags": []}
     row["tags"].append(1)
     row["new"] = 1
@@ -224,6 +242,12 @@ def test_other_values_are_left_alone() -> None:
             self.client = make()
         def go(self):
             return self.client.projects.list().body["n"] is None
+
+    name = body["name"] or "no name"
+    print(name is None)
+    from helpers import run
+    answer = run(client)
+    answer.get("x").body["n"] = 1
 
     skipped = client.projects.list(skip_deserialization=True).body
     skipped["n"] = None
@@ -317,7 +341,55 @@ def test_the_command(tmp_path: Path) -> None:
     assert run("-m", "humanloop", "check-migration", cwd=tmp_path).returncode == 2
 
 
-def run(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, *arguments], cwd=cwd, capture_output=True, text=True, check=False
+def test_a_reader_that_has_enough(tmp_path: Path) -> None:
+    (tmp_path / "old.py").write_text(START + "body['n'] = 1\n" * 10_000)
+    command = [sys.executable, "-m", "humanloop", "check-migration", "old.py"]
+    with subprocess.Popen(
+        command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stdout
+        assert process.stderr
+        process.stdout.readline()
+        process.stdout.close()
+        assert process.stderr.read() == b""
+
+
+def test_a_notebook(tmp_path: Path) -> None:
+    sources = [
+        "# Logs",
+        ["%pip install humanloop\n", "files = !ls\n", "from humanloop import Humanloop\n"],
+        "%%bash\nls -l",
+        "if True:\n    %time f()\nclient = Humanloop()\nclient?\n"
+        "body = client.projects.list().body",
+        "body['next'] is None\nprint(f'{1:>5}?')",
+    ]
+    cells = [
+        {"cell_type": "code" if number else "markdown", "source": source}
+        for number, source in enumerate(sources)
+    ]
+    (tmp_path / "one.ipynb").write_text(json.dumps({"cells": cells}))
+    (tmp_path / "odd.ipynb").write_text('{"worksheets": []}')
+    done = run("-m", "humanloop", "check-migration", ".", cwd=tmp_path)
+    assert re.findall(r"^.*?: ", done.stdout, re.M) == ["one.ipynb:cell 5:1:1: "]
+    assert done.stderr == "humanloop: odd.ipynb: it is no notebook of format 4: KeyError('cells')\n"
+
+
+def test_the_standard_input(tmp_path: Path) -> None:
+    program = START + "body['n'] = '\\d'"
+    done = run(
+        "-W", "always", "-m", "humanloop", "check-migration", "-", cwd=tmp_path, text=program
     )
+    assert re.findall(r"^.*?: ", done.stdout, re.M) == ["-:10:1: "]
+    assert done.stderr == ""
+
+
+def test_a_directory_that_leads_to_itself(tmp_path: Path) -> None:
+    (tmp_path / "one.py").write_text(START + "body['n'] = 1")
+    (tmp_path / "again").symlink_to(tmp_path)
+    done = run("-m", "humanloop", "check-migration", ".", cwd=tmp_path)
+    assert re.findall(r"^.*?: ", done.stdout, re.M) == ["one.py:10:1: "]
+
+
+def run(*arguments: str, cwd: Path, text: str = "") -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, *arguments]
+    return subprocess.run(command, cwd=cwd, input=text, capture_output=True, text=True, check=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import math
 import re
 from collections.abc import Mapping
 from decimal import Decimal
@@ -29,9 +30,9 @@ PAGE = {"page": 0, "size": 2, "total": 2, "records": [LOG, {**LOG, "output": "a"
 
 def result(code: str, log: Any, page: Any) -> Any:
     """What a row's code gives with such bodies: its value, or what it has changed; or its error."""
-    names = {
-        **{"Decimal": Decimal, "Mapping": Mapping, "copy": copy, "json": json, "schemas": schemas},
-        **{"log": log, "body": page, "records": page["records"]},
+    names: dict[str, Any] = {
+        **{"Decimal": Decimal, "Mapping": Mapping, "copy": copy, "json": json, "math": math},
+        **{"schemas": schemas, "log": log, "body": page, "records": page["records"]},
     }
     try:
         try:

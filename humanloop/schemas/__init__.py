@@ -12,9 +12,9 @@ from humanloop.schemas.casting import JSON_TYPES, MAX_DEPTH, JsonType, to_input
 from humanloop.schemas.codec import decode as loads
 from humanloop.schemas.dataframes import to_columns, to_dataframe, to_records
 from humanloop.schemas.dynamic import base_of, schema_from_openapi
+from humanloop.schemas.enums import enum_members
 from humanloop.schemas.errors import ErrorDetail, SchemaValidationError
 from humanloop.schemas.formats import FORMATS, Format
-from humanloop.schemas.metaclass import enum_members
 from humanloop.schemas.native import compiled
 from humanloop.schemas.number import NumberClass
 from humanloop.schemas.schema import (

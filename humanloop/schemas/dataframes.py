@@ -15,7 +15,7 @@ from contextlib import suppress
 from datetime import datetime, timezone
 from decimal import Decimal
 from importlib import import_module
-from typing import Any, cast
+from typing import Any, TypeAlias, cast
 
 from humanloop.exceptions import ApiTypeError
 from humanloop.schemas.casting import is_array, is_mapping, is_object, is_sequence, type_of
@@ -23,6 +23,9 @@ from humanloop.schemas.formats import parse_datetime
 from humanloop.schemas.writing import to_primitive
 
 __all__ = ["to_columns", "to_dataframe", "to_records"]
+
+Path: TypeAlias = "tuple[str, ...]"
+"""The key of a record, and the key of an object under it, if that is one."""
 
 _TIMES = {"created_at", "updated_at", "last_used"}
 """The names of the API's date-times, which plain records hold as text."""
@@ -54,7 +57,8 @@ def to_columns(records: Any) -> dict[str, list[Any]]:
     An object in a record becomes a column for each of its keys (`config.model`, `inputs.question`).
     Arrays, objects further inside, and `provider_response` become JSON text. Feedback becomes a
     column for each of its types (`feedback.rating`) with the value, or all different ones joined by
-    "; "; when it was given, and by whom, is left out.
+    "; "; when it was given, and by whom, is left out. A record's own key that is written like the
+    column of another, such as "inputs.question", has a column with a `_` behind its name.
 
     Numbers are float if any of the column has a fraction, may have one by the API (`duration`,
     `config.temperature`), or takes more than 64 bits; else int. Date-times are aware datetimes in
@@ -65,7 +69,8 @@ def to_columns(records: Any) -> dict[str, list[Any]]:
         ApiValueError: JSON has no place for something in them.
     """
     rows = [_flat(to_primitive(record)) for record in _records_in(records)]
-    return {name: _unified(name, [row.get(name) for row in rows]) for name in _names(rows)}
+    titles = _titles(paths := _paths(rows))
+    return {titles[p]: _unified(p[-1], [row.get(p) for row in rows]) for p in paths}
 
 
 def to_dataframe(records: Any) -> Any:
@@ -105,29 +110,37 @@ def _records_in(value: Any) -> Iterator[Mapping[str, Any]]:
         yield from _records_in(item)
 
 
-def _flat(record: Mapping[str, Any]) -> dict[str, Any]:
+def _flat(record: Mapping[str, Any]) -> dict[Path, Any]:
     """Return the row of a plain record."""
-    row: dict[str, Any] = {}
+    row: dict[Path, Any] = {}
     for name, item in record.items():
         if name == "feedback":
             row.update(_feedback(item))
         elif is_object(item) and name not in _AS_JSON:
-            row.update({f"{name}.{key}": _cell(member) for key, member in item.items()})
+            row.update({(name, key): _cell(member) for key, member in item.items()})
         else:
-            row[name] = _cell(item)
+            row[name,] = _cell(item)
     return row
 
 
-def _feedback(feedback: Any) -> dict[str, Any]:
+def _feedback(feedback: Any) -> dict[Path, Any]:
     """Return a cell for each type of a log's feedback, which is one or an array."""
-    values: dict[str, list[Any]] = {}
+    values: dict[Path, list[Any]] = {}
     for each in feedback if is_array(feedback) else [feedback]:
         if is_object(each) and "type" in each:
-            values.setdefault(f"feedback.{each['type']}", []).append(_cell(each.get("value")))
+            values.setdefault(("feedback", str(each["type"])), []).append(_cell(each.get("value")))
         elif each is not None:
-            values.setdefault("feedback", []).append(_cell(each))
-    different = {name: list(dict.fromkeys(cells)) for name, cells in values.items()}
-    return {n: c[0] if len(c) == 1 else "; ".join(map(_text, c)) for n, c in different.items()}
+            values.setdefault(("feedback",), []).append(_cell(each))
+    return {path: _joined(cells) for path, cells in values.items()}
+
+
+def _joined(cells: list[Any]) -> Any:
+    """Return the one value that there is, or the text of all different ones."""
+    # Booleans apart, since True equals 1.
+    different: dict[Any, Any] = {(isinstance(c, bool), c): c for c in cells if c is not None}
+    if len(different) > 1:
+        return "; ".join(map(_text, different.values()))
+    return next(iter(different.values()), None)
 
 
 def _cell(item: Any) -> Any:
@@ -143,33 +156,48 @@ def _text(item: Any) -> str:
 # -- columns --------------------------------------------------------------------------------------
 
 
-def _names(rows: list[dict[str, Any]]) -> list[str]:
-    """Return the names of all columns: the record's own first, those of objects in it after that.
+def _paths(rows: list[dict[Path, Any]]) -> list[Path]:
+    """Return all columns: the record's own first, those of objects in it after that.
 
-    A name that not all rows have stands where the rows that have it put it.
+    One that not all rows have stands where the rows that have it put it.
     """
-    names: list[str] = []
+    paths: list[Path] = []
+    known: set[Path] = set()
     for row in rows:
         place = 0
-        for name in row if row.keys() - {*names} else ():
-            if name in names:
-                place = names.index(name)
+        for path in row if row.keys() - known else ():
+            if path in known:
+                place = paths.index(path)
             else:
-                names.insert(place, name)
+                paths.insert(place, path)
+                known.add(path)
             place += 1
-    groups = {name.partition(".")[0] for name in names if "." in name}
     # Null or nothing in place of an object that other rows have is no column.
-    empty = {n for n in groups & {*names} if all(row.get(n) is None for row in rows)}
-    return sorted((name for name in names if name not in empty), key=lambda name: "." in name)
+    objects = {path[:1] for path in paths if len(path) > 1} & known
+    empty = {path for path in objects if all(row.get(path) is None for row in rows)}
+    return sorted((path for path in paths if path not in empty), key=len)
 
 
-def _unified(name: str, values: list[Any]) -> list[Any]:
+def _titles(paths: list[Path]) -> dict[Path, str]:
+    """Return the name of each column: `inputs.question`, also if a key has a dot itself."""
+    titles: dict[Path, str] = {}
+    taken: set[str] = set()
+    for path in sorted(paths, key=len, reverse=True):
+        title = ".".join(path)
+        while title in taken:
+            title += "_"
+        taken.add(title)
+        titles[path] = title
+    return titles
+
+
+def _unified(key: str, values: list[Any]) -> list[Any]:
     """Return the values of a column as values of one type."""
     kinds = {_kind(value) for value in values if value is not None}
-    if kinds == {"text"} and name.rpartition(".")[2] in _TIMES:
+    if kinds == {"text"} and key in _TIMES:
         with suppress(ValueError, OverflowError):
             return [None if v is None else _moment(v) for v in values]
-    has_fractions = "number" in kinds or name.rpartition(".")[2] in _FRACTIONS
+    has_fractions = "number" in kinds or key in _FRACTIONS
     if has_fractions and kinds <= {"integer", "number"}:
         return [None if v is None else float(Decimal(v)) for v in values]
     if len(kinds) > 1:

@@ -61,7 +61,7 @@ def schema_from_openapi(
     try:
         library = _library(os.urandom(16), _copied(schema), _copied(components or {}), name)
         root: Any = library.class_of(None)
-        _follow(root.node, set())
+        _follow(root.node)
         return root  # type: ignore[no-any-return]
     except RecursionError:
         raise ValueError(f"schema {name}: nested too deeply") from None
@@ -107,6 +107,7 @@ class _Library(Scope):
         if not is_object(schema):
             raise ValueError(f"schema {name}: expected a schema object, got {schema!r:.40}")
         namespace = {
+            "__slots__": (),
             "__module__": __name__,
             "__doc__": schema.get("description"),
             "__openapi__": schema,
@@ -133,19 +134,28 @@ def _library(
     return library
 
 
-def _follow(node: Node, done: set[int], open_: tuple[Node, ...] = ()) -> None:
-    """Resolve every reference below `node`, so that a bad one is found now and not at first use.
+def _follow(root: Node) -> None:
+    """Resolve every reference below a node, so that a bad one is found now and not at first use."""
+    done: set[int] = set()
+    waiting = [root]
+    while waiting:  # no recursion: from object to object, documents lead on for ever
+        _follow_in_place(waiting.pop(), done, waiting, ())
 
-    open_: the nodes above that speak of the same value.
+
+def _follow_in_place(
+    node: Node, done: set[int], waiting: list[Node], above: tuple[Node, ...]
+) -> None:
+    """Resolve the references that speak of the same value; add the parts of it to `waiting`.
+
+    above: the nodes above that speak of this value, too.
     """
-    if node in open_:
+    if node in above:
         raise ValueError(
             f"schema at {node.place}: it contains itself, at the same place of a value"
         )
     if id(node) in done:
         return
     for part in node.in_place_applicators():
-        _follow(part, done, (*open_, node))
+        _follow_in_place(part, done, waiting, (*above, node))
     done.add(id(node))
-    for part in node.child_applicators():
-        _follow(part, done)
+    waiting += node.child_applicators()

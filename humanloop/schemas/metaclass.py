@@ -15,17 +15,23 @@ from __future__ import annotations
 import copyreg
 import sys
 from abc import ABCMeta
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from functools import cache, cached_property
-from itertools import takewhile
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, get_args
-from unicodedata import normalize
 
 from humanloop.exceptions import ApiTypeError
-from humanloop.schemas.casting import TOO_DEEP, deep_nesting_start, is_mapping, is_sequence
+from humanloop.schemas.casting import TOO_DEEP, deep_nesting_start, is_sequence
 from humanloop.schemas.codec import JsonTooDeep, decoder
+from humanloop.schemas.constructors import (
+    CONSTRUCTORS,
+    Validating,
+    collected,
+    has_constructor,
+    with_keys,
+)
+from humanloop.schemas.enums import Member, enum_members
 from humanloop.schemas.errors import ErrorDetail, SchemaValidationError, check_choice
 from humanloop.schemas.fast_path import converter_of
 from humanloop.schemas.instances import BASES, interpret, maker
@@ -38,7 +44,7 @@ from humanloop.schemas.values import unset
 if TYPE_CHECKING:
     from inspect import Signature
 
-__all__ = ["SchemaMeta", "enum_members", "visible_names"]
+__all__ = ["SchemaMeta", "visible_names"]
 
 
 class SchemaMeta(ABCMeta):
@@ -63,13 +69,16 @@ class SchemaMeta(ABCMeta):
     def __new__(
         mcs, name: str, bases: tuple[type, ...], namespace: dict[str, Any], **keywords: Any
     ) -> SchemaMeta:
-        # Without slots an instance has a __dict__, which anyone can write to; some need one.
-        if not any(isinstance(value, cached_property) for value in namespace.values()):
+        # Without slots an instance has a __dict__, which anyone can write to. A cached_property
+        # needs one; cloudpickle sets it later, on a class that no `class` statement made.
+        is_statement = "__qualname__" in namespace
+        if is_statement and not any(isinstance(v, cached_property) for v in namespace.values()):
             namespace.setdefault("__slots__", ())
-        if mcs is SchemaMeta and _has_constructor(bases, namespace):
+        mixins = [base for base in bases if not isinstance(base, SchemaMeta)]
+        if mcs is SchemaMeta and has_constructor(mixins, namespace):
             mcs = ConstructedMeta
-            place = [isinstance(base, SchemaMeta) for base in bases].index(True)
-            bases = (*bases[:place], _Validating, *bases[place:])
+            place = [base in mixins for base in bases].index(False)
+            bases = (*bases[:place], Validating, *bases[place:])
         return super().__new__(mcs, name, bases, namespace, **keywords)
 
     def __init__(
@@ -80,17 +89,17 @@ class SchemaMeta(ABCMeta):
         cls.__convert: Callable[[Any], Any] | None = None
         values = cls.__openapi__.get("enum")
         for member, text in enum_members(values if is_sequence(values) else ()).items():
-            setattr(cls, member, _Member(text))
+            setattr(cls, member, Member(text))
 
     if not TYPE_CHECKING:  # a type checker would read this signature in place of __new__'s
 
         def __call__(cls, value=unset, /, **keys):
             if keys or value is unset:
-                value = _with_keys(cls, value, keys)
+                value = with_keys(cls, value, keys)
             return cls.validate(value)
 
     def __setattr__(cls, name: str, value: object) -> None:
-        if name in _CONSTRUCTORS and not isinstance(cls, ConstructedMeta):
+        if name in CONSTRUCTORS and not isinstance(cls, ConstructedMeta):
             raise ApiTypeError(
                 f"{cls.__name__}: {name} can be defined in the body of a subclass, not set later "
                 "(a schema class can't be a dataclass)"
@@ -189,7 +198,7 @@ class SchemaMeta(ABCMeta):
 
     def interpret(cls, value: Any, direction: Direction | None = None) -> Any:
         """Return the instance that `value` makes, without the fast path; see `validate`."""
-        value = _collected(cls, value)
+        value = collected(cls, value)
         try:
             with suppress(Mismatch):
                 return interpret(cls.node, value, (), direction)
@@ -220,78 +229,6 @@ class ConstructedMeta(SchemaMeta):
         __call__ = type.__call__
 
 
-class _Validating:
-    """The base, above the schema class, that `super()` of such a constructor finds."""
-
-    __slots__ = ()
-
-    if not TYPE_CHECKING:
-
-        def __new__(cls, /, *arguments, **keys):
-            return cls.validate(_content(cls, arguments, keys))
-
-        def __init__(self, /, *arguments, **keys):
-            """Refuse content that the instance was not made of: it would get lost."""
-            cls = type(self)
-            if cls.__init__ is _Validating.__init__ or cls.__new__ is not _Validating.__new__:
-                return  # nobody changed the arguments, or `__new__` has made something of them
-            if not (arguments or keys) or any(map(_is_iterator, arguments)):
-                return
-            if cls.validate(_content(cls, arguments, keys)) != self:
-                raise ApiTypeError(f"{cls.__name__}: {_USE_NEW}")
-
-
-_USE_NEW = (
-    "__init__ can't change what the instance was made of, which is what the class was called with; "
-    "define __new__, and let it return super().__new__(cls, mapping)"
-)
-
-
-def _content(cls: SchemaMeta, arguments: tuple[Any, ...], keys: dict[str, Any]) -> Any:
-    """Return the value that the arguments of a call mean."""
-    if len(arguments) > 1:
-        raise ApiTypeError(
-            f"{cls.__name__} takes one value, or keywords; for other arguments define __new__, "
-            "and let it return super().__new__(cls, mapping)"
-        )
-    value = arguments[0] if arguments else unset
-    return _with_keys(cls, value, keys) if keys or value is unset else value
-
-
-_CONSTRUCTORS = ("__new__", "__init__")
-
-
-def _has_constructor(bases: tuple[type, ...], namespace: Mapping[str, Any]) -> bool:
-    """Tell whether a class to be made has a constructor of a user's: its own, or a mixin's."""
-    if "any" not in BASES:  # the classes of `schema` are still being made
-        return False
-    own = {*BASES.values()}
-    mixins = [base for base in bases if not isinstance(base, SchemaMeta) and base not in own]
-    return any(
-        name in namespace or any(getattr(c, name) is not getattr(object, name) for c in mixins)
-        for name in _CONSTRUCTORS
-    )
-
-
-def _is_iterator(value: Any) -> bool:
-    return isinstance(value, Iterator)
-
-
-def _collected(cls: SchemaMeta, values: Any) -> Any:
-    """Return what an iterator yields as an object or an array; any other value as it is.
-
-    `dataclasses.asdict` calls the classes of containers with iterators, as `dict` takes them.
-    """
-    if not _is_iterator(values):
-        return values
-    if issubclass(cls, BASES["array"]):
-        return tuple(values)
-    try:
-        return dict(values) if issubclass(cls, BASES["object"]) else values
-    except (TypeError, ValueError):  # these are no pairs
-        return values
-
-
 class _Learned:
     """What a class learns of itself as it is used, but for its fast path, which is asked too often.
 
@@ -312,12 +249,15 @@ class _Learned:
         return _learn_anew, (self.cls, self.cls.__dict__.get("__recipe__"))
 
 
-def _learn_anew(cls: SchemaMeta, recipe: tuple[Callable[..., Any], Any] | None) -> _Learned:
-    """Prepare a class that was pickled by value, as cloudpickle does, and let it be found."""
+def _learn_anew(cls: SchemaMeta, recipe: tuple[Callable[..., Any], Any] | None) -> Any:
+    """Let a class that was pickled by value, as cloudpickle does, be found, and learn by itself.
+
+    In the process that it was pickled in, it is the same class, and forgets nothing.
+    """
     if recipe is not None:
         find, argument = recipe
         find(argument, cls)
-    return _Learned(cls)
+    return vars(cls)["_SchemaMeta__learned"]
 
 
 def _mixed(outermost: SchemaMeta, others: tuple[type, ...]) -> SchemaMeta:
@@ -363,20 +303,6 @@ def _decoder() -> Any:
     return decoder(maker(BASES["number"]))
 
 
-def _with_keys(cls: SchemaMeta, value: Any, keys: dict[str, Any]) -> Any:
-    """Return the argument of a class that was given keywords, beside a mapping or alone."""
-    for item in keys.values():
-        if item is unset:
-            keys = {key: item for key, item in keys.items() if item is not unset}
-            break
-    if value is unset:
-        return keys
-    if not is_mapping(value):
-        came = type(value).__name__
-        raise ApiTypeError(f"{cls.__name__} takes keywords beside a mapping alone, got {came}")
-    return {**value, **keys}
-
-
 def _scope_of(cls: SchemaMeta) -> Scope:
     """Return what resolves the `$ref`s of a class.
 
@@ -397,49 +323,6 @@ def _scope_of(cls: SchemaMeta) -> Scope:
         raise KeyError(name)
 
     return Scope(component)
-
-
-# -- enums ----------------------------------------------------------------------------------------
-
-
-class _Member:
-    """The class attribute for a value of an enum: an instance of the class it is read from."""
-
-    def __init__(self, text: str) -> None:
-        self._text = text
-
-    def __get__(self, instance: object, owner: SchemaMeta) -> Any:
-        return owner.validate(self._text)
-
-
-def enum_members(values: Iterable[Any]) -> dict[str, str]:
-    """Return the class attributes that stand for the strings of an enum, as version 0.5 named them.
-
-    `In progress` is `IN_PROGRESS`; what all values begin with, up to an underscore, is left out.
-    What makes no name becomes one: `EMPTY` for the empty string, `VALUE_1ST` for `1st`, `VALUE_3`
-    for a third value without letters or digits. Of equal names all but the first get a number.
-    """
-    texts = list(dict.fromkeys(value for value in values if isinstance(value, str)))
-    words = [text.split("_")[:-1] for text in texts]
-    shared = list(takewhile(lambda column: len({*column}) == 1, zip(*words, strict=False)))
-    start = len("".join(f"{column[0]}_" for column in shared)) if len(texts) > 1 else 0
-    members: dict[str, str] = {}
-    for position, text in enumerate(texts, 1):
-        wanted = _member_name(text[start:], position)
-        name, number = wanted, 2
-        while name in members:
-            name, number = f"{wanted}_{number}", number + 1
-        members[name] = text
-    return members
-
-
-def _member_name(text: str, position: int) -> str:
-    """Return an identifier for a value; Python reads identifiers in the normal form NFKC."""
-    name = "".join(c if c.isalnum() else "_" for c in normalize("NFKC", text.upper()))
-    if name.isidentifier() and not name.startswith("_"):
-        return name
-    rest = name.strip("_") if f"_{name}".isidentifier() else ""
-    return f"VALUE_{rest or position}" if text else "EMPTY"
 
 
 # -- pickling -------------------------------------------------------------------------------------

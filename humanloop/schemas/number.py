@@ -8,8 +8,9 @@ written as: 0.7 is 0.6999999999999999555910790149937. A `NumberClass` is a Decim
   `timedelta`, it is that of the plain number: an int if this is an integer, else a float;
 - Python takes it as an index, if it is whole, and NumPy takes it as the plain number.
 
-Invariants: a comparison and its reflection agree. Every Decimal that an operation returns is a
-NumberClass, so that it works with floats, too. Making one is making a Decimal, and takes no longer.
+Invariants: a comparison and its reflection agree. Every Decimal that arithmetic returns, or a
+method of Decimal that computes, is a NumberClass, so that it works with floats, too. Making one is
+making a Decimal, and takes no longer.
 """
 
 from __future__ import annotations
@@ -196,7 +197,10 @@ for _name in ("add", "sub", "mul", "truediv", "floordiv", "mod", "divmod", "pow"
 
 for _name in (
     *("__neg__", "__pos__", "__abs__", "__round__"),
-    *("quantize", "normalize", "to_integral_value", "sqrt", "exp", "ln", "log10"),
+    *("quantize", "normalize", "to_integral", "to_integral_exact", "to_integral_value"),
+    *("sqrt", "exp", "ln", "log10", "logb", "fma", "scaleb", "remainder_near"),
+    *("max", "max_mag", "min", "min_mag", "copy_abs", "copy_negate", "copy_sign"),
+    *("next_minus", "next_plus", "next_toward", "rotate", "shift"),
 ):
     _add_method(_name, _of_decimal(_name))
 

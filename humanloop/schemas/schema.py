@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping
 from datetime import date, datetime
 from decimal import Decimal
 from itertools import chain
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias, TypeVar
 
 from frozendict import frozendict
 
@@ -70,8 +70,10 @@ class Schema(metaclass=SchemaMeta):
     __test__ = False  # pytest takes classes named Test* for tests
 
     if TYPE_CHECKING:
+        __openapi__: ClassVar[Mapping[str, Any]]
 
         def __new__(cls, value: Any = ..., /, **keys: Any) -> Self: ...
+        def __init__(self, *arguments: Any, **keys: Any) -> None: ...  # that `super()` finds
 
     @classmethod
     def from_json(cls, data: str | bytes, *, direction: Direction | None = None) -> Self:

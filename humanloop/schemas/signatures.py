@@ -13,6 +13,7 @@ import keyword
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from inspect import Parameter, Signature, signature
+from unicodedata import normalize
 
 from humanloop.schemas.casting import JSON_TYPES
 from humanloop.schemas.nodes import Node
@@ -29,6 +30,7 @@ class _Hint(str):
 
 
 _ANY = _Hint("Any")
+_DEEPEST = 20  # schemas within each other in a hint
 
 
 def signature_of(cls: type, node: Node) -> Signature:
@@ -65,8 +67,12 @@ def _signature(node: Node) -> Signature:
 
 
 def is_parameter(key: str) -> bool:
-    """Tell whether a key can name a keyword; type checkers take `__key` for a positional one."""
-    return key.isidentifier() and not keyword.iskeyword(key) and not key.startswith("__")
+    """Tell whether a key can name a keyword.
+
+    Type checkers take `__key` for a positional one; Python reads names in the normal form NFKC.
+    """
+    is_name = key.isidentifier() and not keyword.iskeyword(key) and not key.startswith("__")
+    return is_name and normalize("NFKC", key) == key
 
 
 def free_name(name: str, taken: Iterable[str]) -> str:
@@ -130,6 +136,9 @@ def _hint(node: Node, above: tuple[Node, ...] = ()) -> _Hint:
 
 def _members(node: Node, above: tuple[Node, ...]) -> Iterator[str]:
     """Yield the members of the union that is the hint."""
+    if len(above) == _DEEPEST:
+        yield "Any"
+        return
     named, node = node.ref is not None and node.resolved.cls, node.resolved
     if named and (node in above or node.members or node.properties):
         yield named.__name__

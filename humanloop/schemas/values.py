@@ -57,6 +57,11 @@ def _none(value: object) -> None:
     return None
 
 
+def _of(cls: Any, *value: bool) -> Any:
+    """Return an unpickled instance; cloudpickle would copy a class method, and all it refers to."""
+    return cls.of(*value)
+
+
 class BoolClass:
     """JSON's true or false: equal to, and as truthy as, the bool that it was made of."""
 
@@ -140,7 +145,7 @@ class BoolClass:
     is_false_oapg = is_false
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self).of, (bool(self),)
+        return _of, (type(self), bool(self))
 
 
 # The one way to the slot: were it an attribute, object.__setattr__ could make true false for all.
@@ -211,7 +216,7 @@ class NoneClass:
     is_none_oapg = is_none
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self).of, ()
+        return _of, (type(self),)
 
 
 NoneClass.NONE = NoneClass.of()

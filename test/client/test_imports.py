@@ -131,6 +131,14 @@ def test_what_took_the_place_of_what_0_5_had(statement: str, instead: str) -> No
     assert instead in str(caught.value)
 
 
+def test_an_attribute_that_0_5_had() -> None:
+    assert not hasattr(humanloop, "rest")
+    with pytest.raises(AttributeError, match=r"0\.5 is gone: use humanloop\.transport"):
+        eval("humanloop.rest.RESTClientObject")
+    with pytest.raises(AttributeError, match="has no attribute 'Humanlop'"):
+        eval("humanloop.Humanlop")
+
+
 @pytest.mark.parametrize(
     "statement",
     [

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from codegen import ir, markdown, pages, spec
+from codegen import ir, markdown, pages, reading
 from codegen.__main__ import ROOT
 from codegen.render import MODEL_PAGES, NOTICE, TAG_PAGES, readme
 from humanloop.apis.operations import OPERATIONS
@@ -54,7 +54,7 @@ def rows(page: str) -> Iterator[Row]:
 
 @pytest.fixture(scope="module")
 def api() -> ir.GeneratedApi:
-    return ir.build(spec.load(ROOT / "openapi.yaml"))
+    return ir.build(reading.load(ROOT / "openapi.yaml"))
 
 
 def text_of(path: Path) -> str:
@@ -280,7 +280,7 @@ def test_sections_are_replaced_in_place() -> None:
     )
 
 
-def test_readme_folds_its_long_lists(api: ir.Api) -> None:
+def test_readme_folds_its_long_lists(api: ir.GeneratedApi) -> None:
     for content in readme(api).values():
         notice, space, first, *_, last = content.splitlines()
         assert (notice, space, first, last) == (NOTICE, "", "<details>", "</details>")

@@ -16,7 +16,7 @@ import pytest
 import humanloop.apis.tags
 import humanloop.model
 import humanloop.typed_dicts
-from codegen import ir, spec
+from codegen import ir, reading
 from codegen.__main__ import ROOT, main
 from codegen.render import FOLDERS, HEADER, NOTICE, render
 from codegen.write import differences, write
@@ -33,7 +33,7 @@ HERE = Path(__file__).parent
 
 @pytest.fixture(scope="module")
 def api() -> ir.GeneratedApi:
-    return ir.build(spec.load(ROOT / "openapi.yaml"))
+    return ir.build(reading.load(ROOT / "openapi.yaml"))
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from codegen import hints, ir, names, spec
+from codegen import hints, ir, names, reading, spec
 from codegen.render import HEADER, NOTICE, readme, render
 
 HERE = Path(__file__).parent
@@ -19,7 +19,7 @@ GOLDEN = HERE / "golden.txt"
 
 @pytest.fixture(scope="module")
 def pets() -> spec.Spec:
-    return spec.load(HERE / "pets.yaml")
+    return reading.load(HERE / "pets.yaml")
 
 
 @pytest.fixture(scope="module")

@@ -21,7 +21,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from codegen import ir, names, spec
+from codegen import checks, ir, names, reading, spec
 from codegen.__main__ import main
 from humanloop.api_client import RequestOptions
 from humanloop.exceptions import (
@@ -100,7 +100,7 @@ def refused(tmp_path: Path, text: str, suffix: str = "yaml") -> str:
     file = tmp_path / f"document.{suffix}"
     file.write_text(text, encoding="utf-8")
     with pytest.raises(spec.SpecError) as caught:
-        spec.load(file)
+        reading.load(file)
     output = tmp_path / "output"
     assert main(["--spec", str(file), "--package", "refused", "--output", str(output)]) == 2
     assert not output.exists()
@@ -332,6 +332,47 @@ def test_half_of_the_options() -> None:
         main(["--spec", "x"])
 
 
+@pytest.mark.parametrize("kind", ["object", "array"])
+def test_schemas_refer_to_each_other_as_long_as_they_like(output: Path, kind: str) -> None:
+    refs = [{"$ref": f"#/components/schemas/S{number}"} for number in range(1_001)]
+    chain: Document = {
+        f"S{number}": {"type": "object", "properties": {"next": ref}}
+        if kind == "object"
+        else {"type": "array", "items": ref}
+        for number, ref in enumerate(refs[1:])
+    }
+    body = {"content": {"application/json": {"schema": refs[0]}}}
+    paths = {"/first": {"post": operation(operationId="first", requestBody=body)}}
+    package = written(output, document(paths, {**chain, "S1000": {"type": "string"}}))
+    client, transport = client_of(package)
+    value: Any = {"next": {"next": {}}} if kind == "object" else [[[]]]
+    client.default.first(body=value)
+    assert transport.requests[-1].json == value
+
+
+def test_a_schema_that_stands_for_others_without_end(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    chain = {f"S{n}": {"allOf": [{"$ref": f"#/components/schemas/S{n + 1}"}]} for n in range(900)}
+    file = tmp_path / "deep.json"
+    file.write_text(json.dumps(document({}, {**chain, "S900": {"type": "object"}})))
+    output = tmp_path / "output"
+    assert main(["--spec", str(file), "--package", "deep", "--output", str(output)]) == 2
+    assert "nested too deeply" in capsys.readouterr().err
+    assert not output.exists()
+
+
+def test_keys_that_python_reads_as_one_name(output: Path) -> None:
+    keys = ["\ufb01", "fi", "\u00e9", "e\u0301", "\u017f", "s", "\u00aa", "a"]
+    shape = {"type": "object", "properties": {key: {"type": "string"} for key in keys}}
+    body = {"content": {"application/json": {"schema": {"$ref": "#/components/schemas/Keys"}}}}
+    paths = {"/keys": {"put": operation(operationId="keys", requestBody=body)}}
+    package = written(output, document(paths, {"Keys": shape}))
+    values = dict.fromkeys(keys, "x")
+    keys_class = importlib.import_module(f"{package.__name__}.model").Keys
+    assert keys_class(**values) == keys_class(values) == values
+
+
 # -- names ----------------------------------------------------------------------------------------
 
 ODD = """
@@ -407,7 +448,7 @@ def test_modules_never_differ_by_case_alone() -> None:
     schemas = {
         key: {"type": "object"} for key in ("User", "user", "USER", "uSer", "user_2", "User2")
     }
-    api = ir.build(spec.checked(spec.Spec(document(schemas=schemas))), "things")
+    api = ir.build(checks.checked(spec.Spec(document(schemas=schemas))), "things")
     assert len({model.module.casefold() for model in api.models}) == len(schemas)
     assert {"User", "USER", "User2"} <= {model.name for model in api.models}
 
@@ -538,7 +579,7 @@ def test_yaml_is_read_by_the_rules_of_json(tmp_path: Path) -> None:
         "components:\n  schemas:\n    A: &a {type: object}\n    B: {<<: *a, nullable: true}\n"
         "x-keys: {on: 1, 2020-01-01: 2, 404: 3, null: 4, true: 5}\n"
     )
-    found = spec.load(file).document
+    found = reading.load(file).document
     assert found["x-values"] == [
         *("on", "yes", "2020-01-01", "12:30", "017", True, None, 1, 1.5, -2000.0, None, "1")
     ]

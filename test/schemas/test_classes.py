@@ -648,6 +648,47 @@ def test_cloudpickle_of_a_class_made_at_run_time() -> None:
     assert done.stdout.decode() == "True True True\n"
 
 
+def test_a_class_forgets_nothing_by_cloudpickle() -> None:
+    cloudpickle = pytest.importorskip("cloudpickle")
+    kinds = {kind: {"type": "object", "properties": {"a": {}}} for kind in ("A", "B")}
+    both = [{"$ref": f"#/components/schemas/{kind}"} for kind in kinds]
+    cls = make({"type": "object", "properties": {"a": both[0], "ab": {"anyOf": both}}}, **kinds)
+    made = cls(a={}, ab={})
+    cloudpickle.loads(cloudpickle.dumps((cls, made.a)))
+    for again in (cls(a={}, ab={}), pickle.loads(pickle.dumps(made))):
+        assert [type(again), type(again.a), type(again.ab)] == [cls, type(made.a), type(made.ab)]
+
+
+def test_cloudpickle_of_booleans_and_nulls() -> None:
+    cloudpickle = pytest.importorskip("cloudpickle")
+    free = DictSchema(on=True, off=False, no=None)
+    values = [*free.values(), BoolSchema(True), NoneSchema(None), make({"nullable": True})(None)]
+    for value in values:
+        assert cloudpickle.loads(cloudpickle.dumps(value)) is value
+    assert cloudpickle.loads(cloudpickle.dumps(free)) == free
+
+
+@pytest.mark.skipif(
+    sys.version_info < (3, 12), reason="a cached_property has a lock, which can't be pickled"
+)
+def test_cloudpickle_of_a_class_with_a_cached_property() -> None:
+    cloudpickle = pytest.importorskip("cloudpickle")
+
+    class Cached(LogResponse):
+        @functools.cached_property
+        def words(self) -> list[str]:
+            return self.output.split()
+
+    sent = cloudpickle.dumps((Cached, Cached({**LOG, "output": "a b"})))
+    code = (
+        "import sys, pickle\n"
+        "cls, made = pickle.load(sys.stdin.buffer)\n"
+        "print(made.words, made.words is made.words, cls({**made, 'output': 'c'}).words)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], input=sent, capture_output=True, check=True)
+    assert done.stdout.decode() == "['a', 'b'] True ['c']\n"
+
+
 # -- how long classes live ------------------------------------------------------------------------
 
 

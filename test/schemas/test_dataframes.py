@@ -134,12 +134,38 @@ def test_null_in_place_of_an_object_is_no_column() -> None:
     assert to_columns([{"id": 1, "metadata": {}, "feedback": []}]) == {"id": [1]}
 
 
+def test_keys_with_dots_have_columns_of_their_own() -> None:
+    nested = {"inputs": {"a": 1, "b.c": 2}, "feedback": {"type": "x.y", "value": "good"}}
+    flat = {"inputs.a": 3, "feedback.x.y": 4}
+    for records in ([nested | flat], [flat | nested]):
+        assert to_columns(records) == {
+            **{"inputs.a_": [3], "feedback.x.y_": [4]},
+            **{"inputs.a": [1], "inputs.b.c": [2], "feedback.x.y": ["good"]},
+        }
+    assert to_columns([nested, flat])["inputs.a"] == [1, None]
+    assert to_columns([flat]) == {"inputs.a": [3], "feedback.x.y": [4]}
+
+
 def test_feedback_alone_is_as_feedback_in_an_array() -> None:
     one = {"type": "rating", "value": "good"}
     assert to_columns([{"feedback": one}, {"feedback": None}, {"feedback": "odd"}]) == {
         "feedback": [None, None, "odd"],
         "feedback.rating": ["good", None, None],
     }
+
+
+@pytest.mark.parametrize(
+    ("values", "cell"),
+    [
+        (["good", "bad", "good"], "good; bad"),
+        ([None, "good"], "good"),
+        ([True, 1, True], "true; 1"),
+        ([None, None], None),
+    ],
+)
+def test_values_of_one_type_of_feedback(values: list[Any], cell: Any) -> None:
+    feedback = [{"type": "rating", "value": value} for value in values]
+    assert to_columns([{"feedback": feedback}]) == {"feedback.rating": [cell]}
 
 
 def test_every_time_and_every_number_of_the_api_has_its_type() -> None:

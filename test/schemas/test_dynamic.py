@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import pytest
@@ -236,3 +237,20 @@ def test_a_misspelled_keyword_is_found_in_what_is_referred_to() -> None:
 )
 def test_what_only_looks_like_a_keyword_is_none(schema: dict[str, Any]) -> None:
     make(schema)
+
+
+@pytest.mark.parametrize("kind", ["object", "array"])
+def test_components_refer_to_each_other_as_long_as_they_like(kind: str) -> None:
+    refs = [{"$ref": f"#/components/schemas/S{number}"} for number in range(2_000)]
+    chain: dict[str, Any] = {
+        f"S{number}": {"type": "object", "properties": {"next": ref}}
+        if kind == "object"
+        else {"type": "array", "items": ref}
+        for number, ref in enumerate(refs[1:])
+    }
+    cls = make(refs[0], **chain, S1999={"type": "string"})
+    value: Any = {"next": {"next": {}}} if kind == "object" else [[[]]]
+    assert cls(value).to_primitive() == value
+    assert len(str(inspect.signature(cls))) < 400
+    with pytest.raises(ValueError, match="there is no schema 'S1999'"):
+        make(refs[0], **chain)

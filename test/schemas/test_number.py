@@ -218,6 +218,8 @@ def test_what_comes_out_works_with_floats_again() -> None:
     assert abs(-x) == +x == 0.7
     assert (Decimal(1) + x) * 0.5 == 0.85
     assert x.quantize(Decimal("0.1")) == x.normalize() == 0.7
+    computed: list[Any] = [x.max(Decimal(0)), x.copy_abs(), x.to_integral(), x.fma(2, 1)]
+    assert [value * 0.5 for value in computed] == [0.35, 0.35, 0.5, 1.2]
     assert divmod(x, 2) == (0, 0.7)
     assert sum([x, x]) == 1.4
     assert sum([x, 0.5, 1]) == 2.2

@@ -180,7 +180,7 @@ def test_what_is_cut() -> None:
     assert repr(DictSchema({f"k{n}": n for n in range(1000)})).endswith(", ... 940 more}")
     deep = repr(DictSchema(a=nested(DEPTH, objects=True)))
     assert deep.count("{") == deep.count("}") < DEPTH
-    assert "{... 1 keys}" in deep
+    assert "{... 1 key}" in deep
 
 
 def ipython_one_line(value: Any) -> str:

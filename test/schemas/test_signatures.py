@@ -152,3 +152,10 @@ def test_schemas_that_contain_themselves_and_parts_by_all_of() -> None:
         "(mapping: Mapping[str, Any] = unset, /, *, children: Sequence[Mapping[str, Any]], "
         "text: str | Sequence[Text] = unset, **extra: bool)"
     )
+
+
+def test_keys_that_python_reads_as_another_name_are_no_keywords() -> None:
+    cls = schema_from_openapi({"type": "object", "properties": {"\ufb01": {}, "fi": {}}})
+    assert str(inspect.signature(cls)) == (
+        "(mapping: Mapping[str, Any] = unset, /, *, fi: Any = unset, **extra: Any)"
+    )

@@ -9,11 +9,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from decimal import Decimal
-from functools import partial
-from typing import Any, TypedDict, TypeVar
+from functools import cached_property, partial
+from typing import Any, Literal, TypedDict, TypeVar
 
 from frozendict import frozendict
-from typing_extensions import assert_type
+from typing_extensions import Self, assert_type
 
 from humanloop.model import (
     ChatMessage,
@@ -34,7 +34,16 @@ from humanloop.model import (
     ModelProviders,
     ToolConfigResponse,
 )
-from humanloop.schemas import BoolClass, DictSchema, NoneClass, NumberSchema, Schema, unset
+from humanloop.schemas import (
+    BoolClass,
+    DictSchema,
+    ListSchema,
+    NoneClass,
+    NumberSchema,
+    Schema,
+    StrSchema,
+    unset,
+)
 
 T = TypeVar("T", bound=DictSchema)
 
@@ -322,3 +331,60 @@ def narrows_a_batch() -> None:
         assert_type(one["project_id"], str)
     if isinstance(body, tuple):
         print(len(body))
+
+
+class Checked(ChatMessage):
+    def __init__(self, *arguments: Any, **keys: Any) -> None:
+        super().__init__(*arguments, **keys)
+        assert self.content
+
+
+class FromMapping(ChatMessage):
+    def __init__(self, mapping: Mapping[str, Any]) -> None:
+        super().__init__(mapping)
+
+
+class Said(ChatMessage):
+    def __new__(cls, text: str, role: Literal["user", "assistant"] = "user") -> Self:
+        return super().__new__(cls, role=role, content=text)
+
+    @cached_property
+    def words(self) -> list[str]:
+        return self.content.split()
+
+    def louder(self) -> Self:
+        return self.set("content", self.content.upper())
+
+
+class Answer(DictSchema):
+    __openapi__ = {  # noqa: RUF012
+        "type": "object",
+        "required": ["text"],
+        "properties": {"text": {"type": "string"}, "sure": {"type": "number"}},
+    }
+
+
+class Lines(ListSchema[str]):
+    __openapi__ = {"type": "array", "items": {"type": "string"}}  # noqa: RUF012
+
+
+class Short(StrSchema):
+    __openapi__ = {"type": "string", "maxLength": 5}  # noqa: RUF012
+
+
+class Share(NumberSchema):
+    __openapi__ = {"type": "number", "maximum": 1}  # noqa: RUF012
+
+
+def subclasses() -> None:
+    assert_type(Checked(role="user", content="Hi"), Checked)
+    assert_type(FromMapping({"role": "user"}), FromMapping)
+    assert_type(Said("good morning").louder().words, list[str])
+    assert_type(Said("Hi", "assistant").role, ChatRole)
+    assert_type(
+        LogRequest(messages=[Said("Hi"), Checked({"role": "user", "content": "a"})]), LogRequest
+    )
+    assert_type(Answer(text="Yes"), Answer)
+    assert_type(Answer({"text": "Yes", "sure": 0.9})["sure"], Any)
+    assert_type(Lines(["a"])[0], str)
+    print(Short("Yes").upper(), Share(0.5) + 0.5)
