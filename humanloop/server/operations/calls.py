@@ -7,7 +7,7 @@ data, and raises RequestError. It knows nothing of HTTP and never commits.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal, TypeVar, cast
@@ -25,6 +25,7 @@ from humanloop.server.store.times import to_text
 
 T = TypeVar("T")
 MAX_PAGE_SIZE = 100
+_CHUNK = 500  # databases limit how many values one statement has
 MAX_DIGITS = 4300
 """Of an integer: Python's own JSON module reads no longer one."""
 Sampling = Literal["uniform", "thompson"]
@@ -125,16 +126,24 @@ def plain(row: object, *columns: str, **others: Any) -> dict[str, Any]:
     }
 
 
+def chunks(values: Sequence[T]) -> Iterator[Sequence[T]]:
+    """Return the values in parts that fit into one statement."""
+    return (values[start : start + _CHUNK] for start in range(0, len(values), _CHUNK))
+
+
 def paginate(
     call: Call,
-    statement: Select[Any],
+    keys: Select[Any],
     describe: Callable[[list[Any]], list[Any]],
     *,
     first: int,
     total: int | None = None,
 ) -> dict[str, Any]:
-    """Return one page of a statement's rows as a PaginatedData body.
+    """Return one page of a list as a PaginatedData body.
 
+    keys: the keys of all rows, in the order of the list. To go past many of them is fast where an
+        index has them in that order, since no row is read.
+    describe: makes the records of a page's keys.
     first: the number of the first page, 0 or 1. A size over MAX_PAGE_SIZE is taken as that.
     total: how many rows there are; without it, they are counted.
     """
@@ -145,9 +154,19 @@ def paginate(
         raise invalid(("query", "size"), f"size {size} came, at least 1 was wanted", "minimum")
     size = min(size, MAX_PAGE_SIZE)
     if total is None:
-        count = select(func.count()).select_from(statement.order_by(None).subquery())
+        count = select(func.count()).select_from(keys.order_by(None).subquery())
         total = call.session.scalar(count) or 0
     offset = (page - first) * size
     # Beyond the end there is nothing to ask for, and the number may be too large for a database.
-    rows = call.session.scalars(statement.offset(offset).limit(size)) if offset < total else ()
-    return {"records": describe(list(rows)), "page": page, "size": size, "total": total}
+    found = call.session.scalars(keys.offset(offset).limit(size)) if offset < total else ()
+    return {"records": describe(list(found)), "page": page, "size": size, "total": total}
+
+
+def load(call: Call, statement: Select[Any], column: Any, keys: Sequence[Any]) -> list[Any]:
+    """Return the rows of some keys, in the order of the keys.
+
+    column: the attribute of the rows that is the key.
+    """
+    rows = call.session.scalars(statement.where(column.in_(keys))).all()
+    of_key = {getattr(row, column.key): row for row in rows}
+    return [of_key[key] for key in keys]
