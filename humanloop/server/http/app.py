@@ -41,6 +41,7 @@ from humanloop.server.http import guard
 from humanloop.server.http.body import Upload, parse
 from humanloop.server.http.routing import find_operation, read_query
 from humanloop.server.http.streams import EventStream
+from humanloop.server.operations.anchors import Anchors
 from humanloop.server.operations.calls import Call, NeedsWriter, Settings, Stages
 from humanloop.server.operations.handlers import HANDLERS, Handler
 from humanloop.server.store.accounts import Account, KeyRing
@@ -95,6 +96,7 @@ class Application:
         self._generators = ThreadPoolExecutor(_GENERATORS, "humanloop-provider")
         self._generations: list[Generation] = []  # those of which not all may be kept yet
         self._stopping = threading.Event()
+        self._anchors = Anchors()
 
     def close(self) -> None:
         """Wait for what is being generated to be kept, then close the database."""
@@ -138,7 +140,16 @@ class Application:
             repeated = retries.isdecimal() and retries != "0"
             outcome = await self._run(
                 handler,
-                _Request(operation, account, path, query, body, repeated, self._settings),
+                _Request(
+                    operation,
+                    account,
+                    path,
+                    query,
+                    body,
+                    repeated,
+                    self._settings,
+                    self._anchors,
+                ),
             )
             if isinstance(outcome, Generation):
                 return name, await self._generate(operation, outcome)
@@ -236,8 +247,10 @@ class _Request:
         body: bytes,
         repeated: bool,
         settings: Settings,
+        anchors: Anchors,
     ) -> None:
         self._settings = settings
+        self._anchors = anchors
         self._operation = operation
         self._account = account
         self._path = path
@@ -266,6 +279,7 @@ class _Request:
             session,
             self._account,
             self._settings,
+            self._anchors,
             self._path,
             self._parameters,
             self._parsed,

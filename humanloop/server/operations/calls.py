@@ -18,6 +18,7 @@ from sqlalchemy.orm import Session
 from humanloop.server.errors import Location, invalid
 from humanloop.server.generation.mock import Mock
 from humanloop.server.generation.providers import Provider
+from humanloop.server.operations.anchors import Anchors
 from humanloop.server.store import tallies
 from humanloop.server.store.accounts import Account
 from humanloop.server.store.tallies import Tally
@@ -68,6 +69,7 @@ class Call:
     session: Session
     account: Account
     settings: Settings
+    anchors: Anchors
     path: Mapping[str, str]
     query: Mapping[str, Any]
     body: Any
@@ -132,12 +134,7 @@ def chunks(values: Sequence[T]) -> Iterator[Sequence[T]]:
 
 
 def paginate(
-    call: Call,
-    keys: Select[Any],
-    describe: Callable[[list[Any]], list[Any]],
-    *,
-    first: int,
-    total: int | None = None,
+    call: Call, keys: Select[Any], describe: Callable[[list[Any]], list[Any]], *, first: int
 ) -> dict[str, Any]:
     """Return one page of a list as a PaginatedData body.
 
@@ -145,21 +142,30 @@ def paginate(
         index has them in that order, since no row is read.
     describe: makes the records of a page's keys.
     first: the number of the first page, 0 or 1. A size over MAX_PAGE_SIZE is taken as that.
-    total: how many rows there are; without it, they are counted.
     """
+    count = select(func.count()).select_from(keys.order_by(None).subquery())
+
+    def records(offset: int, size: int) -> list[Any]:
+        return describe(list(call.session.scalars(keys.offset(offset).limit(size))))
+
+    total = call.session.scalar(count) or 0
+    return paginate_by(call, records, total, first=first)
+
+
+def paginate_by(
+    call: Call, records: Callable[[int, int], list[Any]], total: int, *, first: int
+) -> dict[str, Any]:
+    """Return one page as `paginate` does, of the records at an offset, up to a size."""
     page, size = int(call.query["page"]), int(call.query["size"])
     if page < first:
         raise invalid(("query", "page"), f"page {page} came, the first page is {first}", "minimum")
     if size < 1:
         raise invalid(("query", "size"), f"size {size} came, at least 1 was wanted", "minimum")
     size = min(size, MAX_PAGE_SIZE)
-    if total is None:
-        count = select(func.count()).select_from(keys.order_by(None).subquery())
-        total = call.session.scalar(count) or 0
     offset = (page - first) * size
     # Beyond the end there is nothing to ask for, and the number may be too large for a database.
-    found = call.session.scalars(keys.offset(offset).limit(size)) if offset < total else ()
-    return {"records": describe(list(found)), "page": page, "size": size, "total": total}
+    found = records(offset, size) if offset < total else []
+    return {"records": found, "page": page, "size": size, "total": total}
 
 
 def load(call: Call, statement: Select[Any], column: Any, keys: Sequence[Any]) -> list[Any]:

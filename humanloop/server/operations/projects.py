@@ -15,12 +15,12 @@ from humanloop.server.operations import (
     deployments,
     experiments,
     feedback_types,
+    log_pages,
     logs,
     lookups,
 )
-from humanloop.server.operations.calls import Call, load, paginate, plain
+from humanloop.server.operations.calls import Call, load, paginate, paginate_by, plain
 from humanloop.server.store.tables import (
-    Batch,
     Config,
     Deployment,
     Environment,
@@ -28,7 +28,6 @@ from humanloop.server.store.tables import (
     Log,
     Project,
     User,
-    is_complete,
 )
 from humanloop.server.store.times import now
 
@@ -311,16 +310,10 @@ def update_feedback_types(call: Call) -> list[dict[str, Any]]:
 def export(call: Call) -> dict[str, Any]:
     """Return a page of a project's logs, newest first."""
     project = lookups.project(call, call.path["id"])
-    keys = (
-        select(Log.row)
-        .where(Log.project_id == project.id)
-        .order_by(Log.created_at.desc(), Log.row.desc())
-    )
-    if call.session.scalar(select(Batch.id).limit(1)) is not None:
-        keys = keys.where(is_complete())  # which has to look at each row
 
-    def describe_some(rows: list[int]) -> list[dict[str, Any]]:
+    def records(offset: int, size: int) -> list[dict[str, Any]]:
+        rows = log_pages.find_rows(call, project, offset, size)
         statement = select(Log).options(*logs.LOADED)
         return [logs.describe(log) for log in load(call, statement, Log.row, rows)]
 
-    return paginate(call, keys, describe_some, first=0, total=project.datapoints)
+    return paginate_by(call, records, project.datapoints, first=0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import sqlite3
 from collections.abc import Generator
 from contextlib import closing, contextmanager
@@ -12,6 +13,7 @@ import pytest
 from sqlalchemy import Engine, event
 
 from humanloop import Humanloop
+from humanloop.server.operations.logs import SLICE
 
 from ..api import API_KEY, Api
 from ..chatting import Own
@@ -127,3 +129,45 @@ def test_an_export_gives_each_log_once_while_others_come(own: Own) -> None:
                 own.api.log("p")
     assert len(found) == len(set(found))
     assert first <= set(found)
+
+
+def test_pages_are_those_of_the_whole_list_whatever_was_read_before(
+    own: Own, tmp_path: Path
+) -> None:
+    randomness = random.Random(5)
+    api = own.api
+    log = {"project": "p", "config": {"model": "m"}}
+    api.ok("POST", "/logs", [log] * 40)
+    project_id = api.log("p")["project_id"]
+    walks = {2: 0, 5: 0, 7: 0}
+
+    def read(size: int, page: int) -> list[str]:
+        records = api.export(project_id, f"?size={size}&page={page}")["records"]
+        return [each["id"] for each in records]
+
+    for _ in range(120):
+        with closing(sqlite3.connect(tmp_path / "own.db")) as connection:
+            query = "SELECT id FROM logs WHERE project_id = ? ORDER BY created_at DESC, row DESC"
+            every = [row[0] for row in connection.execute(query, (project_id,))]
+        for size, page in walks.items():
+            if randomness.random() < 0.2:
+                page = randomness.randrange(12)
+            assert read(size, page) == every[page * size : (page + 1) * size]
+            walks[size] = (page + 1) % 12
+        moment = f"2024-01-{randomness.randrange(1, 28):02}T00:00:00Z"
+        if randomness.random() < 0.6:
+            new = {"created_at": moment} if randomness.random() < 0.5 else {}
+            api.ok("POST", "/logs", [{**log, **new}] * randomness.choice([1, 3, SLICE + 1]))
+        if randomness.random() < 0.2:
+            api.log("another")
+
+
+def test_the_next_page_is_found_from_the_one_before(own: Own) -> None:
+    own.api.ok("POST", "/logs", [{"project": "p", "config": {"model": "m"}}] * 100)
+    project_id = own.api.log("p")["project_id"]
+    for page in range(8):
+        with statements() as found:
+            own.api.export(project_id, f"?size=10&page={page}")
+        [(_, parameters)] = [each for each in found if "OFFSET" in each[0] and 10 in each[1]]
+        assert parameters[-1] <= 9
+        own.api.log("p")
