@@ -50,7 +50,7 @@ from humanloop.server.store.json_text import TooDeep
 
 T = TypeVar("T")
 logger = logging.getLogger("humanloop.server")
-_SMALL = 8192  # bytes of a body
+_SMALL = 4096  # bytes of a body
 _GENERATORS = 40  # calls of providers at the same time; the others wait
 
 
