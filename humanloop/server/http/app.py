@@ -15,6 +15,7 @@ import time
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from sqlalchemy.exc import DataError, OperationalError, StatementError
@@ -135,21 +136,19 @@ class Application:
             body = await upload.read(limits.max_body_bytes, limits.body_seconds)
             if body and media_type(headers) != "application/json":
                 raise UnsupportedMediaType("The body must be of the type application/json.")
-            query = request.scope["query_string"].decode("latin-1")
             retries = headers.get(RETRY_HEADER, "0")
-            repeated = retries.isdecimal() and retries != "0"
             outcome = await self._run(
-                handler,
                 _Request(
                     operation,
+                    handler,
                     account,
-                    path,
-                    query,
-                    body,
-                    repeated,
                     self._settings,
                     self._anchors,
-                ),
+                    path,
+                    query=request.scope["query_string"].decode("latin-1"),
+                    body=body,
+                    repeated=retries.isdecimal() and retries != "0",
+                )
             )
             if isinstance(outcome, Generation):
                 return name, await self._generate(operation, outcome)
@@ -180,7 +179,7 @@ class Application:
         )
         return Response(text, operation.status, media_type="application/json")
 
-    async def _run(self, handler: Handler, request: _Request) -> Response | Generation:
+    async def _run(self, request: _Request) -> Response | Generation:
         """Check the request, run it in one transaction, and make the answer in that one, too.
 
         Of what generates it is only the beginning. Writes wait in the writer's queue, and in no
@@ -188,24 +187,24 @@ class Application:
         """
 
         def run(session: Session, *, only_reads: bool = False) -> Response | Generation | Stages:
-            result = handler.run(request.call(session, only_reads=only_reads))
+            result = request.handler.run(request.call(session, only_reads=only_reads))
             return result if isinstance(result, Generation | Stages) else request.success(result)
 
         def read() -> Response | Generation | Stages:
-            request.parse(handler)
+            request.parse()
             with self._database.read() as session:
                 return run(session, only_reads=True)
 
-        if handler.only_reads:
+        if request.handler.only_reads:
             try:
                 outcome = await run_in_threadpool(read)
             except NeedsWriter:
                 outcome = await self._write(run)
         else:
             if request.is_small:
-                request.parse(handler)
+                request.parse()
             else:
-                await run_in_threadpool(request.parse, handler)
+                await run_in_threadpool(request.parse)
             outcome = await self._write(run)
         return await self._go_through(outcome, request) if isinstance(outcome, Stages) else outcome
 
@@ -235,66 +234,56 @@ class Application:
             raise
 
 
+@dataclass
 class _Request:
     """What a handler's Call is made of, parsed apart from any transaction."""
 
-    def __init__(
-        self,
-        operation: Operation,
-        account: Account,
-        path: dict[str, str],
-        query: str,
-        body: bytes,
-        repeated: bool,
-        settings: Settings,
-        anchors: Anchors,
-    ) -> None:
-        self._settings = settings
-        self._anchors = anchors
-        self._operation = operation
-        self._account = account
-        self._path = path
-        self._query = query
-        self._body = body
-        self._repeated = repeated
-        self._parameters: Mapping[str, Any] = {}
-        self._parsed: Any = None
-        self._prepared: Any = None
+    operation: Operation
+    handler: Handler
+    account: Account
+    settings: Settings
+    anchors: Anchors
+    path: dict[str, str]
+    query: str
+    body: bytes
+    repeated: bool
+    parameters: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    parsed: Any = None
+    prepared: Any = None
 
     @property
     def is_small(self) -> bool:
         """Tell whether to parse it takes no longer than to hand it to a thread."""
-        return len(self._body) <= _SMALL
+        return len(self.body) <= _SMALL
 
-    def parse(self, handler: Handler) -> None:
+    def parse(self) -> None:
         """Decode and check the parameters and the body, and prepare; raises RequestError."""
-        self._parameters = read_query(self._operation, self._path, self._query)
-        self._parsed = parse(self._operation, self._body)
-        if handler.prepare is not None:
-            self._prepared = handler.prepare(self._parsed)
+        self.parameters = read_query(self.operation, self.path, self.query)
+        self.parsed = parse(self.operation, self.body)
+        if self.handler.prepare is not None:
+            self.prepared = self.handler.prepare(self.parsed)
 
     def call(self, session: Session, *, only_reads: bool = False) -> Call:
         """Return the call, with a session to run it in."""
         return Call(
             session,
-            self._account,
-            self._settings,
-            self._anchors,
-            self._path,
-            self._parameters,
-            self._parsed,
-            self._repeated,
+            self.account,
+            self.settings,
+            self.anchors,
+            self.path,
+            self.parameters,
+            self.parsed,
+            self.repeated,
             only_reads,
-            self._prepared,
+            self.prepared,
         )
 
     def success(self, result: Any) -> Response:
         """Return the answer, which fits the operation's schema."""
-        schema = self._operation.response_schema
+        schema, status = self.operation.response_schema, self.operation.status
         if schema is None:
-            return Response(status_code=self._operation.status)
-        text = schema(result).to_json()
-        return Response(text, self._operation.status, media_type="application/json")
+            return Response(status_code=status)
+        return Response(schema(result).to_json(), status, media_type="application/json")
 
 
 def _raw_path(request: Request) -> str:
