@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 from math import log10
 
 from bench.report import LABELS, figure
 from bench.runner import Result
 
-__all__ = ["Point", "growth", "svg"]
+__all__ = ["Measured", "Point", "growth", "operations", "svg"]
 
 Point = tuple[str, int, float, float]
 """Of a kind of payload so many nodes: the time for each in µs, and the bytes that are kept."""
+
+Measured = tuple[str, int, float]
+"""Of a name, at a size, a value."""
 
 LEFT, WIDTH, ROW, GAP = 150, 420, 18, 34
 LIMIT = 5.0
@@ -58,21 +61,34 @@ def svg(results: Sequence[Result]) -> str:
 
 
 PANEL, HIGH, APART = 300, 160, 90
-LINES = ("#2f81f7", "#d1793a", "#8b949e")
+LINES = (
+    *("#2f81f7", "#d1793a", "#8b949e", "#3fb950", "#a371f7"),
+    *("#db61a2", "#bf8700", "#39c5cf", "#f85149", "#57606a"),
+)
 
 
 def growth(points: Sequence[Point]) -> str:
     """Two panels, time and bytes for each node, by the number of nodes: tenfold at each mark."""
-    names = list(dict.fromkeys(name for name, *_ in points))
-    furthest = max(log10(nodes) for _, nodes, _, _ in points)
-    parts = []
     times = [(name, nodes, spent) for name, nodes, spent, _ in points]
     sizes = [(name, nodes, size) for name, nodes, _, size in points]
-    for left, title, found in (
-        (40, "µs a node", times),
-        (40 + PANEL + APART, "bytes a node", sizes),
-    ):
-        most = max(value for _, _, value in found)
+    panels = {"µs a node": times, "bytes a node": sizes}
+    return _by_size(panels, "Time and memory by the number of nodes")
+
+
+def operations(points: Sequence[Measured]) -> str:
+    """One panel, the time of the server's operations by the number of logs that it holds."""
+    return _by_size({"ms an operation": points}, "Time of operations by the number of logs")
+
+
+def _by_size(panels: Mapping[str, Sequence[Measured]], label: str) -> str:
+    """Lines for each name, by a size that grows tenfold at each mark."""
+    everything = [point for points in panels.values() for point in points]
+    names = list(dict.fromkeys(name for name, *_ in everything))
+    furthest = max(log10(size) for _, size, _ in everything)
+    parts = []
+    for number, (title, points) in enumerate(panels.items()):
+        left = 40 + number * (PANEL + APART)
+        most = max(value for _, _, value in points)
         parts.append(f'<text class="title" x="{left}" y="14">{title}, up to {figure(most)}</text>')
         axes = f"M{left} 24 V{24 + HIGH} H{left + PANEL}"
         parts.append(f'<path d="{axes}" fill="none" stroke="#8b949e"/>')
@@ -81,17 +97,17 @@ def growth(points: Sequence[Point]) -> str:
             parts.append(f'<text x="{x:.0f}" y="{HIGH + 42}" text-anchor="middle">1e{power}</text>')
         for color, name in zip(LINES, names, strict=False):
             places = " ".join(
-                f"{left + log10(nodes) / furthest * PANEL:.1f},{24 + (1 - value / most) * HIGH:.1f}"
-                for of, nodes, value in found
+                f"{left + log10(size) / furthest * PANEL:.1f},{24 + (1 - value / most) * HIGH:.1f}"
+                for of, size, value in points
                 if of == name
             )
             parts.append(f'<polyline points="{places}" fill="none" stroke="{color}"/>')
     for index, (color, name) in enumerate(zip(LINES, names, strict=False)):
-        x, y = 40 + index * 120, HIGH + 66
+        x, y = 40 + index % 5 * 120, HIGH + 66 + index // 5 * 16
         parts.append(f'<text x="{x}" y="{y}" style="fill: {color}">{escape(name)}</text>')
-    width, height = 2 * PANEL + APART + 80, HIGH + 76
+    width, height = 2 * PANEL + APART + 80, HIGH + 76 + (len(names) - 1) // 5 * 16
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}"'
-        f' height="{height}" role="img" aria-label="Time and memory by the number of nodes">'
+        f' height="{height}" role="img" aria-label="{label}">'
         f"<style>{STYLE}</style>\n" + "\n".join(parts) + "\n</svg>\n"
     )

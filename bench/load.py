@@ -2,6 +2,7 @@
 
     python -m bench.load                              # this checkout
     python -m bench.load --against ../other-checkout  # both in turns, and the ratios
+    python -m bench.load --grow 1000000 --chart docs/server-growth.svg
 
 Each server is a process of its own on a fresh SQLite file. The client writes bytes to sockets, so
 that it takes little of the machine. Everything that was acknowledged is counted in the file in the
@@ -27,6 +28,8 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
+
+from bench import chart
 
 ROOT = Path(__file__).parents[1]
 KEY = "hl_load"
@@ -239,13 +242,68 @@ def measure(checkout: Path, seconds: float) -> dict[str, float]:
         }
 
 
+def grow(logs: int) -> list[chart.Measured]:
+    """Let a database grow; return the milliseconds of each operation at some sizes of it."""
+    found: list[chart.Measured] = []
+    with serving(ROOT) as server:
+        connection, number = Connection(server.port), 0
+        project_id = json.loads(connection.call("POST", "/logs", _post(0)))["project_id"]
+        for size in (logs // 100, logs // 30, logs // 10, logs // 3, logs):
+            while number < size:
+                part = [grown(number + each) for each in range(min(5000, size - number))]
+                connection.call("POST", "/logs", encoded(part))
+                number += len(part)
+            for name, (method, path, body) in _operations(project_id, number).items():
+                times: list[float] = []
+                for _ in range(25):
+                    started = time.perf_counter()
+                    connection.call(method, path, body)
+                    times.append((time.perf_counter() - started) * 1000)
+                found.append((name, number, statistics.median(times)))
+        connection.close()
+    return found
+
+
+def grown(number: int) -> dict[str, Any]:
+    """A datapoint of a database that grows: of some configs, in a session, some with feedback."""
+    more: dict[str, Any] = {"session_reference_id": f"session {number // 10}"}
+    if number % 5 == 0:
+        more["feedback"] = {"type": "rating", "value": ("good", "bad")[number % 2]}
+    config = {"model": "gpt-4", "temperature": number % 10}
+    return {**log(number), "config": config, **more}
+
+
+def _operations(project_id: str, logs: int) -> dict[str, tuple[str, str, bytes]]:
+    export = f"/projects/{project_id}/export?size=10&page="
+    return {
+        "log": ("POST", "/logs", encoded(grown(0))),
+        "array of 100": ("POST", "/logs", encoded([grown(each) for each in range(100)])),
+        "first page": ("POST", f"{export}0", b""),
+        "page in the middle": ("POST", f"{export}{logs // 20}", b""),
+        "last page": ("POST", f"{export}{logs // 10 - 1}", b""),
+        "active config": ("GET", f"/projects/{project_id}/active-config", b""),
+        "projects": ("GET", "/projects", b""),
+        "configs": ("GET", f"/projects/{project_id}/configs", b""),
+        "sessions": ("GET", f"/sessions?project_id={project_id}", b""),
+    }
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, and print a line for each figure."""
     parser = argparse.ArgumentParser("python -m bench.load", description=__doc__)
     parser.add_argument("--against", type=Path, metavar="CHECKOUT", help="compare with this one")
     parser.add_argument("--seconds", type=float, default=5, help="of each measure")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--grow", type=int, metavar="LOGS", help="let a database grow instead")
+    parser.add_argument("--chart", type=Path, metavar="FILE.svg", help="draw how it grew")
     options = parser.parse_args(arguments)
+    if options.grow:
+        points = grow(options.grow)
+        for name, size, milliseconds in points:
+            print(f"{name:<24}{size:>12,}{milliseconds:>10.2f} ms")
+        if options.chart:
+            options.chart.write_text(chart.operations(points), "utf-8")
+        return
     checkouts = [ROOT, *([options.against.resolve()] if options.against else [])]
     rounds: list[list[dict[str, float]]] = [[] for _ in checkouts]
     for number in range(options.rounds):

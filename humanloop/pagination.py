@@ -3,10 +3,11 @@
 `Pages` decides which page is next and when to stop; it does no I/O and knows no thread and no loop.
 The two iterators fetch what it says; they differ in how they wait, and in what fetches ahead.
 
-Invariants: pages are asked for one after another, none twice and none left out; nothing is asked
-for before the first record is; at most one page is fetched ahead; an error comes after all the
-records before it, and is the end; whatever ends an iteration (its end, an error, leaving it early)
-leaves nothing behind.
+Invariants: pages are asked for one after another, none twice and none left out; no record comes
+twice, though new ones that come first move the others on to the next page; nothing is asked for
+before the first record is; at most one page is fetched ahead; an error comes after all the records
+before it, and is the end; whatever ends an iteration (its end, an error, leaving it early) leaves
+nothing behind.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from collections.abc import (
     Callable,
     Generator,
     Iterator,
+    Mapping,
     Sequence,
 )
 from contextvars import copy_context
@@ -67,9 +69,12 @@ class Pages:
         self.expected: int | None = None
         self._first = first
         self._start = self.next
+        self._seen: set[str] = set()
 
     def take(self, body: Any) -> Sequence[Any]:
-        """Note the answer to the request for the page `next`, and return its records.
+        """Note the answer to the request for the page `next`, and return its new records.
+
+        A record is known by its `id`; one that has none is always new.
 
         body: `{"records": [...], "size": ..., "total": ...}`, validated or plain JSON.
 
@@ -84,7 +89,16 @@ class Pages:
         self.total = total
         self.expected = max(0, total - max(0, self._start - self._first) * size)
         self.next = self.next + 1 if records and read < total else None
-        return records
+        return [record for record in records if self._is_new(record)]
+
+    def _is_new(self, record: Any) -> bool:
+        is_object = isinstance(record, Mapping)
+        record_id = cast("Mapping[str, Any]", record).get("id") if is_object else None
+        if not isinstance(record_id, str):
+            return True
+        known = record_id in self._seen
+        self._seen.add(record_id)
+        return not known
 
     def _read(self, body: Any) -> tuple[Sequence[Any], int, int]:
         try:

@@ -61,6 +61,22 @@ def pages_asked(pages: Pages, answers: Callable[[int], Answer]) -> list[int]:
 # The rules
 
 
+def test_records_that_move_to_the_next_page_come_once() -> None:
+    pages = Pages(0, size=3)
+    stored = [{"id": f"{number}"} for number in range(9)]
+    found: list[Any] = []
+    while pages.next is not None:
+        start = pages.next * 3
+        found += pages.take({"records": stored[start : start + 3], "size": 3, "total": len(stored)})
+        if len(stored) < 13:
+            stored[:0] = [{"id": f"new {len(stored)}"}, {"id": f"newer {len(stored)}"}]
+    assert found == [{"id": f"{number}"} for number in range(9)]
+    assert Pages(0).take({"records": [{"id": 1}, {"id": 1}, {}, {}], "total": 4}) == [
+        *({"id": 1}, {"id": 1}),
+        *({}, {}),
+    ]
+
+
 @pytest.mark.parametrize(
     ("arguments", "answers", "asked"),
     [

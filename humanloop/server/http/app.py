@@ -15,6 +15,7 @@ import time
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, asynccontextmanager
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TypeVar
 
@@ -46,6 +47,7 @@ from humanloop.server.http.memory import Memory
 from humanloop.server.http.routing import find_operation, read_query
 from humanloop.server.http.seldom import Seldom
 from humanloop.server.http.streams import EventStream
+from humanloop.server.operations.anchors import Anchors
 from humanloop.server.operations.calls import Call, NeedsWriter, Settings, Stages
 from humanloop.server.operations.handlers import HANDLERS, Handler
 from humanloop.server.store.accounts import Account, KeyRing
@@ -112,6 +114,7 @@ class Application:
         self._generators = ThreadPoolExecutor(_GENERATORS, "humanloop-provider")
         self._generations: list[Generation] = []  # those of which not all may be kept yet
         self._stopping = threading.Event()
+        self._anchors = Anchors()
 
     def close(self) -> None:
         """Wait for what is being generated to be kept, then close the database."""
@@ -167,12 +170,19 @@ class Application:
                 await self._work.take(size, memory)
             if operation.name in _LARGE_PAGES:
                 await self._pages.take(_PAGE_BYTES, memory)
-            query = request.scope["query_string"].decode("latin-1")
             retries = headers.get(RETRY_HEADER, "0")
-            repeated = retries.isdecimal() and retries != "0"
             outcome = await self._run(
-                handler,
-                _Request(operation, account, path, query, body, repeated, self._settings),
+                _Request(
+                    operation,
+                    handler,
+                    account,
+                    self._settings,
+                    self._anchors,
+                    path,
+                    query=request.scope["query_string"].decode("latin-1"),
+                    body=body,
+                    repeated=retries.isdecimal() and retries != "0",
+                )
             )
             if isinstance(outcome, Generation):
                 return name, await self._generate(operation, outcome)
@@ -237,7 +247,7 @@ class Application:
         self._seldom.error(f"{failed.value} It said: {said(error)}")
         return Unavailable(failed.value)
 
-    async def _run(self, handler: Handler, request: _Request) -> Success | Generation:
+    async def _run(self, request: _Request) -> Success | Generation:
         """Check the request, run it in one transaction, and make the answer in that one, too.
 
         Of what generates it is only the beginning. Writes wait in the writer's queue, and in no
@@ -245,26 +255,26 @@ class Application:
         """
 
         def run(session: Session, *, only_reads: bool = False) -> Success | Generation | Stages:
-            result = handler.run(request.call(session, only_reads=only_reads))
+            result = request.handler.run(request.call(session, only_reads=only_reads))
             if isinstance(result, Generation):
                 request.check_samples(len(result.samples))
             return result if isinstance(result, Generation | Stages) else request.success(result)
 
         def read() -> Success | Generation | Stages:
-            request.parse(handler)
+            request.parse()
             with self._database.read() as session:
                 return run(session, only_reads=True)
 
-        if handler.only_reads:
+        if request.handler.only_reads:
             try:
                 outcome = await run_in_threadpool(read)
             except NeedsWriter:
                 outcome = await self._write(run)
         else:
             if request.is_small:
-                request.parse(handler)
+                request.parse()
             else:
-                await run_in_threadpool(request.parse, handler)
+                await run_in_threadpool(request.parse)
             outcome = await self._write(run)
         return await self._go_through(outcome, request) if isinstance(outcome, Stages) else outcome
 
@@ -295,63 +305,57 @@ class Application:
             raise
 
 
+@dataclass
 class _Request:
     """What a handler's Call is made of, parsed apart from any transaction."""
 
-    def __init__(
-        self,
-        operation: Operation,
-        account: Account,
-        path: dict[str, str],
-        query: str,
-        body: bytes,
-        repeated: bool,
-        settings: Settings,
-    ) -> None:
-        self._settings = settings
-        self._operation = operation
-        self._account = account
-        self._path = path
-        self._query = query
-        self._body = body
-        self._repeated = repeated
-        self._parameters: Mapping[str, Any] = {}
-        self._parsed: Any = None
-        self._prepared: Any = None
+    operation: Operation
+    handler: Handler
+    account: Account
+    settings: Settings
+    anchors: Anchors
+    path: dict[str, str]
+    query: str
+    body: bytes
+    repeated: bool
+    parameters: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    parsed: Any = None
+    prepared: Any = None
 
     @property
     def is_small(self) -> bool:
         """Tell whether to parse it takes no longer than to hand it to a thread."""
-        return len(self._body) <= _PARSED_AT_ONCE
+        return len(self.body) <= _PARSED_AT_ONCE
 
-    def parse(self, handler: Handler) -> None:
+    def parse(self) -> None:
         """Decode and check the parameters and the body, and prepare; raises RequestError."""
-        self._parameters = read_query(self._operation, self._path, self._query)
-        self._parsed = parse(self._operation, self._body)
-        if handler.prepare is not None:
-            self._prepared = handler.prepare(self._parsed)
+        self.parameters = read_query(self.operation, self.path, self.query)
+        self.parsed = parse(self.operation, self.body)
+        if self.handler.prepare is not None:
+            self.prepared = self.handler.prepare(self.parsed)
 
     def check_samples(self, count: int) -> None:
         """Raise Invalid when the answer, which repeats much of the body, is too large."""
-        check_samples(count, self._body, self._settings.memory_bytes)
+        check_samples(count, self.body, self.settings.memory_bytes)
 
     def call(self, session: Session, *, only_reads: bool = False) -> Call:
         """Return the call, with a session to run it in."""
         return Call(
             session,
-            self._account,
-            self._settings,
-            self._path,
-            self._parameters,
-            self._parsed,
-            self._repeated,
+            self.account,
+            self.settings,
+            self.anchors,
+            self.path,
+            self.parameters,
+            self.parsed,
+            self.repeated,
             only_reads,
-            self._prepared,
+            self.prepared,
         )
 
     def success(self, result: Any) -> Success:
         """Return the answer, which fits the operation's schema."""
-        return answers.success(self._operation, result)
+        return answers.success(self.operation, result)
 
 
 def _raw_path(request: Request) -> str:

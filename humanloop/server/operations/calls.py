@@ -7,7 +7,7 @@ data, and raises RequestError. It knows nothing of HTTP and never commits.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal, TypeVar, cast
@@ -18,6 +18,7 @@ from sqlalchemy.orm import Session
 from humanloop.server.errors import Location, invalid
 from humanloop.server.generation.mock import Mock
 from humanloop.server.generation.providers import Provider
+from humanloop.server.operations.anchors import Anchors
 from humanloop.server.store import tallies
 from humanloop.server.store.accounts import Account
 from humanloop.server.store.tallies import Tally
@@ -25,6 +26,7 @@ from humanloop.server.store.times import to_text
 
 T = TypeVar("T")
 MAX_PAGE_SIZE = 100
+_CHUNK = 500  # databases limit how many values one statement has
 MAX_DIGITS = 4300
 """Of an integer: Python's own JSON module reads no longer one."""
 Sampling = Literal["uniform", "thompson"]
@@ -85,6 +87,7 @@ class Call:
     session: Session
     account: Account
     settings: Settings
+    anchors: Anchors
     path: Mapping[str, str]
     query: Mapping[str, Any]
     body: Any
@@ -153,39 +156,60 @@ class Page:
     total: int
 
 
+def chunks(values: Sequence[T]) -> Iterator[Sequence[T]]:
+    """Return the values in parts that fit into one statement."""
+    return (values[start : start + _CHUNK] for start in range(0, len(values), _CHUNK))
+
+
 def paginate(
     call: Call,
-    statement: Select[Any],
-    describe: Callable[[list[Any]], list[Any]],
+    keys: Select[Any],
+    describe: Callable[[list[Any]], list[dict[str, Any]]],
     *,
     first: int,
-    total: int | None = None,
-    load: Callable[[Session, Select[Any]], Iterable[list[Any]]] | None = None,
+    portion: int = MAX_PAGE_SIZE,
 ) -> Page:
-    """Return one page of a statement's rows.
+    """Return one page of a list.
 
+    keys: the keys of all rows, in the order of the list. To go past many of them is fast where an
+        index has them in that order, since no row is read.
+    describe: makes the records of some keys.
     first: the number of the first page, 0 or 1. A size over MAX_PAGE_SIZE is taken as that.
-    total: how many rows there are; without it, they are counted.
-    load: loads the rows of a page in portions; without it, they are loaded at once.
+    portion: how many records are made at once; few, where they may be large.
     """
+    count = select(func.count()).select_from(keys.order_by(None).subquery())
+
+    def portions(offset: int, size: int) -> Iterator[list[dict[str, Any]]]:
+        found = list(call.session.scalars(keys.offset(offset).limit(size)))
+        return (describe(found[at : at + portion]) for at in range(0, len(found), portion))
+
+    return paginate_by(call, portions, call.session.scalar(count) or 0, first=first)
+
+
+def paginate_by(
+    call: Call,
+    portions: Callable[[int, int], Iterable[list[dict[str, Any]]]],
+    total: int,
+    *,
+    first: int,
+) -> Page:
+    """Return one page as `paginate` does, of the records at an offset, up to a size."""
     page, size = int(call.query["page"]), int(call.query["size"])
     if page < first:
         raise invalid(("query", "page"), f"page {page} came, the first page is {first}", "minimum")
     if size < 1:
         raise invalid(("query", "size"), f"size {size} came, at least 1 was wanted", "minimum")
     size = min(size, MAX_PAGE_SIZE)
-    if total is None:
-        count = select(func.count()).select_from(statement.order_by(None).subquery())
-        total = call.session.scalar(count) or 0
     offset = (page - first) * size
-    if offset >= total:  # there is nothing to ask for, and it may be too large for a database
-        return Page((), page, size, total)
-    chosen = statement.offset(offset).limit(size)
-    if load is None:
-        return Page([describe(list(call.session.scalars(chosen)))], page, size, total)
-    return Page(map(describe, load(call.session, chosen)), page, size, total)
+    # Beyond the end there is nothing to ask for, and the number may be too large for a database.
+    return Page(portions(offset, size) if offset < total else (), page, size, total)
 
 
-def one_by_one(session: Session, statement: Select[Any]) -> Iterable[list[Any]]:
-    """Load the rows of a statement, each of which is a portion: of little, it describes much."""
-    return ([row] for row in session.scalars(statement).all())
+def load(call: Call, statement: Select[Any], column: Any, keys: Sequence[Any]) -> list[Any]:
+    """Return the rows of some keys, in the order of the keys.
+
+    column: the attribute of the rows that is the key.
+    """
+    rows = call.session.scalars(statement.where(column.in_(keys))).all()
+    of_key = {getattr(row, column.key): row for row in rows}
+    return [of_key[key] for key in keys]

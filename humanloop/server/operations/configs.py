@@ -23,7 +23,7 @@ from humanloop.model import (
     ModelConfigRequest,
     ToolConfigRequest,
 )
-from humanloop.server.operations.calls import plain
+from humanloop.server.operations.calls import chunks, plain
 from humanloop.server.store.json_text import Json
 from humanloop.server.store.tables import Config, LabelCount, Project
 from humanloop.server.store.times import now
@@ -172,22 +172,16 @@ def describe_in_project(config: Config) -> dict[str, Any]:
 
 
 def describe_with_counts(session: Session, configs: Sequence[Config]) -> list[dict[str, Any]]:
-    """Return ProjectConfigResponses with the number of datapoints and of each label on them.
-
-    The configs are either one, or all those of one project.
-    """
-    if not configs:
-        return []
-    statement = select(LabelCount).where(LabelCount.datapoints > 0)
-    if len(configs) == 1:
-        statement = statement.where(LabelCount.config_id == configs[0].id)
-    else:
-        of_project = select(Config.id).where(Config.project_id == configs[0].project_id)
-        statement = statement.where(LabelCount.config_id.in_(of_project))
+    """Return ProjectConfigResponses with the number of datapoints and of each label on them."""
     stats: dict[str, list[dict[str, Any]]] = {}
-    order = (LabelCount.feedback_type_id, LabelCount.value)
-    for count in session.scalars(statement.order_by(*order)):
-        stats.setdefault(count.config_id, []).append(_describe_count(count))
+    for some in chunks([config.id for config in configs]):
+        statement = (
+            select(LabelCount)
+            .where(LabelCount.config_id.in_(some), LabelCount.datapoints > 0)
+            .order_by(LabelCount.config_id, LabelCount.feedback_type_id, LabelCount.value)
+        )
+        for count in session.scalars(statement):
+            stats.setdefault(count.config_id, []).append(_describe_count(count))
     return [
         {
             **describe_in_project(config),

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import and_, case, func, select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, joinedload, selectinload
 
 from humanloop.server.errors import Location, NotFound, invalid
 from humanloop.server.operations import configs, deployments, feedback_types, lookups
-from humanloop.server.operations.calls import Call, NeedsWriter, plain
+from humanloop.server.operations.calls import Call, NeedsWriter, chunks, plain
 from humanloop.server.store.tables import (
     Annotation,
     Config,
@@ -32,6 +32,13 @@ from humanloop.server.store.tables import (
     is_complete,
 )
 from humanloop.server.store.times import now
+
+LOADED = (
+    joinedload(Experiment.metric),
+    selectinload(Experiment.positive_labels),
+    selectinload(Experiment.members),
+)
+"""What describe_all() reads of an experiment, to be loaded with many at once."""
 
 
 @dataclass(frozen=True)
@@ -59,24 +66,32 @@ class Result:
         return math.sqrt(alpha * beta / (total * total * (total + 1)))
 
 
-def results(session: Session, experiment: Experiment) -> dict[str, Result]:
-    """Return how each config that was drawn fares, by its id."""
+Results = Mapping[tuple[str, str], Result]
+"""By the ids of an experiment and of a config; one that was never drawn is missing."""
+
+
+def results(session: Session, experiments: Sequence[Experiment]) -> Results:
+    """Return how each config that was drawn fares in each experiment."""
     is_positive = and_(
         ExperimentLabel.experiment_id == Trial.experiment_id,
         ExperimentLabel.type == FeedbackKind.type,
         ExperimentLabel.value == Annotation.value,
     )
+    key = (Trial.experiment_id, Trial.config_id)
     positive_log = case((ExperimentLabel.id.is_not(None), Log.id))
-    rows = session.execute(
-        select(Trial.config_id, func.count(Log.id.distinct()), func.count(positive_log.distinct()))
-        .join(Log, Log.trial_id == Trial.id)
-        .join(Annotation, Annotation.log_id == Log.id)
-        .join(FeedbackKind, FeedbackKind.id == Annotation.feedback_type_id)
-        .outerjoin(ExperimentLabel, is_positive)
-        .where(Trial.experiment_id == experiment.id, is_complete())
-        .group_by(Trial.config_id)
-    )
-    return {config_id: Result(trials, positives) for config_id, trials, positives in rows}
+    return {
+        (experiment_id, config_id): Result(trials, positives)
+        for some in chunks([experiment.id for experiment in experiments])
+        for experiment_id, config_id, trials, positives in session.execute(
+            select(*key, func.count(Log.id.distinct()), func.count(positive_log.distinct()))
+            .join(Log, Log.trial_id == Trial.id)
+            .join(Annotation, Annotation.log_id == Log.id)
+            .join(FeedbackKind, FeedbackKind.id == Annotation.feedback_type_id)
+            .outerjoin(ExperimentLabel, is_positive)
+            .where(Trial.experiment_id.in_(some), is_complete())
+            .group_by(*key)
+        )
+    }
 
 
 def draw(call: Call, experiment: Experiment) -> Trial:
@@ -98,11 +113,13 @@ def _choose(call: Call, experiment: Experiment, candidates: Sequence[Config]) ->
     randomness = call.settings.randomness
     if call.settings.sampling == "uniform":
         return randomness.choice(candidates)
-    known = results(call.session, experiment)
-    return max(
-        candidates,
-        key=lambda config: randomness.betavariate(*known.get(config.id, Result()).posterior),
-    )
+    known = results(call.session, [experiment])
+
+    def sample(config: Config) -> float:
+        result = known.get((experiment.id, config.id), Result())
+        return randomness.betavariate(*result.posterior)
+
+    return max(candidates, key=sample)
 
 
 def add_config(experiment: Experiment, config: Config) -> None:
@@ -126,8 +143,25 @@ def find_by_name(session: Session, project: Project, name: str) -> Experiment | 
 
 def describe(session: Session, experiment: Experiment) -> dict[str, Any]:
     """Return an ExperimentResponse."""
-    drawn = session.scalar(select(Trial.id).where(Trial.experiment_id == experiment.id).limit(1))
-    known = results(session, experiment)
+    [body] = describe_all(session, [experiment])
+    return body
+
+
+def describe_all(session: Session, experiments: Sequence[Experiment]) -> list[dict[str, Any]]:
+    """Return an ExperimentResponse for each."""
+    known = results(session, experiments)
+    drawn: set[str] = set()
+    for some in chunks([experiment.id for experiment in experiments]):
+        any_trial = select(Trial.id).where(Trial.experiment_id == Experiment.id).exists()
+        drawn |= set(
+            session.scalars(select(Experiment.id).where(Experiment.id.in_(some), any_trial))
+        )
+    return [
+        _describe(experiment, known, is_drawn=experiment.id in drawn) for experiment in experiments
+    ]
+
+
+def _describe(experiment: Experiment, known: Results, *, is_drawn: bool) -> dict[str, Any]:
     return plain(
         experiment,
         "id",
@@ -135,11 +169,11 @@ def describe(session: Session, experiment: Experiment) -> dict[str, Any]:
         "name",
         "created_at",
         "updated_at",
-        status="Initialized" if drawn is None else "In progress",
+        status="In progress" if is_drawn else "Initialized",
         metric=_describe_metric(experiment.metric),
         positive_labels=[plain(label, "type", "value") for label in experiment.positive_labels],
         configs=[
-            _describe_member(member, known.get(member.config_id, Result()))
+            _describe_member(member, known.get((experiment.id, member.config_id), Result()))
             for member in experiment.members
         ],
     )
@@ -199,9 +233,9 @@ def create(call: Call) -> dict[str, Any]:
 def list_(call: Call) -> list[dict[str, Any]]:
     """Return a project's experiments, newest first."""
     project = lookups.project(call, call.path["project_id"])
-    statement = select(Experiment).where(Experiment.project_id == project.id)
+    statement = select(Experiment).where(Experiment.project_id == project.id).options(*LOADED)
     rows = call.session.scalars(statement.order_by(Experiment.created_at.desc(), Experiment.id))
-    return [describe(call.session, experiment) for experiment in rows]
+    return describe_all(call.session, rows.all())
 
 
 def update(call: Call) -> dict[str, Any]:

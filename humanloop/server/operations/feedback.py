@@ -18,7 +18,14 @@ from sqlalchemy import Connection, delete, insert, select
 from humanloop import schemas
 from humanloop.server.errors import Location, invalid
 from humanloop.server.operations import feedback_types, lookups
-from humanloop.server.operations.calls import MAX_DIGITS, Call, each_in, like_body, plain
+from humanloop.server.operations.calls import (
+    MAX_DIGITS,
+    Call,
+    chunks,
+    each_in,
+    like_body,
+    plain,
+)
 from humanloop.server.operations.feedback_types import Kind
 from humanloop.server.store import upserts
 from humanloop.server.store.ids import new_id
@@ -73,7 +80,7 @@ class Notes:
     def load(self, logs: Sequence[Target]) -> None:
         """Read what is on these logs already."""
         of_id = {log.id: log for log in logs}
-        for some in lookups.chunks(list(of_id)):
+        for some in chunks(list(of_id)):
             statement = select(_ANNOTATIONS).where(_ANNOTATIONS.c.log_id.in_(some))
             for row in self._connection.execute(statement.order_by(_ANNOTATIONS.c.row)):
                 log = of_id[row.log_id]
@@ -138,7 +145,7 @@ class Notes:
         """Write what was added and removed since, and the labels that their types lack."""
         connection = self._connection
         added = list(self._added.values())
-        for some in lookups.chunks([each.id for each in self._removed]):
+        for some in chunks([each.id for each in self._removed]):
             connection.execute(delete(_ANNOTATIONS).where(_ANNOTATIONS.c.id.in_(some)))
         if added:
             connection.execute(insert(_ANNOTATIONS), [_row(each) for each in added])
@@ -242,7 +249,7 @@ def _find_logs(call: Call) -> dict[str, Target]:
     columns = (Log.id, Log.project_id, Log.config_id)
     return {
         target.id: target
-        for some in lookups.chunks([each for each in dict.fromkeys(wanted) if each is not None])
+        for some in chunks([each for each in dict.fromkeys(wanted) if each is not None])
         for target in (
             Target(*row)
             for row in call.connection.execute(

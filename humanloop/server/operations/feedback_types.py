@@ -41,13 +41,21 @@ def add_defaults(session: Session, project: Project) -> None:
 
 def of_project(session: Session, project_id: str) -> list[FeedbackKind]:
     """Return a project's types with their labels, oldest first."""
+    return of_projects(session, [project_id])[project_id]
+
+
+def of_projects(session: Session, ids: Sequence[str]) -> dict[str, list[FeedbackKind]]:
+    """Return the types of each project with their labels, oldest first."""
     statement = (
         select(FeedbackKind)
-        .where(FeedbackKind.project_id == project_id)
+        .where(FeedbackKind.project_id.in_(ids))
         .order_by(FeedbackKind.id)
         .options(selectinload(FeedbackKind.labels))
     )
-    return list(session.scalars(statement))
+    found: dict[str, list[FeedbackKind]] = {project_id: [] for project_id in ids}
+    for each in session.scalars(statement):
+        found[each.project_id].append(each)
+    return found
 
 
 class Kind(NamedTuple):
@@ -81,60 +89,63 @@ def find_kind(known: Iterable[Kind], name: str, location: Location) -> Kind:
     )
 
 
-def upsert(
-    session: Session, project: Project, request: Mapping[str, Any], location: Location
-) -> FeedbackKind:
-    """Create the requested type, or add to the known one the labels that it lacks.
+class Labels:
+    """A project's types and their labels, to be added to and changed."""
 
-    A sentiment that is given replaces the label's own; a type's class never changes.
-    """
-    name, feedback_class = request["type"], request.get("class")
-    known = {each.type: each for each in of_project(session, project.id)}
-    feedback_type = known.get(name)
-    if feedback_type is None:
-        feedback_type = FeedbackKind(
-            project_id=project.id, type=name, feedback_class=feedback_class or "select"
-        )
-        session.add(feedback_type)
-    elif feedback_class not in {None, feedback_type.feedback_class}:
-        message = f"the class of {name!r} is {feedback_type.feedback_class!r} and can't change"
-        raise invalid((*location, "class"), message, "enum")
-    labels = request.get("values", ())
-    if labels and feedback_type.feedback_class not in LABEL_CLASSES:
-        message = f"feedback of class {feedback_type.feedback_class!r} has no labels"
-        raise invalid((*location, "values"), message)
-    for label in labels:
-        set_label(feedback_type, label["value"], label.get("sentiment"))
-    session.flush()
-    return feedback_type
+    def __init__(self, session: Session, project_id: str) -> None:
+        self._session = session
+        self._project_id = project_id
+        self.types = {each.type: each for each in of_project(session, project_id)}
+        self._labels = {
+            (each.type, label.value): label for each in self.types.values() for label in each.labels
+        }
 
+    def upsert(self, request: Mapping[str, Any], location: Location) -> FeedbackKind:
+        """Create the requested type, or add to the known one the labels that it lacks.
 
-def set_label(feedback_type: FeedbackKind, value: str, sentiment: str | None = None) -> None:
-    """Add a label to the type if it is not there, and set its sentiment if one is given."""
-    for label in feedback_type.labels:
-        if label.value == value:
-            label.sentiment = sentiment or label.sentiment
-            return
-    feedback_type.labels.append(FeedbackLabel(value=value, sentiment=sentiment or "unset"))
+        A sentiment that is given replaces the label's own; a type's class never changes.
+        """
+        name, feedback_class = request["type"], request.get("class")
+        feedback_type = self.types.get(name)
+        if feedback_type is None:
+            feedback_type = FeedbackKind(
+                project_id=self._project_id, type=name, feedback_class=feedback_class or "select"
+            )
+            self._session.add(feedback_type)
+            self.types[name] = feedback_type
+        elif feedback_class not in {None, feedback_type.feedback_class}:
+            message = f"the class of {name!r} is {feedback_type.feedback_class!r} and can't change"
+            raise invalid((*location, "class"), message, "enum")
+        labels = request.get("values", ())
+        if labels and feedback_type.feedback_class not in LABEL_CLASSES:
+            message = f"feedback of class {feedback_type.feedback_class!r} has no labels"
+            raise invalid((*location, "values"), message)
+        for label in labels:
+            self._set(feedback_type, label["value"], label.get("sentiment"))
+        return feedback_type
 
-
-def set_positive_labels(
-    session: Session, project: Project, wanted: Sequence[Mapping[str, Any]], location: Location
-) -> None:
-    """Make exactly the wanted labels positive; those that were and are not wanted become unset."""
-    of_name = {each.type: each for each in of_project(session, project.id)}
-    known = [Kind(each.id, each.type, each.feedback_class) for each in of_name.values()]
-    for feedback_type in of_name.values():
-        for label in feedback_type.labels:
+    def set_positive(self, wanted: Sequence[Mapping[str, Any]], location: Location) -> None:
+        """Make exactly the wanted labels positive; those that were and are not become unset."""
+        for label in self._labels.values():
             if label.sentiment == "positive":
                 label.sentiment = "unset"
-    for index, each in enumerate(wanted):
-        place = (*location, index, "type")
-        kind = find_kind(known, each["type"], place)
-        if kind.feedback_class not in LABEL_CLASSES:
-            message = f"{kind.type!r} is feedback of class {kind.feedback_class!r}, without labels"
-            raise invalid(place, message)
-        set_label(of_name[kind.type], each["value"], "positive")
+        kinds = [Kind(each.id, each.type, each.feedback_class) for each in self.types.values()]
+        for index, each in enumerate(wanted):
+            place = (*location, index, "type")
+            kind = find_kind(kinds, each["type"], place)
+            if kind.feedback_class not in LABEL_CLASSES:
+                described = f"feedback of class {kind.feedback_class!r}, without labels"
+                raise invalid(place, f"{kind.type!r} is {described}")
+            self._set(self.types[kind.type], each["value"], "positive")
+
+    def _set(self, feedback_type: FeedbackKind, value: str, sentiment: str | None) -> None:
+        """Add a label to the type if it is not there, and set its sentiment if one is given."""
+        label = self._labels.get((feedback_type.type, value))
+        if label is None:
+            label = FeedbackLabel(value=value, sentiment=sentiment or "unset")
+            feedback_type.labels.append(label)
+            self._labels[feedback_type.type, value] = label
+        label.sentiment = sentiment or label.sentiment
 
 
 def describe(feedback_type: FeedbackKind) -> dict[str, Any]:

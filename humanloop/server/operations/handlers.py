@@ -25,6 +25,8 @@ from humanloop.server.operations.calls import Call
 class Handler:
     """Run an operation; one that only reads does not wait for the writer, unless it asks for it.
 
+    It may be run again when its transaction was rolled back, so it leaves nothing behind elsewhere.
+
     It returns the answer as plain data; or a Generation, which comes to one after the transaction;
     or Stages, which come to one in several.
     prepare: works out of the body what needs no database, before the transaction.

@@ -16,13 +16,13 @@ from datetime import datetime
 from functools import partial
 from typing import Any, NamedTuple
 
-from sqlalchemy import Select, and_, bindparam, delete, func, insert, orm, select
+from sqlalchemy import and_, bindparam, delete, func, insert, not_, select
 from sqlalchemy.orm import joinedload, selectinload
 from sqlalchemy.sql.elements import ColumnElement
 
-from humanloop.server.errors import Location, invalid
+from humanloop.server.errors import Location, Unavailable, invalid
 from humanloop.server.operations import configs, deployments, feedback, lookups
-from humanloop.server.operations.calls import Call, Stages, each_in, like_body, plain
+from humanloop.server.operations.calls import Call, Stages, each_in, like_body, load, plain
 from humanloop.server.operations.feedback import Notes, Target
 from humanloop.server.store.ids import new_id
 from humanloop.server.store.json_text import to_json
@@ -203,7 +203,8 @@ def log(call: Call) -> Any:
 
 
 def _in_stages(drafts: list[Draft]) -> Stages:
-    arrival, tally, batch_id = Arrival(), Tally(), new_id("batch_")
+    batch_id = new_id("batch_")
+    tallies: dict[int, Tally] = {}
     slices = [drafts[start : start + SLICE] for start in range(0, len(drafts), SLICE)]
 
     def check(call: Call) -> None:
@@ -219,13 +220,17 @@ def _in_stages(drafts: list[Draft]) -> Stages:
     def begin(call: Call) -> None:
         call.connection.execute(insert(_BATCHES), [{"id": batch_id, "created_at": now()}])
 
-    def write(some: Sequence[Draft], call: Call) -> None:
-        arrival.find_places(call, some)
-        arrival.write(call, some, tally, batch_id)
+    def write(index: int, call: Call) -> None:
+        # Nothing is carried on from slice to slice: what was done may be rolled back and run again.
+        arrival, tally = Arrival(), Tally()
+        arrival.find_places(call, slices[index])
+        arrival.write(call, slices[index], tally, batch_id)
+        tallies[index] = tally
 
     def finish(call: Call) -> Any:
         end(call)
-        call.tally.update(tally)
+        for tally in tallies.values():
+            call.tally.update(tally)
         return [each.answer for each in drafts]
 
     def take_back(some: Sequence[Draft], call: Call) -> None:
@@ -236,7 +241,7 @@ def _in_stages(drafts: list[Draft]) -> Stages:
     def end(call: Call) -> None:
         call.connection.execute(delete(_BATCHES).where(_BATCHES.c.id == batch_id))
 
-    steps: list[Callable[[Call], object]] = [partial(write, some) for some in slices]
+    steps: list[Callable[[Call], object]] = [partial(write, index) for index in range(len(slices))]
     undo: list[Callable[[Call], object]] = [partial(take_back, some) for some in slices]
     return Stages(check, [begin, *steps], finish, [*undo, end])
 
@@ -273,7 +278,6 @@ class Arrival:
 
     def __init__(self) -> None:
         self._places: dict[tuple[str | None, ...], Place] = {}
-        self._references: set[str] = set()
 
     def find_parents(self, call: Call, drafts: Sequence[Draft]) -> None:
         """Find the logs that the drafts name as their parents."""
@@ -312,16 +316,22 @@ class Arrival:
             each.place = place
 
     def find_added(self, call: Call, drafts: Sequence[Draft]) -> None:
-        """Find the logs that a repeated request has added already, if its answer was lost."""
+        """Find the logs that a repeated request has added already, if its answer was lost.
+
+        Raises Unavailable while the first request is still being written.
+        """
         if not call.repeated:
             return
         wanted = [each.reference_id for each in drafts if each.reference_id is not None]
+        unfinished = _REFERENCES.where(not_(is_complete()))
+        if any(lookups.rows(call, unfinished, _LOGS.c.reference_id, wanted)):
+            raise Unavailable("The same request is being written already.")
         statement = select(_LOGS).where(_OWN_LOG, is_complete())
         rows = lookups.rows(call, statement, _LOGS.c.reference_id, wanted)
         found = {row.reference_id: row for row in rows}
         for each in drafts:
             assert each.place is not None
-            row = found.get(each.reference_id)
+            row, each.added = found.get(each.reference_id), None
             if row is not None and (row.project_id, row.output, row.error) == (
                 each.place.project_id,
                 each.columns["output"],
@@ -334,7 +344,6 @@ class Arrival:
         wanted = [each.reference_id for each in drafts if each.reference_id is not None]
         rows = lookups.rows(call, _REFERENCES, _LOGS.c.reference_id, wanted)
         taken = {row[0] for row in rows}
-        taken |= self._references
         for each in drafts:
             if each.reference_id is None or each.added is not None:
                 continue
@@ -391,7 +400,6 @@ class Arrival:
         """Insert drafts whose places and parents are found, with their sessions and feedback."""
         self.find_added(call, drafts)
         self.check_references(call, drafts)
-        self._references |= {each.reference_id for each in drafts if each.reference_id is not None}
         new = [each for each in drafts if each.added is None]
         self.find_sessions(call, new)
         if new:
@@ -516,24 +524,21 @@ def _update(call: Call, found: Log) -> dict[str, Any]:
     return describe(found)
 
 
-def in_portions(session: orm.Session, statement: Select[Any]) -> Iterator[list[Log]]:
-    """Load the logs of a statement, in portions of about _PORTION characters."""
-    sizes = statement.with_only_columns(Log.row, _SIZE, maintain_column_froms=True)
+def in_portions(call: Call, rows: Sequence[int]) -> Iterator[list[Log]]:
+    """Load the logs of some rows, in their order, in portions of about _PORTION characters."""
+    statement = select(Log).options(*LOADED)
+    weighed = call.session.execute(select(Log.row, _SIZE).where(Log.row.in_(rows)))
+    sizes = {row: size for row, size in weighed}  # noqa: C416 (a Row is no pair to type checkers)
     portion: list[int] = []
     filled = 0
-    for row, size in session.execute(sizes).all():
-        if portion and filled + size > _PORTION:
-            yield _load(session, statement, portion)
+    for row in rows:
+        if portion and filled + sizes[row] > _PORTION:
+            yield load(call, statement, Log.row, portion)
             portion, filled = [], 0
         portion.append(row)
-        filled += size
+        filled += sizes[row]
     if portion:
-        yield _load(session, statement, portion)
-
-
-def _load(session: orm.Session, statement: Select[Any], rows: list[int]) -> list[Log]:
-    chosen = statement.offset(None).limit(None).where(Log.row.in_(rows))
-    return list(session.scalars(chosen))
+        yield load(call, statement, Log.row, portion)
 
 
 def describe(log: Log) -> dict[str, Any]:

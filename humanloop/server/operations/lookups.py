@@ -6,7 +6,7 @@ project that a body names by an unknown name is created.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypeVar, overload
 
 from sqlalchemy import ColumnElement, select
@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 
 from humanloop.server.errors import Location, NotFound, RequestError, invalid
 from humanloop.server.operations import feedback_types
-from humanloop.server.operations.calls import Call
+from humanloop.server.operations.calls import Call, chunks
 from humanloop.server.store.tables import (
     Config,
     Conversation,
@@ -25,17 +25,8 @@ from humanloop.server.store.tables import (
     Trial,
 )
 
-T = TypeVar("T")
 Found = TypeVar("Found", Config, Conversation, Environment, Experiment, Log, Project)
 Part = TypeVar("Part", Config, Experiment, Trial)
-
-
-_CHUNK = 500  # databases limit how many values one statement has
-
-
-def chunks(values: Sequence[T]) -> Iterator[Sequence[T]]:
-    """Return the values in parts that fit into one statement."""
-    return (values[start : start + _CHUNK] for start in range(0, len(values), _CHUNK))
 
 
 def rows(call: Call, statement: Any, column: ColumnElement[Any], values: Sequence[Any]) -> Any:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import func, select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, joinedload
 from sqlalchemy.sql.elements import ColumnElement
 
 from humanloop.server.errors import invalid
@@ -15,20 +15,18 @@ from humanloop.server.operations import (
     deployments,
     experiments,
     feedback_types,
+    log_pages,
     logs,
     lookups,
 )
-from humanloop.server.operations.calls import Call, Page, paginate, plain
+from humanloop.server.operations.calls import Call, Page, load, paginate, paginate_by, plain
 from humanloop.server.store.tables import (
     Config,
     Deployment,
     Environment,
     Experiment,
-    FeedbackKind,
-    Log,
     Project,
     User,
-    is_complete,
 )
 from humanloop.server.store.times import now
 
@@ -42,35 +40,66 @@ def describe(call: Call, project: Project) -> dict[str, Any]:
 
 
 def describe_all(call: Call, projects: Sequence[Project]) -> list[dict[str, Any]]:
-    """Return a ProjectResponse for each."""
-    environment = lookups.environment(call, None)
-    return [_describe(call.session, project, environment) for project in projects]
+    """Return a ProjectResponse for each, with as many statements as for one."""
+    ids = [project.id for project in projects]
+    types = feedback_types.of_projects(call.session, ids)
+    first_types = _first_config_types(call.session, ids)
+    active = _active(call, ids)
+    return [
+        plain(
+            project,
+            "id",
+            "name",
+            "created_at",
+            "updated_at",
+            users=[_describe_user(project.creator)],
+            data_count=project.datapoints,
+            feedback_types=feedback_types.describe_all(types[project.id]),
+            team_id=project.organization_id,
+            config_type=first_types[project.id],
+            **active.get(project.id, {}),
+        )
+        for project in projects
+    ]
 
 
-def _describe(session: Session, project: Project, environment: Environment) -> dict[str, Any]:
+def _first_config_types(session: Session, ids: Sequence[str]) -> dict[str, str | None]:
+    """Return the type of the first config that was used in each project."""
     oldest = (
         select(Config.type)
-        .where(Config.project_id == project.id, Config.last_used.is_not(None))
+        .where(Config.project_id == Project.id, Config.last_used.is_not(None))
         .order_by(Config.created_at, Config.id)
+        .limit(1)
+        .scalar_subquery()
     )
-    body = plain(
-        project,
-        "id",
-        "name",
-        "created_at",
-        "updated_at",
-        users=[_describe_user(project.creator)],
-        data_count=project.datapoints,
-        feedback_types=feedback_types.describe_all(feedback_types.of_project(session, project.id)),
-        team_id=project.organization_id,
-        config_type=session.scalar(oldest.limit(1)),
+    found = session.execute(select(Project.id, oldest).where(Project.id.in_(ids)))
+    return {row[0]: row[1] for row in found}
+
+
+def _active(call: Call, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Return what is active in the default environment of each project, where anything is."""
+    environment = lookups.environment(call, None)
+    statement = (
+        select(Deployment)
+        .where(Deployment.project_id.in_(ids), Deployment.environment_id == environment.id)
+        .options(
+            joinedload(Deployment.config),
+            joinedload(Deployment.experiment).options(*experiments.LOADED),
+        )
     )
-    active = deployments.current(session, project, environment)
-    if active is not None and active.config is not None:
-        [body["active_config"]] = configs.describe_with_counts(session, [active.config])
-    if active is not None and active.experiment is not None:
-        body["active_experiment"] = experiments.describe(session, active.experiment)
-    return body
+    deployed = call.session.scalars(statement).all()
+    found = [each.config for each in deployed if each.config is not None]
+    bodies = {
+        config.project_id: {"active_config": body}
+        for config, body in zip(
+            found, configs.describe_with_counts(call.session, found), strict=True
+        )
+    }
+    competing = [each.experiment for each in deployed if each.experiment is not None]
+    return bodies | {
+        body["project_id"]: {"active_experiment": body}
+        for body in experiments.describe_all(call.session, competing)
+    }
 
 
 def _describe_user(user: User) -> dict[str, Any]:
@@ -80,9 +109,10 @@ def _describe_user(user: User) -> dict[str, Any]:
 def create(call: Call) -> dict[str, Any]:
     """Create a project; feedback types that are given add to the default ones."""
     project = lookups.create_project(call, call.body["name"], ("body", "name"))
+    labels = feedback_types.Labels(call.session, project.id)
     for index, request in enumerate(call.body.get("feedback_types", ())):
-        location = ("body", "feedback_types", index)
-        feedback_types.upsert(call.session, project, request, location)
+        labels.upsert(request, ("body", "feedback_types", index))
+    call.session.flush()
     return describe(call, project)
 
 
@@ -100,7 +130,7 @@ def list_(call: Call) -> Page:
     }[call.query["sort_by"]]
     descending = call.query["order"] == "desc"
     organization_id = call.query.get("organization_id", call.account.organization_id)
-    statement = select(Project).where(
+    statement = select(Project.id).where(
         Project.organization_id == call.account.organization_id,
         Project.organization_id == organization_id,
     )
@@ -118,7 +148,11 @@ def list_(call: Call) -> Page:
             | User.full_name.icontains(text, autoescape=True)
         )
     statement = statement.order_by(column.desc() if descending else column.asc(), Project.id)
-    return paginate(call, statement, lambda rows: describe_all(call, rows), first=0)
+
+    def describe_some(ids: list[str]) -> list[dict[str, Any]]:
+        return describe_all(call, load(call, select(Project), Project.id, ids))
+
+    return paginate(call, statement, describe_some, first=0)
 
 
 def update(call: Call) -> dict[str, Any]:
@@ -133,8 +167,8 @@ def update(call: Call) -> dict[str, Any]:
     if what is not None:
         deployments.deploy(session, project, lookups.environment(call, None), what)
     if "positive_labels" in body:
-        location = ("body", "positive_labels")
-        feedback_types.set_positive_labels(session, project, body["positive_labels"], location)
+        labels = feedback_types.Labels(session, project.id)
+        labels.set_positive(body["positive_labels"], ("body", "positive_labels"))
     project.updated_at = now()
     session.flush()
     return describe(call, project)
@@ -256,37 +290,28 @@ def delete_deployed_config(call: Call) -> dict[str, Any]:
 def create_feedback_type(call: Call) -> dict[str, Any]:
     """Add a feedback type to a project."""
     project = lookups.project(call, call.path["id"])
-    name = call.body["type"]
-    if any(each.type == name for each in feedback_types.of_project(call.session, project.id)):
+    name, labels = call.body["type"], feedback_types.Labels(call.session, project.id)
+    if name in labels.types:
         message = f"the project {project.name!r} already has a feedback type {name!r}"
         raise invalid(("body", "type"), message, "unique")
-    created = feedback_types.upsert(call.session, project, call.body, ("body",))
-    return feedback_types.describe(created)
+    return feedback_types.describe(labels.upsert(call.body, ("body",)))
 
 
 def update_feedback_types(call: Call) -> list[dict[str, Any]]:
     """Add or change feedback types and their labels; the answer is all of the project's."""
     project = lookups.project(call, call.path["id"])
+    labels = feedback_types.Labels(call.session, project.id)
     for index, request in enumerate(call.body):
-        feedback_types.upsert(call.session, project, request, ("body", index))
-    types: list[FeedbackKind] = feedback_types.of_project(call.session, project.id)
-    return feedback_types.describe_all(types)
+        labels.upsert(request, ("body", index))
+    return feedback_types.describe_all(labels.types.values())
 
 
 def export(call: Call) -> Page:
     """Return a page of a project's logs, newest first."""
     project = lookups.project(call, call.path["id"])
-    statement = (
-        select(Log)
-        .where(Log.project_id == project.id, is_complete())
-        .order_by(Log.created_at.desc(), Log.row.desc())
-        .options(*logs.LOADED)
-    )
-    return paginate(
-        call,
-        statement,
-        lambda rows: [logs.describe(row) for row in rows],
-        first=0,
-        load=logs.in_portions,
-        total=project.datapoints,
-    )
+
+    def portions(offset: int, size: int) -> Iterator[list[dict[str, Any]]]:
+        rows = log_pages.find_rows(call, project, offset, size)
+        return ([logs.describe(log) for log in found] for found in logs.in_portions(call, rows))
+
+    return paginate_by(call, portions, project.datapoints, first=0)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from sqlalchemy import and_, select
 
 from humanloop.server.operations import lookups
-from humanloop.server.operations.calls import Call, Page, one_by_one, paginate, plain
+from humanloop.server.operations.calls import Call, Page, paginate, plain
 from humanloop.server.store.tables import (
     Conversation,
     Log,
@@ -16,33 +18,45 @@ from humanloop.server.store.tables import (
     is_complete,
 )
 
+_PORTION = 10  # sessions that are described at once: their inputs and outputs may be large
 
-def describe(call: Call, conversation: Conversation) -> dict[str, Any]:
-    """Return a SessionResponse: its first datapoint's inputs and the last output that any has."""
-    within = and_(Log.session_id == conversation.id, is_complete())
+
+def _describe_all(call: Call, ids: Sequence[str]) -> list[dict[str, Any]]:
+    """Return a SessionResponse for each: its first datapoint's inputs, the last output of any."""
+    within = and_(Log.session_id == Conversation.id, is_complete())
     oldest = select(Log.inputs).where(within).order_by(Log.created_at, Log.row)
     newest = (
         select(Log.output)
         .where(within, Log.output.is_not(None))
         .order_by(Log.created_at.desc(), Log.row.desc())
     )
-    projects = (
-        select(Project.id, Project.name, SessionProject.datapoints)
-        .join(SessionProject, SessionProject.project_id == Project.id)
-        .where(SessionProject.session_id == conversation.id)
+    statement = select(
+        Conversation, oldest.limit(1).scalar_subquery(), newest.limit(1).scalar_subquery()
+    ).where(Conversation.id.in_(ids))
+    projects: dict[str, list[Any]] = {}
+    for row in call.session.execute(
+        select(SessionProject.session_id, Project.id, Project.name, SessionProject.datapoints)
+        .join(Project, SessionProject.project_id == Project.id)
+        .where(SessionProject.session_id.in_(ids))
         .order_by(Project.created_at, Project.id)
-    )
-    found = call.session.execute(projects).all()
-    return plain(
-        conversation,
-        "id",
-        "reference_id",
-        "created_at",
-        projects=[{"id": project_id, "name": name} for project_id, name, _ in found],
-        first_inputs=call.session.scalar(oldest.limit(1)),
-        last_output=call.session.scalar(newest.limit(1)),
-        datapoints_count=sum(datapoints for _, _, datapoints in found),
-    )
+    ):
+        projects.setdefault(row.session_id, []).append(row)
+    of_id = {
+        conversation.id: plain(
+            conversation,
+            "id",
+            "reference_id",
+            "created_at",
+            projects=[
+                {"id": row.id, "name": row.name} for row in projects.get(conversation.id, ())
+            ],
+            first_inputs=inputs,
+            last_output=output,
+            datapoints_count=sum(row.datapoints for row in projects.get(conversation.id, ())),
+        )
+        for conversation, inputs, output in call.session.execute(statement)
+    }
+    return [of_id[each] for each in ids]
 
 
 def create(call: Call) -> dict[str, Any]:
@@ -54,22 +68,18 @@ def create(call: Call) -> dict[str, Any]:
 
 def get(call: Call) -> dict[str, Any]:
     """Return a session."""
-    return describe(call, lookups.find(call, Conversation, call.path["id"], "session"))
+    conversation = lookups.find(call, Conversation, call.path["id"], "session")
+    [body] = _describe_all(call, [conversation.id])
+    return body
 
 
 def list_(call: Call) -> Page:
     """Return a page of the sessions with datapoints in a project, newest first."""
     project = lookups.project(call, call.query["project_id"])
-    statement = (
-        select(Conversation)
-        .join(SessionProject, SessionProject.session_id == Conversation.id)
+    keys = (
+        select(SessionProject.session_id)
         .where(SessionProject.project_id == project.id)
         .order_by(SessionProject.created_at.desc(), SessionProject.session_id.desc())
     )
-    return paginate(
-        call,
-        statement,
-        lambda rows: [describe(call, row) for row in rows],
-        first=1,
-        load=one_by_one,
-    )
+    describe = partial(_describe_all, call)
+    return paginate(call, keys, describe, first=1, portion=_PORTION)

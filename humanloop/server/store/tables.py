@@ -156,7 +156,10 @@ class Config(Entity):
 
     __tablename__ = "configs"
     id_prefix = "config_"
-    __table_args__ = (UniqueConstraint("project_id", "digest"),)
+    __table_args__ = (
+        UniqueConstraint("project_id", "digest"),
+        Index(None, "project_id", "created_at", "id"),
+    )
 
     project_id: Mapped[str] = _reference("projects.id")
     type: Mapped[str] = mapped_column(String(16))
@@ -235,9 +238,10 @@ class ExperimentLabel(Base):
     """A feedback label that counts as positive in an experiment."""
 
     __tablename__ = "positive_labels"
+    __table_args__ = (Index(None, "experiment_id", "type", "value"),)
 
     id: Mapped[int] = mapped_column(primary_key=True)
-    experiment_id: Mapped[str] = _reference("experiments.id", on_delete="CASCADE", index=True)
+    experiment_id: Mapped[str] = _reference("experiments.id", on_delete="CASCADE")
     type: Mapped[str]
     value: Mapped[str]
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import threading
+from contextlib import closing
 from datetime import datetime, timezone
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -467,6 +470,53 @@ class TestLargeArrays:
         if 200 not in answers:
             assert len(api.ok("POST", "/logs", body)) == len(body)
         assert count(api, name) == len(body)
+
+    def test_one_that_is_repeated_too_soon_has_to_wait(self, own: Own, tmp_path: Path) -> None:
+        log = {"project": "p", "config": {"model": "m"}, "reference_id": "r"}
+        first = own.api.ok("POST", "/logs", log)
+
+        def repeat() -> Any:
+            data, headers = json.dumps(log).encode(), {"x_retry_count": "1"}
+            return own.api.send("POST", "/logs", data, content_type="application/json", **headers)
+
+        with closing(sqlite3.connect(tmp_path / "own.db", isolation_level=None)) as connection:
+            connection.execute("INSERT INTO batches VALUES ('batch_x', '2026-01-01 00:00:00')")
+            connection.execute("UPDATE logs SET batch_id = 'batch_x'")
+            assert repeat().status == 503
+            connection.execute("DELETE FROM batches")
+        assert repeat().body == first
+
+    def test_failures_of_others_at_the_same_time_change_nothing(self, api: Api, name: str) -> None:
+        body = self.array(
+            name,
+            reference_id=lambda index: f"{name} {index}",
+            session_reference_id=f"{name} s",
+            feedback={"type": "action", "value": name},
+        )
+        done = threading.Event()
+
+        def fail() -> None:
+            other = Api(api.url)
+            while not done.is_set():
+                log = {"project": f"{name} other", "config": {"model": name}}
+                assert other.places("POST", "/logs", {**log, "session_id": "sesh_x"})
+
+        threads = [threading.Thread(target=fail) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        try:
+            answers = api.ok("POST", "/logs", body)
+        finally:
+            done.set()
+            for thread in threads:
+                thread.join()
+        path = f"/projects/{answers[0]['project_id']}"
+        listed = api.ok("GET", f"{path}/configs")
+        assert sum(each["num_datapoints"] for each in listed) == len(body)
+        assert sum(each["feedback_stats"][0]["feedback_count"] for each in listed) == len(body)
+        assert api.ok("GET", f"/projects?filter={name.replace(' ', '%20')}")["total"] == 1
+        session = api.ok("GET", f"/sessions/{answers[0]['session_id']}")
+        assert session["datapoints_count"] == len(body)
 
     def test_readers_see_all_or_nothing_and_others_get_in_between(
         self, api: Api, name: str

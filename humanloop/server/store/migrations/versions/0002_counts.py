@@ -1,4 +1,4 @@
-"""Counts that are kept, large arrays in parts, and smaller indexes of logs."""
+"""Counts that are kept, large arrays in parts, and indexes for what is looked up."""
 
 from __future__ import annotations
 
@@ -89,6 +89,15 @@ def upgrade() -> None:
     with op.batch_alter_table("logs") as batch:
         batch.add_column(sa.Column("batch_id", sa.String(40)))
         batch.drop_constraint("uq_logs_organization_id_reference_id", type_="unique")
+    op.drop_index("ix_positive_labels_experiment_id", "positive_labels")
+    op.create_index(
+        "ix_positive_labels_experiment_id_type_value",
+        "positive_labels",
+        ["experiment_id", "type", "value"],
+    )
+    op.create_index(
+        "ix_configs_project_id_created_at_id", "configs", ["project_id", "created_at", "id"]
+    )
     _index_some("reference_id", ["organization_id", "reference_id"], unique=True)
     _index_some("session_id", ["session_id", "created_at", "row"])
     _index_some("parent_id", ["parent_id"])

@@ -1,0 +1,47 @@
+"""Places in the lists of projects' logs, by which `log_pages` finds the pages behind them."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict, deque
+from collections.abc import Iterable
+from datetime import datetime
+from typing import NamedTuple
+
+_PROJECTS = 256  # that have anchors
+_ANCHORS = 16  # of each, for half as many readers that go from page to page
+
+
+class Anchor(NamedTuple):
+    """A log, how many came before it and with it, and what there was in all.
+
+    total: the project's logs; newest: the last row of any log.
+    """
+
+    rank: int
+    created_at: datetime
+    row: int
+    total: int
+    newest: int
+
+
+class Anchors:
+    """Those of the projects whose logs were read last."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._of_project: OrderedDict[str, deque[Anchor]] = OrderedDict()
+
+    def before(self, project_id: str, offset: int, newest: int) -> Anchor | None:
+        """Return the last anchor that is before the offset, also if all new logs precede it."""
+        with self._lock:
+            known = self._of_project.get(project_id, ())
+            return max((a for a in known if a.rank + newest - a.newest <= offset), default=None)
+
+    def keep(self, project_id: str, anchors: Iterable[Anchor]) -> None:
+        """Remember some anchors."""
+        with self._lock:
+            self._of_project.setdefault(project_id, deque(maxlen=_ANCHORS)).extend(anchors)
+            self._of_project.move_to_end(project_id)
+            if len(self._of_project) > _PROJECTS:
+                self._of_project.popitem(last=False)
