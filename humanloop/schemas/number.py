@@ -20,6 +20,7 @@ import struct
 from collections.abc import Callable
 from datetime import timedelta
 from decimal import Decimal
+from importlib import import_module
 from numbers import Integral, Number, Real
 from typing import Any
 
@@ -123,9 +124,8 @@ def _is_exact(number: NumberClass) -> bool:
 
 def _as_object_array(number: NumberClass) -> Any:
     """Return an array of objects that holds a number, for which NumPy asks the number itself."""
-    import numpy
-
-    array: Any = numpy.empty((), dtype=object)
+    numpy: Any = import_module("numpy")
+    array = numpy.empty((), dtype=object)
     array[()] = number
     return array
 
