@@ -1,4 +1,4 @@
-"""Write the site's sources into build/docs: README.md, docs/ and the files that they link to.
+"""Write the site's sources into build/docs: README.md, docs/, the generator's page, linked files.
 
 Invariants: each page has the same path as in the repository, so relative links work in both; no
 page exists for the site alone; a page's words are never changed, only Markdown that the site's
@@ -24,10 +24,10 @@ HOME_WITHOUT_MENU = "---\nhide:\n  - navigation\n---\n"
 def main() -> None:
     """Write the pages, the files that they link to, and the configuration with its menus."""
     shutil.rmtree(TARGET, ignore_errors=True)
-    pages = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
+    pages = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), ROOT / "codegen" / "README.md"]
     for page in pages:
         text = page.read_text(encoding="utf-8")
-        home = HOME_WITHOUT_MENU if page.name == "README.md" else ""
+        home = HOME_WITHOUT_MENU if page == ROOT / "README.md" else ""
         write(page, home + for_site(text, is_generated=page.parent in GENERATED.values()))
     for path in (SITE / "style.css", *linked_files(pages)):
         write(path, path.read_text(encoding="utf-8"))
