@@ -11,6 +11,7 @@ import sqlite3
 from collections.abc import Callable, Generator
 from concurrent.futures import Future
 from contextlib import contextmanager
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -23,6 +24,7 @@ from sqlalchemy.orm import Session
 from humanloop.server.errors import StartError
 from humanloop.server.store import batches, copies, migrate, urls
 from humanloop.server.store.ownership import Ownership
+from humanloop.server.store.times import now
 from humanloop.server.store.writer import Writer
 
 T = TypeVar("T")
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from importlib.abc import Traversable
 
 _BUSY_SECONDS = "10"  # how long to wait for another program that writes to a SQLite file
+_BATCH_AGE = timedelta(hours=1)  # no request takes so long
 _READERS = 40  # the most threads that Starlette's pool runs sync work in
 
 
@@ -57,8 +60,8 @@ class Database:
         try:
             _migrate(parsed, path, scripts)
             engine = _create_engine(parsed)
-            if owner is not None:
-                batches.delete_unfinished(engine)
+            # Where there is no file to own, other servers may be writing theirs.
+            batches.delete_unfinished(engine, None if owner is not None else now() - _BATCH_AGE)
             return cls(engine, owner)
         except BaseException:
             if owner is not None:
