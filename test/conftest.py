@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import socket
 from collections.abc import Iterator
 from ipaddress import ip_address
@@ -17,6 +18,11 @@ else:
     # A deadline for each example fails on a machine that is busy with something else.
     hypothesis.settings.register_profile("no deadline", deadline=None)
     hypothesis.settings.load_profile("no deadline")
+
+
+def pytest_collection_finish() -> None:
+    """Leave what is there by now out of collections of garbage, which many tests ask for."""
+    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)
