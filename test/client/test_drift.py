@@ -287,8 +287,8 @@ def test_deep_and_wide_answers_are_no_danger() -> None:
 
 
 def test_a_large_answer_is_walked_once() -> None:
-    # Were anything done for each pair of records, this would take an hour.
+    # Were anything done for each pair of records, this would take many minutes.
     operation = operation_of({"type": "array", "items": ref("Tree")}, COMPONENTS)
     assert operation.response_schema is not None
-    body: Any = operation.response_schema([{"all": [{}, {}]}] * 50_000 + [{"x": 1}])
-    assert str(find_drift(operation, body)).endswith("/50000/x: Tree declares no key 'x'")
+    body: Any = operation.response_schema([{"all": [{}, {}]}] * 15_000 + [{"x": 1}])
+    assert str(find_drift(operation, body)).endswith("/15000/x: Tree declares no key 'x'")

@@ -245,7 +245,7 @@ def test_other_properties_than_general_categories_are_refused(name: str) -> None
         (r"(?<=a{2}b*)c", "fixed-width"),
         ("a{4294967296}", "too large"),
         ("a{" + "9" * 5000 + "}", "."),
-        ("(" * 30_000 + ")" * 30_000, "nested too deeply"),
+        ("(" * 5_000 + ")" * 5_000, "nested too deeply"),
     ],
 )
 def test_what_python_cannot_say_is_refused_by_name_and_place(pattern: str, reason: str) -> None:
