@@ -1,4 +1,4 @@
-"""Records as flat rows and columns, for pandas and polars."""
+"""Records as flat rows and columns, for pandas."""
 
 from __future__ import annotations
 
@@ -315,20 +315,3 @@ def test_without_pandas() -> None:
         [sys.executable, "-c", WITHOUT_PANDAS], capture_output=True, text=True, check=True
     )
     assert done.stdout == "to_dataframe needs pandas: pip install pandas\n"
-
-
-# -- polars ---------------------------------------------------------------------------------------
-
-
-def test_polars() -> None:
-    polars = pytest.importorskip("polars")
-    logs = [LogResponse(BARE)] * 150 + [LogResponse(FULL)]
-    table = polars.DataFrame(to_columns(logs))
-    assert table.columns == list(to_columns(logs))
-    assert table.schema["created_at"] == polars.Datetime("us", "UTC")
-    assert table.schema["duration"] == polars.Float64
-    assert table.schema["inputs.tries"] == polars.Int64
-    assert table.schema["metadata.cached"] == polars.Boolean
-    assert table.schema["feedback.issue"] == polars.String
-    assert table["output"][150] == "On Friday."
-    assert table.equals(polars.DataFrame(to_records(logs), infer_schema_length=None))

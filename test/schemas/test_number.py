@@ -16,13 +16,12 @@ import random
 import statistics
 import struct
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from decimal import Decimal
 from fractions import Fraction
 from numbers import Real
 from typing import Any
 
-import matplotlib
 import numpy
 import pandas
 import pytest
@@ -462,25 +461,3 @@ def test_pandas() -> None:
     assert pandas.to_numeric(of_numbers).dtype == numpy.float64
     assert (pandas.array([1, 2], dtype="Int64") * number(3)).tolist() == [3, 6]
     assert pandas.Timedelta(seconds=1) * X == pandas.Timedelta(seconds=0.7)
-
-
-@pytest.fixture
-def axes() -> Iterator[Any]:
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    figure, made = pyplot.subplots()
-    yield made
-    figure.canvas.draw()
-    pyplot.close(figure)
-
-
-def test_matplotlib(axes: Any) -> None:
-    numbers = [X, number(0.1), number(3)]
-    (line,) = axes.plot(numbers, alpha=X, linewidth=number(2))
-    assert line.get_ydata().tolist() == [0.7, 0.1, 3.0]
-    assert axes.scatter([1, 2, 3], numbers).get_offsets()[:, 1].tolist() == [0.7, 0.1, 3.0]
-    assert [patch.get_height() for patch in axes.bar([1, 2, 3], numbers)] == [0.7, 0.1, 3.0]
-    axes.hist(numbers, bins=number(4))
-    axes.set_ylim(0, number(4))
-    axes.axhline(X)
