@@ -57,7 +57,6 @@ from humanloop.server.store.json_text import TooDeep
 
 T = TypeVar("T")
 logger = logging.getLogger("humanloop.server")
-_LARGE_PAGES = frozenset({"projects.export", "sessions.list"})
 _PAGE_BYTES = 16 * 1024 * 1024  # about what a portion of a page takes while its JSON is made
 _PARSED_AT_ONCE = 8192  # bytes of a body
 _GENERATORS = 40  # calls of providers at the same time; the others wait
@@ -168,7 +167,7 @@ class Application:
             if len(body) > SMALL:
                 size = await run_in_threadpool(weigh, body, limits.max_body_values)
                 await self._work.take(size, memory)
-            if operation.name in _LARGE_PAGES:
+            if handler.large_pages:
                 await self._pages.take(_PAGE_BYTES, memory)
             retries = headers.get(RETRY_HEADER, "0")
             outcome = await self._run(

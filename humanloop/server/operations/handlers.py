@@ -30,11 +30,13 @@ class Handler:
     It returns the answer as plain data; or a Generation, which comes to one after the transaction;
     or Stages, which come to one in several.
     prepare: works out of the body what needs no database, before the transaction.
+    large_pages: the records of its pages may be large, so only a few are made at the same time.
     """
 
     run: Callable[[Call], Any]
     only_reads: bool = False
     prepare: Callable[[Any], Any] | None = None
+    large_pages: bool = False
 
 
 HANDLERS: Mapping[str, Handler] = {
@@ -64,7 +66,7 @@ HANDLERS: Mapping[str, Handler] = {
     "projects.deactivate_experiment": Handler(projects.deactivate_experiment),
     "projects.delete_deployed_config": Handler(projects.delete_deployed_config),
     "projects.deploy_config": Handler(projects.deploy_config),
-    "projects.export": Handler(projects.export, only_reads=True),
+    "projects.export": Handler(projects.export, only_reads=True, large_pages=True),
     "projects.get": Handler(projects.get, only_reads=True),
     "projects.get_active_config": Handler(projects.get_active_config, only_reads=True),
     "projects.list": Handler(projects.list_, only_reads=True),
@@ -74,6 +76,6 @@ HANDLERS: Mapping[str, Handler] = {
     "projects.update_feedback_types": Handler(projects.update_feedback_types),
     "sessions.create": Handler(sessions.create),
     "sessions.get": Handler(sessions.get, only_reads=True),
-    "sessions.list": Handler(sessions.list_, only_reads=True),
+    "sessions.list": Handler(sessions.list_, only_reads=True, large_pages=True),
 }
 """By the name of the operation."""

@@ -160,8 +160,9 @@ if sys.platform == "linux":
 else:
 
     def _lock_file(path: Path) -> None:
+        """Create the file, if it is new; it is not locked itself."""
         with suppress(FileExistsError):
             os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
 
     def _unlock_file(inode: Inode) -> None:
-        raise NotImplementedError
+        """Do nothing: here the lock beside the file is the only one."""
