@@ -18,7 +18,6 @@ from contextlib import closing
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from humanloop import schemas
@@ -49,6 +48,7 @@ class Sample:
         spent in it; kept: it is in its log.
     """
 
+    organization_id: str
     log_id: str
     config_id: str
     provider_name: str
@@ -107,7 +107,7 @@ class Sample:
     def keep(self, session: Session) -> None:
         """Write what came of it into its log."""
         self.kept = True
-        log = session.scalar(select(Log).where(Log.id == self.log_id))
+        log = session.get(Log, (self.organization_id, self.log_id))
         if log is None:
             return
         if not self.begun:

@@ -32,11 +32,11 @@ class Anchors:
         self._lock = threading.Lock()
         self._of_project: OrderedDict[str, deque[Anchor]] = OrderedDict()
 
-    def before(self, project_id: str, offset: int, newest: int) -> Anchor | None:
+    def before(self, project_id: str, offset: int, total: int) -> Anchor | None:
         """Return the last anchor that is before the offset, also if all new logs precede it."""
         with self._lock:
             known = self._of_project.get(project_id, ())
-            return max((a for a in known if a.rank + newest - a.newest <= offset), default=None)
+            return max((a for a in known if a.rank + total - a.total <= offset), default=None)
 
     def keep(self, project_id: str, anchors: Iterable[Anchor]) -> None:
         """Remember some anchors."""

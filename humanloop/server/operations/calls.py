@@ -205,11 +205,8 @@ def paginate_by(
     return Page(portions(offset, size) if offset < total else (), page, size, total)
 
 
-def load(call: Call, statement: Select[Any], column: Any, keys: Sequence[Any]) -> list[Any]:
-    """Return the rows of some keys, in the order of the keys.
-
-    column: the attribute of the rows that is the key.
-    """
-    rows = call.session.scalars(statement.where(column.in_(keys))).all()
-    of_key = {getattr(row, column.key): row for row in rows}
+def load(call: Call, statement: Select[Any], table: Any, keys: Sequence[str]) -> list[Any]:
+    """Return the rows of a table with some ids, in the order of the ids."""
+    owned = (table.organization_id == call.account.organization_id, table.id.in_(keys))
+    of_key = {row.id: row for row in call.session.scalars(statement.where(*owned))}
     return [of_key[key] for key in keys]

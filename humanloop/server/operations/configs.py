@@ -13,8 +13,8 @@ from decimal import Decimal
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import select
-from sqlalchemy.orm import Session
+from sqlalchemy import Select, select
+from sqlalchemy.orm import Session, contains_eager
 
 from humanloop import schemas
 from humanloop.model import (
@@ -25,7 +25,7 @@ from humanloop.model import (
 )
 from humanloop.server.operations.calls import chunks, plain
 from humanloop.server.store.json_text import Json
-from humanloop.server.store.tables import Config, LabelCount, Project
+from humanloop.server.store.tables import Config, FeedbackKind, LabelCount, Project
 from humanloop.server.store.times import now
 
 _SHORT = 4096  # the digests of requests with so many characters are remembered
@@ -54,8 +54,15 @@ def register(session: Session, project: Project, request: Mapping[str, Any]) -> 
 
 def has_any(session: Session, project: Project) -> bool:
     """Tell whether a config was ever registered or used in the project."""
-    used = select(Config.id).where(Config.project_id == project.id, Config.last_used.is_not(None))
+    used = of_project(project).where(Config.last_used.is_not(None))
     return session.scalar(used.limit(1)) is not None
+
+
+def of_project(project: Project) -> Select[tuple[Config]]:
+    """Return the statement for all configs of a project."""
+    return select(Config).where(
+        Config.organization_id == project.organization_id, Config.project_id == project.id
+    )
 
 
 def identity(request: Mapping[str, Any]) -> str:
@@ -119,9 +126,7 @@ def _model_defaults() -> dict[str, Any]:
 
 def _find_or_add(session: Session, project: Project, request: Mapping[str, Any]) -> Config:
     digest = identity(request)
-    found = session.scalar(
-        select(Config).where(Config.project_id == project.id, Config.digest == digest)
-    )
+    found = session.scalar(of_project(project).where(Config.digest == digest))
     if found is not None:
         return found
     kind = request.get("type", "model")
@@ -132,6 +137,7 @@ def _find_or_add(session: Session, project: Project, request: Mapping[str, Any])
         ]
         parameters = {**parameters, "tools": [describe(tool) for tool in tools]}
     config = Config(
+        organization_id=project.organization_id,
         project=project,
         type=kind,
         digest=digest,
@@ -177,8 +183,14 @@ def describe_with_counts(session: Session, configs: Sequence[Config]) -> list[di
     for some in chunks([config.id for config in configs]):
         statement = (
             select(LabelCount)
-            .where(LabelCount.config_id.in_(some), LabelCount.datapoints > 0)
-            .order_by(LabelCount.config_id, LabelCount.feedback_type_id, LabelCount.value)
+            .join(LabelCount.feedback_type)
+            .options(contains_eager(LabelCount.feedback_type))
+            .where(
+                LabelCount.organization_id == configs[0].organization_id,
+                LabelCount.config_id.in_(some),
+                LabelCount.datapoints > 0,
+            )
+            .order_by(LabelCount.config_id, FeedbackKind.row, LabelCount.value)
         )
         for count in session.scalars(statement):
             stats.setdefault(count.config_id, []).append(_describe_count(count))

@@ -16,7 +16,7 @@ from datetime import datetime
 from functools import partial
 from typing import Any, NamedTuple
 
-from sqlalchemy import and_, bindparam, delete, func, insert, not_, select
+from sqlalchemy import Table, and_, bindparam, delete, func, insert, not_, select
 from sqlalchemy.orm import joinedload, selectinload
 from sqlalchemy.sql.elements import ColumnElement
 
@@ -67,7 +67,10 @@ _TEXTS = (
 # A response has its config twice.
 _SIZE = sum(
     (func.coalesce(func.length(text), 0) for text in _TEXTS),
-    2 * select(func.length(Config.parameters)).where(Config.id == Log.config_id).scalar_subquery(),
+    2
+    * select(func.length(Config.parameters))
+    .where(Config.organization_id == Log.organization_id, Config.id == Log.config_id)
+    .scalar_subquery(),
 )
 
 _COLUMNS = (
@@ -218,7 +221,9 @@ def _in_stages(drafts: list[Draft]) -> Stages:
         dry.check_feedback(call, drafts)
 
     def begin(call: Call) -> None:
-        call.connection.execute(insert(_BATCHES), [{"id": batch_id, "created_at": now()}])
+        organization_id = call.account.organization_id
+        row = {"organization_id": organization_id, "id": batch_id, "created_at": now()}
+        call.connection.execute(insert(_BATCHES), [row])
 
     def write(index: int, call: Call) -> None:
         # Nothing is carried on from slice to slice: what was done may be rolled back and run again.
@@ -235,21 +240,32 @@ def _in_stages(drafts: list[Draft]) -> Stages:
 
     def take_back(some: Sequence[Draft], call: Call) -> None:
         ids = [each.id for each in some]
-        call.connection.execute(delete(_FEEDBACK).where(_FEEDBACK.c.log_id.in_(ids)))
-        call.connection.execute(delete(_LOGS).where(_LOGS.c.id.in_(ids)))
+        for column in (_FEEDBACK.c.log_id, _LOGS.c.id):
+            _delete(call, column.table, column.in_(ids))
 
     def end(call: Call) -> None:
-        call.connection.execute(delete(_BATCHES).where(_BATCHES.c.id == batch_id))
+        _delete(call, _BATCHES, _BATCHES.c.id == batch_id)
 
     steps: list[Callable[[Call], object]] = [partial(write, index) for index in range(len(slices))]
     undo: list[Callable[[Call], object]] = [partial(take_back, some) for some in slices]
     return Stages(check, [begin, *steps], finish, [*undo, end])
 
 
+def _delete(call: Call, rows: Table, condition: ColumnElement[bool]) -> None:
+    owned = rows.c.organization_id == call.account.organization_id
+    call.connection.execute(delete(rows).where(owned, condition))
+
+
 _OWN_LOG = _LOGS.c.organization_id == bindparam("organization_id")
 _PARENTS = (
     select(_LOGS.c.id, _LOGS.c.reference_id, _LOGS.c.session_id, _SESSIONS.c.created_at)
-    .outerjoin(_SESSIONS, _SESSIONS.c.id == _LOGS.c.session_id)
+    .outerjoin(
+        _SESSIONS,
+        and_(
+            _SESSIONS.c.organization_id == _LOGS.c.organization_id,
+            _SESSIONS.c.id == _LOGS.c.session_id,
+        ),
+    )
     .where(_OWN_LOG, is_complete())
 )
 _REFERENCES = select(_LOGS.c.reference_id).where(_OWN_LOG)
@@ -267,6 +283,7 @@ _PLACES = (
     .join(_CONFIGS, _CONFIGS.c.project_id == _PROJECTS.c.id)
     .where(
         _PROJECTS.c.organization_id == bindparam("organization_id"),
+        _CONFIGS.c.organization_id == bindparam("organization_id"),
         _PROJECTS.c.name == bindparam("name"),
         _CONFIGS.c.digest == bindparam("digest"),
     )
@@ -402,8 +419,8 @@ class Arrival:
         self.check_references(call, drafts)
         new = [each for each in drafts if each.added is None]
         self.find_sessions(call, new)
+        organization_id = call.account.organization_id
         if new:
-            organization_id = call.account.organization_id
             rows = [_row(each, organization_id, batch_id) for each in new]
             call.connection.execute(_INSERT_LOGS, rows)
         notes = Notes(call)
@@ -412,7 +429,7 @@ class Arrival:
             project_id, config_id, _ = each.place
             assert project_id is not None
             assert config_id is not None
-            tally.count_log(project_id, config_id, each.session)
+            tally.count_log(organization_id, project_id, config_id, each.session)
             for request, location in each.feedback:
                 notes.add(Target(each.id, project_id, config_id), request, location)
         notes.write(tally)
@@ -524,21 +541,22 @@ def _update(call: Call, found: Log) -> dict[str, Any]:
     return describe(found)
 
 
-def in_portions(call: Call, rows: Sequence[int]) -> Iterator[list[Log]]:
-    """Load the logs of some rows, in their order, in portions of about _PORTION characters."""
+def in_portions(call: Call, ids: Sequence[str]) -> Iterator[list[Log]]:
+    """Load the logs with some ids, in their order, in portions of about _PORTION characters."""
     statement = select(Log).options(*LOADED)
-    weighed = call.session.execute(select(Log.row, _SIZE).where(Log.row.in_(rows)))
-    sizes = {row: size for row, size in weighed}  # noqa: C416 (a Row is no pair to type checkers)
-    portion: list[int] = []
+    owned = (Log.organization_id == call.account.organization_id, Log.id.in_(ids))
+    weighed = call.session.execute(select(Log.id, _SIZE).where(*owned))
+    sizes = {key: size for key, size in weighed}  # noqa: C416 (a Row is no pair to type checkers)
+    portion: list[str] = []
     filled = 0
-    for row in rows:
-        if portion and filled + sizes[row] > _PORTION:
-            yield load(call, statement, Log.row, portion)
+    for log_id in ids:
+        if portion and filled + sizes[log_id] > _PORTION:
+            yield load(call, statement, Log, portion)
             portion, filled = [], 0
-        portion.append(row)
-        filled += sizes[row]
+        portion.append(log_id)
+        filled += sizes[log_id]
     if portion:
-        yield load(call, statement, Log.row, portion)
+        yield load(call, statement, Log, portion)
 
 
 def describe(log: Log) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import Engine, delete, select, true
+from sqlalchemy import Engine, and_, delete, select, true
 
 from humanloop.server.store.tables import Annotation, Batch, Log
 
@@ -15,9 +15,14 @@ def delete_unfinished(engine: Engine, begun_before: datetime | None = None) -> N
     with engine.connect() as connection:
         connection.execution_options(writes=True)
         with connection.begin():
-            if connection.execute(select(Batch.id).where(ended).limit(1)).first() is None:
-                return
-            logs = select(Log.id).where(Log.batch_id.in_(select(Batch.id).where(ended)))
-            connection.execute(delete(Annotation).where(Annotation.log_id.in_(logs)))
-            connection.execute(delete(Log).where(Log.id.in_(logs)))
+            keys = select(Batch.organization_id, Batch.id).where(ended)
+            for organization_id, batch_id in connection.execute(keys).all():
+                within = and_(Log.organization_id == organization_id, Log.batch_id == batch_id)
+                connection.execute(
+                    delete(Annotation).where(
+                        Annotation.organization_id == organization_id,
+                        Annotation.log_id.in_(select(Log.id).where(within)),
+                    )
+                )
+                connection.execute(delete(Log).where(within))
             connection.execute(delete(Batch).where(ended))

@@ -26,12 +26,12 @@ def table(kind: type[DeclarativeBase]) -> Table[Any]:
 _CONFIGS, _PROJECTS = table(Config), table(Project)
 _COUNT_IN_PROJECT = (
     update(_PROJECTS)
-    .where(_PROJECTS.c.id == bindparam("key"))
+    .where(_PROJECTS.c.organization_id == bindparam("owner"), _PROJECTS.c.id == bindparam("key"))
     .values(datapoints=_PROJECTS.c.datapoints + bindparam("more"))
 )
 _COUNT_IN_CONFIG = (
     update(_CONFIGS)
-    .where(_CONFIGS.c.id == bindparam("key"))
+    .where(_CONFIGS.c.organization_id == bindparam("owner"), _CONFIGS.c.id == bindparam("key"))
     .values(datapoints=_CONFIGS.c.datapoints + bindparam("more"), last_used=bindparam("moment"))
 )
 
@@ -40,27 +40,34 @@ class Tally:
     """What is to be added to the counts."""
 
     def __init__(self) -> None:
-        self._projects: Counter[str] = Counter()
-        self._configs: Counter[str] = Counter()
-        self._sessions: Counter[tuple[str, str, datetime]] = Counter()
-        self._labels: Counter[tuple[str, int, str]] = Counter()
+        # Each key begins with the organisation's.
+        self._projects: Counter[tuple[str, str]] = Counter()
+        self._configs: Counter[tuple[str, str]] = Counter()
+        self._sessions: Counter[tuple[str, str, str, datetime]] = Counter()
+        self._labels: Counter[tuple[str, str, int, str]] = Counter()
 
     def count_log(
-        self, project_id: str, config_id: str, session: tuple[str, datetime] | None
+        self,
+        organization_id: str,
+        project_id: str,
+        config_id: str,
+        session: tuple[str, datetime] | None,
     ) -> None:
         """Count a datapoint in its project, its config, and its session, if it has one.
 
         session: its id and when it was created.
         """
-        self._projects[project_id] += 1
-        self._configs[config_id] += 1
+        self._projects[organization_id, project_id] += 1
+        self._configs[organization_id, config_id] += 1
         if session is not None:
             session_id, created_at = session
-            self._sessions[project_id, session_id, created_at] += 1
+            self._sessions[organization_id, project_id, session_id, created_at] += 1
 
-    def count_label(self, config_id: str, feedback_type_id: int, value: str, more: int) -> None:
+    def count_label(
+        self, organization_id: str, config_id: str, feedback_type_id: int, value: str, more: int
+    ) -> None:
         """Count a label that was given to a config's datapoint (1) or taken off it (-1)."""
-        self._labels[config_id, feedback_type_id, value] += more
+        self._labels[organization_id, config_id, feedback_type_id, value] += more
 
     def update(self, other: Tally) -> None:
         """Add what another one has."""
@@ -76,21 +83,30 @@ class Tally:
             connection.execute(
                 _COUNT_IN_CONFIG,
                 [
-                    {"key": key, "more": more, "moment": moment}
-                    for key, more in sorted(self._configs.items())
+                    {"owner": owner, "key": key, "more": more, "moment": moment}
+                    for (owner, key), more in sorted(self._configs.items())
                 ],
             )
             connection.execute(
                 _COUNT_IN_PROJECT,
-                [{"key": key, "more": more} for key, more in sorted(self._projects.items())],
+                [
+                    {"owner": owner, "key": key, "more": more}
+                    for (owner, key), more in sorted(self._projects.items())
+                ],
             )
         upserts.add_up(
             connection,
             table(SessionProject),
             "datapoints",
             [
-                {"project_id": key, "session_id": each, "created_at": moment, "datapoints": more}
-                for (key, each, moment), more in sorted(self._sessions.items())
+                {
+                    "organization_id": owner,
+                    "project_id": key,
+                    "session_id": each,
+                    "created_at": moment,
+                    "datapoints": more,
+                }
+                for (owner, key, each, moment), more in sorted(self._sessions.items())
             ],
         )
         upserts.add_up(
@@ -98,8 +114,14 @@ class Tally:
             table(LabelCount),
             "datapoints",
             [
-                {"config_id": key, "feedback_type_id": kind, "value": value, "datapoints": more}
-                for (key, kind, value), more in sorted(self._labels.items())
+                {
+                    "organization_id": owner,
+                    "config_id": key,
+                    "feedback_type_id": kind,
+                    "value": value,
+                    "datapoints": more,
+                }
+                for (owner, key, kind, value), more in sorted(self._labels.items())
             ],
         )
 
