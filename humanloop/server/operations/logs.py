@@ -17,7 +17,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from sqlalchemy import Table, and_, bindparam, delete, func, insert, not_, select
-from sqlalchemy.orm import joinedload, selectinload
+from sqlalchemy.orm import joinedload, subqueryload
 from sqlalchemy.sql.elements import ColumnElement
 
 from humanloop.server.errors import Location, Unavailable, invalid
@@ -50,7 +50,7 @@ LOADED = (
     joinedload(Log.config).joinedload(Config.project),
     joinedload(Log.conversation),
     joinedload(Log.parent).load_only(Log.reference_id),
-    selectinload(Log.feedback).joinedload(Annotation.feedback_type),
+    subqueryload(Log.feedback).joinedload(Annotation.feedback_type),
 )
 """What describe() reads of a log, to be loaded with many at once."""
 

@@ -24,7 +24,9 @@ class KeyTooLong(ValueError):
 
     def __init__(self, text: str) -> None:
         size = len(text.encode())
-        super().__init__(f"{size:,} bytes of UTF-8 came, at most {MAX_BYTES:,} can lead to a row")
+        super().__init__(
+            f"a key of {size:,} bytes in UTF-8 came, at most {MAX_BYTES:,} can be kept"
+        )
         self.text = text
 
 

@@ -480,7 +480,9 @@ class TestLargeArrays:
             return own.api.send("POST", "/logs", data, content_type="application/json", **headers)
 
         with closing(sqlite3.connect(tmp_path / "own.db", isolation_level=None)) as connection:
-            connection.execute("INSERT INTO batches VALUES ('batch_x', '2026-01-01 00:00:00')")
+            connection.execute(
+                "INSERT INTO batches SELECT id, 'batch_x', '2026-01-01 00:00:00' FROM organizations"
+            )
             connection.execute("UPDATE logs SET batch_id = 'batch_x'")
             assert repeat().status == 503
             connection.execute("DELETE FROM batches")
@@ -543,7 +545,7 @@ class TestLargeArrays:
 
 
 def test_a_body_may_be_utf_8_throughout(api: Api, name: str) -> None:
-    body = {"project": f"{name} \u65e5\u672c", "config": {"model": "m"}, "output": "\u0000\u2028"}
+    body = {"project": f"{name} \u65e5\u672c", "config": {"model": "m"}, "output": "\u0001\u2028"}
     data = json.dumps(body, ensure_ascii=False).encode()
     logged = api.send("POST", "/logs", data, content_type="application/json").body
     found = record(api, logged)
