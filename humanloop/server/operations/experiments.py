@@ -150,7 +150,7 @@ def find_by_name(session: Session, project: Project, name: str) -> Experiment | 
     return session.scalar(_of_project(project).where(Experiment.name == name))
 
 
-def _of_project(project: Project) -> Select[tuple[Experiment]]:
+def _of_project(project: Project) -> Select[Experiment]:
     """Return the statement for all experiments of a project."""
     return select(Experiment).where(
         Experiment.organization_id == project.organization_id, Experiment.project_id == project.id
