@@ -31,6 +31,7 @@ from humanloop.server.store.tables import (
     Trial,
     is_complete,
 )
+from humanloop.server.store.tallies import table
 from humanloop.server.store.times import now
 
 LOADED = (
@@ -284,8 +285,8 @@ def delete(call: Call) -> None:
         Trial.organization_id == experiment.organization_id, Trial.experiment_id == experiment.id
     )
     # ON DELETE SET NULL would take the organisation off the logs, too.
-    call.session.execute(
-        sql_update(Log)
+    call.connection.execute(
+        sql_update(table(Log))
         .where(Log.organization_id == experiment.organization_id, Log.trial_id.in_(trials))
         .values(trial_id=None)
     )
