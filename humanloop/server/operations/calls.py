@@ -21,6 +21,7 @@ from humanloop.server.generation.providers import Provider
 from humanloop.server.operations.anchors import Anchors
 from humanloop.server.store import tallies
 from humanloop.server.store.accounts import Account
+from humanloop.server.store.settings import DatabaseSettings
 from humanloop.server.store.tallies import Tally
 from humanloop.server.store.times import to_text
 
@@ -53,6 +54,7 @@ class Settings:
     guess_seconds: how long the answer to a wrong key waits, once many came from the same address.
     allowed_hosts: the names by which clients may address the server; None allows every name.
     providers: what serves the models, by the API's name of the provider.
+    database: the limits of the process on a PostgreSQL.
     """
 
     sampling: Sampling = "uniform"
@@ -69,6 +71,7 @@ class Settings:
     guess_seconds: float = 2
     allowed_hosts: frozenset[str] | None = None
     providers: Mapping[str, Provider] = field(default_factory=lambda: {"mock": Mock()})
+    database: DatabaseSettings = field(default_factory=DatabaseSettings)
 
 
 class NeedsWriter(Exception):

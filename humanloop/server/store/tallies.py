@@ -58,6 +58,10 @@ class Tally:
             session_id, created_at = session
             self._sessions[project_id, session_id, created_at] += 1
 
+    def use_config(self, config_id: str) -> None:
+        """Note that a config is used now, without a datapoint."""
+        self._configs[config_id] += 0
+
     def count_label(self, config_id: str, feedback_type_id: int, value: str, more: int) -> None:
         """Count a label that was given to a config's datapoint (1) or taken off it (-1)."""
         self._labels[config_id, feedback_type_id, value] += more
@@ -80,6 +84,7 @@ class Tally:
                     for key, more in sorted(self._configs.items())
                 ],
             )
+        if self._projects:
             connection.execute(
                 _COUNT_IN_PROJECT,
                 [{"key": key, "more": more} for key, more in sorted(self._projects.items())],
