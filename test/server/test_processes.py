@@ -235,6 +235,28 @@ class TestChanging:
         assert [row[1:] for row in query(pair.url, of_kind.format("action"))] == [(2, 2)] * 3
         check(pair.url)
 
+    def test_two_ratings_at_the_same_moment_are_one(self, pair: Pair) -> None:
+        logged = pair.api.log("p")
+        first = threading.Lock()
+
+        def hold(connection: Any) -> None:
+            """Commit the first one when the second one waits for it."""
+            if connection.get_execution_options().get("writes") and first.acquire(blocking=False):
+                while not pair.count("pg_stat_activity WHERE wait_event_type = 'Lock'"):
+                    pass
+
+        def rate(api: Api, number: int) -> Answer:
+            feedback = {"data_id": logged["id"], "type": "rating", "value": f"v{number}"}
+            return api.call("POST", "/feedback", feedback)
+
+        event.listen(Engine, "commit", hold)
+        try:
+            assert pair.statuses(rate, 2) == {200: 2}
+        finally:
+            event.remove(Engine, "commit", hold)
+        assert pair.count("feedback") == 1
+        check(pair.url)
+
     def test_a_patch_is_whole(self, pair: Pair) -> None:
         ids = [pair.api.log("p", reference_id=f"r{n}")["id"] for n in range(3)]
 
@@ -404,7 +426,10 @@ class TestConnections:
         assert query(pair.url, "SELECT id FROM logs WHERE output = 'x'") == [(logged["id"],)]
         check(pair.url)
 
-    def test_a_commit_of_which_nobody_can_tell(self, pair: Pair, postgres: Postgres) -> None:
+    def test_a_commit_of_which_nobody_can_tell(
+        self, pair: Pair, postgres: Postgres, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("humanloop.server.store.writer._FATE_SECONDS", 0.2)
         body = {"project": "p", "config": CONFIG, "reference_id": "r"}
         pair.api.log("p")
         name = urls.parse(pair.url).database

@@ -33,6 +33,13 @@ MAX_DIGITS = 4300
 Sampling = Literal["uniform", "thompson"]
 
 
+class _SystemRandom(random.SystemRandom):
+    """The system's randomness, which has no state to pickle."""
+
+    def __reduce__(self) -> Any:
+        return type(self), ()
+
+
 @dataclass(frozen=True)
 class Settings:
     """Hold what whoever starts the server decides.
@@ -58,7 +65,7 @@ class Settings:
     """
 
     sampling: Sampling = "uniform"
-    randomness: random.Random = field(default_factory=random.SystemRandom)
+    randomness: random.Random = field(default_factory=_SystemRandom)
     max_body_bytes: int = 64 * 1024 * 1024
     max_body_values: int = 1_000_000
     memory_bytes: int = 512 * 1024 * 1024
