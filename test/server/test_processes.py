@@ -426,19 +426,25 @@ class TestConnections:
         assert query(pair.url, "SELECT id FROM logs WHERE output = 'x'") == [(logged["id"],)]
         check(pair.url)
 
+    @pytest.mark.parametrize("size", [1, SLICE + 1])
     def test_a_commit_of_which_nobody_can_tell(
-        self, pair: Pair, postgres: Postgres, monkeypatch: pytest.MonkeyPatch
+        self, pair: Pair, postgres: Postgres, monkeypatch: pytest.MonkeyPatch, size: int
     ) -> None:
         monkeypatch.setattr("humanloop.server.store.writer._FATE_SECONDS", 0.2)
-        body = {"project": "p", "config": CONFIG, "reference_id": "r"}
+        log = {"project": "p", "config": CONFIG}
+        body = [{**log, "reference_id": f"r{n}"} for n in range(size)]
         pair.api.log("p")
         name = urls.parse(pair.url).database
         done = threading.Event()
+        complete = "batch_id IS NULL OR batch_id NOT IN (SELECT id FROM batches)"
 
         def cut(connection: Any) -> None:
+            driver = connection.connection.dbapi_connection
             if connection.get_execution_options().get("writes") and not done.is_set():
+                [shown] = driver.execute(f"SELECT count(*) FROM logs WHERE {complete}").fetchone()
+                if shown < 1 + size:
+                    return
                 done.set()
-                driver = connection.connection.dbapi_connection
                 driver.commit()
                 driver.close()
                 postgres.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
@@ -455,7 +461,8 @@ class TestConnections:
         headers = {"content_type": "application/json", "x_retry_count": "1"}
         again = pair.api.send("POST", "/logs", json.dumps(body).encode(), **headers)
         assert again.status == 200
-        assert pair.count("logs") == 2
+        assert pair.count("logs") == 1 + size
+        check(pair.url)
 
     def test_a_lock_that_is_held_for_too_long(self, postgres_url: str) -> None:
         settings = Settings(database=DatabaseSettings(lock_seconds=0.1))

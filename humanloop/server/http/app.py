@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TypeVar
 
-from sqlalchemy.exc import DataError, StatementError
+from sqlalchemy.exc import DataError, DBAPIError, StatementError
 from sqlalchemy.orm import Session
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
@@ -34,6 +34,7 @@ from humanloop.server.errors import (
     Busy,
     NotBuilt,
     RequestError,
+    StartError,
     Unauthorized,
     Unavailable,
     invalid,
@@ -53,7 +54,7 @@ from humanloop.server.operations.calls import Call, NeedsWriter, Settings, Stage
 from humanloop.server.operations.handlers import HANDLERS, Handler
 from humanloop.server.store.accounts import Account, KeyRing
 from humanloop.server.store.database import Database
-from humanloop.server.store.failures import Failure, failure
+from humanloop.server.store.failures import Failure, OutcomeUnknown, failure
 from humanloop.server.store.json_text import TooDeep
 
 T = TypeVar("T")
@@ -74,6 +75,9 @@ def create_app(
     database = Database.open(database_url, settings.database)
     try:
         keys = KeyRing.enroll(database, api_keys)
+    except (DBAPIError, OutcomeUnknown) as error:
+        database.close()
+        raise StartError(f"The database can't be used: {database.said(error)}") from error
     except BaseException:
         database.close()
         raise
@@ -300,6 +304,9 @@ class Application:
             return await self._write(
                 lambda session: request.success(stages.finish(request.call(session)))
             )
+        except OutcomeUnknown:
+            # Perhaps it is whole and counted. If not, nobody sees it, and it is deleted in time.
+            raise
         except BaseException:
             for step in stages.undo:
                 await self._write(write(step))
