@@ -79,6 +79,9 @@ def _parser() -> argparse.ArgumentParser:
         default="uniform",
         help="how experiments draw a config",
     )
+    serve.add_argument(
+        "--workers", default=1, type=_count, metavar="N", help="processes; several need PostgreSQL"
+    )
     serve.add_argument("--verbose", action="store_true", help="log one line for each request")
     for name, file_help, text in (
         ("backup", "the backup to make", "copy the database, while a server runs or not"),
@@ -115,6 +118,12 @@ def _add_database(command: argparse.ArgumentParser, text: str) -> None:
 def _port(text: str) -> int:
     if not (text.isascii() and text.isdigit() and int(text) <= 65535):
         raise argparse.ArgumentTypeError(f"a port is a number from 0 to 65535, {text!r} is none")
+    return int(text)
+
+
+def _count(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= 1000):
+        raise argparse.ArgumentTypeError(f"a number from 1 to 1000 was wanted, {text!r} came")
     return int(text)
 
 
@@ -155,6 +164,7 @@ def _serve(options: argparse.Namespace) -> None:
         options.database,
         keys,
         sampling=options.sampling,
+        workers=options.workers,
         verbose=options.verbose,
     )
 

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TypeVar
 
-from sqlalchemy.exc import DataError, StatementError
+from sqlalchemy.exc import DataError, DBAPIError, StatementError
 from sqlalchemy.orm import Session
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
@@ -31,8 +31,10 @@ from humanloop import schemas
 from humanloop.operation import RETRY_HEADER, Operation
 from humanloop.server.errors import (
     BadRequest,
+    Busy,
     NotBuilt,
     RequestError,
+    StartError,
     Unauthorized,
     Unavailable,
     invalid,
@@ -53,7 +55,7 @@ from humanloop.server.operations.calls import Call, NeedsWriter, Settings, Stage
 from humanloop.server.operations.handlers import HANDLERS, Handler
 from humanloop.server.store.accounts import Account, KeyRing
 from humanloop.server.store.database import Database
-from humanloop.server.store.failures import Failure, failure, said
+from humanloop.server.store.failures import Failure, OutcomeUnknown, failure
 from humanloop.server.store.json_text import TooDeep
 from humanloop.server.store.key_text import KeyTooLong
 
@@ -71,14 +73,18 @@ def create_app(
 
     Raises StartError when the database or the keys can't be used.
     """
-    database = Database.open(database_url)
+    settings = settings or Settings()
+    database = Database.open(database_url, settings.database)
     try:
         keys = KeyRing.enroll(database, api_keys)
+    except (DBAPIError, OutcomeUnknown) as error:
+        database.close()
+        raise StartError(f"The database can't be used: {database.said(error)}") from error
     except BaseException:
         database.close()
         raise
 
-    application = Application(database, keys, settings or Settings())
+    application = Application(database, keys, settings)
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncGenerator[None]:
@@ -247,8 +253,8 @@ class Application:
             logger.error("%s: internal error", name, exc_info=error)
             return RequestError("internal error: see the server's log")
         self._damaged |= failed is Failure.DAMAGED
-        self._seldom.error(f"{failed.value} It said: {said(error)}")
-        return Unavailable(failed.value)
+        self._seldom.error(f"{failed.value} It said: {self._database.said(error)}")
+        return Busy(failed.value) if failed.is_harmless else Unavailable(failed.value)
 
     async def _run(self, request: _Request) -> Success | Generation:
         """Check the request, run it in one transaction, and make the answer in that one, too.
@@ -302,6 +308,9 @@ class Application:
             return await self._write(
                 lambda session: request.success(stages.finish(request.call(session)))
             )
+        except OutcomeUnknown:
+            # Perhaps it is whole and counted. If not, nobody sees it, and it is deleted in time.
+            raise
         except BaseException:
             for step in stages.undo:
                 await self._write(write(step))

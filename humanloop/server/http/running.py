@@ -12,15 +12,16 @@ import gc
 import logging
 import os
 import secrets
+import signal
 import socket
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
+from types import FrameType
 from typing import Any, TextIO, cast
 
 import uvicorn
-from sqlalchemy import make_url
 from starlette.types import ASGIApp
 
 from humanloop import __version__
@@ -30,7 +31,10 @@ from humanloop.server.http.app import create_app
 from humanloop.server.http.connections import MAX_HEAD, Connection, connections_within
 from humanloop.server.http.routing import PREFIX
 from humanloop.server.http.seldom import Seldom
+from humanloop.server.http.workers import Parent
+from humanloop.server.http.workers import run as supervise
 from humanloop.server.operations.calls import Sampling, Settings
+from humanloop.server.store import urls
 
 _STOP_SECONDS = 5
 _BACKLOG = 1024  # connections that the system has accepted and the server has not yet
@@ -46,10 +50,18 @@ def new_api_key() -> str:
 class Server(uvicorn.Server):
     """uvicorn on a socket that is bound already; says when it serves, and can be told to stop.
 
-    settings: the limits of connections.
+    settings: the limits of connections. accepted: how many are accepted in a row; where other
+        processes accept at the same socket, few, so that each gets its share.
     """
 
-    def __init__(self, app: ASGIApp, settings: Settings, on_started: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        settings: Settings,
+        on_started: Callable[[], None],
+        *,
+        accepted: int = _ACCEPTED,
+    ) -> None:
         self._seldom = Seldom()
         protocol = partial(Connection, settings, connections_within(settings), self._seldom)
         super().__init__(
@@ -62,7 +74,7 @@ class Server(uvicorn.Server):
                 access_log=False,
                 server_header=False,
                 # asyncio tries to accept so many even when the process is out of descriptors.
-                backlog=_ACCEPTED,
+                backlog=accepted,
                 h11_max_incomplete_event_size=MAX_HEAD,
                 timeout_keep_alive=settings.idle_seconds,
                 timeout_graceful_shutdown=_STOP_SECONDS,
@@ -129,27 +141,69 @@ def serve(
     api_keys: Sequence[str],
     *,
     sampling: Sampling = "uniform",
+    workers: int = 1,
     verbose: bool = False,
     out: TextIO | None = None,
 ) -> None:
     """Serve until interrupted; without a key one is made and printed.
 
+    workers: how many processes do; more than one needs PostgreSQL.
+
     Raises StartError when the server can't start.
     """
+    if workers > 1 and urls.is_sqlite(urls.parse(database_url)):
+        raise StartError(f"One process serves a SQLite file, not {workers}: use PostgreSQL.")
     out = out or sys.stdout
     keys = list(api_keys) or [new_api_key()]
     with bind(host, port) as listener:
         settings = Settings(sampling=sampling, allowed_hosts=allowed_hosts(listener, host))
-        app = create_app(database_url, keys, settings)
-        _answer_evenly()
         text = welcome(url_of(listener), database_url, None if api_keys else keys[0])
-        _log_to_stderr(verbose=verbose)
-        server = Server(app, settings, lambda: print(text, file=out, flush=True))
-        # uvicorn finishes what is being answered, and then passes the interrupt on, unless Python
-        # was started with interrupts ignored, as shells start what runs in the background.
-        with suppress(KeyboardInterrupt):
-            server.run([listener])
+        greet = partial(print, text, file=out, flush=True)
+        if workers > 1:
+            _log_to_stderr(verbose=verbose)
+            work = partial(_work, listener, database_url, keys, settings, verbose)
+            supervise(work, workers, greet)
+        else:
+            app = create_app(database_url, keys, settings)
+            _answer_evenly()
+            _log_to_stderr(verbose=verbose)
+            server = Server(app, settings, greet)
+            # uvicorn finishes what is being answered, and then passes the interrupt on, unless
+            # Python was started with interrupts ignored, as shells start what runs in the
+            # background.
+            with suppress(KeyboardInterrupt):
+                server.run([listener])
         print("\nStopped.", file=out, flush=True)
+
+
+def _work(
+    listener: socket.socket,
+    database_url: str,
+    keys: Sequence[str],
+    settings: Settings,
+    verbose: bool,
+    parent: Parent,
+) -> None:
+    """Serve in one of several processes, until its parent ends it."""
+    _log_to_stderr(verbose=verbose)
+    try:
+        app = create_app(database_url, keys, settings)
+    except StartError as error:
+        parent.tell_failure(str(error))
+        return
+    _answer_evenly()
+    server = _WorkerServer(app, settings, parent.tell_started, accepted=1)
+    parent.on_end(server.stop)
+    server.run([listener])
+
+
+class _WorkerServer(Server):
+    """A server whose parent stops it; a terminal's interrupt is for the parent."""
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Stop on any other signal, which is for this process alone."""
+        if sig != signal.SIGINT:
+            self.stop()
 
 
 def _answer_evenly() -> None:
@@ -178,7 +232,7 @@ def welcome(url: str, database_url: str, new_key: str | None) -> str:
 humanloop {__version__} is serving.
 
   API       {url}
-  Database  {make_url(database_url).render_as_string(hide_password=True)}
+  Database  {urls.shown(database_url)}
   API key   {shown_key}
 
 In another terminal:

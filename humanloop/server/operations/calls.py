@@ -21,6 +21,7 @@ from humanloop.server.generation.providers import Provider
 from humanloop.server.operations.anchors import Anchors
 from humanloop.server.store import tallies
 from humanloop.server.store.accounts import Account
+from humanloop.server.store.settings import DatabaseSettings
 from humanloop.server.store.tallies import Tally
 from humanloop.server.store.times import to_text
 
@@ -30,6 +31,13 @@ _CHUNK = 500  # databases limit how many values one statement has
 MAX_DIGITS = 4300
 """Of an integer: Python's own JSON module reads no longer one."""
 Sampling = Literal["uniform", "thompson"]
+
+
+class _SystemRandom(random.SystemRandom):
+    """The system's randomness, which has no state to pickle."""
+
+    def __reduce__(self) -> Any:
+        return type(self), ()
 
 
 @dataclass(frozen=True)
@@ -53,10 +61,11 @@ class Settings:
     guess_seconds: how long the answer to a wrong key waits, once many came from the same address.
     allowed_hosts: the names by which clients may address the server; None allows every name.
     providers: what serves the models, by the API's name of the provider.
+    database: the limits of the process on a PostgreSQL.
     """
 
     sampling: Sampling = "uniform"
-    randomness: random.Random = field(default_factory=random.SystemRandom)
+    randomness: random.Random = field(default_factory=_SystemRandom)
     max_body_bytes: int = 64 * 1024 * 1024
     max_body_values: int = 1_000_000
     memory_bytes: int = 512 * 1024 * 1024
@@ -69,6 +78,7 @@ class Settings:
     guess_seconds: float = 2
     allowed_hosts: frozenset[str] | None = None
     providers: Mapping[str, Provider] = field(default_factory=lambda: {"mock": Mock()})
+    database: DatabaseSettings = field(default_factory=DatabaseSettings)
 
 
 class NeedsWriter(Exception):

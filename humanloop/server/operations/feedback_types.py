@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session, subqueryload
 
 from humanloop.server.errors import Location, invalid
 from humanloop.server.operations.calls import plain
+from humanloop.server.store import turns
 from humanloop.server.store.tables import FeedbackKind, FeedbackLabel, Project
 
 LABEL_CLASSES = frozenset({"select", "multi_select"})
@@ -106,6 +107,7 @@ class Labels:
     """A project's types and their labels, to be added to and changed."""
 
     def __init__(self, session: Session, project: Project) -> None:
+        turns.be_alone(session)
         self._session = session
         self._project = project
         found = of_projects(session, project.organization_id, [project.id])

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 import threading
-from contextlib import closing
 from datetime import datetime, timezone
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,6 +15,7 @@ from humanloop.server.operations.logs import SLICE
 
 from ..api import Api
 from ..chatting import Own
+from ..databases import query
 
 FULL: dict[str, Any] = {
     "inputs": {"name": "Zo\u00eb", "nested": {"list": [1, None, True]}},
@@ -471,7 +469,7 @@ class TestLargeArrays:
             assert len(api.ok("POST", "/logs", body)) == len(body)
         assert count(api, name) == len(body)
 
-    def test_one_that_is_repeated_too_soon_has_to_wait(self, own: Own, tmp_path: Path) -> None:
+    def test_one_that_is_repeated_too_soon_has_to_wait(self, own: Own, database_url: str) -> None:
         log = {"project": "p", "config": {"model": "m"}, "reference_id": "r"}
         first = own.api.ok("POST", "/logs", log)
 
@@ -479,13 +477,13 @@ class TestLargeArrays:
             data, headers = json.dumps(log).encode(), {"x_retry_count": "1"}
             return own.api.send("POST", "/logs", data, content_type="application/json", **headers)
 
-        with closing(sqlite3.connect(tmp_path / "own.db", isolation_level=None)) as connection:
-            connection.execute(
-                "INSERT INTO batches SELECT id, 'batch_x', '2026-01-01 00:00:00' FROM organizations"
-            )
-            connection.execute("UPDATE logs SET batch_id = 'batch_x'")
-            assert repeat().status == 503
-            connection.execute("DELETE FROM batches")
+        moment = "2026-01-01 00:00:00"
+        query(
+            database_url, f"INSERT INTO batches SELECT id, 'batch_x', '{moment}' FROM organizations"
+        )
+        query(database_url, "UPDATE logs SET batch_id = 'batch_x'")
+        assert repeat().status == 503
+        query(database_url, "DELETE FROM batches")
         assert repeat().body == first
 
     def test_failures_of_others_at_the_same_time_change_nothing(self, api: Api, name: str) -> None:

@@ -17,6 +17,8 @@ from humanloop.server.store.database import Database
 
 from ..api import API_KEY, Api
 
+pytestmark = pytest.mark.sqlite
+
 NEXT_REVISION = """
 import sqlalchemy as sa
 from alembic import op
