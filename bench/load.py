@@ -208,7 +208,7 @@ class Lane:
             started = time.perf_counter()
             call(connection, number)
             self.times.append(time.perf_counter() - started)
-            number += THREADS
+            number += len(self._threads)
         connection.close()
 
     def __enter__(self) -> Lane:
@@ -232,15 +232,17 @@ def _post(number: int, size: int | None = None) -> bytes:
     return encoded([log(number * size + each) for each in range(size)])
 
 
-def _throughput(server: Server, seconds: float, size: int | None) -> dict[str, float]:
-    bodies = [_post(number, size) for number in range(THREADS)]
+def _throughput(
+    server: Server, seconds: float, size: int | None, threads: int
+) -> dict[str, float]:
+    bodies = [_post(number, size) for number in range(threads)]
 
     def call(connection: Connection, number: int) -> None:
-        connection.call("POST", "/logs", bodies[number % THREADS])
+        connection.call("POST", "/logs", bodies[number % threads])
 
     before, cpu = server.kept(), server.cpu()
     started = time.perf_counter()
-    with Lane(server, THREADS, call) as lane:
+    with Lane(server, threads, call) as lane:
         time.sleep(seconds)
     elapsed = time.perf_counter() - started
     acknowledged = len(lane.times) * (size or 1)
@@ -283,16 +285,20 @@ def _beside_large(server: Server) -> dict[str, float]:
 
 
 def measure(
-    checkout: Path, seconds: float, database: str = "sqlite", workers: int = 1
+    checkout: Path,
+    seconds: float,
+    database: str = "sqlite",
+    workers: int = 1,
+    threads: int = THREADS,
 ) -> dict[str, float]:
-    """Return what was measured on one fresh server."""
+    """Return what was measured on one fresh server, with so many threads that log."""
     with serving(checkout, database, workers) as server:
         connection = Connection(server.port)
         connection.call("POST", "/logs", _post(0))
         connection.close()
         return {
-            **_throughput(server, seconds, None),
-            **_throughput(server, seconds, 100),
+            **_throughput(server, seconds, None, threads),
+            **_throughput(server, seconds, 100, threads),
             **_beside_large(server),
         }
 
@@ -353,6 +359,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--workers", type=int, nargs="+", default=[1], help="processes, compared with each other"
     )
+    parser.add_argument("--threads", type=int, default=THREADS, help="that log")
     parser.add_argument("--grow", type=int, metavar="LOGS", help="let a database grow instead")
     parser.add_argument("--chart", type=Path, metavar="FILE.svg", help="draw how it grew")
     options = parser.parse_args(arguments)
@@ -369,7 +376,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for number in range(options.rounds):
         for index in range(len(cases)) if number % 2 else reversed(range(len(cases))):
             checkout, count = cases[index]
-            rounds[index].append(measure(checkout, options.seconds, options.database, count))
+            rounds[index].append(
+                measure(checkout, options.seconds, options.database, count, options.threads)
+            )
     for name in rounds[0][0]:
         figures = [statistics.median(one[name] for one in each) for each in rounds]
         line = f"{name:<40}" + "".join(f"{figure:>12.2f}" for figure in figures)

@@ -24,12 +24,12 @@ _NUMBERS = itertools.count()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave the tests of SQLite's files aside where everything else runs on PostgreSQL."""
-    if config.getoption("--database") == "postgresql":
-        skip = pytest.mark.skip(reason="a test of SQLite's files")
-        for item in items:
-            if item.get_closest_marker("sqlite") is not None:
-                item.add_marker(skip)
+    """Leave aside what is about the other database alone."""
+    other = {"sqlite": "postgresql", "postgresql": "sqlite"}[config.getoption("--database")]
+    skip = pytest.mark.skip(reason=f"it needs --database {other}")
+    for item in items:
+        if item.get_closest_marker(other) is not None:
+            item.add_marker(skip)
 
 
 @pytest.fixture(scope="session")

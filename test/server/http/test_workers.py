@@ -7,7 +7,7 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -17,9 +17,12 @@ import urllib3
 from humanloop import cli
 
 from ..api import API_KEY, Api
-from ..databases import query
+from ..databases import query, wait_for
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="it has no process groups")
+pytestmark = [
+    pytest.mark.postgresql,
+    pytest.mark.skipif(sys.platform == "win32", reason="it has no process groups"),
+]
 
 
 @contextmanager
@@ -64,12 +67,6 @@ def workers(process: subprocess.Popen[str]) -> set[int]:
             if "spawn_main" in " ".join(each.cmdline()):
                 found.add(each.pid)
     return found
-
-
-def wait_for(condition: Callable[[], bool]) -> None:
-    """Return once it holds."""
-    while not condition():
-        pass
 
 
 def log(url: str) -> None:
