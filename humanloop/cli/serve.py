@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 
-from humanloop.cli.support import add_database
+from humanloop.cli.support import add_database, add_json
 
 NAME = "serve"
 HELP = "run the embedded server"
@@ -28,7 +28,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="KEY",
         default=[],
         help="a key that clients may use, once for each user "
-        "(default: the environment's HUMANLOOP_API_KEY, else a new one that is printed)",
+        "(default: the environment's HUMANLOOP_API_KEY, else the one in DATABASE.key, which the "
+        "first start makes)",
     )
     parser.add_argument(
         "--sampling",
@@ -37,6 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="how experiments draw a config (default: %(default)s)",
     )
     parser.add_argument("--verbose", action="store_true", help="log one line for each request")
+    add_json(parser, "print one JSON object when the server is up")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -52,6 +54,7 @@ def run(options: argparse.Namespace) -> int:
         keys,
         sampling=options.sampling,
         verbose=options.verbose,
+        as_json=options.json,
     )
     return 0
 
