@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 
-from humanloop.cli.support import add_database, add_json
+from humanloop.cli.support import add_database, add_json, add_port
 
 NAME = "serve"
 HELP = "run the embedded server"
@@ -17,9 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--host", default="127.0.0.1", help="the address to listen on (default: %(default)s)"
     )
-    parser.add_argument(
-        "--port", default=8000, type=_port, help="0 for any free port (default: %(default)s)"
-    )
+    add_port(parser, "0 for any free port")
     add_database(parser)
     parser.add_argument(
         "--api-key",
@@ -57,9 +55,3 @@ def run(options: argparse.Namespace) -> int:
         as_json=options.json,
     )
     return 0
-
-
-def _port(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and int(text) <= 65535):
-        raise argparse.ArgumentTypeError(f"a port is a number from 0 to 65535, {text!r} is none")
-    return int(text)

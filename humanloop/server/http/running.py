@@ -175,9 +175,20 @@ def serve(
             url_of(listener), urls_elsewhere(listener), database_url, keys.file, keys.shown_once
         )
         text = greeting.to_json() if as_json else greeting.to_text()
-        server = Server(app, settings, lambda: print(text, file=out, flush=True))
+        failed: list[OSError] = []
+
+        def greet() -> None:
+            try:
+                print(text, file=out, flush=True)
+            except OSError as error:  # the output is closed or full
+                failed.append(error)
+                server.stop()
+
+        server = Server(app, settings, greet)
         with server.stopped_by_signals():
             server.run([listener])
+        if failed:
+            raise failed[0]
         if not as_json:
             print("\nStopped.", file=out, flush=True)
 
