@@ -27,7 +27,7 @@ _EXTRAS = {
     "fast": ("msgspec",),
     "completion": ("shtab",),
 }
-_VARIABLES = (
+VARIABLES = (
     "HUMANLOOP_API_KEY",
     "HUMANLOOP_BASE_URL",
     "HUMANLOOP_DATABASE",
@@ -109,10 +109,10 @@ def _extras() -> Finding:
 
 def _variables() -> Iterator[Finding]:
     names = sorted(name for name in os.environ if name.startswith("HUMANLOOP_"))
-    known = [name for name in names if name in _VARIABLES]
+    known = [name for name in names if name in VARIABLES]
     yield Finding("environment", "ok", f"set: {', '.join(known) or 'nothing'}")
     for name in sorted(set(names) - set(known)):
-        guess = did_you_mean(name, _VARIABLES)
+        guess = did_you_mean(name, VARIABLES)
         yield Finding("environment", "note", f"{name} is set and means nothing{guess}")
 
 
