@@ -45,8 +45,13 @@ def shell(line: str, folder: Path) -> subprocess.CompletedProcess[str]:
     return run(cwd=folder, command=["sh", "-c", function + line])
 
 
-@pytest.mark.parametrize("buffered", [True, False])
-@pytest.mark.parametrize("command", [*COMMANDS, "serve --port 0"])
+@pytest.mark.parametrize(
+    ("command", "buffered"),
+    [
+        *((command, True) for command in (*COMMANDS, "serve --port 0")),
+        *((command, False) for command in ("--help", "projects", "serve --port 0")),
+    ],
+)
 def test_a_full_disk_is_one_line(command: str, buffered: bool, folder: Path) -> None:
     variable = f"PYTHONUNBUFFERED={'' if buffered else 1}"
     done = shell(f"export {variable}; humanloop {command} > /dev/full", folder)
@@ -54,7 +59,7 @@ def test_a_full_disk_is_one_line(command: str, buffered: bool, folder: Path) -> 
     assert done.returncode == 1
 
 
-@pytest.mark.parametrize("command", [*COMMANDS, "serve --port 0"])
+@pytest.mark.parametrize("command", ["--help", "projects", "serve --port 0"])
 def test_a_closed_output_is_one_line(command: str, folder: Path) -> None:
     done = shell(f"humanloop {command} >&-", folder)
     assert done.stderr.startswith("humanloop: the standard output is closed")
@@ -62,8 +67,10 @@ def test_a_closed_output_is_one_line(command: str, folder: Path) -> None:
     assert done.returncode == 1
 
 
-@pytest.mark.parametrize("buffered", [True, False])
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize(
+    ("command", "buffered"),
+    [*((command, True) for command in COMMANDS), ("--help", False), ("projects", False)],
+)
 def test_a_reader_that_has_enough_is_nobodys_fault(
     command: str, buffered: bool, folder: Path
 ) -> None:

@@ -33,14 +33,8 @@ code = main()
 assert left < times or code, "the event never came"
 sys.exit(code)
 """
-IMPORTS = ("argparse", "humanloop.cli.commands", "json", "humanloop.server.errors", "sqlalchemy")
-SERVE_IMPORTS = (
-    *IMPORTS,
-    "uvicorn",
-    "starlette.applications",
-    "alembic",
-    "humanloop.apis.operations",
-)
+IMPORTS = ("argparse", "humanloop.server.errors", "sqlalchemy")
+SERVE_IMPORTS = (*IMPORTS, "uvicorn", "alembic")
 
 
 def interrupted(
@@ -60,8 +54,9 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize("times", [1, 2])
+@pytest.mark.parametrize(
+    ("number", "times"), [(signal.SIGINT, 1), (signal.SIGTERM, 1), (signal.SIGINT, 2)]
+)
 @pytest.mark.parametrize("module", SERVE_IMPORTS)
 def test_serve_while_it_imports(module: str, times: int, number: int, tmp_path: Path) -> None:
     done = interrupted(number, times, "import", module, "serve", "--port", "0", cwd=tmp_path)
@@ -71,7 +66,7 @@ def test_serve_while_it_imports(module: str, times: int, number: int, tmp_path: 
 
 
 @pytest.mark.parametrize("module", IMPORTS)
-@pytest.mark.parametrize("command", ["projects", "doctor", "tail", "backup x.db"])
+@pytest.mark.parametrize("command", ["projects", "tail"])
 def test_others_while_they_import(command: str, module: str, database: Path) -> None:
     done = interrupted(signal.SIGINT, 1, "import", module, *command.split(), cwd=database)
     assert done.returncode == 130
