@@ -166,7 +166,7 @@ def serving(checkout: Path, database: str = "sqlite", workers: int = 1) -> Gener
         tempfile.TemporaryDirectory(prefix="humanloop-load-") as directory,
         _DATABASES[database](Path(directory)) as data,
     ):
-        command = [sys.executable, "-m", "humanloop.cli", "serve", "--port", "0", "--api-key", KEY]
+        command = [sys.executable, "-m", "humanloop", "serve", "--port", "0", "--api-key", KEY]
         several = ["--workers", str(workers)] if workers > 1 else []
         process = subprocess.Popen(
             [*command, "--database", data.url, *several],
@@ -232,9 +232,7 @@ def _post(number: int, size: int | None = None) -> bytes:
     return encoded([log(number * size + each) for each in range(size)])
 
 
-def _throughput(
-    server: Server, seconds: float, size: int | None, threads: int
-) -> dict[str, float]:
+def _throughput(server: Server, seconds: float, size: int | None, threads: int) -> dict[str, float]:
     bodies = [_post(number, size) for number in range(threads)]
 
     def call(connection: Connection, number: int) -> None:

@@ -27,7 +27,7 @@ LARGE = 20 * SLICE
 
 def start(url: str, *options: str) -> tuple[subprocess.Popen[str], str]:
     """Run a server on a database; return it and its address."""
-    command = [sys.executable, "-m", "humanloop.cli", "serve", "--port", "0", "--api-key", API_KEY]
+    command = [sys.executable, "-m", "humanloop", "serve", "--port", "0", "--api-key", API_KEY]
     process = subprocess.Popen(
         [*command, "--database", url, *options],
         env={**os.environ, "PYTHONPATH": str(Path(cli.__file__).parents[1])},

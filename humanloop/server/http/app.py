@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TypeVar
@@ -47,6 +47,7 @@ from humanloop.server.http.body import SMALL, Upload, check_encoding, check_samp
 from humanloop.server.http.guesses import Guesses
 from humanloop.server.http.memory import Memory
 from humanloop.server.http.places import refuse_key
+from humanloop.server.http.public import HEALTH, Public
 from humanloop.server.http.routing import find_operation, read_query
 from humanloop.server.http.seldom import Seldom
 from humanloop.server.http.streams import EventStream
@@ -111,6 +112,7 @@ class Application:
         self._keys = keys
         self._settings = settings
         self._damaged = False  # the database, as far as any error has told
+        self._public = Public(database)
         self._seldom = Seldom()
         # A body waits with its bytes in memory to be worked on, so the two are counted apart;
         # and who reads waits for nobody who writes.
@@ -143,11 +145,16 @@ class Application:
                 name, response = await self._respond(request, upload, memory)
             except ClientDisconnect:
                 return
-        milliseconds = (time.perf_counter() - started) * 1000
-        logger.info(
-            "%s %s: %d in %.1f ms", request.method, name, response.status_code, milliseconds
-        )
-        await response(scope, receive, send)
+            except asyncio.CancelledError:
+                # The server stops, and has waited for this for as long as it waits.
+                stopped = Unavailable("The server stopped before this was done.")
+                name, response = "-", _json(stopped.body(), stopped.status)
+        if not (name == HEALTH and response.status_code == 200):  # which is asked for all the time
+            milliseconds = (time.perf_counter() - started) * 1000
+            status = response.status_code
+            logger.info("%s %s: %d in %.1f ms", request.method, name, status, milliseconds)
+        with suppress(asyncio.CancelledError):
+            await response(scope, receive, send)
 
     async def _respond(
         self, request: Request, upload: Upload, memory: ExitStack
@@ -160,8 +167,12 @@ class Application:
         try:
             headers = request.headers
             guard.check(request, self._settings.allowed_hosts)
+            raw_path = _raw_path(request)
+            public = await self._public.answer(request, raw_path, damaged=self._damaged)
+            if public is not None:
+                return raw_path, public
             account = await self._account(request)
-            operation, path = find_operation(request.method, _raw_path(request))
+            operation, path = find_operation(request.method, raw_path)
             name = operation.name
             handler = _handler(operation)
             if not handler.only_reads:
@@ -211,9 +222,13 @@ class Application:
         key = request.headers.get("x-api-key")
         try:
             return self._keys.account(key)
-        except Unauthorized:
-            if key is not None and request.client is not None:
+        except Unauthorized as error:
+            if request.client is None:
+                raise
+            if key is not None:
                 await asyncio.sleep(self._guesses.delay(request.client.host))
+            if self._settings.key_place and guard.is_loopback(request.client.host):
+                raise Unauthorized(f"{error.detail} {self._settings.key_place}") from None
             raise
 
     async def _generate(self, operation: Operation, generation: Generation) -> Answer:

@@ -60,6 +60,7 @@ class Settings:
         may open.
     guess_seconds: how long the answer to a wrong key waits, once many came from the same address.
     allowed_hosts: the names by which clients may address the server; None allows every name.
+    key_place: where the server's key is: a sentence that a 401 tells to this machine alone.
     providers: what serves the models, by the API's name of the provider.
     database: the limits of the process on a PostgreSQL.
     """
@@ -77,6 +78,7 @@ class Settings:
     max_connections: int = 1000
     guess_seconds: float = 2
     allowed_hosts: frozenset[str] | None = None
+    key_place: str = ""
     providers: Mapping[str, Provider] = field(default_factory=lambda: {"mock": Mock()})
     database: DatabaseSettings = field(default_factory=DatabaseSettings)
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -108,6 +108,34 @@ def _migrate(url: URL, path: Path | None, scripts: Traversable) -> None:
         back_up = None if path is None else partial(copies.back_up_beside, path)
         with _start_errors(url):
             migrate.upgrade(engine, scripts, back_up=back_up)
+    finally:
+        engine.dispose()
+
+
+@contextmanager
+def open_for_reading(url: str) -> Generator[Callable[[], AbstractContextManager[Session]]]:
+    """Open a database beside the server that has it; give how to open a session for reading.
+
+    All queries of one session see the same state. Nothing is created or changed.
+
+    Raises StartError when there is no such database, it can't be read, or its schema is not this
+    version's.
+    """
+    parsed = urls.parse(url)
+    path = urls.file_of(parsed)
+    if path is not None and not path.is_file():
+        raise StartError(f"There is no database {path}.")
+    engine = engines.for_reading(parsed)
+
+    @contextmanager
+    def read() -> Generator[Session]:
+        with engine.connect() as connection, Session(connection, autoflush=False) as session:
+            yield session
+
+    try:
+        with _start_errors(parsed):
+            migrate.check_current(engine)
+            yield read
     finally:
         engine.dispose()
 

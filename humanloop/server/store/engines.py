@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import URL, Engine, NullPool, event
@@ -38,6 +39,22 @@ def for_schema(url: URL) -> Engine:
     if urls.is_sqlite(url):
         return _sqlite(url, foreign_keys=False)  # a table is changed by dropping the old one
     return _create(url, connect_args=_arguments(url, DatabaseSettings()), poolclass=NullPool)
+
+
+def for_reading(url: URL) -> Engine:
+    """Return an engine that creates and changes nothing, and reads for as long as it takes."""
+    if not urls.is_sqlite(url):
+        return _create(
+            url,
+            connect_args=_arguments(url, DatabaseSettings()),
+            isolation_level="REPEATABLE READ",
+        )
+    location = Path(url.database or "").resolve().as_uri()
+    options = {"mode": "ro", "uri": "true", "timeout": _BUSY_SECONDS}
+    engine = _create(url.set(database=location).update_query_dict(options))
+    event.listen(engine, "connect", _begin_ourselves)
+    event.listen(engine, "begin", _begin_sqlite)
+    return engine
 
 
 def for_use(url: URL, settings: DatabaseSettings) -> tuple[Engine, Engine]:
@@ -111,9 +128,13 @@ def _limit(settings: DatabaseSettings, connection: Any, _record: object) -> None
     connection.autocommit = False
 
 
-def _configure_sqlite(connection: sqlite3.Connection, _record: object) -> None:
+def _begin_ourselves(connection: sqlite3.Connection, _record: object) -> None:
     # Transactions are begun by _begin_sqlite alone, so that they hold schema changes and reads.
     connection.isolation_level = None
+
+
+def _configure_sqlite(connection: sqlite3.Connection, record: object) -> None:
+    _begin_ourselves(connection, record)
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = NORMAL")
     # SQLite's own lower() knows ASCII only.

@@ -1,4 +1,4 @@
-"""The database's URL: which kinds are taken, which file a SQLite one names, and its secrets.
+"""The name of a database: a file, or a URL of the kinds that are taken; and its secrets.
 
 Invariants: whatever is shown of a URL went through `shown` or `redact`. An engine is given a URL
 with no secret but its password, which SQLAlchemy masks wherever it shows one.
@@ -6,6 +6,7 @@ with no secret but its password, which SQLAlchemy masks wherever it shows one.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, quote_plus
@@ -20,10 +21,19 @@ _DRIVERS = frozenset({"sqlite", "sqlite+pysqlite", "postgresql+psycopg"})
 _OPTIONS = "options"  # settings of the session, of any name and content
 
 
-def parse(url: str) -> URL:
-    """Return the parts of a SQLAlchemy URL; raises StartError for one that can't be used."""
+# Of a URL; a single letter is a drive of Windows.
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")
+
+
+def parse(name: str) -> URL:
+    """Return the URL of a database, given as a SQLAlchemy URL or as the path of a SQLite file.
+
+    Raises StartError for a name that can't be used.
+    """
+    if name and _SCHEME.match(name) is None:
+        return URL.create("sqlite", database=name)
     try:
-        parsed = _with_password(make_url(url))
+        parsed = _with_password(make_url(name))
         if parsed.drivername == "postgresql":
             # What this stands for depends on SQLAlchemy's version.
             return parsed.set(drivername="postgresql+psycopg")
@@ -33,7 +43,8 @@ def parse(url: str) -> URL:
         pass
     # The text may hold a password, so it is not repeated.
     raise StartError(
-        "The database must be a URL such as sqlite:///humanloop.db or postgresql://user@host/name."
+        "The database must be a file such as humanloop.db, or a URL such as "
+        "sqlite:///humanloop.db or postgresql://user@host/name."
     )
 
 
