@@ -15,7 +15,7 @@ from typing import Any
 
 import urllib3
 
-from humanloop import cli
+import humanloop
 from humanloop.server.operations.logs import SLICE
 
 from .api import API_KEY, Api
@@ -30,7 +30,7 @@ def start(url: str, *options: str) -> tuple[subprocess.Popen[str], str]:
     command = [sys.executable, "-m", "humanloop", "serve", "--port", "0", "--api-key", API_KEY]
     process = subprocess.Popen(
         [*command, "--database", url, *options],
-        env={**os.environ, "PYTHONPATH": str(Path(cli.__file__).parents[1])},
+        env={**os.environ, "PYTHONPATH": str(Path(humanloop.__file__).parents[1])},
         stdout=subprocess.PIPE,
         text=True,
     )
