@@ -132,7 +132,7 @@ def _database(name: str, *, quick: bool) -> Iterator[Finding]:
             yield Finding("database", "ok", f"{shown}{_owner(path)}")
             yield Finding("schema", "ok", f"{examination.revision}, the newest")
             projects, logs = examination.counts()
-            yield Finding("content", "ok", f"{logs:,} logs in {projects:,} projects")
+            yield Finding("content", "ok", f"logs: {logs:,}, projects: {projects:,}")
             if path is not None and not quick:
                 yield _integrity(examination.damage)
     except StartError as error:
