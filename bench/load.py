@@ -232,9 +232,7 @@ def _post(number: int, size: int | None = None) -> bytes:
     return encoded([log(number * size + each) for each in range(size)])
 
 
-def _throughput(
-    server: Server, seconds: float, size: int | None, threads: int
-) -> dict[str, float]:
+def _throughput(server: Server, seconds: float, size: int | None, threads: int) -> dict[str, float]:
     bodies = [_post(number, size) for number in range(threads)]
 
     def call(connection: Connection, number: int) -> None:
