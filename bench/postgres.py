@@ -40,7 +40,8 @@ class Postgres:
 
         with psycopg.connect(self.url(database), autocommit=True) as connection:
             cursor = connection.execute(statement.encode())
-            return cursor.fetchall() if cursor.description else []
+            rows: list[tuple[Any, ...]] = cursor.fetchall() if cursor.description else []
+            return rows
 
     @contextmanager
     def database(self) -> Generator[str]:

@@ -1,4 +1,4 @@
-"""The embedded server: the Humanloop API, version 4, in one process on SQLite.
+"""The embedded server: the Humanloop API, version 4, on SQLite, or in processes on PostgreSQL.
 
 It needs the extra `server`; nothing in the client imports it. What it chose where the hosted
 service was not documented is listed in docs/embedded-server.md.

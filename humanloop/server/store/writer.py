@@ -30,8 +30,8 @@ from humanloop.server.store.failures import OutcomeUnknown
 from humanloop.server.store.tallies import Tally
 
 T = TypeVar("T")
-_GROUP_SECONDS = 0.02
-"""Works join a group for so long; then it is committed."""
+_GROUP_SECONDS = {"sqlite": 0.02, "postgresql": 0.1}
+"""Works join a group for so long; then it is committed. With PostgreSQL, most of it is waiting."""
 
 _RUNS = 6
 """How often a work is run that others overtake, or that finds no connection."""
@@ -72,6 +72,7 @@ class Writer:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._queue: SimpleQueue[_Job | None] = SimpleQueue()
+        self._group_seconds = _GROUP_SECONDS[engine.dialect.name]
         self._put_off: deque[_Job] = deque()
         self._closing = threading.Lock()
         self._closed = False
@@ -112,7 +113,7 @@ class Writer:
         rare, while setting a savepoint for each job would take a good part of the time of all.
         """
         alone, lost = jobs[0].alone, 0
-        until = 0 if jobs[0].by_itself else time.monotonic() + _GROUP_SECONDS
+        until = 0 if jobs[0].by_itself else time.monotonic() + self._group_seconds
         while jobs:
             job: _Job | None = None
             try:
@@ -132,7 +133,7 @@ class Writer:
                     lost += 1
                     if lost < _RUNS:
                         time.sleep(_PAUSE * (2**lost - 2) * random.uniform(0.5, 1))
-                        until = 0 if jobs[0].by_itself else time.monotonic() + _GROUP_SECONDS
+                        until = 0 if jobs[0].by_itself else time.monotonic() + self._group_seconds
                         continue
                 elif failures.is_overtaken(error) and (job or jobs[0]).runs < _RUNS:
                     # Which of them are in the way of others, or of each other, is not known.

@@ -48,6 +48,7 @@ class TestSecrets:
     def test_a_database_that_can_t_be_reached(
         self, url: str, capsys: pytest.CaptureFixture[str]
     ) -> None:
+        pytest.importorskip("psycopg")
         with pytest.raises(StartError, match=r"127\.0\.0\.1:1/name") as caught:
             Database.open(url)
         check("".join(traceback.format_exception(caught.value)))
