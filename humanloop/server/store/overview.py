@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import func, select
+from sqlalchemy import and_, func, select
 from sqlalchemy.orm import Session
 
 from humanloop.server.store.tables import (
@@ -35,7 +35,9 @@ class Overview(NamedTuple):
 def of_projects(session: Session) -> Sequence[Overview]:
     """Return all projects, the newest first."""
     configs = select(func.count()).where(
-        Config.project_id == Project.id, Config.last_used.is_not(None)
+        Config.organization_id == Project.organization_id,
+        Config.project_id == Project.id,
+        Config.last_used.is_not(None),
     )
     newest = (
         select(Log.created_at)
@@ -75,14 +77,17 @@ def organization_id(session: Session) -> str:
 
 def _active(session: Session) -> dict[str, tuple[str, str]]:
     """Return the name and the kind of what is active, by the project's id."""
+    owner = organization_id(session)
+
+    def joined(row: Any, key: Any) -> Any:
+        return and_(row.organization_id == owner, row.id == key)
+
     statement = (
         select(Deployment.project_id, Config.name, Experiment.name)
-        .join(Environment, Environment.id == Deployment.environment_id)
-        .outerjoin(Config, Config.id == Deployment.config_id)
-        .outerjoin(Experiment, Experiment.id == Deployment.experiment_id)
-        .where(
-            Environment.organization_id == organization_id(session), Environment.tag == "default"
-        )
+        .join(Environment, joined(Environment, Deployment.environment_id))
+        .outerjoin(Config, joined(Config, Deployment.config_id))
+        .outerjoin(Experiment, joined(Experiment, Deployment.experiment_id))
+        .where(Deployment.organization_id == owner, Environment.tag == "default")
     )
     rows: Any = session.execute(statement)  # of config and experiment, one is NULL
     return {
