@@ -20,14 +20,18 @@ from ..chatting import Own
 from ..databases import query
 
 
+def values(parameters: Any) -> list[Any]:
+    """The values of a statement's parameters, which drivers take by name or in their order."""
+    return list(parameters.values() if isinstance(parameters, dict) else parameters)
+
+
 @contextmanager
 def statements() -> Generator[list[tuple[str, Any]]]:
-    """What is sent to databases meanwhile."""
+    """What is sent to databases meanwhile, with its parameters as the driver takes them."""
     found: list[tuple[str, Any]] = []
 
     def note(_connection: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
-        values = parameters.values() if isinstance(parameters, dict) else parameters
-        found.append((statement, list(values)))
+        found.append((statement, parameters))
 
     event.listen(Engine, "before_cursor_execute", note)
     try:
@@ -112,7 +116,7 @@ def test_a_deep_page_reads_only_the_index_before_it(own: Own, tmp_path: Path, pa
         page = own.api.ok(method, f"{path.format(project_id)}{mark}page=15&size=10")
     assert len(page["records"]) == 10
     [(statement, parameters)] = [
-        each for each in found if "OFFSET" in each[0] and {140, 150} & set(each[1])
+        each for each in found if "OFFSET" in each[0] and {140, 150} & set(values(each[1]))
     ]
     with closing(sqlite3.connect(tmp_path / "own.db")) as connection:
         explained = connection.execute(f"EXPLAIN QUERY PLAN {statement}", parameters)
@@ -174,6 +178,7 @@ def test_the_next_page_is_found_from_the_one_before(own: Own) -> None:
     for page in range(8):
         with statements() as found:
             own.api.export(project_id, f"?size=10&page={page}")
-        [(_, parameters)] = [each for each in found if "OFFSET" in each[0] and 10 in each[1]]
-        assert parameters[-1] <= 9
+        offsets = (values(each[1]) for each in found if "OFFSET" in each[0])
+        [given] = [each for each in offsets if 10 in each]
+        assert given[-1] <= 9
         own.api.log("p")
