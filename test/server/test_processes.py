@@ -17,7 +17,7 @@ from sqlalchemy import Engine, create_engine, event
 
 from bench.postgres import Postgres
 from humanloop.server import DatabaseSettings, EmbeddedServer, Settings, StartError
-from humanloop.server.operations.logs import SLICE
+from humanloop.server.operations.calls import SLICE
 from humanloop.server.store import migrate, urls
 from humanloop.server.store.accounts import KeyRing
 from humanloop.server.store.database import Database

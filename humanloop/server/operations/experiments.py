@@ -8,17 +8,29 @@ a positive label, and its mean is the share of these.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Select, and_, case, exists, func, select
+from sqlalchemy import delete as sql_delete
 from sqlalchemy import update as sql_update
 from sqlalchemy.orm import Session, joinedload, subqueryload
 
 from humanloop.server.errors import Location, NotFound, invalid
 from humanloop.server.operations import configs, deployments, feedback_types, lookups
-from humanloop.server.operations.calls import Call, NeedsWriter, chunks, plain
+from humanloop.server.operations.calls import (
+    SLICE,
+    Call,
+    Listed,
+    NeedsWriter,
+    Stage,
+    Stages,
+    chunks,
+    in_portions,
+    load,
+    plain,
+)
 from humanloop.server.store import turns
 from humanloop.server.store.tables import (
     Annotation,
@@ -131,20 +143,25 @@ def _choose(call: Call, experiment: Experiment, candidates: Sequence[Config]) ->
 
 def add_config(experiment: Experiment, config: Config) -> None:
     """Let a config take part, or take part again."""
-    for member in experiment.members:
-        if member.config_id == config.id:
-            if not member.active:
-                member.active, member.updated_at = True, now()
-            return
-    experiment.members.append(
-        ExperimentConfig(
+    members = (each for each in experiment.members if each.config_id == config.id)
+    _take_part(experiment, next(members, None), config)
+
+
+def _take_part(
+    experiment: Experiment, member: ExperimentConfig | None, config: Config
+) -> ExperimentConfig:
+    if member is None:
+        member = ExperimentConfig(
             organization_id=config.organization_id,
             config_id=config.id,
             config=config,
             active=True,
         )
-    )
-    experiment.updated_at = now()
+        experiment.members.append(member)
+        experiment.updated_at = now()
+    elif not member.active:
+        member.active, member.updated_at = True, now()
+    return member
 
 
 def find_by_name(session: Session, project: Project, name: str) -> Experiment | None:
@@ -251,12 +268,32 @@ def create(call: Call) -> dict[str, Any]:
     return describe(call.session, experiment)
 
 
-def list_(call: Call) -> list[dict[str, Any]]:
+def list_(call: Call) -> Listed:
     """Return a project's experiments, newest first."""
     project = lookups.project(call, call.path["project_id"])
-    statement = _of_project(project).options(*LOADED)
-    rows = call.session.scalars(statement.order_by(Experiment.created_at.desc(), Experiment.id))
-    return describe_all(call.session, rows.all())
+    # Each has all of its configs.
+    size = (
+        select(func.sum(func.length(Config.parameters)))
+        .join(
+            ExperimentConfig,
+            and_(
+                ExperimentConfig.organization_id == Config.organization_id,
+                ExperimentConfig.config_id == Config.id,
+            ),
+        )
+        .where(
+            ExperimentConfig.organization_id == Experiment.organization_id,
+            ExperimentConfig.experiment_id == Experiment.id,
+        )
+        .scalar_subquery()
+    )
+    sizes = _of_project(project).with_only_columns(Experiment.id, func.coalesce(size, 0))
+    found = call.session.execute(sizes.order_by(Experiment.created_at.desc(), Experiment.id)).all()
+    statement = select(Experiment).options(*LOADED)
+    return Listed(
+        describe_all(call.session, load(call, statement, Experiment, ids))
+        for ids in in_portions((row[0], row[1]) for row in found)
+    )
 
 
 def update(call: Call) -> dict[str, Any]:
@@ -281,20 +318,44 @@ def update(call: Call) -> dict[str, Any]:
     return describe(call.session, experiment)
 
 
-def delete(call: Call) -> None:
-    """Delete an experiment with its trials; its logs stay, without their trial."""
+def delete(call: Call) -> Stages:
+    """Delete an experiment with its trials; its logs stay, without their trial.
+
+    There may be many trials. Until they are gone the experiment is there, and what ends half-way
+    can be done again.
+    """
+    left = [True]
+
+    def delete_some(call: Call) -> None:
+        left[0] = _delete_trials(call, _of_path(call), SLICE) == SLICE
+
+    def steps() -> Iterator[Stage]:
+        while left[0]:
+            yield delete_some
+
+    def finish(call: Call) -> None:
+        experiment = _of_path(call)
+        _delete_trials(call, experiment, None)  # those that were drawn in between
+        call.session.delete(experiment)
+
+    return Stages(_of_path, steps(), lambda: None, finish)
+
+
+def _delete_trials(call: Call, experiment: Experiment, limit: int | None) -> int:
+    """Delete trials, up to a limit, and take them off their logs; return how many they were."""
     turns.be_alone(call.session)
-    experiment = _of_path(call)
+    owner = experiment.organization_id
     trials = select(Trial.id).where(
-        Trial.organization_id == experiment.organization_id, Trial.experiment_id == experiment.id
+        Trial.organization_id == owner, Trial.experiment_id == experiment.id
     )
-    # ON DELETE SET NULL would take the organisation off the logs, too.
-    call.connection.execute(
-        sql_update(table(Log))
-        .where(Log.organization_id == experiment.organization_id, Log.trial_id.in_(trials))
-        .values(trial_id=None)
-    )
-    call.session.delete(experiment)
+    ids = call.session.scalars(trials.limit(limit)).all()
+    for some in chunks(ids):
+        # ON DELETE SET NULL would take the organisation off the logs, too.
+        logs = sql_update(table(Log)).where(Log.organization_id == owner, Log.trial_id.in_(some))
+        call.connection.execute(logs.values(trial_id=None))
+        gone = sql_delete(table(Trial)).where(Trial.organization_id == owner, Trial.id.in_(some))
+        call.connection.execute(gone)
+    return len(ids)
 
 
 def sample(call: Call) -> dict[str, Any]:
@@ -328,11 +389,18 @@ def _set_positive_labels(call: Call, experiment: Experiment) -> None:
 
 
 def _add_configs(call: Call, experiment: Experiment, key: str) -> None:
-    for location, config_id in _listed(call.body, key):
-        config = lookups.find_in_project(
-            call.session, Config, experiment.project, config_id, location
-        )
-        add_config(experiment, config)
+    listed = list(_listed(call.body, key))
+    project = experiment.project
+    found: dict[str, Config] = {}
+    for some in chunks([config_id for _, config_id in listed]):
+        of_project = configs.of_project(project).where(Config.id.in_(some))
+        found |= {config.id: config for config in call.session.scalars(of_project)}
+    members = {member.config_id: member for member in experiment.members}
+    for location, config_id in listed:
+        if config_id not in found:
+            message = f"the project {project.name!r} has no config {config_id!r}"
+            raise invalid(location, message)
+        members[config_id] = _take_part(experiment, members.get(config_id), found[config_id])
 
 
 def _listed(body: Mapping[str, Any], key: str) -> Iterable[tuple[Location, str]]:

@@ -40,9 +40,7 @@ def _is(organization_id: str, batch_id: str) -> ColumnElement[bool]:
     return and_(Batch.organization_id == organization_id, Batch.id == batch_id)
 
 
-def delete_unfinished(
-    connection: Connection, organization_id: str, *, every: bool = False
-) -> None:
+def delete_unfinished(connection: Connection, organization_id: str, *, every: bool = False) -> None:
     """Delete what was written of an organisation's batches whose process is gone.
 
     every: whether no other process may be writing; else only of those that stand still.

@@ -358,11 +358,6 @@ class Trial(Entity):
     experiment: Mapped[Experiment] = _link("Trial.experiment_id", "Experiment")
     config: Mapped[Config] = _link("Trial.config_id", "Config")
 
-    @property
-    def project_id(self) -> str:
-        """Return the id of the experiment's project."""
-        return self.experiment.project_id
-
 
 class Deployment(Owned):
     """The config or the experiment that is active for a project in an environment."""

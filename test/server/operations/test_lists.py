@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import Engine, event
 
 from humanloop import Humanloop
-from humanloop.server.operations.logs import SLICE
+from humanloop.server.operations.calls import SLICE
 
 from ..api import API_KEY, Api
 from ..chatting import Own
@@ -100,7 +100,33 @@ def test_more_labels_take_no_more_statements(own: Own) -> None:
         return len(found)
 
     log(0, 1)
-    assert log(1, 20) == log(100, 200)
+    assert log(1, 20) == log(100, 100)
+
+
+def test_more_trials_or_configs_take_no_more_statements(own: Own) -> None:
+    configs = [{"project": "p", "config": {"model": f"m{number}"}} for number in range(10)]
+    [project_id] = {each["project_id"] for each in own.api.ok("POST", "/logs", configs)}
+    ids = [each["config"]["id"] for each in own.api.ok("GET", f"/projects/{project_id}/configs")]
+    experiment: Any = None
+
+    def create(number: int) -> int:
+        nonlocal experiment
+        body = {"name": str(number), "positive_labels": [], "config_ids": ids[:number]}
+        with statements() as found:
+            experiment = own.api.ok("POST", f"/projects/{project_id}/experiments", body)
+        return len(found)
+
+    fewer = create(2)
+    assert create(10) - fewer <= 8  # to insert them
+    path = f"/experiments/{experiment['id']}/model-config"
+    trials = [own.api.ok("GET", path)["trial_id"] for _ in range(20)]
+
+    def log(number: int) -> int:
+        with statements() as found:
+            own.api.ok("POST", "/logs", [{"project": "p", "trial_id": t} for t in trials[:number]])
+        return len(found)
+
+    assert log(2) == log(20)
 
 
 @pytest.mark.sqlite
