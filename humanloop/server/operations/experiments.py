@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Select, and_, case, exists, func, select
+from sqlalchemy import Select, and_, exists, func, select
 from sqlalchemy import delete as sql_delete
 from sqlalchemy import update as sql_update
 from sqlalchemy.orm import Session, joinedload, subqueryload
@@ -24,6 +24,7 @@ from humanloop.server.operations.calls import (
     Call,
     Listed,
     NeedsWriter,
+    Settings,
     Stage,
     Stages,
     chunks,
@@ -31,9 +32,8 @@ from humanloop.server.operations.calls import (
     load,
     plain,
 )
-from humanloop.server.store import turns
+from humanloop.server.store import tallies, turns
 from humanloop.server.store.tables import (
-    Annotation,
     Config,
     Experiment,
     ExperimentConfig,
@@ -42,7 +42,6 @@ from humanloop.server.store.tables import (
     Metric,
     Project,
     Trial,
-    is_complete,
 )
 from humanloop.server.store.tallies import table
 from humanloop.server.store.times import now
@@ -59,8 +58,8 @@ LOADED = (
 class Result:
     """Count a config's datapoints with feedback, and those with a positive label."""
 
-    trials: int = 0
-    positives: int = 0
+    trials: int
+    positives: int
 
     @property
     def posterior(self) -> tuple[int, int]:
@@ -80,47 +79,14 @@ class Result:
         return math.sqrt(alpha * beta / (total * total * (total + 1)))
 
 
-Results = Mapping[tuple[str, str], Result]
-"""By the ids of an experiment and of a config; one that was never drawn is missing."""
-
-
-def results(session: Session, experiments: Sequence[Experiment]) -> Results:
-    """Return how each config that was drawn fares in each experiment."""
-    key = (Trial.experiment_id, Trial.config_id)
-    positive_log = case((ExperimentLabel.value.is_not(None), Log.id))
-    return {
-        (experiment_id, config_id): Result(trials, positives)
-        for owner in {experiment.organization_id for experiment in experiments}
-        for some in chunks([experiment.id for experiment in experiments])
-        for experiment_id, config_id, trials, positives in session.execute(
-            select(*key, func.count(Log.id.distinct()), func.count(positive_log.distinct()))
-            .join(Log, and_(Log.organization_id == owner, Log.trial_id == Trial.id))
-            .join(
-                Annotation, and_(Annotation.organization_id == owner, Annotation.log_id == Log.id)
-            )
-            .outerjoin(
-                ExperimentLabel,
-                and_(
-                    ExperimentLabel.organization_id == owner,
-                    ExperimentLabel.experiment_id == Trial.experiment_id,
-                    ExperimentLabel.feedback_type_id == Annotation.feedback_type_id,
-                    ExperimentLabel.value == Annotation.value,
-                ),
-            )
-            .where(Trial.organization_id == owner, Trial.experiment_id.in_(some), is_complete())
-            .group_by(*key)
-        )
-    }
-
-
 def draw(call: Call, experiment: Experiment) -> Trial:
     """Return a new trial of one of the experiment's active configs; 404 when it has none."""
     if call.only_reads:
         raise NeedsWriter
-    candidates = [member.config for member in experiment.members if member.active]
+    candidates = [member for member in experiment.members if member.active]
     if not candidates:
         raise NotFound(f"The experiment {experiment.id!r} has no active config to sample.")
-    config = _choose(call, experiment, candidates)
+    config = _choose(call.settings, candidates).config
     configs.use(call.session, config)
     trial = Trial(organization_id=experiment.organization_id, experiment=experiment, config=config)
     call.session.add(trial)
@@ -128,15 +94,13 @@ def draw(call: Call, experiment: Experiment) -> Trial:
     return trial
 
 
-def _choose(call: Call, experiment: Experiment, candidates: Sequence[Config]) -> Config:
-    randomness = call.settings.randomness
-    if call.settings.sampling == "uniform":
+def _choose(settings: Settings, candidates: Sequence[ExperimentConfig]) -> ExperimentConfig:
+    randomness = settings.randomness
+    if settings.sampling == "uniform":
         return randomness.choice(candidates)
-    known = results(call.session, [experiment])
 
-    def sample(config: Config) -> float:
-        result = known.get((experiment.id, config.id), Result())
-        return randomness.betavariate(*result.posterior)
+    def sample(member: ExperimentConfig) -> float:
+        return randomness.betavariate(*Result(member.trials, member.positives).posterior)
 
     return max(candidates, key=sample)
 
@@ -184,7 +148,6 @@ def describe(session: Session, experiment: Experiment) -> dict[str, Any]:
 
 def describe_all(session: Session, experiments: Sequence[Experiment]) -> list[dict[str, Any]]:
     """Return an ExperimentResponse for each."""
-    known = results(session, experiments)
     drawn: set[str] = set()
     any_trial = exists().where(
         Trial.organization_id == Experiment.organization_id, Trial.experiment_id == Experiment.id
@@ -192,12 +155,10 @@ def describe_all(session: Session, experiments: Sequence[Experiment]) -> list[di
     for some in chunks([experiment.id for experiment in experiments]):
         owned = (Experiment.organization_id == experiments[0].organization_id, any_trial)
         drawn |= set(session.scalars(select(Experiment.id).where(*owned, Experiment.id.in_(some))))
-    return [
-        _describe(experiment, known, is_drawn=experiment.id in drawn) for experiment in experiments
-    ]
+    return [_describe(experiment, is_drawn=experiment.id in drawn) for experiment in experiments]
 
 
-def _describe(experiment: Experiment, known: Results, *, is_drawn: bool) -> dict[str, Any]:
+def _describe(experiment: Experiment, *, is_drawn: bool) -> dict[str, Any]:
     return plain(
         experiment,
         "id",
@@ -208,10 +169,7 @@ def _describe(experiment: Experiment, known: Results, *, is_drawn: bool) -> dict
         status="In progress" if is_drawn else "Initialized",
         metric=_describe_metric(experiment.metric),
         positive_labels=[plain(label, "type", "value") for label in experiment.positive_labels],
-        configs=[
-            _describe_member(member, known.get((experiment.id, member.config_id), Result()))
-            for member in experiment.members
-        ],
+        configs=[_describe_member(member) for member in experiment.members],
     )
 
 
@@ -220,7 +178,8 @@ def _describe_metric(metric: Metric) -> dict[str, Any]:
     return plain(metric, *columns, default=True, active=True)
 
 
-def _describe_member(member: ExperimentConfig, result: Result) -> dict[str, Any]:
+def _describe_member(member: ExperimentConfig) -> dict[str, Any]:
+    result = Result(member.trials, member.positives)
     return plain(
         member,
         "active",
@@ -306,6 +265,7 @@ def update(call: Call) -> dict[str, Any]:
         experiment.name = name
     if "positive_labels" in call.body:
         _set_positive_labels(call, experiment)
+        _recount(call, experiment)
     members = {member.config_id: member for member in experiment.members}
     for location, config_id in _listed(call.body, "config_ids_to_deregister"):
         if config_id not in members:
@@ -386,6 +346,18 @@ def _set_positive_labels(call: Call, experiment: Experiment) -> None:
         )
         for kind_id, value in unique
     ]
+
+
+def _recount(call: Call, experiment: Experiment) -> None:
+    """Count again what was judged by other labels: for the answer now, for good in the end.
+
+    What others in the same transaction have noted is counted only then.
+    """
+    call.session.flush()
+    counts = tallies.count_trials(call.connection, experiment.organization_id, experiment.id)
+    for member in experiment.members:
+        member.trials, member.positives = counts[member.config_id]
+    call.tally.recount_trials(experiment.organization_id, experiment.id)
 
 
 def _add_configs(call: Call, experiment: Experiment, key: str) -> None:

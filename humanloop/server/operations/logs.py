@@ -122,6 +122,11 @@ class Place(NamedTuple):
     project_id: str | None
     config_id: str | None
     trial_id: str | None = None
+    experiment_id: str | None = None
+
+    def target(self, log_id: str) -> Target:
+        """Return a log here as one that feedback is on."""
+        return Target(log_id, self.project_id, self.config_id, self.experiment_id)
 
 
 class Draft:
@@ -315,7 +320,13 @@ _PLACES = (
 _TRIALS_TABLE, _EXPERIMENTS = table(Trial), table(Experiment)
 _TRIAL_ID = _TRIALS_TABLE.c.id
 _TRIALS = (
-    select(_TRIAL_ID, _EXPERIMENTS.c.project_id, _TRIALS_TABLE.c.config_id, _CONFIGS.c.digest)
+    select(
+        _TRIAL_ID,
+        _TRIALS_TABLE.c.experiment_id,
+        _EXPERIMENTS.c.project_id,
+        _TRIALS_TABLE.c.config_id,
+        _CONFIGS.c.digest,
+    )
     .join(_EXPERIMENTS, _EXPERIMENTS.c.id == _TRIALS_TABLE.c.experiment_id)
     .join(_CONFIGS, _CONFIGS.c.id == _TRIALS_TABLE.c.config_id)
     .where(
@@ -399,7 +410,7 @@ class Arrival:
         if draft.digest not in {None, trial.digest}:
             message = f"the trial {trial_id!r} drew another config; leave `config` out"
             raise invalid((*location, "config"), message, "not")
-        return Place(project.id, trial.config_id, trial_id)
+        return Place(project.id, trial.config_id, trial_id, trial.experiment_id)
 
     def find_added(self, call: Call, drafts: Sequence[Draft]) -> None:
         """Find the logs that a repeated request has added already, if its answer was lost.
@@ -488,7 +499,7 @@ class Arrival:
         notes = Notes(call)
         for each in drafts:
             assert each.place is not None
-            target = Target(each.id, each.place.project_id, each.place.config_id)
+            target = each.place.target(each.id)
             for request, location in each.feedback:
                 notes.add(target, request, location)
 
@@ -507,12 +518,12 @@ class Arrival:
         notes = Notes(call)
         for each in new:
             assert each.place is not None
-            project_id, config_id, _ = each.place
+            project_id, config_id = each.place.project_id, each.place.config_id
             assert project_id is not None
             assert config_id is not None
             tally.count_log(organization_id, project_id, config_id, each.session)
             for request, location in each.feedback:
-                notes.add(Target(each.id, project_id, config_id), request, location)
+                notes.add(each.place.target(each.id), request, location)
         notes.write(tally)
 
 

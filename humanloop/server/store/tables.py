@@ -331,7 +331,10 @@ class ExperimentLabel(Owned):
 
 
 class ExperimentConfig(Owned):
-    """A config's part in an experiment; only active ones are sampled."""
+    """A config's part in an experiment; only active ones are sampled.
+
+    `trials` counts its datapoints with feedback, `positives` those of them with a positive label.
+    """
 
     __tablename__ = "experiment_configs"
 
@@ -339,6 +342,8 @@ class ExperimentConfig(Owned):
     config_id: Mapped[str] = _reference("configs", primary_key=True)
     row: Mapped[int] = _order()
     active: Mapped[bool]
+    trials: Mapped[int] = _count()
+    positives: Mapped[int] = _count()
     created_at: Mapped[datetime]
     updated_at: Mapped[datetime]
 

@@ -275,3 +275,13 @@ def test_its_trials_are_deleted_in_slices(setup: Setup) -> None:
     assert setup.api.call("DELETE", f"/experiments/{setup.id}").status == 404
     records = setup.api.export(logged[0]["project_id"])["records"]
     assert [each.get("trial_id") for each in records] == [None] * 4
+
+
+def test_trials_that_turn_positive_in_one_array_are_counted(setup: Setup) -> None:
+    trial = setup.trial_of(setup.configs[0])
+    ids = [each["id"] for each in (setup.log(trial), setup.log(trial, BAD), setup.log(trial, GOOD))]
+    body = [{"data_id": each, **GOOD} for each in ids]
+    unset = {"data_id": ids[2], "type": "rating", "unset": True}
+    setup.api.ok("POST", "/feedback", [*body, unset])
+    assert setup.config(setup.configs[0])["trials_count"] == 2
+    assert setup.config(setup.configs[0])["mean"] == 1

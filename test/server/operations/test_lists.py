@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import sqlite3
 from collections.abc import Generator
 from contextlib import closing, contextmanager
@@ -127,6 +128,15 @@ def test_more_trials_or_configs_take_no_more_statements(own: Own) -> None:
         return len(found)
 
     assert log(2) == log(20)
+
+
+def test_what_became_of_trials_is_not_counted_for_a_list(own: Own) -> None:
+    project_id = own.api.log("p")["project_id"]
+    experiment(own.api, project_id, "e")
+    with statements() as found:
+        [listed] = own.api.ok("GET", f"/projects/{project_id}/experiments")
+    assert listed["configs"][0]["mean"] == 1
+    assert not [statement for statement, _ in found if re.search(r"\b(logs|feedback)\b", statement)]
 
 
 @pytest.mark.sqlite
