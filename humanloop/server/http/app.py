@@ -52,7 +52,7 @@ from humanloop.server.http.routing import find_operation, read_query
 from humanloop.server.http.seldom import Seldom
 from humanloop.server.http.streams import EventStream
 from humanloop.server.operations.anchors import Anchors
-from humanloop.server.operations.calls import Call, NeedsWriter, Settings, Stages
+from humanloop.server.operations.calls import Call, NeedsWriter, Settings, Stage, Stages
 from humanloop.server.operations.handlers import HANDLERS, Handler
 from humanloop.server.store.accounts import Account, KeyRing
 from humanloop.server.store.database import Database
@@ -313,16 +313,15 @@ class Application:
             with self._database.read() as session:
                 stages.check(request.call(session, only_reads=True))
 
-        def write(stage: Callable[[Call], object]) -> Callable[[Session], object]:
+        def write(stage: Stage) -> Callable[[Session], object]:
             return lambda session: stage(request.call(session))
 
         await run_in_threadpool(check)
         try:
             for step in stages.steps:
                 await self._write(write(step))
-            return await self._write(
-                lambda session: request.success(stages.finish(request.call(session)))
-            )
+            answer = await run_in_threadpool(lambda: request.success(stages.answer()))
+            await self._write(write(stages.finish))
         except OutcomeUnknown:
             # Perhaps it is whole and counted. If not, nobody sees it, and it is deleted in time.
             raise
@@ -330,6 +329,7 @@ class Application:
             for step in stages.undo:
                 await self._write(write(step))
             raise
+        return answer
 
 
 @dataclass

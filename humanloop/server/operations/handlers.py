@@ -30,7 +30,7 @@ class Handler:
     It returns the answer as plain data; or a Generation, which comes to one after the transaction;
     or Stages, which come to one in several.
     prepare: works out of the body what needs no database, before the transaction.
-    large_pages: the records of its pages may be large, so only a few are made at the same time.
+    large_pages: the records of its lists may be large, so only a few are made at the same time.
     """
 
     run: Callable[[Call], Any]
@@ -51,7 +51,7 @@ HANDLERS: Mapping[str, Handler] = {
 } | {
     "experiments.create": Handler(experiments.create),
     "experiments.delete": Handler(experiments.delete),
-    "experiments.list": Handler(experiments.list_, only_reads=True),
+    "experiments.list": Handler(experiments.list_, only_reads=True, large_pages=True),
     "experiments.sample": Handler(experiments.sample),
     "experiments.update": Handler(experiments.update),
     "feedback_api.feedback": Handler(feedback.submit),
@@ -69,8 +69,8 @@ HANDLERS: Mapping[str, Handler] = {
     "projects.export": Handler(projects.export, only_reads=True, large_pages=True),
     "projects.get": Handler(projects.get, only_reads=True),
     "projects.get_active_config": Handler(projects.get_active_config, only_reads=True),
-    "projects.list": Handler(projects.list_, only_reads=True),
-    "projects.list_configs": Handler(projects.list_configs, only_reads=True),
+    "projects.list": Handler(projects.list_, only_reads=True, large_pages=True),
+    "projects.list_configs": Handler(projects.list_configs, only_reads=True, large_pages=True),
     "projects.list_deployed_configs": Handler(projects.list_deployed_configs, only_reads=True),
     "projects.update": Handler(projects.update),
     "projects.update_feedback_types": Handler(projects.update_feedback_types),

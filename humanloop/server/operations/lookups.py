@@ -23,11 +23,10 @@ from humanloop.server.store.tables import (
     Experiment,
     Log,
     Project,
-    Trial,
 )
 
 Found = TypeVar("Found", Config, Conversation, Environment, Experiment, Log, Project)
-Part = TypeVar("Part", Config, Experiment, Trial)
+Part = TypeVar("Part", Config, Experiment)
 
 
 def rows(call: Call, statement: Any, column: ColumnElement[Any], values: Sequence[Any]) -> Any:

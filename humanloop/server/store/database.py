@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from sqlalchemy import URL, Engine
+from sqlalchemy import URL, Engine, select
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
@@ -23,6 +23,7 @@ from humanloop.server.errors import StartError
 from humanloop.server.store import batches, copies, engines, failures, migrate, urls
 from humanloop.server.store.ownership import Ownership
 from humanloop.server.store.settings import DatabaseSettings
+from humanloop.server.store.tables import Organization
 from humanloop.server.store.writer import Writer
 
 T = TypeVar("T")
@@ -65,7 +66,8 @@ class Database:
             with _start_errors(parsed), writer.connect() as connection:
                 connection.execution_options(writes=True)
                 with connection.begin():
-                    batches.delete_unfinished(connection, every=owner is not None)
+                    for each in connection.scalars(select(Organization.id)).all():
+                        batches.delete_unfinished(connection, each, every=owner is not None)
             return cls(parsed, readers, writer, owner)
         except BaseException:
             if owner is not None:

@@ -331,7 +331,10 @@ class ExperimentLabel(Owned):
 
 
 class ExperimentConfig(Owned):
-    """A config's part in an experiment; only active ones are sampled."""
+    """A config's part in an experiment; only active ones are sampled.
+
+    `trials` counts its datapoints with feedback, `positives` those of them with a positive label.
+    """
 
     __tablename__ = "experiment_configs"
 
@@ -339,6 +342,8 @@ class ExperimentConfig(Owned):
     config_id: Mapped[str] = _reference("configs", primary_key=True)
     row: Mapped[int] = _order()
     active: Mapped[bool]
+    trials: Mapped[int] = _count()
+    positives: Mapped[int] = _count()
     created_at: Mapped[datetime]
     updated_at: Mapped[datetime]
 
@@ -357,11 +362,6 @@ class Trial(Entity):
 
     experiment: Mapped[Experiment] = _link("Trial.experiment_id", "Experiment")
     config: Mapped[Config] = _link("Trial.config_id", "Config")
-
-    @property
-    def project_id(self) -> str:
-        """Return the id of the experiment's project."""
-        return self.experiment.project_id
 
 
 class Deployment(Owned):
