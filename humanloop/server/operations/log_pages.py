@@ -43,7 +43,7 @@ def find_rows(call: Call, project: Project, offset: int, size: int) -> list[int]
     else:
         found = call.session.execute(keys.offset(offset)).all()
     anchors = [
-        Anchor(offset + number, moment, row, project.datapoints, newest)
+        Anchor(offset + number, moment, row, project.datapoints, project.deleted, newest)
         for number, (moment, row) in enumerate(found, start=1)
     ]
     # The first one helps when so many logs are added that the next page begins before the last.
@@ -53,8 +53,8 @@ def find_rows(call: Call, project: Project, offset: int, size: int) -> list[int]
 
 def _rank_now(call: Call, project: Project, anchor: Anchor, newest: int) -> int | None:
     """Return how many logs come before the anchor and with it now; None when that is not sure."""
-    if not 0 <= newest - anchor.newest <= _ADDED:
-        return None
+    if not 0 <= newest - anchor.newest <= _ADDED or anchor.deleted != project.deleted:
+        return None  # a row may be another log's by now
     is_theirs = Log.project_id == project.id
     is_before = or_(
         Log.created_at > anchor.created_at,
@@ -65,5 +65,5 @@ def _rank_now(call: Call, project: Project, anchor: Anchor, newest: int) -> int 
             func.count(case((is_theirs, 1))), func.count(case((and_(is_theirs, is_before), 1)))
         ).where(Log.row > anchor.newest)
     ).one()
-    # Otherwise logs were deleted, or written by a transaction that was committed later.
+    # Otherwise there are logs of a transaction that was committed later.
     return anchor.rank + before if anchor.total + added == project.datapoints else None

@@ -131,7 +131,10 @@ class Metric(Owned):
 
 
 class Project(Owned):
-    """A named collection of configs, logs and experiments."""
+    """A named collection of configs, logs and experiments.
+
+    `deleted` counts the logs that once counted and are gone.
+    """
 
     __tablename__ = "projects"
     id_prefix = "pr_"
@@ -142,6 +145,7 @@ class Project(Owned):
     created_at: Mapped[datetime] = mapped_column(index=True)
     updated_at: Mapped[datetime]
     datapoints: Mapped[int] = _count()
+    deleted: Mapped[int] = _count()
 
     creator: Mapped[User] = relationship(lazy="joined")
 
@@ -177,6 +181,10 @@ class Config(Entity):
     def organization_id(self) -> str:
         """Return the owner's id."""
         return self.project.organization_id
+
+
+LABEL_CLASSES = frozenset({"select", "multi_select"})
+"""The classes of feedback whose values are labels."""
 
 
 class FeedbackKind(Base):

@@ -1,4 +1,4 @@
-"""Counts that are kept: what a transaction adds to them, written once, when all else is.
+"""Counts that are kept: what a transaction changes of them, written once, when all else is.
 
 Invariants: rows that many writers count in are locked last, in the order of their keys, so that
 they are locked for as short as possible, and nobody waits in a circle.
@@ -10,12 +10,19 @@ from collections import Counter
 from datetime import datetime
 from typing import Any, cast
 
-from sqlalchemy import Connection, Table, bindparam, update
+from sqlalchemy import Connection, Table, bindparam, delete, exists, func, not_, update
 from sqlalchemy.orm import DeclarativeBase, Session
 
 from humanloop.server.store import upserts
-from humanloop.server.store.tables import Config, LabelCount, Project, SessionProject
-from humanloop.server.store.times import now
+from humanloop.server.store.tables import (
+    Config,
+    Conversation,
+    LabelCount,
+    Log,
+    Project,
+    SessionProject,
+)
+from humanloop.server.store.times import UtcDateTime, now
 
 
 def table(kind: type[DeclarativeBase]) -> Table[Any]:
@@ -23,40 +30,69 @@ def table(kind: type[DeclarativeBase]) -> Table[Any]:
     return cast("Table[Any]", kind.__table__)
 
 
-_CONFIGS, _PROJECTS = table(Config), table(Project)
+_CONFIGS, _PROJECTS, _SESSIONS = table(Config), table(Project), table(Conversation)
 _COUNT_IN_PROJECT = (
     update(_PROJECTS)
     .where(_PROJECTS.c.id == bindparam("key"))
-    .values(datapoints=_PROJECTS.c.datapoints + bindparam("more"))
+    .values(
+        datapoints=_PROJECTS.c.datapoints + bindparam("more"),
+        deleted=_PROJECTS.c.deleted + bindparam("gone"),
+    )
 )
 _COUNT_IN_CONFIG = (
     update(_CONFIGS)
     .where(_CONFIGS.c.id == bindparam("key"))
-    .values(datapoints=_CONFIGS.c.datapoints + bindparam("more"), last_used=bindparam("moment"))
+    .values(
+        datapoints=_CONFIGS.c.datapoints + bindparam("more"),
+        last_used=func.coalesce(bindparam("moment", type_=UtcDateTime), _CONFIGS.c.last_used),
+    )
 )
+_DELETE_EMPTY_SESSION = delete(_SESSIONS).where(
+    _SESSIONS.c.id == bindparam("key"),
+    not_(exists().where(table(SessionProject).c.session_id == _SESSIONS.c.id)),
+    # Those of an array that is being written are not counted yet.
+    not_(exists().where(table(Log).c.session_id == _SESSIONS.c.id)),
+)
+
+SessionKey = tuple[str, datetime]
+"""The id of a session, and when it was created."""
 
 
 class Tally:
-    """What is to be added to the counts."""
+    """What is to be added to the counts, and taken off them."""
 
     def __init__(self) -> None:
         self._projects: Counter[str] = Counter()
+        self._deleted: Counter[str] = Counter()
         self._configs: Counter[str] = Counter()
+        self._used: set[str] = set()
         self._sessions: Counter[tuple[str, str, datetime]] = Counter()
         self._labels: Counter[tuple[str, int, str]] = Counter()
 
     def count_log(
-        self, project_id: str, config_id: str, session: tuple[str, datetime] | None
+        self, project_id: str, config_id: str, session: SessionKey | None, *, used: bool = True
     ) -> None:
         """Count a datapoint in its project, its config, and its session, if it has one.
 
-        session: its id and when it was created.
+        used: whether that is a use of the config.
         """
-        self._projects[project_id] += 1
-        self._configs[config_id] += 1
+        self._add(1, project_id, config_id, session)
+        if used:
+            self._used.add(config_id)
+
+    def take_back_log(self, project_id: str, config_id: str, session: SessionKey | None) -> None:
+        """Count a datapoint no more; a session goes with its last one."""
+        self._add(-1, project_id, config_id, session)
+        self._deleted[project_id] += 1
+
+    def _add(
+        self, more: int, project_id: str, config_id: str, session: SessionKey | None
+    ) -> None:
+        self._projects[project_id] += more
+        self._configs[config_id] += more
         if session is not None:
             session_id, created_at = session
-            self._sessions[project_id, session_id, created_at] += 1
+            self._sessions[project_id, session_id, created_at] += more
 
     def count_label(self, config_id: str, feedback_type_id: int, value: str, more: int) -> None:
         """Count a label that was given to a config's datapoint (1) or taken off it (-1)."""
@@ -65,7 +101,9 @@ class Tally:
     def update(self, other: Tally) -> None:
         """Add what another one has."""
         self._projects.update(other._projects)
+        self._deleted.update(other._deleted)
         self._configs.update(other._configs)
+        self._used.update(other._used)
         self._sessions.update(other._sessions)
         self._labels.update(other._labels)
 
@@ -76,13 +114,16 @@ class Tally:
             connection.execute(
                 _COUNT_IN_CONFIG,
                 [
-                    {"key": key, "more": more, "moment": moment}
+                    {"key": key, "more": more, "moment": moment if key in self._used else None}
                     for key, more in sorted(self._configs.items())
                 ],
             )
             connection.execute(
                 _COUNT_IN_PROJECT,
-                [{"key": key, "more": more} for key, more in sorted(self._projects.items())],
+                [
+                    {"key": key, "more": more, "gone": self._deleted[key]}
+                    for key, more in sorted(self._projects.items())
+                ],
             )
         upserts.add_up(
             connection,
@@ -102,6 +143,9 @@ class Tally:
                 for (key, kind, value), more in sorted(self._labels.items())
             ],
         )
+        left = sorted({each for (_, each, _), more in self._sessions.items() if more < 0})
+        if left:
+            connection.execute(_DELETE_EMPTY_SESSION, [{"key": key} for key in left])
 
 
 def of(session: Session) -> Tally:

@@ -93,7 +93,7 @@ def test_counts_are_those_of_what_is_there(tmp_path: Path) -> None:
 
 def test_an_older_database_is_counted_when_it_is_upgraded(tmp_path: Path) -> None:
     old, scripts = tmp_path / "old.db", tmp_path / "scripts"
-    shutil.copytree(migrate.SCRIPTS, scripts, ignore=shutil.ignore_patterns("__pycache__", "0002*"))
+    shutil.copytree(migrate.SCRIPTS, scripts, ignore=shutil.ignore_patterns("__pycache__", "000[23]*"))
     engine = create_engine(f"sqlite:///{old}")
     migrate.upgrade(engine, scripts)
     engine.dispose()

@@ -1,0 +1,230 @@
+"""Delete logs and projects beside traffic: in many short transactions, between which others write.
+
+Invariants: counts are right after each transaction; what was begun and interrupted can be begun
+again; at most one process at a time deletes from a database.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Generator, Sequence
+from itertools import count
+from threading import Event
+
+from sqlalchemy import ColumnElement, Connection, delete, exists, func, not_, or_, select, update
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.orm import Session
+
+from humanloop.server.store import tallies
+from humanloop.server.store.database import Database
+from humanloop.server.store.failures import is_passing
+from humanloop.server.store.tables import (
+    LABEL_CLASSES,
+    Annotation,
+    Config,
+    Deployment,
+    Experiment,
+    ExperimentConfig,
+    ExperimentLabel,
+    FeedbackKind,
+    FeedbackLabel,
+    LabelCount,
+    Log,
+    Project,
+    SessionProject,
+    Trial,
+    is_complete,
+)
+from humanloop.server.store.tallies import table
+
+_SECONDS = 0.01
+"""About how long a transaction takes; its number of rows is adapted to it."""
+_MOST = 500  # rows in a transaction; SQLite takes so many values in a statement
+_TRIES = 10
+_LOCK = 5_411_093_180_127_043_561  # PostgreSQL: any number that nothing else locks
+
+_LOGS, _FEEDBACK, _KINDS = table(Log), table(Annotation), table(FeedbackKind)
+
+Step = Callable[[Session, int], int]
+"""Delete up to so many rows; return how many. It may be run again after it was rolled back."""
+
+
+class Elsewhere(Exception):
+    """Another process deletes from this database just now."""
+
+
+class Batches:
+    """Run steps in transactions of a few milliseconds each.
+
+    stop: ends between two of them, when it is set.
+    """
+
+    def __init__(self, database: Database, stop: Event | None = None) -> None:
+        self._database = database
+        self._stop = stop or Event()
+        self._size = _MOST // 8
+        self.deleted = 0
+
+    def run(self, step: Step) -> int:
+        """Run a step until it finds nothing more; return how many rows it deleted."""
+        deleted = 0
+        for some in self._each(step):
+            deleted += some
+        return deleted
+
+    def _each(self, step: Step) -> Generator[int]:
+        while not self._stop.is_set():
+            size = self._size
+            some, seconds = self._once(step, size)
+            yield some
+            if some < size:
+                return
+            self._adapt(seconds)
+            # So long others have the database for themselves.
+            self._stop.wait(seconds)
+
+    def _adapt(self, seconds: float) -> None:
+        if seconds > 2 * _SECONDS:
+            self._size = max(self._size // 2, 1)
+        elif seconds < _SECONDS:
+            self._size = min(self._size * 2, _MOST)
+
+    def _once(self, step: Step, size: int) -> tuple[int, float]:
+        """Run a step in one transaction; return how many rows it deleted, and how long it took.
+
+        What others were in the way of is tried again.
+        """
+
+        def work(session: Session) -> tuple[int, float]:
+            begun = time.monotonic()
+            _be_alone(session.connection())
+            return step(session, size), time.monotonic() - begun
+
+        for number in count(1):
+            try:
+                return self._database.write(work)
+            except DBAPIError as error:
+                if number == _TRIES or not is_passing(error):
+                    raise
+            self._stop.wait(0.01 * 2**number)
+        raise AssertionError("counting does not end")
+
+
+def _be_alone(connection: Connection) -> None:
+    """Raise Elsewhere when another process has the lock for those who delete."""
+    if connection.dialect.name == "postgresql":
+        had = connection.scalar(select(func.pg_try_advisory_xact_lock(_LOCK)))
+        if not had:
+            raise Elsewhere
+
+
+def delete_logs(session: Session, ids: Sequence[str]) -> int:
+    """Delete logs with their feedback, and take back what they count; return how many there were.
+
+    Their children stay, without a parent; a session goes with its last log.
+    """
+    connection, tally = session.connection(), tallies.of(session)
+    is_theirs = _LOGS.c.id.in_(ids)
+    rows = session.execute(
+        select(
+            Log.project_id,
+            Log.config_id,
+            Log.session_id,
+            SessionProject.created_at,
+            is_complete().label("counts"),
+        )
+        .outerjoin(
+            SessionProject,
+            (SessionProject.session_id == Log.session_id)
+            & (SessionProject.project_id == Log.project_id),
+        )
+        .where(is_theirs)
+    ).all()
+    labels = session.execute(
+        select(Log.config_id, Annotation.feedback_type_id, Annotation.value, func.count())
+        .join(Annotation, Annotation.log_id == Log.id)
+        .join(FeedbackKind, FeedbackKind.id == Annotation.feedback_type_id)
+        .where(is_theirs, is_complete(), FeedbackKind.feedback_class.in_(LABEL_CLASSES))
+        .group_by(Log.config_id, Annotation.feedback_type_id, Annotation.value)
+    ).all()
+    connection.execute(update(_LOGS).where(_LOGS.c.parent_id.in_(ids)).values(parent_id=None))
+    connection.execute(delete(_FEEDBACK).where(_FEEDBACK.c.log_id.in_(ids)))
+    connection.execute(delete(_LOGS).where(is_theirs))
+    for row in rows:
+        if row.counts:  # else it belongs to an array that is not written whole
+            moment = row.created_at
+            session_key = None if row.session_id is None else (row.session_id, moment)
+            tally.take_back_log(row.project_id, row.config_id, session_key)
+    for config_id, kind_id, value, number in labels:
+        tally.count_label(config_id, kind_id, value, -number)
+    return len(rows)
+
+
+def oldest_logs(*conditions: ColumnElement[bool]) -> Step:
+    """Return the step that deletes the oldest logs of a project, as far as they count."""
+    ids = select(Log.id).where(*conditions, is_complete()).order_by(Log.created_at, Log.row)
+
+    def step(session: Session, size: int) -> int:
+        return delete_logs(session, session.scalars(ids.limit(size)).all())
+
+    return step
+
+
+def delete_trials(session: Session, ids: Sequence[str]) -> int:
+    """Delete trials that no log names; return how many."""
+    unused = not_(exists().where(Log.trial_id == Trial.id))
+    result = session.connection().execute(delete(table(Trial)).where(Trial.id.in_(ids), unused))
+    return result.rowcount
+
+
+def delete_project(batches: Batches, project_id: str) -> int:
+    """Delete a project and all that is in it; return the number of its logs.
+
+    The project itself goes last, in one transaction with what was written in the meantime.
+    """
+    deleted = batches.run(oldest_logs(Log.project_id == project_id))
+    of_project = select(Experiment.id).where(Experiment.project_id == project_id)
+    trials = select(Trial.id).where(Trial.experiment_id.in_(of_project))
+    unused = not_(exists().where(Log.trial_id == Trial.id))
+
+    def some_trials(session: Session, size: int) -> int:
+        return delete_trials(session, session.scalars(trials.where(unused).limit(size)).all())
+
+    batches.run(some_trials)
+    rest = 0
+
+    def finish(session: Session, _size: int) -> int:
+        nonlocal rest
+        rest = _delete_rest(session, project_id)
+        return 0
+
+    batches.run(finish)
+    return deleted + rest
+
+
+def _delete_rest(session: Session, project_id: str) -> int:
+    """Delete the project with whatever is left of it; return the number of logs that were left."""
+    connection = session.connection()
+    rows = session.execute(select(Log.id, is_complete()).where(Log.project_id == project_id)).all()
+    for start in range(0, len(rows), _MOST):
+        delete_logs(session, [row[0] for row in rows[start : start + _MOST]])
+    tallies.of(session).write(connection)
+    session.info.pop("tally", None)
+    experiments = select(Experiment.id).where(Experiment.project_id == project_id)
+    configs = select(Config.id).where(Config.project_id == project_id)
+    kinds = select(FeedbackKind.id).where(FeedbackKind.project_id == project_id)
+    for kind, condition in (
+        (Deployment, Deployment.project_id == project_id),
+        (Trial, Trial.experiment_id.in_(experiments)),
+        (ExperimentLabel, ExperimentLabel.experiment_id.in_(experiments)),
+        (ExperimentConfig, ExperimentConfig.experiment_id.in_(experiments)),
+        (Experiment, Experiment.project_id == project_id),
+        (LabelCount, or_(LabelCount.config_id.in_(configs), LabelCount.feedback_type_id.in_(kinds))),
+        (Config, Config.project_id == project_id),
+        (FeedbackLabel, FeedbackLabel.feedback_type_id.in_(kinds)),
+        (FeedbackKind, FeedbackKind.project_id == project_id),
+        (SessionProject, SessionProject.project_id == project_id),
+        (Project, Project.id == project_id),
+    ):
+        connection.execute(delete(table(kind)).where(condition))
+    return sum(bool(complete) for _, complete in rows)
