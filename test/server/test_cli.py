@@ -24,7 +24,7 @@ def serving(tmp_path: Path, *options: str, key: str = "") -> Generator[tuple[str
     """Run the command; gives what it prints up to its last line, and the URL in it."""
     environment = {name: text for name, text in os.environ.items() if "HUMANLOOP" not in name}
     environment |= {"HUMANLOOP_API_KEY": key} if key else {}
-    environment["PYTHONPATH"] = str(Path(cli.__file__).parents[1])
+    environment["PYTHONPATH"] = str(Path(cli.__file__).parents[2])
     process = subprocess.Popen(
         [sys.executable, "-m", "humanloop.cli", "serve", "--port", "0", *options],
         cwd=tmp_path,
@@ -116,7 +116,7 @@ def test_a_missing_extra_is_named(tmp_path: Path) -> None:
         "from humanloop import cli\n"
         "sys.exit(cli.main(['serve']))\n"
     )
-    environment = {**os.environ, "PYTHONPATH": str(Path(cli.__file__).parents[1])}
+    environment = {**os.environ, "PYTHONPATH": str(Path(cli.__file__).parents[2])}
     done = subprocess.run(
         [sys.executable, "-c", program],
         cwd=tmp_path,

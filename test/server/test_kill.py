@@ -30,7 +30,7 @@ def start(path: Path) -> tuple[subprocess.Popen[str], str]:
     command = [sys.executable, "-m", "humanloop.cli", "serve", "--port", "0", "--api-key", API_KEY]
     process = subprocess.Popen(
         [*command, "--database", f"sqlite:///{path}"],
-        env={**os.environ, "PYTHONPATH": str(Path(cli.__file__).parents[1])},
+        env={**os.environ, "PYTHONPATH": str(Path(cli.__file__).parents[2])},
         stdout=subprocess.PIPE,
         text=True,
     )

@@ -20,7 +20,6 @@ from functools import partial
 from typing import Any, TextIO, cast
 
 import uvicorn
-from sqlalchemy import make_url
 from starlette.types import ASGIApp
 
 from humanloop import __version__
@@ -31,6 +30,7 @@ from humanloop.server.http.connections import MAX_HEAD, Connection, connections_
 from humanloop.server.http.routing import PREFIX
 from humanloop.server.http.seldom import Seldom
 from humanloop.server.operations.calls import Sampling, Settings
+from humanloop.server.store import urls
 
 _STOP_SECONDS = 5
 _BACKLOG = 1024  # connections that the system has accepted and the server has not yet
@@ -178,7 +178,7 @@ def welcome(url: str, database_url: str, new_key: str | None) -> str:
 humanloop {__version__} is serving.
 
   API       {url}
-  Database  {make_url(database_url).render_as_string(hide_password=True)}
+  Database  {urls.parse(database_url).render_as_string(hide_password=True)}
   API key   {shown_key}
 
 In another terminal:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Generator
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -23,6 +23,7 @@ from sqlalchemy.orm import Session
 
 from humanloop.server.errors import StartError
 from humanloop.server.store import batches, copies, migrate, urls
+from humanloop.server.store.failures import said
 from humanloop.server.store.ownership import Ownership
 from humanloop.server.store.times import now
 from humanloop.server.store.writer import Writer
@@ -106,8 +107,40 @@ def _migrate(url: URL, path: Path | None, scripts: Traversable) -> None:
         engine.dispose()
 
 
-def _create_engine(url: URL, *, foreign_keys: bool = True) -> Engine:
+@contextmanager
+def open_for_reading(url: str) -> Generator[Callable[[], AbstractContextManager[Session]]]:
+    """Open a database beside the server that has it; give how to open a session for reading.
+
+    All queries of one session see the same state. Nothing is created or changed.
+
+    Raises StartError when there is no such database, it can't be read, or its schema is not this
+    version's.
+    """
+    parsed = urls.parse(url)
+    path = urls.file_of(parsed)
+    if path is not None and not path.is_file():
+        raise StartError(f"There is no database {path}.")
+    engine = _create_engine(parsed, only_reads=True)
+
+    @contextmanager
+    def read() -> Generator[Session]:
+        with engine.connect() as connection, Session(connection, autoflush=False) as session:
+            yield session
+
+    try:
+        migrate.check_current(engine)
+        yield read
+    except DBAPIError as error:
+        raise StartError(f"The database {parsed!r} can't be read: {said(error)}.") from error
+    finally:
+        engine.dispose()
+
+
+def _create_engine(url: URL, *, foreign_keys: bool = True, only_reads: bool = False) -> Engine:
     sqlite = url.get_backend_name() == "sqlite"
+    if sqlite and only_reads:
+        location = Path(url.database or "").resolve().as_uri()
+        url = url.set(database=location).update_query_dict({"mode": "ro", "uri": "true"})
     if sqlite and "timeout" not in url.query:
         url = url.update_query_dict({"timeout": _BUSY_SECONDS})
     try:
@@ -126,16 +159,20 @@ def _create_engine(url: URL, *, foreign_keys: bool = True) -> Engine:
     except ValueError as error:
         raise StartError(f"An option of the database's URL can't be used: {error}.") from error
     if sqlite:
-        event.listen(engine, "connect", _configure_sqlite)
+        event.listen(engine, "connect", _begin_ourselves if only_reads else _configure_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
         if foreign_keys:
             event.listen(engine, "connect", _enforce_foreign_keys)
     return engine
 
 
-def _configure_sqlite(connection: sqlite3.Connection, _record: object) -> None:
+def _begin_ourselves(connection: sqlite3.Connection, _record: object) -> None:
     # Transactions are begun by _begin_sqlite alone, so that they hold schema changes and reads.
     connection.isolation_level = None
+
+
+def _configure_sqlite(connection: sqlite3.Connection, record: object) -> None:
+    _begin_ourselves(connection, record)
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = NORMAL")
     # SQLite's own lower() knows ASCII only.

@@ -70,6 +70,21 @@ def check_known(revision: str, scripts: Traversable = SCRIPTS) -> None:
         )
 
 
+def check_current(engine: Engine) -> None:
+    """Raise StartError for a database whose schema is not this version's own."""
+    current = _current_revision(engine)
+    if current is None:
+        raise StartError("The database is empty. `humanloop serve` begins one.")
+    check_known(current)
+    with _on_disk(SCRIPTS) as folder:
+        newest = ScriptDirectory(str(folder)).get_current_head()
+    if current != newest:
+        raise StartError(
+            f"The database has schema {current}, which is older than this version's, {newest}. "
+            "Start `humanloop serve` on it once, which updates it."
+        )
+
+
 @contextmanager
 def _on_disk(folder: Traversable) -> Generator[Path]:
     """Give a folder as a path: a copy, if the package is in a zip file.

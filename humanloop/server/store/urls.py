@@ -1,7 +1,8 @@
-"""The database's URL: which kinds are taken, and which file a SQLite one names."""
+"""The name of a database: a file, or a URL of one of the kinds that are taken."""
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from sqlalchemy import URL, make_url
@@ -12,10 +13,19 @@ from humanloop.server.errors import StartError
 _DRIVERS = frozenset({"sqlite", "sqlite+pysqlite", "postgresql+psycopg"})
 
 
-def parse(url: str) -> URL:
-    """Return the parts of a SQLAlchemy URL; raises StartError for one that can't be used."""
+# Of a URL; a single letter is a drive of Windows.
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")
+
+
+def parse(name: str) -> URL:
+    """Return the URL of a database, given as a SQLAlchemy URL or as the path of a SQLite file.
+
+    Raises StartError for a name that can't be used.
+    """
+    if name and _SCHEME.match(name) is None:
+        return URL.create("sqlite", database=name)
     try:
-        parsed = make_url(url)
+        parsed = make_url(name)
         if parsed.drivername == "postgresql":
             # What this stands for depends on SQLAlchemy's version.
             return parsed.set(drivername="postgresql+psycopg")
@@ -25,7 +35,8 @@ def parse(url: str) -> URL:
         pass
     # The text may hold a password, so it is not repeated.
     raise StartError(
-        "The database must be a URL such as sqlite:///humanloop.db or postgresql://user@host/name."
+        "The database must be a file such as humanloop.db, or a URL such as "
+        "sqlite:///humanloop.db or postgresql://user@host/name."
     )
 
 
