@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from humanloop.cli import backup, check_migration, quickstart, restore, serve
+from humanloop.cli import backup, check_migration, delete, prune, quickstart, restore, serve
 from humanloop.cli.support import complain
 
 
@@ -41,7 +41,15 @@ class Command(Protocol):
         ...
 
 
-COMMANDS: tuple[Command, ...] = (serve, backup, restore, quickstart, check_migration)
+COMMANDS: tuple[Command, ...] = (
+    serve,
+    prune,
+    delete,
+    backup,
+    restore,
+    quickstart,
+    check_migration,
+)
 
 
 def run(arguments: Sequence[str]) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 
-from humanloop.cli.support import add_database
+from humanloop.cli.support import add_database, read_age
 
 NAME = "serve"
 HELP = "run the embedded server"
@@ -36,6 +36,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="uniform",
         help="how experiments draw a config (default: %(default)s)",
     )
+    parser.add_argument(
+        "--keep-logs",
+        type=read_age,
+        metavar="AGE",
+        help="delete logs that are older: 12h, 90d or 2w (default: keep them all)",
+    )
     parser.add_argument("--verbose", action="store_true", help="log one line for each request")
 
 
@@ -51,6 +57,7 @@ def run(options: argparse.Namespace) -> int:
         options.database,
         keys,
         sampling=options.sampling,
+        keep_logs=options.keep_logs,
         verbose=options.verbose,
     )
     return 0

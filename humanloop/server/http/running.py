@@ -16,6 +16,7 @@ import socket
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from datetime import timedelta
 from functools import partial
 from typing import Any, TextIO, cast
 
@@ -129,6 +130,7 @@ def serve(
     api_keys: Sequence[str],
     *,
     sampling: Sampling = "uniform",
+    keep_logs: timedelta | None = None,
     verbose: bool = False,
     out: TextIO | None = None,
 ) -> None:
@@ -139,7 +141,9 @@ def serve(
     out = out or sys.stdout
     keys = list(api_keys) or [new_api_key()]
     with bind(host, port) as listener:
-        settings = Settings(sampling=sampling, allowed_hosts=allowed_hosts(listener, host))
+        settings = Settings(
+            sampling=sampling, keep_logs=keep_logs, allowed_hosts=allowed_hosts(listener, host)
+        )
         app = create_app(database_url, keys, settings)
         _answer_evenly()
         text = welcome(url_of(listener), database_url, None if api_keys else keys[0])

@@ -223,12 +223,14 @@ def _in_stages(drafts: list[Draft]) -> Stages:
     def write(index: int, call: Call) -> None:
         # Nothing is carried on from slice to slice: what was done may be rolled back and run again.
         arrival, tally = Arrival(), Tally()
+        arrival.find_parents(call, slices[index])  # one may have been deleted since
         arrival.find_places(call, slices[index])
         arrival.write(call, slices[index], tally, batch_id)
         tallies[index] = tally
 
     def finish(call: Call) -> Any:
         end(call)
+        _check_projects(call, drafts)
         for tally in tallies.values():
             call.tally.update(tally)
         return [each.answer for each in drafts]
@@ -244,6 +246,16 @@ def _in_stages(drafts: list[Draft]) -> Stages:
     steps: list[Callable[[Call], object]] = [partial(write, index) for index in range(len(slices))]
     undo: list[Callable[[Call], object]] = [partial(take_back, some) for some in slices]
     return Stages(check, [begin, *steps], finish, [*undo, end])
+
+
+def _check_projects(call: Call, drafts: Sequence[Draft]) -> None:
+    """Raise Unavailable when a project was deleted between the slices, with what was in it."""
+    used = {each.place.project_id for each in drafts if each.place is not None}
+    statement = select(_PROJECTS.c.id).where(
+        _PROJECTS.c.organization_id == bindparam("organization_id")
+    )
+    if len(used) != len(list(lookups.rows(call, statement, _PROJECTS.c.id, list(used)))):
+        raise Unavailable("A project was deleted while the array was written. Send it again.")
 
 
 _OWN_LOG = _LOGS.c.organization_id == bindparam("organization_id")

@@ -24,7 +24,7 @@ from sqlalchemy.orm import Session
 from humanloop.server.errors import StartError
 from humanloop.server.store import batches, copies, migrate, urls
 from humanloop.server.store.failures import said
-from humanloop.server.store.ownership import Ownership
+from humanloop.server.store.ownership import Ownership, check_name
 from humanloop.server.store.times import now
 from humanloop.server.store.writer import Writer
 
@@ -69,6 +69,30 @@ class Database:
                 owner.release()
             raise
 
+    @classmethod
+    def join(cls, url: str, *, foreign_keys: bool = True) -> Database:
+        """Open a database beside the servers that may run on it; its schema stays as it is.
+
+        foreign_keys: False for who deletes all that refers to what is deleted by itself: SQLite
+            would look through a whole table for each row.
+
+        Raises StartError when it is not there, can't be used, or has another schema.
+        """
+        parsed = _existing(url)
+        engine = _create_engine(parsed, foreign_keys=foreign_keys)
+        try:
+            with _telling(parsed):
+                migrate.check_current(engine)
+            return cls(engine, None)
+        except BaseException:
+            engine.dispose()
+            raise
+
+    @property
+    def dialect(self) -> str:
+        """Return the kind of database: `sqlite` or `postgresql`."""
+        return self._engine.dialect.name
+
     @contextmanager
     def read(self) -> Generator[Session]:
         """Open a session for reading; all its queries see the same state."""
@@ -98,13 +122,21 @@ def _migrate(url: URL, path: Path | None, scripts: Traversable) -> None:
     # Changing a table on SQLite means to drop the old one, which must not cascade.
     engine = _create_engine(url, foreign_keys=False)
     try:
-        back_up = None if path is None else partial(copies.back_up_beside, path)
-        migrate.upgrade(engine, scripts, back_up=back_up)
+        with _telling(url):
+            back_up = None if path is None else partial(copies.back_up_beside, path)
+            migrate.upgrade(engine, scripts, back_up=back_up)
+    finally:
+        engine.dispose()
+
+
+@contextmanager
+def _telling(url: URL) -> Generator[None]:
+    """Raise StartError for what the database fails with."""
+    try:
+        yield
     except DBAPIError as error:
         reason = str(error.orig).strip()
         raise StartError(f"The database {url!r} can't be used: {reason}") from error
-    finally:
-        engine.dispose()
 
 
 @contextmanager
@@ -116,10 +148,7 @@ def open_for_reading(url: str) -> Generator[Callable[[], AbstractContextManager[
     Raises StartError when there is no such database, it can't be read, or its schema is not this
     version's.
     """
-    parsed = urls.parse(url)
-    path = urls.file_of(parsed)
-    if path is not None and not path.is_file():
-        raise StartError(f"There is no database {path}.")
+    parsed = _existing(url)
     engine = _create_engine(parsed, only_reads=True)
 
     @contextmanager
@@ -134,6 +163,17 @@ def open_for_reading(url: str) -> Generator[Callable[[], AbstractContextManager[
         raise StartError(f"The database {parsed!r} can't be read: {said(error)}.") from error
     finally:
         engine.dispose()
+
+
+def _existing(url: str) -> URL:
+    """Return the URL of a database that is there, by the name that a server has it by, if any."""
+    parsed = urls.parse(url)
+    path = urls.file_of(parsed)
+    if path is not None:
+        if not path.is_file():
+            raise StartError(f"There is no database {path}.")
+        check_name(path)
+    return parsed
 
 
 def _create_engine(url: URL, *, foreign_keys: bool = True, only_reads: bool = False) -> Engine:
@@ -173,6 +213,8 @@ def _begin_ourselves(connection: sqlite3.Connection, _record: object) -> None:
 
 def _configure_sqlite(connection: sqlite3.Connection, record: object) -> None:
     _begin_ourselves(connection, record)
+    # Before anything is in the file; later it takes a VACUUM to change it.
+    connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = NORMAL")
     # SQLite's own lower() knows ASCII only.

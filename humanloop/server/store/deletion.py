@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator, Sequence
+from functools import partial
 from itertools import count
 from threading import Event
 
-from sqlalchemy import ColumnElement, Connection, delete, exists, func, not_, or_, select, update
+from sqlalchemy import ColumnElement, Connection, delete, exists, func, not_, select, update
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
@@ -22,6 +23,7 @@ from humanloop.server.store.tables import (
     LABEL_CLASSES,
     Annotation,
     Config,
+    Conversation,
     Deployment,
     Experiment,
     ExperimentConfig,
@@ -40,6 +42,7 @@ from humanloop.server.store.tallies import table
 _SECONDS = 0.01
 """About how long a transaction takes; its number of rows is adapted to it."""
 _MOST = 500  # rows in a transaction; SQLite takes so many values in a statement
+_FEW = 100  # rows in a transaction whose number is not adapted
 _TRIES = 10
 _LOCK = 5_411_093_180_127_043_561  # PostgreSQL: any number that nothing else locks
 
@@ -56,14 +59,15 @@ class Elsewhere(Exception):
 class Batches:
     """Run steps in transactions of a few milliseconds each.
 
-    stop: ends between two of them, when it is set.
+    stop: ends between two of them, when it is set. Who has none waits for other processes that
+        delete; else Elsewhere is raised.
     """
 
     def __init__(self, database: Database, stop: Event | None = None) -> None:
         self._database = database
         self._stop = stop or Event()
+        self._patient = stop is None
         self._size = _MOST // 8
-        self.deleted = 0
 
     def run(self, step: Step) -> int:
         """Run a step until it finds nothing more; return how many rows it deleted."""
@@ -71,6 +75,14 @@ class Batches:
         for some in self._each(step):
             deleted += some
         return deleted
+
+    def run_once(self, work: Callable[[Session], int]) -> int:
+        """Run one step of a size of its own; return how many rows it deleted."""
+        if self._stop.is_set():
+            return 0
+        some, seconds = self._once(lambda session, _size: work(session), 0)
+        self._stop.wait(seconds)
+        return some
 
     def _each(self, step: Step) -> Generator[int]:
         while not self._stop.is_set():
@@ -106,6 +118,9 @@ class Batches:
             except DBAPIError as error:
                 if number == _TRIES or not is_passing(error):
                     raise
+            except Elsewhere:
+                if number == _TRIES or not self._patient:
+                    raise
             self._stop.wait(0.01 * 2**number)
         raise AssertionError("counting does not end")
 
@@ -130,14 +145,10 @@ def delete_logs(session: Session, ids: Sequence[str]) -> int:
             Log.project_id,
             Log.config_id,
             Log.session_id,
-            SessionProject.created_at,
+            Conversation.created_at,
             is_complete().label("counts"),
         )
-        .outerjoin(
-            SessionProject,
-            (SessionProject.session_id == Log.session_id)
-            & (SessionProject.project_id == Log.project_id),
-        )
+        .outerjoin(Conversation, Conversation.id == Log.session_id)
         .where(is_theirs)
     ).all()
     labels = session.execute(
@@ -191,15 +202,7 @@ def delete_project(batches: Batches, project_id: str) -> int:
         return delete_trials(session, session.scalars(trials.where(unused).limit(size)).all())
 
     batches.run(some_trials)
-    rest = 0
-
-    def finish(session: Session, _size: int) -> int:
-        nonlocal rest
-        rest = _delete_rest(session, project_id)
-        return 0
-
-    batches.run(finish)
-    return deleted + rest
+    return deleted + batches.run_once(lambda session: _delete_rest(session, project_id))
 
 
 def _delete_rest(session: Session, project_id: str) -> int:
@@ -208,18 +211,17 @@ def _delete_rest(session: Session, project_id: str) -> int:
     rows = session.execute(select(Log.id, is_complete()).where(Log.project_id == project_id)).all()
     for start in range(0, len(rows), _MOST):
         delete_logs(session, [row[0] for row in rows[start : start + _MOST]])
-    tallies.of(session).write(connection)
-    session.info.pop("tally", None)
     experiments = select(Experiment.id).where(Experiment.project_id == project_id)
     configs = select(Config.id).where(Config.project_id == project_id)
     kinds = select(FeedbackKind.id).where(FeedbackKind.project_id == project_id)
+    tallies.of(session).forget_project(project_id, session.scalars(kinds).all())
     for kind, condition in (
         (Deployment, Deployment.project_id == project_id),
         (Trial, Trial.experiment_id.in_(experiments)),
         (ExperimentLabel, ExperimentLabel.experiment_id.in_(experiments)),
         (ExperimentConfig, ExperimentConfig.experiment_id.in_(experiments)),
         (Experiment, Experiment.project_id == project_id),
-        (LabelCount, or_(LabelCount.config_id.in_(configs), LabelCount.feedback_type_id.in_(kinds))),
+        (LabelCount, LabelCount.config_id.in_(configs)),
         (Config, Config.project_id == project_id),
         (FeedbackLabel, FeedbackLabel.feedback_type_id.in_(kinds)),
         (FeedbackKind, FeedbackKind.project_id == project_id),
@@ -228,3 +230,20 @@ def _delete_rest(session: Session, project_id: str) -> int:
     ):
         connection.execute(delete(table(kind)).where(condition))
     return sum(bool(complete) for _, complete in rows)
+
+
+def known_logs(database: Database, ids: Sequence[str]) -> list[str]:
+    """Return those of the ids that are of logs."""
+    with database.read() as session:
+        found: set[str] = set()
+        for start in range(0, len(ids), _MOST):
+            some = select(Log.id).where(Log.id.in_(ids[start : start + _MOST]), is_complete())
+            found.update(session.scalars(some))
+    return [each for each in ids if each in found]
+
+
+def delete_by_ids(database: Database, ids: Sequence[str]) -> None:
+    """Delete logs beside traffic."""
+    batches = Batches(database)
+    for start in range(0, len(ids), _FEW):
+        batches.run_once(partial(delete_logs, ids=ids[start : start + _FEW]))

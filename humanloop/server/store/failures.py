@@ -38,6 +38,17 @@ def failure(error: Exception) -> Failure | None:
     return Failure.UNUSABLE if isinstance(error, OperationalError) else None
 
 
+_PASSING_STATES = frozenset({"23503", "40001", "40P01", "55P03"})
+"""PostgreSQL: foreign_key_violation by what was written meanwhile, serialization_failure,
+deadlock_detected, lock_not_available."""
+
+
+def is_passing(error: DBAPIError) -> bool:
+    """Tell whether others were in the way, so that the same transaction may succeed later."""
+    state = getattr(error.orig, "sqlstate", None)
+    return state in _PASSING_STATES or "database is locked" in str(error.orig)
+
+
 def said(error: Exception) -> str:
     """Return on one line what the database said."""
     return shorten(one_line(str(getattr(error, "orig", error))), _SHOWN)

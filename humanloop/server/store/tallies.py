@@ -7,6 +7,7 @@ they are locked for as short as possible, and nobody waits in a circle.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any, cast
 
@@ -68,6 +69,8 @@ class Tally:
         self._used: set[str] = set()
         self._sessions: Counter[tuple[str, str, datetime]] = Counter()
         self._labels: Counter[tuple[str, int, str]] = Counter()
+        self._gone: set[str] = set()
+        self._gone_kinds: set[int] = set()
 
     def count_log(
         self, project_id: str, config_id: str, session: SessionKey | None, *, used: bool = True
@@ -85,9 +88,7 @@ class Tally:
         self._add(-1, project_id, config_id, session)
         self._deleted[project_id] += 1
 
-    def _add(
-        self, more: int, project_id: str, config_id: str, session: SessionKey | None
-    ) -> None:
+    def _add(self, more: int, project_id: str, config_id: str, session: SessionKey | None) -> None:
         self._projects[project_id] += more
         self._configs[config_id] += more
         if session is not None:
@@ -98,6 +99,11 @@ class Tally:
         """Count a label that was given to a config's datapoint (1) or taken off it (-1)."""
         self._labels[config_id, feedback_type_id, value] += more
 
+    def forget_project(self, project_id: str, feedback_type_ids: Iterable[int]) -> None:
+        """Write no counts of a project that is deleted, whoever has counted in it before."""
+        self._gone.add(project_id)
+        self._gone_kinds.update(feedback_type_ids)
+
     def update(self, other: Tally) -> None:
         """Add what another one has."""
         self._projects.update(other._projects)
@@ -106,6 +112,8 @@ class Tally:
         self._used.update(other._used)
         self._sessions.update(other._sessions)
         self._labels.update(other._labels)
+        self._gone.update(other._gone)
+        self._gone_kinds.update(other._gone_kinds)
 
     def write(self, connection: Connection) -> None:
         """Write it all."""
@@ -132,6 +140,7 @@ class Tally:
             [
                 {"project_id": key, "session_id": each, "created_at": moment, "datapoints": more}
                 for (key, each, moment), more in sorted(self._sessions.items())
+                if key not in self._gone
             ],
         )
         upserts.add_up(
@@ -141,9 +150,16 @@ class Tally:
             [
                 {"config_id": key, "feedback_type_id": kind, "value": value, "datapoints": more}
                 for (key, kind, value), more in sorted(self._labels.items())
+                if kind not in self._gone_kinds
             ],
         )
-        left = sorted({each for (_, each, _), more in self._sessions.items() if more < 0})
+        left = sorted(
+            {
+                each
+                for (key, each, _), more in self._sessions.items()
+                if more < 0 or key in self._gone
+            }
+        )
         if left:
             connection.execute(_DELETE_EMPTY_SESSION, [{"key": key} for key in left])
 
