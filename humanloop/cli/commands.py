@@ -12,7 +12,17 @@ import sys
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from humanloop.cli import backup, check_migration, delete, prune, quickstart, restore, serve
+from humanloop.cli import (
+    backup,
+    check_migration,
+    delete,
+    export,
+    import_,
+    prune,
+    quickstart,
+    restore,
+    serve,
+)
 from humanloop.cli.support import complain
 
 
@@ -45,6 +55,8 @@ COMMANDS: tuple[Command, ...] = (
     serve,
     prune,
     delete,
+    export,
+    import_,
     backup,
     restore,
     quickstart,

@@ -66,7 +66,8 @@ def _delete_project(database: Database, options: argparse.Namespace) -> int:
     from humanloop.server.store import deletion, names
     from humanloop.server.store.deletion import Batches
 
-    project = names.find_project(database, options.project)
+    with database.read() as session:
+        project = names.find_project(session, options.project)
     what = f"the project {project.name!r} with its {project.logs:,} logs"
     if not options.yes and not _is_sure(what):
         return 1

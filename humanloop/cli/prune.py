@@ -68,8 +68,10 @@ def _prune(options: argparse.Namespace) -> dict[str, Any]:
 
     before = now() - options.keep
     with closing(Database.join(options.database)) as database:
-        project = options.project
-        project_id = None if project is None else names.find_project(database, project).id
+        project_id = None
+        if options.project is not None:
+            with database.read() as session:
+                project_id = names.find_project(session, options.project).id
         if options.dry_run:
             pruned = retention.count(database, before, project_id)
         else:

@@ -207,11 +207,11 @@ def paginate_by(
     return Page(portions(offset, size) if offset < total else (), page, size, total)
 
 
-def load(call: Call, statement: Select[Any], column: Any, keys: Sequence[Any]) -> list[Any]:
+def load(session: Session, statement: Select[Any], column: Any, keys: Sequence[Any]) -> list[Any]:
     """Return the rows of some keys, in the order of the keys.
 
     column: the attribute of the rows that is the key.
     """
-    rows = call.session.scalars(statement.where(column.in_(keys))).all()
+    rows = session.scalars(statement.where(column.in_(keys))).all()
     of_key = {getattr(row, column.key): row for row in rows}
     return [of_key[key] for key in keys]

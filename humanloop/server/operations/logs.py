@@ -17,6 +17,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from sqlalchemy import and_, bindparam, delete, func, insert, not_, select
+from sqlalchemy.orm import Session as OrmSession
 from sqlalchemy.orm import joinedload, selectinload
 from sqlalchemy.sql.elements import ColumnElement
 
@@ -119,7 +120,8 @@ class Draft:
     def __init__(self, request: Mapping[str, Any], location: Location, **others: Any) -> None:
         self.request = request
         self.location = location
-        self.id = new_id("data_")
+        self.id: str = others.pop("id", None) or new_id("data_")
+        self.is_use = True  # of its config, just now
         self.reference_id: str | None = request.get("reference_id")
         self.parent_key = _exclusive(request, "parent_id", "parent_reference_id", location)
         self.session_key = _exclusive(request, "session_id", "session_reference_id", location)
@@ -291,17 +293,23 @@ class Arrival:
     def __init__(self) -> None:
         self._places: dict[tuple[str | None, ...], Place] = {}
 
-    def find_parents(self, call: Call, drafts: Sequence[Draft]) -> None:
-        """Find the logs that the drafts name as their parents."""
+    def known_parents(self, call: Call, keys: Iterable[Key | None]) -> dict[Key, Parent]:
+        """Return the logs that are named as parents, as far as they are there."""
         found: dict[Key, Parent] = {}
+        named = list(keys)
         columns = {"parent_id": _LOGS.c.id, "parent_reference_id": _LOGS.c.reference_id}
         for key, column in columns.items():
-            wanted = _values(key, (each.parent_key for each in drafts))
+            wanted = _values(key, named)
             for row in lookups.rows(call, _PARENTS, column, wanted):
                 log_id, reference_id, session_id, moment = row
                 session = None if session_id is None else (session_id, moment)
                 value = log_id if key == "parent_id" else reference_id
                 found[key, value] = Parent(log_id, session)
+        return found
+
+    def find_parents(self, call: Call, drafts: Sequence[Draft]) -> None:
+        """Find the logs that the drafts name as their parents; raises Invalid for missing ones."""
+        found = self.known_parents(call, (each.parent_key for each in drafts))
         for each in drafts:
             if each.parent_key is not None:
                 key, value = each.parent_key
@@ -424,7 +432,7 @@ class Arrival:
             project_id, config_id, _ = each.place
             assert project_id is not None
             assert config_id is not None
-            tally.count_log(project_id, config_id, each.session)
+            tally.count_log(project_id, config_id, each.session, used=each.is_use)
             for request, location in each.feedback:
                 notes.add(Target(each.id, project_id, config_id), request, location)
         notes.write(tally)
@@ -536,21 +544,21 @@ def _update(call: Call, found: Log) -> dict[str, Any]:
     return describe(found)
 
 
-def in_portions(call: Call, rows: Sequence[int]) -> Iterator[list[Log]]:
+def in_portions(session: OrmSession, rows: Sequence[int]) -> Iterator[list[Log]]:
     """Load the logs of some rows, in their order, in portions of about _PORTION characters."""
     statement = select(Log).options(*LOADED)
-    weighed = call.session.execute(select(Log.row, _SIZE).where(Log.row.in_(rows)))
+    weighed = session.execute(select(Log.row, _SIZE).where(Log.row.in_(rows)))
     sizes = {row: size for row, size in weighed}  # noqa: C416 (a Row is no pair to type checkers)
     portion: list[int] = []
     filled = 0
     for row in rows:
         if portion and filled + sizes[row] > _PORTION:
-            yield load(call, statement, Log.row, portion)
+            yield load(session, statement, Log.row, portion)
             portion, filled = [], 0
         portion.append(row)
         filled += sizes[row]
     if portion:
-        yield load(call, statement, Log.row, portion)
+        yield load(session, statement, Log.row, portion)
 
 
 def describe(log: Log) -> dict[str, Any]:

@@ -150,7 +150,7 @@ def list_(call: Call) -> Page:
     statement = statement.order_by(column.desc() if descending else column.asc(), Project.id)
 
     def describe_some(ids: list[str]) -> list[dict[str, Any]]:
-        return describe_all(call, load(call, select(Project), Project.id, ids))
+        return describe_all(call, load(call.session, select(Project), Project.id, ids))
 
     return paginate(call, statement, describe_some, first=0)
 
@@ -312,6 +312,8 @@ def export(call: Call) -> Page:
 
     def portions(offset: int, size: int) -> Iterator[list[dict[str, Any]]]:
         rows = log_pages.find_rows(call, project, offset, size)
-        return ([logs.describe(log) for log in found] for found in logs.in_portions(call, rows))
+        return (
+            [logs.describe(log) for log in found] for found in logs.in_portions(call.session, rows)
+        )
 
     return paginate_by(call, portions, project.datapoints, first=0)

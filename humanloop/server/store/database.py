@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from sqlalchemy import URL, Engine, create_engine, event
+from sqlalchemy import URL, Engine, create_engine, event, inspect
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
@@ -70,14 +70,17 @@ class Database:
             raise
 
     @classmethod
-    def join(cls, url: str, *, foreign_keys: bool = True) -> Database:
+    def join(cls, url: str, *, begin: bool = False, foreign_keys: bool = True) -> Database:
         """Open a database beside the servers that may run on it; its schema stays as it is.
 
+        begin: whether one that is not there, or is empty, is begun.
         foreign_keys: False for who deletes all that refers to what is deleted by itself: SQLite
             would look through a whole table for each row.
 
         Raises StartError when it is not there, can't be used, or has another schema.
         """
+        if begin and _is_new(urls.parse(url)):
+            return cls.open(url)
         parsed = _existing(url)
         engine = _create_engine(parsed, foreign_keys=foreign_keys)
         try:
@@ -161,6 +164,18 @@ def open_for_reading(url: str) -> Generator[Callable[[], AbstractContextManager[
         yield read
     except DBAPIError as error:
         raise StartError(f"The database {parsed!r} can't be read: {said(error)}.") from error
+    finally:
+        engine.dispose()
+
+
+def _is_new(url: URL) -> bool:
+    path = urls.file_of(url)
+    if path is not None:
+        return not path.exists() or path.stat().st_size == 0
+    engine = _create_engine(url)
+    try:
+        with _telling(url), engine.connect() as connection:
+            return not inspect(connection).get_table_names()
     finally:
         engine.dispose()
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from sqlalchemy import or_, select
+from sqlalchemy.orm import Session
 
 from humanloop.server.errors import StartError
-from humanloop.server.store.database import Database
 from humanloop.server.store.tables import Project
 
 
@@ -19,12 +19,11 @@ class Named(NamedTuple):
     logs: int
 
 
-def find_project(database: Database, name: str) -> Named:
+def find_project(session: Session, name: str) -> Named:
     """Return the project of that name, else of that id; raises StartError."""
     statement = select(Project.id, Project.name, Project.datapoints)
-    with database.read() as session:
-        found = session.execute(statement.where(or_(Project.name == name, Project.id == name)))
-        projects = sorted((Named(*row) for row in found), key=lambda each: each.name != name)
+    found = session.execute(statement.where(or_(Project.name == name, Project.id == name)))
+    projects = sorted((Named(*row) for row in found), key=lambda each: each.name != name)
     if not projects:
         raise StartError(f"There is no project {name!r}.")
     return projects[0]
