@@ -95,26 +95,22 @@ class Imported:
     bad: int = 0
 
 
-@dataclass
+@dataclass(frozen=True)
 class _Item:
     """A line, read: `record` is a LogResponse, or None where it is a request."""
 
     line: Line
-    id: str
-    request: dict[str, Any]
+    draft: Draft
     record: Mapping[str, Any] | None
-    location: Location = ()
 
-    def draft(self) -> Draft:
-        """Return the draft of its log; raises Invalid."""
-        if self.record is None:
-            return Draft(self.request, self.location, id=self.id)
-        record = self.record
-        others = {key: record[key] for key in _TEXTS if key in record}
-        others |= {key: to_json(record[key]) for key in _PROVIDER if key in record}
-        draft = Draft(self.request, self.location, id=self.id, **others)
-        draft.is_use = False
-        return draft
+
+def _draft_again(record: Mapping[str, Any], request: dict[str, Any]) -> Draft:
+    """Return the draft of a record's log; raises Invalid."""
+    others = {key: record[key] for key in _TEXTS if key in record}
+    others |= {key: to_json(record[key]) for key in _PROVIDER if key in record}
+    draft = Draft(request, ("body",), id=record["id"], **others)
+    draft.is_use = False
+    return draft
 
 
 class Import:
@@ -183,7 +179,7 @@ class Import:
         if not items:
             return []
         for index, each in enumerate(items):
-            each.location = ("body", index)
+            each.draft.location = ("body", index)
         try:
             outcome = self._database.write(lambda session: _Batch(self._call(session)).write(items))
         except Invalid as error:
@@ -252,28 +248,32 @@ def _read(line: Line, id_: str | None, project: str | None) -> _Item:
     value = _value(line)
     if not isinstance(value, dict):
         raise invalid(("body",), "a JSON object was wanted", "type")
-    if "id" not in value:
-        request = {**check(value, LogRequest, "request")}
-        if project is not None:
-            request = {**_without(request, "project_id"), "project": project}
-        if "config" not in request and "trial_id" not in request:
-            raise invalid(("body", "config"), "`config` is needed", "required")
-        item = _Item(line, id_ or "", request, None)
-    else:
+    is_record = "id" in value
+    if is_record:
         check(value, LogResponse, "response")
         _check_ids(value, ("body",))
-        if project is None and "project" not in value:
-            raise invalid(("body", "project"), "the name of its project is needed", "required")
-        request = {key: value[key] for key in _TAKEN if key in value}
-        if project is not None:
-            request = {**_without(request, "project_id"), "project": project}
-        given = value.get("feedback", [])
-        request["feedback"] = [given] if isinstance(given, dict) else given
-        request["config"] = configs.request_of(value["config"])
-        item = _Item(line, value["id"], request, value)
-    item.location = ("body",)
-    item.draft()
-    return item
+        request = _request_again(value)
+    else:
+        request = {**check(value, LogRequest, "request")}
+        if "config" not in request and "trial_id" not in request:
+            raise invalid(("body", "config"), "`config` is needed", "required")
+    if project is not None:
+        request = {key: each for key, each in request.items() if key != "project_id"}
+        request["project"] = project
+    elif is_record and "project" not in request:
+        raise invalid(("body", "project"), "the name of its project is needed", "required")
+    if is_record:
+        return _Item(line, _draft_again(value, request), value)
+    return _Item(line, Draft(request, ("body",), id=id_), None)
+
+
+def _request_again(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the request that would log what a record says, as far as a request can."""
+    request = {key: record[key] for key in _TAKEN if key in record}
+    given = record.get("feedback", [])
+    request["feedback"] = [given] if isinstance(given, dict) else given
+    request["config"] = configs.request_of(record["config"])
+    return request
 
 
 def _value(line: Line) -> Any:
@@ -290,10 +290,6 @@ def _value(line: Line) -> Any:
                 raise invalid(("body", name), message, "json") from None
         message = error.problems[0].message.replace("the body", "the line")
         raise invalid(("body",), message, "json") from None
-
-
-def _without(value: Mapping[str, Any], *keys: str) -> dict[str, Any]:
-    return {key: each for key, each in value.items() if key not in keys}
 
 
 def _check_ids(value: Mapping[str, Any], location: Location) -> None:
@@ -337,12 +333,12 @@ class _Batch:
 
     def write(self, items: Sequence[_Item]) -> _Outcome:
         """Write the logs that are not there yet."""
-        known = self._known(items)
+        known = self._known([each.draft.id for each in items])
         drafts: dict[str, Draft] = {}
         records: list[tuple[Draft, Mapping[str, Any]]] = []
         for item in items:
-            if item.id not in known and (not item.id or item.id not in drafts):
-                draft = item.draft()
+            draft = item.draft
+            if draft.id not in known and draft.id not in drafts:
                 drafts[draft.id] = draft
                 if item.record is not None:
                     records.append((draft, item.record))
@@ -352,22 +348,20 @@ class _Batch:
         self._arrival.find_places(self._call, requests)
         waiting = self._find_parents(list(drafts.values()), of_record)
         waiting += [
-            (item.id, "parent_id", item.record["parent_id"])
-            for item in items
-            if item.record is not None
-            and "parent_id" in item.record
-            and known.get(item.id, "") is None
+            (each.draft.id, *each.draft.parent_key)
+            for each in items
+            if each.draft.parent_key is not None and known.get(each.draft.id, "") is None
         ]
         self._arrival.write(self._call, list(drafts.values()), self._call.tally)
         added = sum(each.added is None for each in drafts.values())
         return _Outcome(added, waiting)
 
-    def _known(self, items: Sequence[_Item]) -> dict[str, str | None]:
-        """Return the ids of those that are there, with their parents."""
+    def _known(self, ids: Sequence[str]) -> dict[str, str | None]:
+        """Return the ids of the logs that are there, with their parents."""
         columns = (Log.id, Log.parent_id)
         return {
             row[0]: row[1]
-            for some in chunks([item.id for item in items if item.id])
+            for some in chunks(ids)
             for row in self._session.execute(select(*columns).where(Log.id.in_(some)))
         }
 
@@ -379,6 +373,7 @@ class _Batch:
         found = self._arrival.known_parents(self._call, keys)
         waiting: list[tuple[str, str, str]] = []
         for each in drafts:
+            each.parent = None  # not that of a transaction that was rolled back
             if each.parent_key is not None:
                 parent = found.get(each.parent_key)
                 if parent is None:
