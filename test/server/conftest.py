@@ -1,6 +1,6 @@
 """A real server on a real database, spoken to over the loopback interface.
 
-The database is a SQLite file, or one of a PostgreSQL that the session runs (`--database postgresql`).
+With `--database postgresql` it is not a SQLite file, but on a PostgreSQL that the session runs.
 """
 
 from __future__ import annotations

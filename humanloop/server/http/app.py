@@ -31,6 +31,7 @@ from humanloop import schemas
 from humanloop.operation import RETRY_HEADER, Operation
 from humanloop.server.errors import (
     BadRequest,
+    Busy,
     NotBuilt,
     RequestError,
     Unauthorized,
@@ -52,7 +53,7 @@ from humanloop.server.operations.calls import Call, NeedsWriter, Settings, Stage
 from humanloop.server.operations.handlers import HANDLERS, Handler
 from humanloop.server.store.accounts import Account, KeyRing
 from humanloop.server.store.database import Database
-from humanloop.server.store.failures import Failure, failure, said
+from humanloop.server.store.failures import Failure, failure
 from humanloop.server.store.json_text import TooDeep
 from humanloop.server.store.retention import Pruner
 
@@ -70,14 +71,15 @@ def create_app(
 
     Raises StartError when the database or the keys can't be used.
     """
-    database = Database.open(database_url)
+    settings = settings or Settings()
+    database = Database.open(database_url, settings.database)
     try:
         keys = KeyRing.enroll(database, api_keys)
     except BaseException:
         database.close()
         raise
 
-    application = Application(database, keys, settings or Settings())
+    application = Application(database, keys, settings)
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncGenerator[None]:
@@ -248,8 +250,8 @@ class Application:
             logger.error("%s: internal error", name, exc_info=error)
             return RequestError("internal error: see the server's log")
         self._damaged |= failed is Failure.DAMAGED
-        self._seldom.error(f"{failed.value} It said: {said(error)}")
-        return Unavailable(failed.value)
+        self._seldom.error(f"{failed.value} It said: {self._database.said(error)}")
+        return Busy(failed.value) if failed.is_harmless else Unavailable(failed.value)
 
     async def _run(self, request: _Request) -> Success | Generation:
         """Check the request, run it in one transaction, and make the answer in that one, too.

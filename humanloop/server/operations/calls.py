@@ -21,6 +21,7 @@ from humanloop.server.generation.providers import Provider
 from humanloop.server.operations.anchors import Anchors
 from humanloop.server.store import tallies
 from humanloop.server.store.accounts import Account
+from humanloop.server.store.settings import DatabaseSettings
 from humanloop.server.store.tallies import Tally
 from humanloop.server.store.times import to_text
 
@@ -54,6 +55,7 @@ class Settings:
     keep_logs: how old a log may become before it is deleted; None keeps them all.
     allowed_hosts: the names by which clients may address the server; None allows every name.
     providers: what serves the models, by the API's name of the provider.
+    database: the limits of the process on a PostgreSQL.
     """
 
     sampling: Sampling = "uniform"
@@ -71,6 +73,7 @@ class Settings:
     keep_logs: timedelta | None = None
     allowed_hosts: frozenset[str] | None = None
     providers: Mapping[str, Provider] = field(default_factory=lambda: {"mock": Mock()})
+    database: DatabaseSettings = field(default_factory=DatabaseSettings)
 
 
 class NeedsWriter(Exception):

@@ -16,6 +16,7 @@ from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
+from sqlalchemy.orm.attributes import set_committed_value
 
 from humanloop import schemas
 from humanloop.model import (
@@ -25,6 +26,7 @@ from humanloop.model import (
     ToolConfigRequest,
 )
 from humanloop.server.operations.calls import chunks, plain
+from humanloop.server.store import tallies, turns
 from humanloop.server.store.json_text import Json
 from humanloop.server.store.tables import Config, LabelCount, Project
 from humanloop.server.store.times import now
@@ -46,10 +48,11 @@ def register(session: Session, project: Project, request: Mapping[str, Any]) -> 
     config = _find_or_add(session, project, request, {})
     name, description = request.get("name"), request.get("description")
     if name not in {None, config.name} or description not in {None, config.description}:
+        turns.be_alone(session)
         config.name = name or config.name
         config.description = description if description is not None else config.description
         config.updated_at = now()
-    config.last_used = now()
+    use(session, config)
     return config
 
 
@@ -88,6 +91,19 @@ def _ids_of(described: Mapping[str, Any]) -> dict[str, str]:
     """Return the ids of the configs in a ConfigResponse, by digest."""
     ids = {identity(request_of(each)): each["id"] for each in described.get("tool_configs", ())}
     return {**ids, identity(request_of(described)): described["id"]}
+
+
+def use(session: Session, config: Config) -> None:
+    """Note that a config is used now.
+
+    While others write, its row is locked only at the end, in its turn (see `tallies`).
+    """
+    moment = now()
+    if turns.is_alone(session):
+        config.last_used = moment
+    else:
+        tallies.of(session).use_config(config.id)
+        set_committed_value(config, "last_used", moment)
 
 
 def has_any(session: Session, project: Project) -> bool:
@@ -175,6 +191,7 @@ def _add(
     ids: by digest, those that new ones get, if no other config has them.
     """
     digest = identity(request)
+    turns.be_alone(session)
     kind = request.get("type", "model")
     parameters = _parameters(request)
     if kind == "model" and "tools" in parameters:

@@ -18,6 +18,7 @@ from sqlalchemy.orm import Session, joinedload, selectinload
 from humanloop.server.errors import Location, NotFound, invalid
 from humanloop.server.operations import configs, deployments, feedback_types, lookups
 from humanloop.server.operations.calls import Call, NeedsWriter, chunks, plain
+from humanloop.server.store import turns
 from humanloop.server.store.tables import (
     Annotation,
     Config,
@@ -102,7 +103,7 @@ def draw(call: Call, experiment: Experiment) -> Trial:
     if not candidates:
         raise NotFound(f"The experiment {experiment.id!r} has no active config to sample.")
     config = _choose(call, experiment, candidates)
-    config.last_used = now()
+    configs.use(call.session, config)
     trial = Trial(experiment=experiment, config=config)
     call.session.add(trial)
     call.session.flush()
@@ -210,6 +211,7 @@ def describe_draw(trial: Trial) -> dict[str, Any]:
 
 def create(call: Call) -> dict[str, Any]:
     """Create an experiment, with its configs and active when that is wanted."""
+    turns.be_alone(call.session)
     project = lookups.project(call, call.path["project_id"])
     _check_name(call.session, project, call.body["name"])
     metric = call.session.scalars(
@@ -240,6 +242,7 @@ def list_(call: Call) -> list[dict[str, Any]]:
 
 def update(call: Call) -> dict[str, Any]:
     """Rename, set the positive labels, deregister configs, then register configs."""
+    turns.be_alone(call.session)
     experiment = _of_path(call)
     name = call.body.get("name", experiment.name)
     if name != experiment.name:
@@ -261,6 +264,7 @@ def update(call: Call) -> dict[str, Any]:
 
 def delete(call: Call) -> None:
     """Delete an experiment with its trials; its logs stay, without their trial."""
+    turns.be_alone(call.session)
     call.session.delete(_of_path(call))
 
 

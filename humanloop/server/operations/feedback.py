@@ -27,7 +27,7 @@ from humanloop.server.operations.calls import (
     plain,
 )
 from humanloop.server.operations.feedback_types import Kind
-from humanloop.server.store import upserts
+from humanloop.server.store import turns, upserts
 from humanloop.server.store.ids import new_id
 from humanloop.server.store.tables import (
     LABEL_CLASSES,
@@ -187,7 +187,7 @@ def _add_labels(connection: Connection, notes: Iterable[Note]) -> None:
         table(FeedbackLabel),
         [
             {"feedback_type_id": kind_id, "value": value, "sentiment": "unset"}
-            for kind_id, value in labels
+            for kind_id, value in sorted(labels)
         ],
     )
 
@@ -228,6 +228,7 @@ def describe(feedback: Annotation | Note) -> dict[str, Any]:
 
 def submit(call: Call) -> Any:
     """Submit one feedback or an array of them, all or none."""
+    _lock_logs(call)
     targets = _find_logs(call)
     notes = Notes(call)
     notes.load(list(targets.values()))
@@ -246,6 +247,13 @@ def submit(call: Call) -> Any:
     answers = each_in(call.body, run)
     notes.write(call.tally)
     return like_body(call.body, answers)
+
+
+def _lock_logs(call: Call) -> None:
+    """Let others wait who change the feedback on the same logs: it depends on what is there."""
+    wanted = each_in(call.body, lambda request, _: request.get("data_id"))
+    for some in chunks(sorted({each for each in wanted if each is not None})):
+        turns.lock(call.session, select(Log.id).where(Log.id.in_(some)).order_by(Log.id))
 
 
 def _find_logs(call: Call) -> dict[str, Target]:

@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session, selectinload
 
 from humanloop.server.errors import Location, invalid
 from humanloop.server.operations.calls import plain
+from humanloop.server.store import turns
 from humanloop.server.store.tables import LABEL_CLASSES, FeedbackKind, FeedbackLabel, Project
 
 _DEFAULT_CLASSES = {
@@ -92,6 +93,7 @@ class Labels:
     """A project's types and their labels, to be added to and changed."""
 
     def __init__(self, session: Session, project_id: str) -> None:
+        turns.be_alone(session)
         self._session = session
         self._project_id = project_id
         self.types = {each.type: each for each in of_project(session, project_id)}

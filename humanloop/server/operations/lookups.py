@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 from humanloop.server.errors import Location, NotFound, RequestError, invalid
 from humanloop.server.operations import feedback_types
 from humanloop.server.operations.calls import Call, chunks
+from humanloop.server.store import turns
 from humanloop.server.store.tables import (
     Config,
     Conversation,
@@ -123,6 +124,7 @@ def create_project(
 
     project_id: the id that it gets in place of a new one.
     """
+    turns.be_alone(call.session)
     check_project_name(call, name, location)
     created = Project(
         **({} if project_id is None else {"id": project_id}),

@@ -20,6 +20,7 @@ from humanloop.server.operations import (
     lookups,
 )
 from humanloop.server.operations.calls import Call, Page, load, paginate, paginate_by, plain
+from humanloop.server.store import turns
 from humanloop.server.store.tables import (
     Config,
     Deployment,
@@ -157,6 +158,7 @@ def list_(call: Call) -> Page:
 
 def update(call: Call) -> dict[str, Any]:
     """Rename, activate a config or an experiment, or set which labels are positive."""
+    turns.be_alone(call.session)
     project = lookups.project(call, call.path["id"])
     body, session = call.body, call.session
     name = body.get("name", project.name)

@@ -6,6 +6,7 @@ again; at most one process at a time deletes from a database.
 
 from __future__ import annotations
 
+import random
 import time
 from collections.abc import Callable, Generator, Sequence
 from functools import partial
@@ -16,9 +17,9 @@ from sqlalchemy import ColumnElement, Connection, delete, exists, func, not_, se
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
-from humanloop.server.store import tallies
+from humanloop.server.store import tallies, turns
 from humanloop.server.store.database import Database
-from humanloop.server.store.failures import is_passing
+from humanloop.server.store.failures import failure
 from humanloop.server.store.tables import (
     LABEL_CLASSES,
     Annotation,
@@ -43,7 +44,7 @@ _SECONDS = 0.01
 """About how long a transaction takes; its number of rows is adapted to it."""
 _MOST = 500  # rows in a transaction; SQLite takes so many values in a statement
 _FEW = 100  # rows in a transaction whose number is not adapted
-_TRIES = 10
+_TRIES = 300
 _LOCK = 5_411_093_180_127_043_561  # PostgreSQL: any number that nothing else locks
 
 _LOGS, _FEEDBACK, _KINDS = table(Log), table(Annotation), table(FeedbackKind)
@@ -104,28 +105,29 @@ class Batches:
     def _once(self, step: Step, size: int) -> tuple[int, float]:
         """Run a step in one transaction; return how many rows it deleted, and how long it took.
 
-        What others were in the way of is tried again.
+        What others were in the way of is tried again, for some ten seconds.
         """
 
         def work(session: Session) -> tuple[int, float]:
             begun = time.monotonic()
-            _be_alone(session.connection())
+            _be_only_one(session.connection())
             return step(session, size), time.monotonic() - begun
 
         for number in count(1):
             try:
                 return self._database.write(work)
             except DBAPIError as error:
-                if number == _TRIES or not is_passing(error):
+                failed = failure(error)
+                if number == _TRIES or failed is None or not failed.is_harmless:
                     raise
             except Elsewhere:
                 if number == _TRIES or not self._patient:
                     raise
-            self._stop.wait(0.01 * 2**number)
+            self._stop.wait(random.uniform(_SECONDS, 10 * _SECONDS))
         raise AssertionError("counting does not end")
 
 
-def _be_alone(connection: Connection) -> None:
+def _be_only_one(connection: Connection) -> None:
     """Raise Elsewhere when another process has the lock for those who delete."""
     if connection.dialect.name == "postgresql":
         had = connection.scalar(select(func.pg_try_advisory_xact_lock(_LOCK)))
@@ -207,6 +209,7 @@ def delete_project(batches: Batches, project_id: str) -> int:
 
 def _delete_rest(session: Session, project_id: str) -> int:
     """Delete the project with whatever is left of it; return the number of logs that were left."""
+    turns.be_alone(session)
     connection = session.connection()
     rows = session.execute(select(Log.id, is_complete()).where(Log.project_id == project_id)).all()
     for start in range(0, len(rows), _MOST):

@@ -21,7 +21,6 @@ from sqlalchemy.orm import Session, aliased
 from humanloop.server.store import deletion, space
 from humanloop.server.store.database import Database
 from humanloop.server.store.deletion import Batches, Elsewhere
-from humanloop.server.store.failures import said
 from humanloop.server.store.tables import (
     Conversation,
     Experiment,
@@ -199,7 +198,7 @@ class Pruner:
             except Elsewhere:
                 pass  # that one deletes the same
             except DBAPIError as error:
-                logger.warning("Old logs can't be deleted now: %s", said(error))
+                logger.warning("Old logs can't be deleted now: %s", self._database.said(error))
             except Exception:
                 logger.exception("Old logs can't be deleted now.")
             self._stop.wait(min(_HOUR, self._keep / 12).total_seconds())

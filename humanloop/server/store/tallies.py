@@ -95,6 +95,11 @@ class Tally:
             session_id, created_at = session
             self._sessions[project_id, session_id, created_at] += more
 
+    def use_config(self, config_id: str) -> None:
+        """Note that a config is used now, without a datapoint."""
+        self._configs[config_id] += 0
+        self._used.add(config_id)
+
     def count_label(self, config_id: str, feedback_type_id: int, value: str, more: int) -> None:
         """Count a label that was given to a config's datapoint (1) or taken off it (-1)."""
         self._labels[config_id, feedback_type_id, value] += more
@@ -126,6 +131,7 @@ class Tally:
                     for key, more in sorted(self._configs.items())
                 ],
             )
+        if self._projects:
             connection.execute(
                 _COUNT_IN_PROJECT,
                 [

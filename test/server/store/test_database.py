@@ -21,6 +21,8 @@ from humanloop.server.store.tables import Base
 
 from ..api import API_KEY, Api
 
+pytestmark = pytest.mark.sqlite
+
 NEXT_REVISION = """
 import sqlalchemy as sa
 from alembic import op

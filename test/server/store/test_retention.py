@@ -84,8 +84,8 @@ def test_old_logs_go_with_all_that_hangs_on_them(
         assert prune(capsys, str(path))["logs"] == 2
         assert prune(capsys, str(path))["logs"] == 0
         records = api.export(parent["project_id"])["records"]
-        assert [each["id"] for each in records][0] == child["id"]
         assert len(records) == 2
+        assert records[0]["id"] == child["id"]
         assert "parent_id" not in records[0]
         assert records[0]["session_reference_id"] == "both"
         assert api.call("GET", f"/sessions/{child['session_id']}").body["datapoints_count"] == 1
