@@ -33,7 +33,8 @@ def count(session: Session, wanted: Wanted) -> int | None:
     """Return how many logs there are; None where that is not kept."""
     if wanted.since is not None or wanted.until is not None:
         return None
-    counts = dict(session.execute(select(Project.id, Project.datapoints)).tuples().all())
+    found = session.execute(select(Project.id, Project.datapoints))
+    counts: dict[str, int] = {row[0]: row[1] for row in found}
     return sum(counts[each] for each in wanted.project_ids or counts)
 
 

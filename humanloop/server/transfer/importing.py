@@ -104,13 +104,14 @@ class _Item:
     record: Mapping[str, Any] | None
 
 
-def _draft_again(record: Mapping[str, Any], request: dict[str, Any]) -> Draft:
-    """Return the draft of a record's log; raises Invalid."""
-    others = {key: record[key] for key in _TEXTS if key in record}
-    others |= {key: to_json(record[key]) for key in _PROVIDER if key in record}
-    draft = Draft(request, ("body",), id=record["id"], **others)
-    draft.is_use = False
-    return draft
+def _draft(request: dict[str, Any], id_: str | None, record: Mapping[str, Any]) -> Draft:
+    """Return the draft of a log; raises Invalid.
+
+    record: says what no request can; all drafts have the same columns, to be written together.
+    """
+    others: dict[str, Any] = {key: record.get(key) for key in _TEXTS}
+    others |= {key: to_json(record[key]) if key in record else None for key in _PROVIDER}
+    return Draft(request, ("body",), id=id_, **others)
 
 
 class Import:
@@ -262,9 +263,11 @@ def _read(line: Line, id_: str | None, project: str | None) -> _Item:
         request["project"] = project
     elif is_record and "project" not in request:
         raise invalid(("body", "project"), "the name of its project is needed", "required")
-    if is_record:
-        return _Item(line, _draft_again(value, request), value)
-    return _Item(line, Draft(request, ("body",), id=id_), None)
+    if not is_record:
+        return _Item(line, _draft(request, id_, {}), None)
+    draft = _draft(request, value["id"], value)
+    draft.is_use = False
+    return _Item(line, draft, value)
 
 
 def _request_again(record: Mapping[str, Any]) -> dict[str, Any]:

@@ -64,7 +64,7 @@ def query(path: Path, statement: str) -> list[tuple[object, ...]]:
 
 def test_a_fresh_database_has_the_newest_schema_and_no_backup(path: Path) -> None:
     Database.open(f"sqlite:///{path}").close()
-    assert query(path, "SELECT version_num FROM alembic_version") == [("0002",)]
+    assert query(path, "SELECT version_num FROM alembic_version") == [("0003",)]
     assert query(path, "PRAGMA journal_mode") == [("wal",)]
     assert list(path.parent.glob("*backup*")) == []
 

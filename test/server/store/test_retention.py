@@ -94,7 +94,7 @@ def test_old_logs_go_with_all_that_hangs_on_them(
         assert [each["feedback_count"] for each in config["feedback_stats"]] == [1]
         assert config["last_used"] == last_used
         api.log("q", reference_id="again")
-    check(path)
+    check(f"sqlite:///{path}")
     with closing(sqlite3.connect(path)) as connection:
         assert connection.execute("SELECT count(*) FROM sessions").fetchone() == (1,)
         assert connection.execute("SELECT count(*) FROM feedback").fetchone() == (2,)
@@ -185,7 +185,7 @@ def test_counts_are_right_when_eight_clients_log_meanwhile(
             thread.join()
         [project] = api.ok("GET", "/projects")["records"]
         assert project["data_count"] == len(ids)
-    check(path)
+    check(f"sqlite:///{path}")
     with closing(sqlite3.connect(path)) as connection:
         assert {row[0] for row in connection.execute("SELECT id FROM logs")} == set(ids)
         assert connection.execute("PRAGMA freelist_count").fetchone()[0] < 50
@@ -241,7 +241,7 @@ def test_an_array_that_is_being_written_is_left_alone(
         thread.join()
         assert answers == [200]
         prune(capsys, str(path))
-    check(path)
+    check(f"sqlite:///{path}")
     with closing(sqlite3.connect(path)) as connection:
         assert connection.execute("SELECT count(*) FROM logs").fetchone() == (0,)
 
