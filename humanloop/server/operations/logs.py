@@ -132,7 +132,7 @@ class Draft:
         self.session: Session | None = None
         self.added: Mapping[str, Any] | None = None
         get = request.get
-        self.columns = {
+        self.columns: dict[str, Any] = {
             "id": self.id,
             "reference_id": self.reference_id,
             "inputs": to_json(get("inputs", {})),

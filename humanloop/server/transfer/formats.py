@@ -275,7 +275,7 @@ def _read_csv(file: Any) -> Iterator[Line]:
     with io.TextIOWrapper(file, "utf-8-sig", newline="") as text:
         rows = csv.reader(text, strict=True)
         try:
-            head = next(rows, [])
+            head = next(rows, list[str]())
             unknown = [each for each in head if each not in _KINDS]
             if unknown or not head:
                 wanted = ", ".join(_KINDS)

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
-from typing import IO, Any
+from typing import IO, Any, cast
 
 from sqlalchemy import insert, select, update
 from sqlalchemy.exc import DataError
@@ -246,9 +246,10 @@ def _blame(line: Line, problem: Problem) -> BadLine:
 
 def _read(line: Line, id_: str | None, project: str | None) -> _Item:
     """Return what a line is, checked as far as it can be by itself; raises Invalid, TooDeep."""
-    value = _value(line)
-    if not isinstance(value, dict):
+    decoded = _value(line)
+    if not isinstance(decoded, dict):
         raise invalid(("body",), "a JSON object was wanted", "type")
+    value = cast("dict[str, Any]", decoded)
     is_record = "id" in value
     if is_record:
         check(value, LogResponse, "response")
