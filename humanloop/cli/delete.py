@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-from contextlib import closing
 from typing import TYPE_CHECKING
 
 from humanloop.cli.support import add_database, add_json, complain, print_json
@@ -33,10 +32,10 @@ def run(options: argparse.Namespace) -> int:
     """Delete, and say how much was deleted."""
     from humanloop.server.errors import StartError
     from humanloop.server.store import space
-    from humanloop.server.store.database import Database
+    from humanloop.server.store.database import joined
     from humanloop.server.store.deletion import Elsewhere
 
-    with closing(Database.join(options.database, foreign_keys=False)) as database:
+    with joined(options.database, foreign_keys=False) as database:
         try:
             done = _delete_logs if options.kind == "log" else _delete_project
             code = done(database, options)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Generator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
@@ -41,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Import, and say how much."""
     from humanloop.server.errors import RequestError, StartError
-    from humanloop.server.store.database import Database
+    from humanloop.server.store.database import joined
     from humanloop.server.transfer import formats
     from humanloop.server.transfer.importing import Import
 
@@ -50,7 +50,7 @@ def run(options: argparse.Namespace) -> int:
     aside = None if path is None or not options.skip_bad else path.with_name(f"{path.name}.bad")
     with (
         _input(path) as file,
-        closing(Database.join(options.database, begin=True)) as database,
+        joined(options.database, begin=True) as database,
         Progress("imported") as progress,
         _Aside(aside) as bad_lines,
     ):

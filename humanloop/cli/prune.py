@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from contextlib import closing
 from typing import Any
 
 from humanloop.cli.support import add_database, add_json, complain, print_json, read_age
@@ -62,12 +61,12 @@ def run(options: argparse.Namespace) -> int:
 def _prune(options: argparse.Namespace) -> dict[str, Any]:
     from humanloop.server.errors import StartError
     from humanloop.server.store import names, retention, space
-    from humanloop.server.store.database import Database
+    from humanloop.server.store.database import joined
     from humanloop.server.store.deletion import Elsewhere
     from humanloop.server.store.times import now, to_text
 
     before = now() - options.keep
-    with closing(Database.join(options.database)) as database:
+    with joined(options.database) as database:
         project_id = None
         if options.project is not None:
             with database.read() as session:

@@ -141,6 +141,24 @@ def _migrate(url: URL, path: Path | None, scripts: Traversable) -> None:
 
 
 @contextmanager
+def joined(url: str, *, begin: bool = False, foreign_keys: bool = True) -> Generator[Database]:
+    """Join a database, as `Database.join` does, and close it at the end.
+
+    Raises StartError for whatever the database fails with meanwhile, too.
+    """
+    database = Database.join(url, begin=begin, foreign_keys=foreign_keys)
+    try:
+        yield database
+    except Exception as error:
+        failed = failures.failure(error)
+        if failed is None or isinstance(error, OSError):
+            raise
+        raise StartError(f"{failed.value} It said: {database.said(error)}") from error
+    finally:
+        database.close()
+
+
+@contextmanager
 def open_for_reading(url: str) -> Generator[Callable[[], AbstractContextManager[Session]]]:
     """Open a database beside the server that has it; give how to open a session for reading.
 

@@ -44,6 +44,7 @@ _SECONDS = 0.01
 """About how long a transaction takes; its number of rows is adapted to it."""
 _MOST = 500  # rows in a transaction; SQLite takes so many values in a statement
 _FEW = 100  # rows in a transaction whose number is not adapted
+_FAILURES = 3  # of the database, which waits by itself before each
 _TRIES = 300
 _LOCK = 5_411_093_180_127_043_561  # PostgreSQL: any number that nothing else locks
 
@@ -105,7 +106,7 @@ class Batches:
     def _once(self, step: Step, size: int) -> tuple[int, float]:
         """Run a step in one transaction; return how many rows it deleted, and how long it took.
 
-        What others were in the way of is tried again, for some ten seconds.
+        What others were in the way of is tried again; while they delete, for some ten seconds.
         """
 
         def work(session: Session) -> tuple[int, float]:
@@ -118,7 +119,7 @@ class Batches:
                 return self._database.write(work)
             except DBAPIError as error:
                 failed = failure(error)
-                if number == _TRIES or failed is None or not failed.is_harmless:
+                if number >= _FAILURES or failed is None or not failed.is_harmless:
                     raise
             except Elsewhere:
                 if number == _TRIES or not self._patient:

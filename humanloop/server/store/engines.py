@@ -136,8 +136,9 @@ def _begin_ourselves(connection: sqlite3.Connection, _record: object) -> None:
 
 def _configure_sqlite(connection: sqlite3.Connection, record: object) -> None:
     _begin_ourselves(connection, record)
-    # Before anything is in the file; later it takes a VACUUM to change it.
-    connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
+    # Before anything is in the file; later it takes a VACUUM, and to set it the lock of the writer.
+    if connection.execute("PRAGMA page_count").fetchone() == (0,):
+        connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = NORMAL")
     # SQLite's own lower() knows ASCII only.

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import threading
+from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,23 +19,11 @@ from ..api import API_KEY, Api
 from ..databases import connected, query
 from .test_counts import check
 
-TABLES = [
-    "projects",
-    "configs",
-    "feedback_types",
-    "feedback_labels",
-    "experiments",
-    "positive_labels",
-    "trials",
-    "experiment_configs",
-    "deployments",
-    "sessions",
-    "session_projects",
-    "logs",
-    "feedback",
-    "label_counts",
-    "batches",
-]
+TABLES = (
+    *("projects", "configs", "feedback_types", "feedback_labels", "experiments", "trials"),
+    *("positive_labels", "experiment_configs", "deployments", "sessions", "session_projects"),
+    *("logs", "feedback", "label_counts", "batches"),
+)
 
 
 def fill(api: Api, name: str) -> str:
@@ -148,3 +139,25 @@ def test_an_array_into_a_project_that_goes_meanwhile_leaves_nothing_half(
         logs = len(query(database_url, "SELECT 1 FROM logs"))
         assert logs == (5000 if answers[0].status == 200 else 0)
     check(database_url)
+
+
+@pytest.mark.sqlite
+def test_a_locked_database_is_told_in_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "own.db"
+    with EmbeddedServer(f"sqlite:///{path}", api_key=API_KEY) as server:
+        log_id = Api(server.url).log("p", created_at="2020-01-01T00:00:00Z")["id"]
+    (tmp_path / "logs.jsonl").write_text('{"project": "p", "config": {"model": "m"}}')
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("BEGIN IMMEDIATE")
+        for command in (
+            ["prune", "--keep", "1d"],
+            ["delete", "log", log_id],
+            ["delete", "project", "p", "--yes"],
+            ["import", str(tmp_path / "logs.jsonl")],
+        ):
+            assert cli.main([*command, "--database", f"sqlite:///{path}?timeout=0.05"]) == 1
+            told = capsys.readouterr().err
+            assert "can't be used right now. It said: database is locked" in told
+            assert told.count("\n") == 1
