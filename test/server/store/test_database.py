@@ -28,7 +28,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "next"
-down_revision = "0002"
+down_revision = "0003"
 
 
 def upgrade():
@@ -146,7 +146,7 @@ class TestMigration:
             NEXT_REVISION.format(more='raise RuntimeError("half-way")')
         )
         for _ in range(3):
-            filled.with_name("own.db.backup-0002.interrupted.partial").touch()
+            filled.with_name("own.db.backup-0003.interrupted.partial").touch()
             with pytest.raises(RuntimeError, match="half-way"):
                 Database.open(f"sqlite:///{filled}", scripts=scripts)
             [backup] = filled.parent.glob("*backup*")
