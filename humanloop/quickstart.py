@@ -48,7 +48,7 @@ def main() -> int:
             print(f"humanloop {__version__}: an embedded server answers at {server.url}")
             with Humanloop(api_key=server.api_key, host=server.url) as client:
                 _tour(client)
-    except (OpenApiException, StartError, OSError) as error:
+    except (OpenApiException, StartError) as error:
         print(f"humanloop: the quickstart failed: {error}", file=sys.stderr)
         return 1
     print("\nThe server has stopped and its database is deleted. Keep one with: humanloop serve")

@@ -122,9 +122,9 @@ def test_a_failure_is_one_line_and_exit_code_1(
 ) -> None:
     missing = str(tmp_path / "missing")
     monkeypatch.setattr("tempfile.tempdir", missing)
-    assert quickstart.main() == 1
+    assert cli.main(["quickstart"]) == 1
     error = capsys.readouterr().err
-    assert error.startswith("humanloop: the quickstart failed: ")
+    assert error.startswith("humanloop: ")
     assert missing in error
     assert error.count("\n") == 1
 

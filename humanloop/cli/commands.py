@@ -15,13 +15,19 @@ from typing import Any, Protocol
 from humanloop.cli import (
     backup,
     check_migration,
+    completion,
     delete,
+    doctor,
     export,
+    help,
     import_,
+    projects,
     prune,
     quickstart,
     restore,
     serve,
+    tail,
+    version,
 )
 from humanloop.cli.support import complain
 
@@ -53,14 +59,20 @@ class Command(Protocol):
 
 COMMANDS: tuple[Command, ...] = (
     serve,
-    prune,
-    delete,
+    quickstart,
+    projects,
+    tail,
+    doctor,
     export,
     import_,
+    prune,
+    delete,
     backup,
     restore,
-    quickstart,
     check_migration,
+    completion,
+    help,
+    version,
 )
 
 
@@ -93,9 +105,7 @@ def run(arguments: Sequence[str]) -> int:
 
 def make_parser() -> argparse.ArgumentParser:
     """Return the parser of the whole command line."""
-    parser = argparse.ArgumentParser(
-        prog="humanloop", description="The Humanloop API on your own machine."
-    )
+    parser = _Parser(prog="humanloop", description="The Humanloop API on your own machine.")
     parser.add_argument(
         "--version", action=_Version, nargs=0, help="show the version and the form, and exit"
     )
@@ -107,18 +117,23 @@ def make_parser() -> argparse.ArgumentParser:
             description=f"{command.HELP[0].upper()}{command.HELP[1:]}.",
         )
         command.add_arguments(own)
-        own.set_defaults(run=command.run)
+        own.set_defaults(run=command.run, parser=parser)
     return parser
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser that does not hide, as argparse does, that its help could not be written."""
+
+    def print_help(self, file: Any = None) -> None:
+        """Print the help on a file, by default the standard output."""
+        print(self.format_help(), end="", file=file)
 
 
 class _Version(argparse.Action):
     """Print the version and exit; finds the form out only then."""
 
     def __call__(self, parser: argparse.ArgumentParser, *_rest: Any) -> None:
-        from humanloop import __version__
-        from humanloop.schemas import compiled
-
-        print(f"humanloop {__version__} ({'compiled' if compiled else 'pure Python'})")
+        version.run(argparse.Namespace(json=False))
         parser.exit()
 
 
@@ -133,6 +148,9 @@ def _start_error() -> type[Exception]:
 
 def _drop_output() -> None:
     """Let what could not be written not fail a second time when Python ends."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, sys.stdout.fileno())
-    os.close(nowhere)
+    try:
+        sys.stdout.flush()
+    except OSError:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 
-from humanloop.cli.support import add_database, read_age
+from humanloop.cli.support import add_database, add_json, add_port, read_age
 
 NAME = "serve"
 HELP = "run the embedded server"
@@ -17,9 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--host", default="127.0.0.1", help="the address to listen on (default: %(default)s)"
     )
-    parser.add_argument(
-        "--port", default=8000, type=_port, help="0 for any free port (default: %(default)s)"
-    )
+    add_port(parser, "0 for any free port")
     add_database(parser)
     parser.add_argument(
         "--api-key",
@@ -28,7 +26,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="KEY",
         default=[],
         help="a key that clients may use, once for each user "
-        "(default: the environment's HUMANLOOP_API_KEY, else a new one that is printed)",
+        "(default: the environment's HUMANLOOP_API_KEY, else the one in DATABASE.key, which the "
+        "first start makes)",
     )
     parser.add_argument(
         "--sampling",
@@ -42,7 +41,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="AGE",
         help="delete logs that are older: 12h, 90d or 2w (default: keep them all)",
     )
+    parser.add_argument(
+        "--workers",
+        default=1,
+        type=_count,
+        metavar="N",
+        help="processes; several need PostgreSQL (default: %(default)s)",
+    )
     parser.add_argument("--verbose", action="store_true", help="log one line for each request")
+    add_json(parser, "print one JSON object when the server is up")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -58,12 +65,14 @@ def run(options: argparse.Namespace) -> int:
         keys,
         sampling=options.sampling,
         keep_logs=options.keep_logs,
+        workers=options.workers,
         verbose=options.verbose,
+        as_json=options.json,
     )
     return 0
 
 
-def _port(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and int(text) <= 65535):
-        raise argparse.ArgumentTypeError(f"a port is a number from 0 to 65535, {text!r} is none")
+def _count(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= 1000):
+        raise argparse.ArgumentTypeError(f"a number from 1 to 1000 was wanted, {text!r} came")
     return int(text)

@@ -45,6 +45,17 @@ def add_json(parser: argparse.ArgumentParser, text: str = "print JSON") -> None:
     parser.add_argument("--json", action="store_true", help=text)
 
 
+def add_port(parser: argparse.ArgumentParser, text: str) -> None:
+    """Add `--port`, which is `options.port`."""
+    parser.add_argument("--port", default=8000, type=_port, help=f"{text} (default: %(default)s)")
+
+
+def _port(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and int(text) <= 65535):
+        raise argparse.ArgumentTypeError(f"a port is a number from 0 to 65535, {text!r} is none")
+    return int(text)
+
+
 def print_json(value: Any) -> None:
     """Print a value as JSON on one line, and send it off at once."""
     print(json.dumps(value, ensure_ascii=False), flush=True)

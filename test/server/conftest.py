@@ -24,12 +24,12 @@ _NUMBERS = itertools.count()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave the tests of SQLite's files aside where everything else runs on PostgreSQL."""
-    if config.getoption("--database") == "postgresql":
-        skip = pytest.mark.skip(reason="a test of SQLite's files")
-        for item in items:
-            if item.get_closest_marker("sqlite") is not None:
-                item.add_marker(skip)
+    """Leave aside what is about the other database alone."""
+    other = {"sqlite": "postgresql", "postgresql": "sqlite"}[config.getoption("--database")]
+    skip = pytest.mark.skip(reason=f"it needs --database {other}")
+    for item in items:
+        if item.get_closest_marker(other) is not None:
+            item.add_marker(skip)
 
 
 @pytest.fixture(scope="session")
@@ -96,6 +96,21 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str
     """An empty database of the test's own; on SQLite a file that does not exist yet."""
     with fresh(request, tmp_path) as url:
         yield url
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def any_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """An empty database of the test's own, of each kind."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'any.db'}"
+    return str(request.getfixturevalue("postgres_url"))
+
+
+@pytest.fixture
+def any_api(any_url: str) -> Iterator[Api]:
+    """Calls a server on such a database."""
+    with EmbeddedServer(any_url, api_key=API_KEY) as running:
+        yield Api(running.url)
 
 
 @pytest.fixture

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+import threading
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import Any
 
@@ -17,6 +18,12 @@ def connected(url: str) -> Generator[Connection]:
     engine = create_engine(urls.parse(url), poolclass=NullPool, isolation_level="AUTOCOMMIT")
     with engine.connect() as connection:
         yield connection
+
+
+def wait_for(condition: Callable[[], object]) -> None:
+    """Return once it holds of what a database or a process tells, which announces nothing."""
+    while not condition():
+        threading.Event().wait(0.01)
 
 
 def query(url: str, statement: str) -> list[tuple[Any, ...]]:

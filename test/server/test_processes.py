@@ -18,14 +18,15 @@ from sqlalchemy import Engine, create_engine, event
 from bench.postgres import Postgres
 from humanloop.server import DatabaseSettings, EmbeddedServer, Settings, StartError
 from humanloop.server.operations.logs import SLICE
-from humanloop.server.store import migrate, urls
+from humanloop.server.store import batches, migrate, urls
 from humanloop.server.store.accounts import KeyRing
 from humanloop.server.store.database import Database
 
 from .api import API_KEY, Answer, Api
-from .databases import connected, query
+from .databases import connected, query, wait_for
 from .store.test_counts import check
 
+pytestmark = pytest.mark.postgresql
 THREADS = 8
 CONFIG = {"model": "m"}
 
@@ -235,6 +236,27 @@ class TestChanging:
         assert [row[1:] for row in query(pair.url, of_kind.format("action"))] == [(2, 2)] * 3
         check(pair.url)
 
+    def test_two_ratings_at_the_same_moment_are_one(self, pair: Pair) -> None:
+        logged = pair.api.log("p")
+        first = threading.Lock()
+
+        def hold(connection: Any) -> None:
+            """Commit the first one when the second one waits for it."""
+            if connection.get_execution_options().get("writes") and first.acquire(blocking=False):
+                wait_for(lambda: pair.count("pg_stat_activity WHERE wait_event_type = 'Lock'"))
+
+        def rate(api: Api, number: int) -> Answer:
+            feedback = {"data_id": logged["id"], "type": "rating", "value": f"v{number}"}
+            return api.call("POST", "/feedback", feedback)
+
+        event.listen(Engine, "commit", hold)
+        try:
+            assert pair.statuses(rate, 2) == {200: 2}
+        finally:
+            event.remove(Engine, "commit", hold)
+        assert pair.count("feedback") == 1
+        check(pair.url)
+
     def test_a_patch_is_whole(self, pair: Pair) -> None:
         ids = [pair.api.log("p", reference_id=f"r{n}")["id"] for n in range(3)]
 
@@ -340,29 +362,27 @@ class TestLargeArrays:
     def test_one_that_stood_still_is_deleted_and_given_up(self, pair: Pair) -> None:
         pair.api.log("p")
         log = {"project": "p", "config": CONFIG}
-        writer = Api(pair.apis[1].url)
+        engine = create_engine(urls.parse(pair.url))
+
+        def delete() -> bool:
+            with engine.begin() as connection:
+                batches.delete_unfinished(connection, every=True)
+            return pair.count("batches") == 0
+
         with ThreadPoolExecutor() as pool:
-            answer = pool.submit(writer.call, "POST", "/logs", [log] * (60 * SLICE))
-            while not pair.count("logs WHERE batch_id IS NOT NULL"):
-                pass
-            with connected(pair.url) as connection:
-                while not connection.exec_driver_sql(
-                    "UPDATE batches SET created_at = '2026-01-01' RETURNING id"
-                ).first():
-                    pass
-                Database.open(pair.url).close()
-        assert answer.result().status in {200, 503}
-        assert pair.count("batches") == 0
-        kept = pair.count("logs")
-        assert kept == 1 if answer.result().status == 503 else kept == 1 + 60 * SLICE
+            answer = pool.submit(pair.api.call, "POST", "/logs", [log] * (40 * SLICE))
+            wait_for(lambda: pair.count("logs WHERE batch_id IS NOT NULL"))
+            wait_for(delete)
+        engine.dispose()
+        assert answer.result().status == 503
+        assert pair.count("logs") == 1
 
     def test_a_second_server_leaves_one_alone_that_is_being_written(self, pair: Pair) -> None:
         project_id = pair.api.log("p")["project_id"]
         log = {"project": "p", "config": CONFIG}
         with ThreadPoolExecutor() as pool:
             answer = pool.submit(pair.api.call, "POST", "/logs", [log] * (20 * SLICE))
-            while not pair.count("logs WHERE batch_id IS NOT NULL"):
-                pass
+            wait_for(lambda: pair.count("logs WHERE batch_id IS NOT NULL"))
             Database.open(pair.url).close()
         assert answer.result().status == 200
         assert pair.apis[1].export(project_id)["total"] == 1 + 20 * SLICE
@@ -404,16 +424,25 @@ class TestConnections:
         assert query(pair.url, "SELECT id FROM logs WHERE output = 'x'") == [(logged["id"],)]
         check(pair.url)
 
-    def test_a_commit_of_which_nobody_can_tell(self, pair: Pair, postgres: Postgres) -> None:
-        body = {"project": "p", "config": CONFIG, "reference_id": "r"}
+    @pytest.mark.parametrize("size", [1, SLICE + 1])
+    def test_a_commit_of_which_nobody_can_tell(
+        self, pair: Pair, postgres: Postgres, monkeypatch: pytest.MonkeyPatch, size: int
+    ) -> None:
+        monkeypatch.setattr("humanloop.server.store.writer._FATE_SECONDS", 0.2)
+        log = {"project": "p", "config": CONFIG}
+        body = [{**log, "reference_id": f"r{n}"} for n in range(size)]
         pair.api.log("p")
         name = urls.parse(pair.url).database
         done = threading.Event()
+        complete = "batch_id IS NULL OR batch_id NOT IN (SELECT id FROM batches)"
 
         def cut(connection: Any) -> None:
+            driver = connection.connection.dbapi_connection
             if connection.get_execution_options().get("writes") and not done.is_set():
+                [shown] = driver.execute(f"SELECT count(*) FROM logs WHERE {complete}").fetchone()
+                if shown < 1 + size:
+                    return
                 done.set()
-                driver = connection.connection.dbapi_connection
                 driver.commit()
                 driver.close()
                 postgres.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
@@ -430,7 +459,8 @@ class TestConnections:
         headers = {"content_type": "application/json", "x_retry_count": "1"}
         again = pair.api.send("POST", "/logs", json.dumps(body).encode(), **headers)
         assert again.status == 200
-        assert pair.count("logs") == 2
+        assert pair.count("logs") == 1 + size
+        check(pair.url)
 
     def test_a_lock_that_is_held_for_too_long(self, postgres_url: str) -> None:
         settings = Settings(database=DatabaseSettings(lock_seconds=0.1))
@@ -497,14 +527,8 @@ class TestConnections:
                 with ThreadPoolExecutor() as pool:
                     path = f"/projects/{project_id}"
                     reading = pool.submit(Api(server.url).call, "GET", path)
-                    while (
-                        query(
-                            postgres_url,
-                            "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'",
-                        )[0][0]
-                        == 0
-                    ):
-                        pass
+                    waiting = "SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+                    wait_for(lambda: query(postgres_url, waiting))
                     answer = api.call("GET", path)
                     assert answer.status == 503
                     assert "no free connection" in answer.body["detail"]

@@ -18,7 +18,6 @@ from contextlib import closing
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from humanloop import schemas
@@ -31,6 +30,7 @@ from humanloop.server.generation.providers import (
     ProviderError,
     ProviderRequest,
     redact_data,
+    storable,
 )
 from humanloop.server.store.database import Database
 from humanloop.server.store.json_text import to_json
@@ -49,6 +49,7 @@ class Sample:
         spent in it; kept: it is in its log.
     """
 
+    organization_id: str
     log_id: str
     config_id: str
     provider_name: str
@@ -80,7 +81,7 @@ class Sample:
         try:
             return self._step(pieces, secrets)
         except ProviderError as error:
-            self.error = text = redact(str(error), secrets, MASK)
+            self.error = text = redact_data(str(error), secrets)
             # Without its cause: that one may hold a key.
             raise ProviderFailed(self.provider_name, text) from None
         except Exception as error:
@@ -99,15 +100,15 @@ class Sample:
             ending: Ending = end.value
             response = redact_data(ending.response, secrets)
             to_json(response)
-            self.ending = replace(ending, response=response)
+            reason = storable(ending.finish_reason)
+            self.ending = replace(ending, response=response, finish_reason=reason)
             return None
-        # Halves of a surrogate pair, as which some text comes when it is cut, can't be written.
-        return piece.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+        return storable(piece)
 
     def keep(self, session: Session) -> None:
         """Write what came of it into its log."""
         self.kept = True
-        log = session.scalar(select(Log).where(Log.id == self.log_id))
+        log = session.get(Log, (self.organization_id, self.log_id))
         if log is None:
             return
         if not self.begun:

@@ -72,13 +72,27 @@ class Provider(Protocol):
         ...
 
 
+def storable(text: str) -> str:
+    """Return text that every database keeps: U+FFFD stands in it for what can't be kept.
+
+    That is U+0000, which PostgreSQL refuses, and halves of surrogate pairs, as which some text
+    comes when it is cut.
+    """
+    return (
+        text.encode("utf-16", "surrogatepass").decode("utf-16", "replace").replace("\0", "\ufffd")
+    )
+
+
 def redact_data(value: Any, secrets: Collection[str]) -> Any:
-    """Remove the secrets from plain data, in case a provider repeats what it was sent."""
+    """Remove the secrets from plain data, in case a provider repeats what it was sent.
+
+    What is left can be kept.
+    """
     if isinstance(value, str):
-        return redact(value, secrets, MASK)
+        return storable(redact(value, secrets, MASK))
     if isinstance(value, Mapping):
         items = cast("Mapping[str, Any]", value).items()
-        return {redact(key, secrets, MASK): redact_data(each, secrets) for key, each in items}
+        return {redact_data(key, secrets): redact_data(each, secrets) for key, each in items}
     if isinstance(value, (list, tuple)):
         return [redact_data(each, secrets) for each in cast("Sequence[object]", value)]
     return value

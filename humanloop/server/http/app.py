@@ -14,12 +14,12 @@ import threading
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TypeVar
 
-from sqlalchemy.exc import DataError, StatementError
+from sqlalchemy.exc import DataError, DBAPIError, StatementError
 from sqlalchemy.orm import Session
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
@@ -34,6 +34,7 @@ from humanloop.server.errors import (
     Busy,
     NotBuilt,
     RequestError,
+    StartError,
     Unauthorized,
     Unavailable,
     invalid,
@@ -45,6 +46,8 @@ from humanloop.server.http.answers import LargeAnswer
 from humanloop.server.http.body import SMALL, Upload, check_encoding, check_samples, parse, weigh
 from humanloop.server.http.guesses import Guesses
 from humanloop.server.http.memory import Memory
+from humanloop.server.http.places import refuse_key
+from humanloop.server.http.public import HEALTH, Public
 from humanloop.server.http.routing import find_operation, read_query
 from humanloop.server.http.seldom import Seldom
 from humanloop.server.http.streams import EventStream
@@ -53,8 +56,9 @@ from humanloop.server.operations.calls import Call, NeedsWriter, Settings, Stage
 from humanloop.server.operations.handlers import HANDLERS, Handler
 from humanloop.server.store.accounts import Account, KeyRing
 from humanloop.server.store.database import Database
-from humanloop.server.store.failures import Failure, failure
+from humanloop.server.store.failures import Failure, OutcomeUnknown, failure
 from humanloop.server.store.json_text import TooDeep
+from humanloop.server.store.key_text import KeyTooLong
 from humanloop.server.store.retention import Pruner
 
 T = TypeVar("T")
@@ -75,6 +79,9 @@ def create_app(
     database = Database.open(database_url, settings.database)
     try:
         keys = KeyRing.enroll(database, api_keys)
+    except (DBAPIError, OutcomeUnknown) as error:
+        database.close()
+        raise StartError(f"The database can't be used: {database.said(error)}") from error
     except BaseException:
         database.close()
         raise
@@ -106,6 +113,7 @@ class Application:
         self._keys = keys
         self._settings = settings
         self._damaged = False  # the database, as far as any error has told
+        self._public = Public(database)
         self._seldom = Seldom()
         # A body waits with its bytes in memory to be worked on, so the two are counted apart;
         # and who reads waits for nobody who writes.
@@ -142,11 +150,16 @@ class Application:
                 name, response = await self._respond(request, upload, memory)
             except ClientDisconnect:
                 return
-        milliseconds = (time.perf_counter() - started) * 1000
-        logger.info(
-            "%s %s: %d in %.1f ms", request.method, name, response.status_code, milliseconds
-        )
-        await response(scope, receive, send)
+            except asyncio.CancelledError:
+                # The server stops, and has waited for this for as long as it waits.
+                stopped = Unavailable("The server stopped before this was done.")
+                name, response = "-", _json(stopped.body(), stopped.status)
+        if not (name == HEALTH and response.status_code == 200):  # which is asked for all the time
+            milliseconds = (time.perf_counter() - started) * 1000
+            status = response.status_code
+            logger.info("%s %s: %d in %.1f ms", request.method, name, status, milliseconds)
+        with suppress(asyncio.CancelledError):
+            await response(scope, receive, send)
 
     async def _respond(
         self, request: Request, upload: Upload, memory: ExitStack
@@ -159,8 +172,12 @@ class Application:
         try:
             headers = request.headers
             guard.check(request, self._settings.allowed_hosts)
+            raw_path = _raw_path(request)
+            public = await self._public.answer(request, raw_path, damaged=self._damaged)
+            if public is not None:
+                return raw_path, public
             account = await self._account(request)
-            operation, path = find_operation(request.method, _raw_path(request))
+            operation, path = find_operation(request.method, raw_path)
             name = operation.name
             handler = _handler(operation)
             if not handler.only_reads:
@@ -177,19 +194,22 @@ class Application:
             if handler.large_pages:
                 await self._pages.take(_PAGE_BYTES, memory)
             retries = headers.get(RETRY_HEADER, "0")
-            outcome = await self._run(
-                _Request(
-                    operation,
-                    handler,
-                    account,
-                    self._settings,
-                    self._anchors,
-                    path,
-                    query=request.scope["query_string"].decode("latin-1"),
-                    body=body,
-                    repeated=retries.isdecimal() and retries != "0",
-                )
+            inner = _Request(
+                operation,
+                handler,
+                account,
+                self._settings,
+                self._anchors,
+                path,
+                query=request.scope["query_string"].decode("latin-1"),
+                body=body,
+                repeated=retries.isdecimal() and retries != "0",
             )
+            try:
+                outcome = await self._run(inner)
+            except StatementError as error:
+                inner.explain(error)
+                raise
             if isinstance(outcome, Generation):
                 return name, await self._generate(operation, outcome)
             return name, outcome
@@ -207,9 +227,13 @@ class Application:
         key = request.headers.get("x-api-key")
         try:
             return self._keys.account(key)
-        except Unauthorized:
-            if key is not None and request.client is not None:
+        except Unauthorized as error:
+            if request.client is None:
+                raise
+            if key is not None:
                 await asyncio.sleep(self._guesses.delay(request.client.host))
+            if self._settings.key_place and guard.is_loopback(request.client.host):
+                raise Unauthorized(f"{error.detail} {self._settings.key_place}") from None
             raise
 
     async def _generate(self, operation: Operation, generation: Generation) -> Answer:
@@ -243,7 +267,6 @@ class Application:
         if isinstance(error, TooDeep):
             return invalid(("body",), f"the body holds a value that is {error}", "depth")
         if isinstance(error, DataError):
-            # PostgreSQL keeps no U+0000.
             return invalid(("body",), "the body holds text that the database can't keep")
         failed = failure(error)
         if failed is None:
@@ -305,6 +328,9 @@ class Application:
             return await self._write(
                 lambda session: request.success(stages.finish(request.call(session)))
             )
+        except OutcomeUnknown:
+            # Perhaps it is whole and counted. If not, nobody sees it, and it is deleted in time.
+            raise
         except BaseException:
             for step in stages.undo:
                 await self._write(write(step))
@@ -339,6 +365,12 @@ class _Request:
         self.parsed = parse(self.operation, self.body)
         if self.handler.prepare is not None:
             self.prepared = self.handler.prepare(self.parsed)
+
+    def explain(self, error: StatementError) -> None:
+        """Raise Invalid when the error is of a key in the request that is too long."""
+        if isinstance(error.orig, KeyTooLong):
+            places = {"path": self.path, "query": self.parameters, "body": self.parsed}
+            refuse_key(places, error.orig)
 
     def check_samples(self, count: int) -> None:
         """Raise Invalid when the answer, which repeats much of the body, is too large."""

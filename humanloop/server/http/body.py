@@ -28,6 +28,7 @@ from humanloop.server.errors import (
     UnsupportedMediaType,
     invalid,
 )
+from humanloop.server.http.places import check_nul
 from humanloop.server.operations.calls import MAX_DIGITS
 from humanloop.server.store.json_text import Json
 
@@ -36,6 +37,7 @@ SMALL = 64 * 1024
 
 _DRAIN_SECONDS = 2
 _PROVIDER_KEYS = "provider_api_keys"
+_NUL_ESCAPE = b"\\u0000"  # JSON has no other way to write it
 _SURROGATE_ESCAPE = re.compile(rb"\\u[dD]")
 _CHARSETS = frozenset({"utf-8", "utf8", "us-ascii"})
 _STARTS = (b"[", b"{", b",")  # of values, apart from the first in each array and object
@@ -213,6 +215,8 @@ def _decode(body: bytes) -> Any:
         value = schemas.loads(body.decode("utf-8-sig"))  # RFC 8259, section 8.1
     except ValueError as error:
         raise invalid(("body",), f"the body is not JSON: {error}", "json") from error
+    if _NUL_ESCAPE in body:
+        check_nul({"body": value})
     if _has_odd_surrogates(body) or _has_many_digits(body):
         _check_readable(value)
     return value

@@ -10,6 +10,7 @@ from humanloop.apis.operations import OPERATIONS
 from humanloop.operation import Operation
 from humanloop.schemas import SchemaValidationError
 from humanloop.server.errors import Invalid, Location, MethodNotAllowed, NotFound
+from humanloop.server.http.places import check_nul
 
 PREFIX = "/v4"
 
@@ -35,6 +36,7 @@ def read_query(operation: Operation, path: Mapping[str, str], query: str) -> dic
     """
     declared = {each.name: each for each in operation.parameters if each.location == "query"}
     given = operations.read_query(operation, query)
+    check_nul({"path": path, "query": given})
     try:
         operation.parameters_schema({**path, **given})
     except SchemaValidationError as error:

@@ -15,7 +15,8 @@ _ANCHORS = 16  # of each, for half as many readers that go from page to page
 class Anchor(NamedTuple):
     """A log, how many came before it and with it, and what there was in all.
 
-    total: the project's logs; deleted: those that it had before; newest: the last row of any log.
+    total: the project's logs; deleted: those that it had before; newest: the last row of any
+    log of the organisation.
     """
 
     rank: int
@@ -33,11 +34,11 @@ class Anchors:
         self._lock = threading.Lock()
         self._of_project: OrderedDict[str, deque[Anchor]] = OrderedDict()
 
-    def before(self, project_id: str, offset: int, newest: int) -> Anchor | None:
+    def before(self, project_id: str, offset: int, total: int) -> Anchor | None:
         """Return the last anchor that is before the offset, also if all new logs precede it."""
         with self._lock:
             known = self._of_project.get(project_id, ())
-            return max((a for a in known if a.rank + newest - a.newest <= offset), default=None)
+            return max((a for a in known if a.rank + total - a.total <= offset), default=None)
 
     def keep(self, project_id: str, anchors: Iterable[Anchor]) -> None:
         """Remember some anchors."""

@@ -33,6 +33,13 @@ MAX_DIGITS = 4300
 Sampling = Literal["uniform", "thompson"]
 
 
+class _SystemRandom(random.SystemRandom):
+    """The system's randomness, which has no state to pickle."""
+
+    def __reduce__(self) -> Any:
+        return type(self), ()
+
+
 @dataclass(frozen=True)
 class Settings:
     """Hold what whoever starts the server decides.
@@ -54,12 +61,13 @@ class Settings:
     guess_seconds: how long the answer to a wrong key waits, once many came from the same address.
     keep_logs: how old a log may become before it is deleted; None keeps them all.
     allowed_hosts: the names by which clients may address the server; None allows every name.
+    key_place: where the server's key is: a sentence that a 401 tells to this machine alone.
     providers: what serves the models, by the API's name of the provider.
     database: the limits of the process on a PostgreSQL.
     """
 
     sampling: Sampling = "uniform"
-    randomness: random.Random = field(default_factory=random.SystemRandom)
+    randomness: random.Random = field(default_factory=_SystemRandom)
     max_body_bytes: int = 64 * 1024 * 1024
     max_body_values: int = 1_000_000
     memory_bytes: int = 512 * 1024 * 1024
@@ -72,6 +80,7 @@ class Settings:
     guess_seconds: float = 2
     keep_logs: timedelta | None = None
     allowed_hosts: frozenset[str] | None = None
+    key_place: str = ""
     providers: Mapping[str, Provider] = field(default_factory=lambda: {"mock": Mock()})
     database: DatabaseSettings = field(default_factory=DatabaseSettings)
 
@@ -99,6 +108,11 @@ class Call:
     repeated: bool = False
     only_reads: bool = False
     prepared: Any = None
+
+    @classmethod
+    def without_request(cls, session: Session, account: Account, *, repeated: bool = False) -> Call:
+        """Return one for what no request asks for."""
+        return cls(session, account, Settings(), Anchors(), {}, {}, None, repeated=repeated)
 
     @property
     def connection(self) -> Connection:
@@ -210,11 +224,8 @@ def paginate_by(
     return Page(portions(offset, size) if offset < total else (), page, size, total)
 
 
-def load(session: Session, statement: Select[Any], column: Any, keys: Sequence[Any]) -> list[Any]:
-    """Return the rows of some keys, in the order of the keys.
-
-    column: the attribute of the rows that is the key.
-    """
-    rows = session.scalars(statement.where(column.in_(keys))).all()
-    of_key = {getattr(row, column.key): row for row in rows}
+def load(call: Call, statement: Select[Any], table: Any, keys: Sequence[str]) -> list[Any]:
+    """Return the rows of a table with some ids, in the order of the ids."""
+    owned = (table.organization_id == call.account.organization_id, table.id.in_(keys))
+    of_key = {row.id: row for row in call.session.scalars(statement.where(*owned))}
     return [of_key[key] for key in keys]

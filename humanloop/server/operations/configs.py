@@ -14,8 +14,8 @@ from decimal import Decimal
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import select
-from sqlalchemy.orm import Session
+from sqlalchemy import Select, select
+from sqlalchemy.orm import Session, contains_eager
 from sqlalchemy.orm.attributes import set_committed_value
 
 from humanloop import schemas
@@ -28,7 +28,7 @@ from humanloop.model import (
 from humanloop.server.operations.calls import chunks, plain
 from humanloop.server.store import tallies, turns
 from humanloop.server.store.json_text import Json
-from humanloop.server.store.tables import Config, LabelCount, Project
+from humanloop.server.store.tables import Config, FeedbackKind, LabelCount, Project
 from humanloop.server.store.times import now
 
 _SHORT = 4096  # the digests of requests with so many characters are remembered
@@ -102,14 +102,21 @@ def use(session: Session, config: Config) -> None:
     if turns.is_alone(session):
         config.last_used = moment
     else:
-        tallies.of(session).use_config(config.id)
+        tallies.of(session).use_config(config.organization_id, config.id)
         set_committed_value(config, "last_used", moment)
 
 
 def has_any(session: Session, project: Project) -> bool:
     """Tell whether a config was ever registered or used in the project."""
-    used = select(Config.id).where(Config.project_id == project.id, Config.last_used.is_not(None))
+    used = of_project(project).where(Config.last_used.is_not(None))
     return session.scalar(used.limit(1)) is not None
+
+
+def of_project(project: Project) -> Select[Config]:
+    """Return the statement for all configs of a project."""
+    return select(Config).where(
+        Config.organization_id == project.organization_id, Config.project_id == project.id
+    )
 
 
 def identity(request: Mapping[str, Any]) -> str:
@@ -172,9 +179,7 @@ def _model_defaults() -> dict[str, Any]:
 
 
 def _find(session: Session, project: Project, digest: str) -> Config | None:
-    return session.scalar(
-        select(Config).where(Config.project_id == project.id, Config.digest == digest)
-    )
+    return session.scalar(of_project(project).where(Config.digest == digest))
 
 
 def _find_or_add(
@@ -201,9 +206,11 @@ def _add(
         ]
         parameters = {**parameters, "tools": [describe(tool) for tool in tools]}
     wanted = ids.get(digest)
-    is_free = wanted is not None and session.get(Config, wanted) is None
+    key = (project.organization_id, wanted)
+    is_free = wanted is not None and session.get(Config, key) is None
     config = Config(
         **({"id": wanted} if is_free else {}),
+        organization_id=project.organization_id,
         project=project,
         type=kind,
         digest=digest,
@@ -249,8 +256,14 @@ def describe_with_counts(session: Session, configs: Sequence[Config]) -> list[di
     for some in chunks([config.id for config in configs]):
         statement = (
             select(LabelCount)
-            .where(LabelCount.config_id.in_(some), LabelCount.datapoints > 0)
-            .order_by(LabelCount.config_id, LabelCount.feedback_type_id, LabelCount.value)
+            .join(LabelCount.feedback_type)
+            .options(contains_eager(LabelCount.feedback_type))
+            .where(
+                LabelCount.organization_id == configs[0].organization_id,
+                LabelCount.config_id.in_(some),
+                LabelCount.datapoints > 0,
+            )
+            .order_by(LabelCount.config_id, FeedbackKind.row, LabelCount.value)
         )
         for count in session.scalars(statement):
             stats.setdefault(count.config_id, []).append(_describe_count(count))

@@ -20,7 +20,7 @@ from humanloop.server.store.tables import Config, Deployment, Environment, Exper
 
 def current(session: Session, project: Project, environment: Environment) -> Deployment | None:
     """Return what is active there, if anything is."""
-    return session.get(Deployment, (project.id, environment.id))
+    return session.get(Deployment, (project.organization_id, project.id, environment.id))
 
 
 def active(session: Session, project: Project, environment: Environment) -> Config | Experiment:
@@ -42,7 +42,11 @@ def deploy(
     turns.be_alone(session)
     deployment = current(session, project, environment)
     if deployment is None:
-        deployment = Deployment(project_id=project.id, environment_id=environment.id)
+        deployment = Deployment(
+            organization_id=project.organization_id,
+            project_id=project.id,
+            environment_id=environment.id,
+        )
         session.add(deployment)
     deployment.config = what if isinstance(what, Config) else None
     deployment.experiment = what if isinstance(what, Experiment) else None

@@ -12,8 +12,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import and_, case, func, select
-from sqlalchemy.orm import Session, joinedload, selectinload
+from sqlalchemy import Select, and_, case, exists, func, select
+from sqlalchemy import update as sql_update
+from sqlalchemy.orm import Session, joinedload, subqueryload
 
 from humanloop.server.errors import Location, NotFound, invalid
 from humanloop.server.operations import configs, deployments, feedback_types, lookups
@@ -25,19 +26,19 @@ from humanloop.server.store.tables import (
     Experiment,
     ExperimentConfig,
     ExperimentLabel,
-    FeedbackKind,
     Log,
     Metric,
     Project,
     Trial,
     is_complete,
 )
+from humanloop.server.store.tallies import table
 from humanloop.server.store.times import now
 
 LOADED = (
     joinedload(Experiment.metric),
-    selectinload(Experiment.positive_labels),
-    selectinload(Experiment.members),
+    subqueryload(Experiment.positive_labels),
+    subqueryload(Experiment.members),
 )
 """What describe_all() reads of an experiment, to be loaded with many at once."""
 
@@ -73,23 +74,28 @@ Results = Mapping[tuple[str, str], Result]
 
 def results(session: Session, experiments: Sequence[Experiment]) -> Results:
     """Return how each config that was drawn fares in each experiment."""
-    is_positive = and_(
-        ExperimentLabel.experiment_id == Trial.experiment_id,
-        ExperimentLabel.type == FeedbackKind.type,
-        ExperimentLabel.value == Annotation.value,
-    )
     key = (Trial.experiment_id, Trial.config_id)
-    positive_log = case((ExperimentLabel.id.is_not(None), Log.id))
+    positive_log = case((ExperimentLabel.value.is_not(None), Log.id))
     return {
         (experiment_id, config_id): Result(trials, positives)
+        for owner in {experiment.organization_id for experiment in experiments}
         for some in chunks([experiment.id for experiment in experiments])
         for experiment_id, config_id, trials, positives in session.execute(
             select(*key, func.count(Log.id.distinct()), func.count(positive_log.distinct()))
-            .join(Log, Log.trial_id == Trial.id)
-            .join(Annotation, Annotation.log_id == Log.id)
-            .join(FeedbackKind, FeedbackKind.id == Annotation.feedback_type_id)
-            .outerjoin(ExperimentLabel, is_positive)
-            .where(Trial.experiment_id.in_(some), is_complete())
+            .join(Log, and_(Log.organization_id == owner, Log.trial_id == Trial.id))
+            .join(
+                Annotation, and_(Annotation.organization_id == owner, Annotation.log_id == Log.id)
+            )
+            .outerjoin(
+                ExperimentLabel,
+                and_(
+                    ExperimentLabel.organization_id == owner,
+                    ExperimentLabel.experiment_id == Trial.experiment_id,
+                    ExperimentLabel.feedback_type_id == Annotation.feedback_type_id,
+                    ExperimentLabel.value == Annotation.value,
+                ),
+            )
+            .where(Trial.organization_id == owner, Trial.experiment_id.in_(some), is_complete())
             .group_by(*key)
         )
     }
@@ -104,7 +110,7 @@ def draw(call: Call, experiment: Experiment) -> Trial:
         raise NotFound(f"The experiment {experiment.id!r} has no active config to sample.")
     config = _choose(call, experiment, candidates)
     configs.use(call.session, config)
-    trial = Trial(experiment=experiment, config=config)
+    trial = Trial(organization_id=experiment.organization_id, experiment=experiment, config=config)
     call.session.add(trial)
     call.session.flush()
     return trial
@@ -130,16 +136,27 @@ def add_config(experiment: Experiment, config: Config) -> None:
             if not member.active:
                 member.active, member.updated_at = True, now()
             return
-    experiment.members.append(ExperimentConfig(config_id=config.id, config=config, active=True))
+    experiment.members.append(
+        ExperimentConfig(
+            organization_id=config.organization_id,
+            config_id=config.id,
+            config=config,
+            active=True,
+        )
+    )
     experiment.updated_at = now()
 
 
 def find_by_name(session: Session, project: Project, name: str) -> Experiment | None:
     """Return the project's experiment with that name, if there is one."""
-    statement = select(Experiment).where(
-        Experiment.project_id == project.id, Experiment.name == name
+    return session.scalar(_of_project(project).where(Experiment.name == name))
+
+
+def _of_project(project: Project) -> Select[Experiment]:
+    """Return the statement for all experiments of a project."""
+    return select(Experiment).where(
+        Experiment.organization_id == project.organization_id, Experiment.project_id == project.id
     )
-    return session.scalar(statement)
 
 
 def describe(session: Session, experiment: Experiment) -> dict[str, Any]:
@@ -152,11 +169,12 @@ def describe_all(session: Session, experiments: Sequence[Experiment]) -> list[di
     """Return an ExperimentResponse for each."""
     known = results(session, experiments)
     drawn: set[str] = set()
+    any_trial = exists().where(
+        Trial.organization_id == Experiment.organization_id, Trial.experiment_id == Experiment.id
+    )
     for some in chunks([experiment.id for experiment in experiments]):
-        any_trial = select(Trial.id).where(Trial.experiment_id == Experiment.id).exists()
-        drawn |= set(
-            session.scalars(select(Experiment.id).where(Experiment.id.in_(some), any_trial))
-        )
+        owned = (Experiment.organization_id == experiments[0].organization_id, any_trial)
+        drawn |= set(session.scalars(select(Experiment.id).where(*owned, Experiment.id.in_(some))))
     return [
         _describe(experiment, known, is_drawn=experiment.id in drawn) for experiment in experiments
     ]
@@ -218,6 +236,7 @@ def create(call: Call) -> dict[str, Any]:
         select(Metric).where(Metric.organization_id == project.organization_id)
     ).one()
     experiment = Experiment(
+        organization_id=project.organization_id,
         project=project,
         metric=metric,
         name=call.body["name"],
@@ -235,7 +254,7 @@ def create(call: Call) -> dict[str, Any]:
 def list_(call: Call) -> list[dict[str, Any]]:
     """Return a project's experiments, newest first."""
     project = lookups.project(call, call.path["project_id"])
-    statement = select(Experiment).where(Experiment.project_id == project.id).options(*LOADED)
+    statement = _of_project(project).options(*LOADED)
     rows = call.session.scalars(statement.order_by(Experiment.created_at.desc(), Experiment.id))
     return describe_all(call.session, rows.all())
 
@@ -265,7 +284,17 @@ def update(call: Call) -> dict[str, Any]:
 def delete(call: Call) -> None:
     """Delete an experiment with its trials; its logs stay, without their trial."""
     turns.be_alone(call.session)
-    call.session.delete(_of_path(call))
+    experiment = _of_path(call)
+    trials = select(Trial.id).where(
+        Trial.organization_id == experiment.organization_id, Trial.experiment_id == experiment.id
+    )
+    # ON DELETE SET NULL would take the organisation off the logs, too.
+    call.connection.execute(
+        sql_update(table(Log))
+        .where(Log.organization_id == experiment.organization_id, Log.trial_id.in_(trials))
+        .values(trial_id=None)
+    )
+    call.session.delete(experiment)
 
 
 def sample(call: Call) -> dict[str, Any]:
@@ -284,13 +313,18 @@ def _check_name(session: Session, project: Project, name: str) -> None:
 
 
 def _set_positive_labels(call: Call, experiment: Experiment) -> None:
-    labels = call.body["positive_labels"]
-    known = feedback_types.kinds(call.connection, experiment.project.id)
-    for index, label in enumerate(labels):
+    known = feedback_types.kinds(call.connection, experiment.organization_id, experiment.project.id)
+    unique: dict[tuple[int | None, str], None] = {}
+    for index, label in enumerate(call.body["positive_labels"]):
         location = ("body", "positive_labels", index, "type")
-        feedback_types.find_kind(known, label["type"], location)
-    unique = dict.fromkeys((label["type"], label["value"]) for label in labels)
-    experiment.positive_labels = [ExperimentLabel(type=kind, value=value) for kind, value in unique]
+        kind = feedback_types.find_kind(known, label["type"], location)
+        unique[kind.id, label["value"]] = None
+    experiment.positive_labels = [
+        ExperimentLabel(
+            organization_id=experiment.organization_id, feedback_type_id=kind_id, value=value
+        )
+        for kind_id, value in unique
+    ]
 
 
 def _add_configs(call: Call, experiment: Experiment, key: str) -> None:

@@ -78,6 +78,7 @@ class Notes:
 
     def __init__(self, call: Call) -> None:
         self._connection = call.connection
+        self._organization_id = call.account.organization_id
         self._kinds: dict[str | None, list[Kind]] = {None: feedback_types.DEFAULT_KINDS}
         self._held: dict[tuple[str, Kind], dict[str, Note]] = {}
         self._added: dict[str, Note] = {}
@@ -87,7 +88,10 @@ class Notes:
         """Read what is on these logs already."""
         of_id = {log.id: log for log in logs}
         for some in chunks(list(of_id)):
-            statement = select(_ANNOTATIONS).where(_ANNOTATIONS.c.log_id.in_(some))
+            statement = select(_ANNOTATIONS).where(
+                _ANNOTATIONS.c.organization_id == self._organization_id,
+                _ANNOTATIONS.c.log_id.in_(some),
+            )
             for row in self._connection.execute(statement.order_by(_ANNOTATIONS.c.row)):
                 log = of_id[row.log_id]
                 kinds = self._kinds_of(log.project_id)
@@ -101,7 +105,9 @@ class Notes:
     def _kinds_of(self, project_id: str | None) -> list[Kind]:
         if project_id not in self._kinds:
             assert project_id is not None
-            self._kinds[project_id] = feedback_types.kinds(self._connection, project_id)
+            self._kinds[project_id] = feedback_types.kinds(
+                self._connection, self._organization_id, project_id
+            )
         return self._kinds[project_id]
 
     def add(self, log: Target, request: Mapping[str, Any], location: Location) -> Note:
@@ -152,16 +158,22 @@ class Notes:
         connection = self._connection
         added = list(self._added.values())
         for some in chunks([each.id for each in self._removed]):
-            connection.execute(delete(_ANNOTATIONS).where(_ANNOTATIONS.c.id.in_(some)))
+            connection.execute(
+                delete(_ANNOTATIONS).where(
+                    _ANNOTATIONS.c.organization_id == self._organization_id,
+                    _ANNOTATIONS.c.id.in_(some),
+                )
+            )
         if added:
-            connection.execute(insert(_ANNOTATIONS), [_row(each) for each in added])
-            _add_labels(connection, added)
+            owner = {"organization_id": self._organization_id}
+            connection.execute(insert(_ANNOTATIONS), [owner | _row(each) for each in added])
+            _add_labels(connection, self._organization_id, added)
         for more, notes in ((1, added), (-1, self._removed)):
             for note in _labels_of(notes):
                 kind_id, config_id = note.feedback_type.id, note.log.config_id
                 assert kind_id is not None, "what is to come has no feedback"
                 assert config_id is not None, "what is to come has no feedback"
-                tally.count_label(config_id, kind_id, note.value, more)
+                tally.count_label(self._organization_id, config_id, kind_id, note.value, more)
         self._added, self._removed = {}, []
 
 
@@ -180,13 +192,18 @@ def _row(note: Note) -> dict[str, Any]:
     }
 
 
-def _add_labels(connection: Connection, notes: Iterable[Note]) -> None:
+def _add_labels(connection: Connection, organization_id: str, notes: Iterable[Note]) -> None:
     labels = dict.fromkeys((each.feedback_type.id, each.value) for each in _labels_of(notes))
     upserts.insert_new(
         connection,
         table(FeedbackLabel),
         [
-            {"feedback_type_id": kind_id, "value": value, "sentiment": "unset"}
+            {
+                "organization_id": organization_id,
+                "feedback_type_id": kind_id,
+                "value": value,
+                "sentiment": "unset",
+            }
             for kind_id, value in sorted(labels)
         ],
     )
@@ -253,7 +270,10 @@ def _lock_logs(call: Call) -> None:
     """Let others wait who change the feedback on the same logs: it depends on what is there."""
     wanted = each_in(call.body, lambda request, _: request.get("data_id"))
     for some in chunks(sorted({each for each in wanted if each is not None})):
-        turns.lock(call.session, select(Log.id).where(Log.id.in_(some)).order_by(Log.id))
+        logs = select(Log.id).where(
+            Log.organization_id == call.account.organization_id, Log.id.in_(some)
+        )
+        turns.lock(call.session, logs.order_by(Log.id))
 
 
 def _find_logs(call: Call) -> dict[str, Target]:
@@ -267,8 +287,8 @@ def _find_logs(call: Call) -> dict[str, Target]:
             Target(*row)
             for row in call.connection.execute(
                 select(*columns).where(
-                    Log.id.in_(some),
                     Log.organization_id == call.account.organization_id,
+                    Log.id.in_(some),
                     is_complete(),
                 )
             )

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, select
-from sqlalchemy.orm import Session, selectinload
+from sqlalchemy.orm import Session, subqueryload
 
 from humanloop.server.errors import Location, invalid
 from humanloop.server.operations.calls import plain
@@ -30,27 +30,38 @@ _DEFAULT_LABELS = {"rating": {"good": "positive", "bad": "negative"}}
 def add_defaults(session: Session, project: Project) -> None:
     """Give a new project the types that every project has."""
     for name, feedback_class in _DEFAULT_CLASSES.items():
-        feedback_type = FeedbackKind(
-            project_id=project.id, type=name, feedback_class=feedback_class
-        )
+        feedback_type = _new_type(project, name, feedback_class)
         for value, sentiment in _DEFAULT_LABELS.get(name, {}).items():
-            feedback_type.labels.append(FeedbackLabel(value=value, sentiment=sentiment))
+            _add_label(feedback_type, value, sentiment)
         session.add(feedback_type)
     session.flush()
 
 
-def of_project(session: Session, project_id: str) -> list[FeedbackKind]:
-    """Return a project's types with their labels, oldest first."""
-    return of_projects(session, [project_id])[project_id]
+def _new_type(project: Project, name: str, feedback_class: str) -> FeedbackKind:
+    return FeedbackKind(
+        organization_id=project.organization_id,
+        project_id=project.id,
+        type=name,
+        feedback_class=feedback_class,
+    )
 
 
-def of_projects(session: Session, ids: Sequence[str]) -> dict[str, list[FeedbackKind]]:
+def _add_label(feedback_type: FeedbackKind, value: str, sentiment: str) -> FeedbackLabel:
+    organization_id = feedback_type.organization_id
+    label = FeedbackLabel(organization_id=organization_id, value=value, sentiment=sentiment)
+    feedback_type.labels.append(label)
+    return label
+
+
+def of_projects(
+    session: Session, organization_id: str, ids: Sequence[str]
+) -> dict[str, list[FeedbackKind]]:
     """Return the types of each project with their labels, oldest first."""
     statement = (
         select(FeedbackKind)
-        .where(FeedbackKind.project_id.in_(ids))
-        .order_by(FeedbackKind.id)
-        .options(selectinload(FeedbackKind.labels))
+        .where(FeedbackKind.organization_id == organization_id, FeedbackKind.project_id.in_(ids))
+        .order_by(FeedbackKind.row)
+        .options(subqueryload(FeedbackKind.labels))
     )
     found: dict[str, list[FeedbackKind]] = {project_id: [] for project_id in ids}
     for each in session.scalars(statement):
@@ -71,11 +82,13 @@ DEFAULT_KINDS = [
 ]
 
 
-def kinds(connection: Connection, project_id: str) -> list[Kind]:
+def kinds(connection: Connection, organization_id: str, project_id: str) -> list[Kind]:
     """Return a project's types, oldest first."""
     columns = (FeedbackKind.id, FeedbackKind.type, FeedbackKind.feedback_class)
-    statement = select(*columns).where(FeedbackKind.project_id == project_id)
-    return [Kind(*row) for row in connection.execute(statement.order_by(FeedbackKind.id))]
+    statement = select(*columns).where(
+        FeedbackKind.organization_id == organization_id, FeedbackKind.project_id == project_id
+    )
+    return [Kind(*row) for row in connection.execute(statement.order_by(FeedbackKind.row))]
 
 
 def find_kind(known: Iterable[Kind], name: str, location: Location) -> Kind:
@@ -92,11 +105,12 @@ def find_kind(known: Iterable[Kind], name: str, location: Location) -> Kind:
 class Labels:
     """A project's types and their labels, to be added to and changed."""
 
-    def __init__(self, session: Session, project_id: str) -> None:
+    def __init__(self, session: Session, project: Project) -> None:
         turns.be_alone(session)
         self._session = session
-        self._project_id = project_id
-        self.types = {each.type: each for each in of_project(session, project_id)}
+        self._project = project
+        found = of_projects(session, project.organization_id, [project.id])
+        self.types = {each.type: each for each in found[project.id]}
         self._labels = {
             (each.type, label.value): label for each in self.types.values() for label in each.labels
         }
@@ -109,9 +123,7 @@ class Labels:
         name, feedback_class = request["type"], request.get("class")
         feedback_type = self.types.get(name)
         if feedback_type is None:
-            feedback_type = FeedbackKind(
-                project_id=self._project_id, type=name, feedback_class=feedback_class or "select"
-            )
+            feedback_type = _new_type(self._project, name, feedback_class or "select")
             self._session.add(feedback_type)
             self.types[name] = feedback_type
         elif feedback_class not in {None, feedback_type.feedback_class}:
@@ -143,8 +155,7 @@ class Labels:
         """Add a label to the type if it is not there, and set its sentiment if one is given."""
         label = self._labels.get((feedback_type.type, value))
         if label is None:
-            label = FeedbackLabel(value=value, sentiment=sentiment or "unset")
-            feedback_type.labels.append(label)
+            label = _add_label(feedback_type, value, sentiment or "unset")
             self._labels[feedback_type.type, value] = label
         label.sentiment = sentiment or label.sentiment
 

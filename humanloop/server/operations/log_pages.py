@@ -9,7 +9,10 @@ remembered.
 
 from __future__ import annotations
 
-from sqlalchemy import and_, case, func, or_, select
+from collections.abc import Sequence
+from datetime import datetime
+
+from sqlalchemy import Row, Select, and_, case, func, or_, select
 
 from humanloop.server.operations.anchors import Anchor
 from humanloop.server.operations.calls import Call
@@ -18,52 +21,79 @@ from humanloop.server.store.tables import Batch, Log, Project, is_complete
 _ADDED = 10_000  # after so many logs, an anchor is of no use any more
 
 
-def find_rows(call: Call, project: Project, offset: int, size: int) -> list[int]:
-    """Return the rows of so many of a project's logs, newest first, after the first `offset`."""
+_KEY = (Log.organization_id, Log.project_id, Log.created_at, Log.row)
+
+
+def find_ids(call: Call, project: Project, offset: int, size: int) -> list[str]:
+    """Return the ids of so many of a project's logs, newest first, after the first `offset`."""
+    owned = Log.organization_id == project.organization_id
     keys = (
-        select(Log.created_at, Log.row)
-        .where(Log.project_id == project.id)
+        select(*_KEY)
+        .where(owned, Log.project_id == project.id)
         .order_by(Log.created_at.desc(), Log.row.desc())
         .limit(size)
     )
-    if call.session.scalar(select(Batch.id).limit(1)) is not None:
+    batches = select(Batch.id).where(Batch.organization_id == project.organization_id)
+    if call.session.scalar(batches.limit(1)) is not None:
         # What is being written is in the index, but does not count: each row has to be looked at.
         keys = keys.where(is_complete()).offset(offset)
-        return [row for _, row in call.session.execute(keys)]
-    newest = call.session.scalar(select(func.max(Log.row))) or 0
-    anchor = call.anchors.before(project.id, offset, newest)
-    rank = None if anchor is None else _rank_now(call, project, anchor, newest)
+        return [log_id for log_id, _, _ in _logs(call, keys)]
+    newest = call.session.scalar(select(func.max(Log.row)).where(owned)) or 0
+    anchor = call.anchors.before(project.id, offset, project.datapoints)
+    rank = None if anchor is None else _rank_now(call, project, anchor)
     if anchor is not None and rank is not None and rank <= offset:
         behind = keys.where(
             # An index can begin with this, as it can't with the other condition alone.
             Log.created_at <= anchor.created_at,
             or_(Log.created_at < anchor.created_at, Log.row < anchor.row),
         )
-        found = call.session.execute(behind.offset(offset - rank)).all()
+        found = _logs(call, behind.offset(offset - rank))
     else:
-        found = call.session.execute(keys.offset(offset)).all()
+        found = _logs(call, keys.offset(offset))
     anchors = [
         Anchor(offset + number, moment, row, project.datapoints, project.deleted, newest)
-        for number, (moment, row) in enumerate(found, start=1)
+        for number, (_, moment, row) in enumerate(found, start=1)
     ]
     # The first one helps when so many logs are added that the next page begins before the last.
     call.anchors.keep(project.id, anchors[:1] + anchors[1:][-1:])
-    return [row for _, row in found]
+    return [log_id for log_id, _, _ in found]
 
 
-def _rank_now(call: Call, project: Project, anchor: Anchor, newest: int) -> int | None:
-    """Return how many logs come before the anchor and with it now; None when that is not sure."""
-    if not 0 <= newest - anchor.newest <= _ADDED or anchor.deleted != project.deleted:
-        return None  # a row may be another log's by now
-    is_theirs = Log.project_id == project.id
-    is_before = or_(
-        Log.created_at > anchor.created_at,
-        and_(Log.created_at == anchor.created_at, Log.row > anchor.row),
+def _logs(call: Call, keys: Select[str, str, datetime, int]) -> Sequence[Row[str, datetime, int]]:
+    """Return the ids, times and rows of logs; their keys are found without reading any log."""
+    found = keys.subquery().c
+    statement = (
+        select(Log.id, Log.created_at, Log.row)
+        .where(*(column == found[column.key] for column in _KEY))
+        .order_by(Log.created_at.desc(), Log.row.desc())
     )
-    added, before = call.session.execute(
+    return call.session.execute(statement).all()
+
+
+def _rank_now(call: Call, project: Project, anchor: Anchor) -> int | None:
+    """Return how many logs come before the anchor and with it now; None when that is not sure."""
+    if anchor.deleted != project.deleted:
+        return None  # as many others may have been added by a transaction that was committed later
+    new = (
+        select(Log.project_id, Log.created_at, Log.row)
+        .where(Log.organization_id == project.organization_id, Log.row > anchor.newest)
+        .limit(_ADDED + 1)
+        .subquery()
+        .c
+    )
+    is_theirs = new.project_id == project.id
+    is_before = or_(
+        new.created_at > anchor.created_at,
+        and_(new.created_at == anchor.created_at, new.row > anchor.row),
+    )
+    all_added, added, before = call.session.execute(
         select(
-            func.count(case((is_theirs, 1))), func.count(case((and_(is_theirs, is_before), 1)))
-        ).where(Log.row > anchor.newest)
+            func.count(),
+            func.count(case((is_theirs, 1))),
+            func.count(case((and_(is_theirs, is_before), 1))),
+        ).select_from(new.project_id.table)
     ).one()
+    if all_added > _ADDED:
+        return None
     # Otherwise there are logs of a transaction that was committed later.
     return anchor.rank + before if anchor.total + added == project.datapoints else None

@@ -16,9 +16,8 @@ from datetime import datetime
 from functools import partial
 from typing import Any, NamedTuple
 
-from sqlalchemy import and_, bindparam, delete, func, insert, not_, select
-from sqlalchemy.orm import Session as OrmSession
-from sqlalchemy.orm import joinedload, selectinload
+from sqlalchemy import Table, and_, bindparam, delete, func, insert, not_, select
+from sqlalchemy.orm import joinedload, subqueryload
 from sqlalchemy.sql.elements import ColumnElement
 
 from humanloop.server.errors import Location, Unavailable, invalid
@@ -51,7 +50,7 @@ LOADED = (
     joinedload(Log.config).joinedload(Config.project),
     joinedload(Log.conversation),
     joinedload(Log.parent).load_only(Log.reference_id),
-    selectinload(Log.feedback).joinedload(Annotation.feedback_type),
+    subqueryload(Log.feedback).joinedload(Annotation.feedback_type),
 )
 """What describe() reads of a log, to be loaded with many at once."""
 
@@ -68,7 +67,10 @@ _TEXTS = (
 # A response has its config twice.
 _SIZE = sum(
     (func.coalesce(func.length(text), 0) for text in _TEXTS),
-    2 * select(func.length(Config.parameters)).where(Config.id == Log.config_id).scalar_subquery(),
+    2
+    * select(func.length(Config.parameters))
+    .where(Config.organization_id == Log.organization_id, Config.id == Log.config_id)
+    .scalar_subquery(),
 )
 
 _COLUMNS = (
@@ -220,11 +222,11 @@ def _in_stages(drafts: list[Draft]) -> Stages:
         dry.check_feedback(call, drafts)
 
     def begin(call: Call) -> None:
-        batches.begin(call.connection, batch_id)
+        batches.begin(call.connection, call.account.organization_id, batch_id)
 
     def write(index: int, call: Call) -> None:
         # Nothing is carried on from slice to slice: what was done may be rolled back and run again.
-        batches.go_on(call.connection, batch_id)
+        batches.go_on(call.connection, call.account.organization_id, batch_id)
         arrival, tally = Arrival(), Tally()
         arrival.find_parents(call, slices[index])  # one may have been deleted since
         arrival.find_places(call, slices[index])
@@ -232,7 +234,7 @@ def _in_stages(drafts: list[Draft]) -> Stages:
         tallies[index] = tally
 
     def finish(call: Call) -> Any:
-        batches.go_on(call.connection, batch_id)
+        batches.go_on(call.connection, call.account.organization_id, batch_id)
         end(call)
         _check_projects(call, drafts)
         for tally in tallies.values():
@@ -241,11 +243,11 @@ def _in_stages(drafts: list[Draft]) -> Stages:
 
     def take_back(some: Sequence[Draft], call: Call) -> None:
         ids = [each.id for each in some]
-        call.connection.execute(delete(_FEEDBACK).where(_FEEDBACK.c.log_id.in_(ids)))
-        call.connection.execute(delete(_LOGS).where(_LOGS.c.id.in_(ids)))
+        for column in (_FEEDBACK.c.log_id, _LOGS.c.id):
+            _delete(call, column.table, column.in_(ids))
 
     def end(call: Call) -> None:
-        batches.end(call.connection, batch_id)
+        batches.end(call.connection, call.account.organization_id, batch_id)
 
     steps: list[Callable[[Call], object]] = [partial(write, index) for index in range(len(slices))]
     undo: list[Callable[[Call], object]] = [partial(take_back, some) for some in slices]
@@ -262,10 +264,21 @@ def _check_projects(call: Call, drafts: Sequence[Draft]) -> None:
         raise Unavailable("A project was deleted while the array was written. Send it again.")
 
 
+def _delete(call: Call, rows: Table, condition: ColumnElement[bool]) -> None:
+    owned = rows.c.organization_id == call.account.organization_id
+    call.connection.execute(delete(rows).where(owned, condition))
+
+
 _OWN_LOG = _LOGS.c.organization_id == bindparam("organization_id")
 _PARENTS = (
     select(_LOGS.c.id, _LOGS.c.reference_id, _LOGS.c.session_id, _SESSIONS.c.created_at)
-    .outerjoin(_SESSIONS, _SESSIONS.c.id == _LOGS.c.session_id)
+    .outerjoin(
+        _SESSIONS,
+        and_(
+            _SESSIONS.c.organization_id == _LOGS.c.organization_id,
+            _SESSIONS.c.id == _LOGS.c.session_id,
+        ),
+    )
     .where(_OWN_LOG, is_complete())
 )
 _REFERENCES = select(_LOGS.c.reference_id).where(_OWN_LOG)
@@ -283,6 +296,7 @@ _PLACES = (
     .join(_CONFIGS, _CONFIGS.c.project_id == _PROJECTS.c.id)
     .where(
         _PROJECTS.c.organization_id == bindparam("organization_id"),
+        _CONFIGS.c.organization_id == bindparam("organization_id"),
         _PROJECTS.c.name == bindparam("name"),
         _CONFIGS.c.digest == bindparam("digest"),
     )
@@ -436,8 +450,8 @@ class Arrival:
         self.check_references(call, drafts)
         new = [each for each in drafts if each.added is None]
         self.find_sessions(call, new)
+        organization_id = call.account.organization_id
         if new:
-            organization_id = call.account.organization_id
             rows = [_row(each, organization_id, batch_id) for each in new]
             call.connection.execute(_INSERT_LOGS, rows)
         notes = Notes(call)
@@ -446,7 +460,7 @@ class Arrival:
             project_id, config_id, _ = each.place
             assert project_id is not None
             assert config_id is not None
-            tally.count_log(project_id, config_id, each.session, used=each.is_use)
+            tally.count_log(organization_id, project_id, config_id, each.session, used=each.is_use)
             for request, location in each.feedback:
                 notes.add(Target(each.id, project_id, config_id), request, location)
         notes.write(tally)
@@ -565,21 +579,22 @@ def _update(call: Call, found: Log) -> dict[str, Any]:
     return describe(found)
 
 
-def in_portions(session: OrmSession, rows: Sequence[int]) -> Iterator[list[Log]]:
-    """Load the logs of some rows, in their order, in portions of about _PORTION characters."""
+def in_portions(call: Call, ids: Sequence[str]) -> Iterator[list[Log]]:
+    """Load the logs with some ids, in their order, in portions of about _PORTION characters."""
     statement = select(Log).options(*LOADED)
-    weighed = session.execute(select(Log.row, _SIZE).where(Log.row.in_(rows)))
-    sizes = {row: size for row, size in weighed}  # noqa: C416 (a Row is no pair to type checkers)
-    portion: list[int] = []
+    owned = (Log.organization_id == call.account.organization_id, Log.id.in_(ids))
+    weighed = call.session.execute(select(Log.id, _SIZE).where(*owned))
+    sizes = {key: size for key, size in weighed}  # noqa: C416 (a Row is no pair to type checkers)
+    portion: list[str] = []
     filled = 0
-    for row in rows:
-        if portion and filled + sizes[row] > _PORTION:
-            yield load(session, statement, Log.row, portion)
+    for log_id in ids:
+        if portion and filled + sizes[log_id] > _PORTION:
+            yield load(call, statement, Log, portion)
             portion, filled = [], 0
-        portion.append(row)
-        filled += sizes[row]
+        portion.append(log_id)
+        filled += sizes[log_id]
     if portion:
-        yield load(session, statement, Log.row, portion)
+        yield load(call, statement, Log, portion)
 
 
 def describe(log: Log) -> dict[str, Any]:

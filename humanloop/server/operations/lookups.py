@@ -54,8 +54,8 @@ def find(
 
     kind: what the API calls such a row. Raises NotFound or Invalid.
     """
-    found = call.session.scalar(select(table).where(table.id == row_id))
-    if found is None or found.organization_id != call.account.organization_id:
+    found = call.session.get(table, (call.account.organization_id, row_id))
+    if found is None:
         raise missing(f"{kind} {row_id!r}", location)
     return found
 
@@ -64,7 +64,7 @@ def find_in_project(
     session: Session, table: type[Part], project: Project, row_id: str, location: Location
 ) -> Part:
     """Return the project's row with that id, which a body named; raises Invalid."""
-    found = session.get(table, row_id)
+    found = session.get(table, (project.organization_id, row_id))
     if found is None or found.project_id != project.id:
         kind = table.__name__.lower()
         raise invalid(location, f"the project {project.name!r} has no {kind} {row_id!r}")

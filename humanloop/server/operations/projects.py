@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import func, select
-from sqlalchemy.orm import Session, joinedload
+from sqlalchemy.orm import joinedload
 from sqlalchemy.sql.elements import ColumnElement
 
 from humanloop.server.errors import invalid
@@ -43,8 +43,8 @@ def describe(call: Call, project: Project) -> dict[str, Any]:
 def describe_all(call: Call, projects: Sequence[Project]) -> list[dict[str, Any]]:
     """Return a ProjectResponse for each, with as many statements as for one."""
     ids = [project.id for project in projects]
-    types = feedback_types.of_projects(call.session, ids)
-    first_types = _first_config_types(call.session, ids)
+    types = feedback_types.of_projects(call.session, call.account.organization_id, ids)
+    first_types = _first_config_types(call, ids)
     active = _active(call, ids)
     return [
         plain(
@@ -64,16 +64,21 @@ def describe_all(call: Call, projects: Sequence[Project]) -> list[dict[str, Any]
     ]
 
 
-def _first_config_types(session: Session, ids: Sequence[str]) -> dict[str, str | None]:
+def _first_config_types(call: Call, ids: Sequence[str]) -> dict[str, str | None]:
     """Return the type of the first config that was used in each project."""
     oldest = (
         select(Config.type)
-        .where(Config.project_id == Project.id, Config.last_used.is_not(None))
+        .where(
+            Config.organization_id == Project.organization_id,
+            Config.project_id == Project.id,
+            Config.last_used.is_not(None),
+        )
         .order_by(Config.created_at, Config.id)
         .limit(1)
         .scalar_subquery()
     )
-    found = session.execute(select(Project.id, oldest).where(Project.id.in_(ids)))
+    owned = (Project.organization_id == call.account.organization_id, Project.id.in_(ids))
+    found = call.session.execute(select(Project.id, oldest).where(*owned))
     return {row[0]: row[1] for row in found}
 
 
@@ -82,7 +87,11 @@ def _active(call: Call, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
     environment = lookups.environment(call, None)
     statement = (
         select(Deployment)
-        .where(Deployment.project_id.in_(ids), Deployment.environment_id == environment.id)
+        .where(
+            Deployment.organization_id == environment.organization_id,
+            Deployment.project_id.in_(ids),
+            Deployment.environment_id == environment.id,
+        )
         .options(
             joinedload(Deployment.config),
             joinedload(Deployment.experiment).options(*experiments.LOADED),
@@ -110,7 +119,7 @@ def _describe_user(user: User) -> dict[str, Any]:
 def create(call: Call) -> dict[str, Any]:
     """Create a project; feedback types that are given add to the default ones."""
     project = lookups.create_project(call, call.body["name"], ("body", "name"))
-    labels = feedback_types.Labels(call.session, project.id)
+    labels = feedback_types.Labels(call.session, project)
     for index, request in enumerate(call.body.get("feedback_types", ())):
         labels.upsert(request, ("body", "feedback_types", index))
     call.session.flush()
@@ -151,7 +160,7 @@ def list_(call: Call) -> Page:
     statement = statement.order_by(column.desc() if descending else column.asc(), Project.id)
 
     def describe_some(ids: list[str]) -> list[dict[str, Any]]:
-        return describe_all(call, load(call.session, select(Project), Project.id, ids))
+        return describe_all(call, load(call, select(Project), Project, ids))
 
     return paginate(call, statement, describe_some, first=0)
 
@@ -169,7 +178,7 @@ def update(call: Call) -> dict[str, Any]:
     if what is not None:
         deployments.deploy(session, project, lookups.environment(call, None), what)
     if "positive_labels" in body:
-        labels = feedback_types.Labels(session, project.id)
+        labels = feedback_types.Labels(session, project)
         labels.set_positive(body["positive_labels"], ("body", "positive_labels"))
     project.updated_at = now()
     session.flush()
@@ -198,11 +207,8 @@ def _chosen(
 def list_configs(call: Call) -> list[dict[str, Any]]:
     """Return the configs that were registered or used in a project, newest first."""
     project = lookups.project(call, call.path["id"])
-    statement = (
-        select(Config)
-        .where(Config.project_id == project.id, Config.last_used.is_not(None))
-        .order_by(Config.created_at.desc(), Config.id)
-    )
+    used = configs.of_project(project).where(Config.last_used.is_not(None))
+    statement = used.order_by(Config.created_at.desc(), Config.id)
     return configs.describe_with_counts(call.session, call.session.scalars(statement).all())
 
 
@@ -292,7 +298,7 @@ def delete_deployed_config(call: Call) -> dict[str, Any]:
 def create_feedback_type(call: Call) -> dict[str, Any]:
     """Add a feedback type to a project."""
     project = lookups.project(call, call.path["id"])
-    name, labels = call.body["type"], feedback_types.Labels(call.session, project.id)
+    name, labels = call.body["type"], feedback_types.Labels(call.session, project)
     if name in labels.types:
         message = f"the project {project.name!r} already has a feedback type {name!r}"
         raise invalid(("body", "type"), message, "unique")
@@ -302,7 +308,7 @@ def create_feedback_type(call: Call) -> dict[str, Any]:
 def update_feedback_types(call: Call) -> list[dict[str, Any]]:
     """Add or change feedback types and their labels; the answer is all of the project's."""
     project = lookups.project(call, call.path["id"])
-    labels = feedback_types.Labels(call.session, project.id)
+    labels = feedback_types.Labels(call.session, project)
     for index, request in enumerate(call.body):
         labels.upsert(request, ("body", index))
     return feedback_types.describe_all(labels.types.values())
@@ -313,9 +319,7 @@ def export(call: Call) -> Page:
     project = lookups.project(call, call.path["id"])
 
     def portions(offset: int, size: int) -> Iterator[list[dict[str, Any]]]:
-        rows = log_pages.find_rows(call, project, offset, size)
-        return (
-            [logs.describe(log) for log in found] for found in logs.in_portions(call.session, rows)
-        )
+        ids = log_pages.find_ids(call, project, offset, size)
+        return ([logs.describe(log) for log in found] for found in logs.in_portions(call, ids))
 
     return paginate_by(call, portions, project.datapoints, first=0)

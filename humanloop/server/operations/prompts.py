@@ -116,7 +116,9 @@ def begin(call: Call, task: Task, choose: Choose) -> Generation:
         provider, request = asked[config.id]
         draft.place = logs.Place(project.id, config.id, None if trial is None else trial.id)
         name = config.parameters["provider"]
-        samples.append(Sample(draft.id, config.id, name, provider, replace(request, index=index)))
+        request = replace(request, index=index)
+        owner = call.account.organization_id
+        samples.append(Sample(owner, draft.id, config.id, name, provider, request))
     arrival.write(call, drafts, call.tally)
     call_keys = (*_CALL_PARAMETERS, "metadata")
     return Generation(

@@ -23,7 +23,10 @@ _PORTION = 10  # sessions that are described at once: their inputs and outputs m
 
 def _describe_all(call: Call, ids: Sequence[str]) -> list[dict[str, Any]]:
     """Return a SessionResponse for each: its first datapoint's inputs, the last output of any."""
-    within = and_(Log.session_id == Conversation.id, is_complete())
+    organization_id = call.account.organization_id
+    within = and_(
+        Log.organization_id == organization_id, Log.session_id == Conversation.id, is_complete()
+    )
     oldest = select(Log.inputs).where(within).order_by(Log.created_at, Log.row)
     newest = (
         select(Log.output)
@@ -32,12 +35,16 @@ def _describe_all(call: Call, ids: Sequence[str]) -> list[dict[str, Any]]:
     )
     statement = select(
         Conversation, oldest.limit(1).scalar_subquery(), newest.limit(1).scalar_subquery()
-    ).where(Conversation.id.in_(ids))
+    ).where(Conversation.organization_id == organization_id, Conversation.id.in_(ids))
     projects: dict[str, list[Any]] = {}
     for row in call.session.execute(
         select(SessionProject.session_id, Project.id, Project.name, SessionProject.datapoints)
-        .join(Project, SessionProject.project_id == Project.id)
-        .where(SessionProject.session_id.in_(ids))
+        .join(Project, Project.id == SessionProject.project_id)
+        .where(
+            Project.organization_id == organization_id,
+            SessionProject.organization_id == organization_id,
+            SessionProject.session_id.in_(ids),
+        )
         .order_by(Project.created_at, Project.id)
     ):
         projects.setdefault(row.session_id, []).append(row)
@@ -78,7 +85,10 @@ def list_(call: Call) -> Page:
     project = lookups.project(call, call.query["project_id"])
     keys = (
         select(SessionProject.session_id)
-        .where(SessionProject.project_id == project.id)
+        .where(
+            SessionProject.organization_id == project.organization_id,
+            SessionProject.project_id == project.id,
+        )
         .order_by(SessionProject.created_at.desc(), SessionProject.session_id.desc())
     )
     describe = partial(_describe_all, call)

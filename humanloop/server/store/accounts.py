@@ -99,9 +99,10 @@ def _slow(key: str, salt: str) -> str:
 
 def _account(session: Session, organization: Organization, key: str) -> Account:
     digest = _slow(key, organization.key_salt)
-    user = session.scalar(select(User).where(User.key_digest == digest))
+    users = select(User).where(User.organization_id == organization.id)
+    user = session.scalar(users.where(User.key_digest == digest))
     if user is None:
-        number = (session.scalar(select(func.count()).select_from(User)) or 0) + 1
+        number = (session.scalar(select(func.count()).select_from(users.subquery())) or 0) + 1
         user = User(
             organization_id=organization.id,
             key_digest=digest,

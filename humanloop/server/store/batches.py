@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import ColumnElement, Connection, and_, delete, insert, select, update
 
 from humanloop.server.errors import Unavailable
 from humanloop.server.store.tables import Annotation, Batch, Log
@@ -17,22 +17,27 @@ from humanloop.server.store.times import now
 _AGE = timedelta(minutes=10)  # between two parts of one are milliseconds; clocks may differ
 
 
-def begin(connection: Connection, batch_id: str) -> None:
-    """Begin a batch, and delete what others have left half-way."""
-    delete_unfinished(connection)
-    connection.execute(insert(Batch), [{"id": batch_id, "created_at": now()}])
+def begin(connection: Connection, organization_id: str, batch_id: str) -> None:
+    """Begin a batch, and delete what others of the organisation have left half-way."""
+    _delete(connection, Batch.organization_id == organization_id, Batch.created_at < now() - _AGE)
+    row = {"organization_id": organization_id, "id": batch_id, "created_at": now()}
+    connection.execute(insert(Batch), [row])
 
 
-def go_on(connection: Connection, batch_id: str) -> None:
+def go_on(connection: Connection, organization_id: str, batch_id: str) -> None:
     """Say that a batch is still being written; raises Unavailable when it was deleted."""
-    statement = update(Batch).where(Batch.id == batch_id).values(created_at=now())
+    statement = update(Batch).where(_is(organization_id, batch_id)).values(created_at=now())
     if connection.execute(statement).rowcount == 0:
         raise Unavailable("Writing the array took too long, and was given up.")
 
 
-def end(connection: Connection, batch_id: str) -> None:
+def end(connection: Connection, organization_id: str, batch_id: str) -> None:
     """Let what was written count, or what was taken back be forgotten."""
-    connection.execute(delete(Batch).where(Batch.id == batch_id))
+    connection.execute(delete(Batch).where(_is(organization_id, batch_id)))
+
+
+def _is(organization_id: str, batch_id: str) -> ColumnElement[bool]:
+    return and_(Batch.organization_id == organization_id, Batch.id == batch_id)
 
 
 def delete_unfinished(connection: Connection, *, every: bool = False) -> None:
@@ -40,12 +45,19 @@ def delete_unfinished(connection: Connection, *, every: bool = False) -> None:
 
     every: whether no other process may be writing; else only of those that stand still.
     """
-    wanted = select(Batch.id).with_for_update(skip_locked=True)
-    if not every:
-        wanted = wanted.where(Batch.created_at < now() - _AGE)
-    ids = list(connection.scalars(wanted))
-    if ids:
-        logs = select(Log.id).where(Log.batch_id.in_(ids))
-        connection.execute(delete(Annotation).where(Annotation.log_id.in_(logs)))
-        connection.execute(delete(Log).where(Log.id.in_(logs)))
-        connection.execute(delete(Batch).where(Batch.id.in_(ids)))
+    _delete(connection, *(() if every else (Batch.created_at < now() - _AGE,)))
+
+
+def _delete(connection: Connection, *conditions: ColumnElement[bool]) -> None:
+    wanted = select(Batch.organization_id, Batch.id).where(*conditions)
+    wanted = wanted.with_for_update(skip_locked=True)
+    for organization_id, batch_id in connection.execute(wanted).all():
+        within = and_(Log.organization_id == organization_id, Log.batch_id == batch_id)
+        connection.execute(
+            delete(Annotation).where(
+                Annotation.organization_id == organization_id,
+                Annotation.log_id.in_(select(Log.id).where(within)),
+            )
+        )
+        connection.execute(delete(Log).where(within))
+        end(connection, organization_id, batch_id)

@@ -12,14 +12,27 @@ from collections.abc import Callable, Generator, Sequence
 from functools import partial
 from itertools import count
 from threading import Event
+from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, delete, exists, func, not_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Select,
+    and_,
+    delete,
+    exists,
+    func,
+    not_,
+    select,
+    update,
+)
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from humanloop.server.store import tallies, turns
 from humanloop.server.store.database import Database
 from humanloop.server.store.failures import failure
+from humanloop.server.store.overview import organization_id
 from humanloop.server.store.tables import (
     LABEL_CLASSES,
     Annotation,
@@ -33,6 +46,7 @@ from humanloop.server.store.tables import (
     FeedbackLabel,
     LabelCount,
     Log,
+    Owned,
     Project,
     SessionProject,
     Trial,
@@ -48,7 +62,7 @@ _FAILURES = 3  # of the database, which waits by itself before each
 _TRIES = 300
 _LOCK = 5_411_093_180_127_043_561  # PostgreSQL: any number that nothing else locks
 
-_LOGS, _FEEDBACK, _KINDS = table(Log), table(Annotation), table(FeedbackKind)
+_LOGS = table(Log)
 
 Step = Callable[[Session, int], int]
 """Delete up to so many rows; return how many. It may be run again after it was rolled back."""
@@ -141,8 +155,8 @@ def delete_logs(session: Session, ids: Sequence[str]) -> int:
 
     Their children stay, without a parent; a session goes with its last log.
     """
-    connection, tally = session.connection(), tallies.of(session)
-    is_theirs = _LOGS.c.id.in_(ids)
+    connection, tally, owner = session.connection(), tallies.of(session), organization_id(session)
+    is_theirs = and_(Log.organization_id == owner, Log.id.in_(ids))
     rows = session.execute(
         select(
             Log.project_id,
@@ -151,44 +165,58 @@ def delete_logs(session: Session, ids: Sequence[str]) -> int:
             Conversation.created_at,
             is_complete().label("counts"),
         )
-        .outerjoin(Conversation, Conversation.id == Log.session_id)
+        .outerjoin(Log.conversation)
         .where(is_theirs)
     ).all()
     labels = session.execute(
         select(Log.config_id, Annotation.feedback_type_id, Annotation.value, func.count())
-        .join(Annotation, Annotation.log_id == Log.id)
-        .join(FeedbackKind, FeedbackKind.id == Annotation.feedback_type_id)
+        .join(Log.feedback)
+        .join(Annotation.feedback_type)
         .where(is_theirs, is_complete(), FeedbackKind.feedback_class.in_(LABEL_CLASSES))
         .group_by(Log.config_id, Annotation.feedback_type_id, Annotation.value)
     ).all()
-    connection.execute(update(_LOGS).where(_LOGS.c.parent_id.in_(ids)).values(parent_id=None))
-    connection.execute(delete(_FEEDBACK).where(_FEEDBACK.c.log_id.in_(ids)))
-    connection.execute(delete(_LOGS).where(is_theirs))
+    are_children = (_LOGS.c.organization_id == owner, _LOGS.c.parent_id.in_(ids))
+    connection.execute(update(_LOGS).where(*are_children).values(parent_id=None))
+    _delete(session, owner, Annotation, Annotation.log_id.in_(ids))
+    _delete(session, owner, Log, Log.id.in_(ids))
     for row in rows:
         if row.counts:  # else it belongs to an array that is not written whole
             moment = row.created_at
             session_key = None if row.session_id is None else (row.session_id, moment)
-            tally.take_back_log(row.project_id, row.config_id, session_key)
+            tally.take_back_log(owner, row.project_id, row.config_id, session_key)
     for config_id, kind_id, value, number in labels:
-        tally.count_label(config_id, kind_id, value, -number)
+        tally.count_label(owner, config_id, kind_id, value, -number)
     return len(rows)
+
+
+def _delete(session: Session, owner: str, kind: type[Owned], condition: ColumnElement[bool]) -> int:
+    """Delete an organisation's rows of a kind that meet a condition; return how many."""
+    owned = kind.organization_id == owner
+    result = session.connection().execute(delete(table(kind)).where(owned, condition))
+    return result.rowcount
 
 
 def oldest_logs(*conditions: ColumnElement[bool]) -> Step:
     """Return the step that deletes the oldest logs of a project, as far as they count."""
-    ids = select(Log.id).where(*conditions, is_complete()).order_by(Log.created_at, Log.row)
 
     def step(session: Session, size: int) -> int:
-        return delete_logs(session, session.scalars(ids.limit(size)).all())
+        owned = Log.organization_id == organization_id(session)
+        ids = select(Log.id).where(owned, *conditions, is_complete())
+        oldest = ids.order_by(Log.created_at, Log.row).limit(size)
+        return delete_logs(session, session.scalars(oldest).all())
 
     return step
 
 
+def is_unused() -> ColumnElement[bool]:
+    """Return the condition that no log names a trial."""
+    of_trial = (Log.organization_id == Trial.organization_id, Log.trial_id == Trial.id)
+    return not_(exists().where(*of_trial))
+
+
 def delete_trials(session: Session, ids: Sequence[str]) -> int:
     """Delete trials that no log names; return how many."""
-    unused = not_(exists().where(Log.trial_id == Trial.id))
-    result = session.connection().execute(delete(table(Trial)).where(Trial.id.in_(ids), unused))
-    return result.rowcount
+    return _delete(session, organization_id(session), Trial, and_(Trial.id.in_(ids), is_unused()))
 
 
 def delete_project(batches: Batches, project_id: str) -> int:
@@ -197,28 +225,38 @@ def delete_project(batches: Batches, project_id: str) -> int:
     The project itself goes last, in one transaction with what was written in the meantime.
     """
     deleted = batches.run(oldest_logs(Log.project_id == project_id))
-    of_project = select(Experiment.id).where(Experiment.project_id == project_id)
-    trials = select(Trial.id).where(Trial.experiment_id.in_(of_project))
-    unused = not_(exists().where(Log.trial_id == Trial.id))
 
     def some_trials(session: Session, size: int) -> int:
-        return delete_trials(session, session.scalars(trials.where(unused).limit(size)).all())
+        owner = organization_id(session)
+        trials = select(Trial.id).where(
+            Trial.organization_id == owner,
+            Trial.experiment_id.in_(_ids(owner, Experiment, project_id)),
+            is_unused(),
+        )
+        return delete_trials(session, session.scalars(trials.limit(size)).all())
 
     batches.run(some_trials)
     return deleted + batches.run_once(lambda session: _delete_rest(session, project_id))
 
 
+def _ids(
+    owner: str, kind: type[Config | Experiment | FeedbackKind | Log], project_id: str
+) -> Select[Any]:
+    """Return the statement for the ids of a project's rows of a kind."""
+    return select(kind.id).where(kind.organization_id == owner, kind.project_id == project_id)
+
+
 def _delete_rest(session: Session, project_id: str) -> int:
     """Delete the project with whatever is left of it; return the number of logs that were left."""
     turns.be_alone(session)
-    connection = session.connection()
-    rows = session.execute(select(Log.id, is_complete()).where(Log.project_id == project_id)).all()
+    owner = organization_id(session)
+    rows = session.execute(_ids(owner, Log, project_id).add_columns(is_complete())).all()
     for start in range(0, len(rows), _MOST):
         delete_logs(session, [row[0] for row in rows[start : start + _MOST]])
-    experiments = select(Experiment.id).where(Experiment.project_id == project_id)
-    configs = select(Config.id).where(Config.project_id == project_id)
-    kinds = select(FeedbackKind.id).where(FeedbackKind.project_id == project_id)
-    tallies.of(session).forget_project(project_id, session.scalars(kinds).all())
+    experiments, configs, kinds = (
+        _ids(owner, kind, project_id) for kind in (Experiment, Config, FeedbackKind)
+    )
+    tallies.of(session).forget_project(owner, project_id, session.scalars(kinds).all())
     for kind, condition in (
         (Deployment, Deployment.project_id == project_id),
         (Trial, Trial.experiment_id.in_(experiments)),
@@ -232,17 +270,17 @@ def _delete_rest(session: Session, project_id: str) -> int:
         (SessionProject, SessionProject.project_id == project_id),
         (Project, Project.id == project_id),
     ):
-        connection.execute(delete(table(kind)).where(condition))
+        _delete(session, owner, kind, condition)
     return sum(bool(complete) for _, complete in rows)
 
 
 def known_logs(database: Database, ids: Sequence[str]) -> list[str]:
     """Return those of the ids that are of logs."""
     with database.read() as session:
+        logs = select(Log.id).where(Log.organization_id == organization_id(session), is_complete())
         found: set[str] = set()
         for start in range(0, len(ids), _MOST):
-            some = select(Log.id).where(Log.id.in_(ids[start : start + _MOST]), is_complete())
-            found.update(session.scalars(some))
+            found.update(session.scalars(logs.where(Log.id.in_(ids[start : start + _MOST]))))
     return [each for each in ids if each in found]
 
 

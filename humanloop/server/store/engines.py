@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import URL, Engine, NullPool, event
 from sqlalchemy import create_engine as _create_engine
 from sqlalchemy.engine import Connection
+from sqlalchemy.exc import ArgumentError
 
 from humanloop.extras import how_to_install
 from humanloop.server.errors import StartError
@@ -94,7 +95,7 @@ def _create(url: URL, **options: Any) -> Engine:
             f"A database at {url.drivername}:// needs the package {error.name!r}, which is not "
             f"installed; {how_to_install('postgres')}"
         ) from error
-    except ValueError as error:
+    except (ValueError, ArgumentError) as error:
         said = urls.redact(url, str(error))
         raise StartError(f"An option of the database's URL can't be used: {said}.") from error
 

@@ -1,13 +1,16 @@
-"""Ids of the API: a prefix that tells the kind, and 21 random characters.
+"""Ids and numbers of rows, which any process makes by itself.
 
-The characters are letters and digits from the system's source of randomness (125 bits), so ids
-can't be guessed and never need percent-encoding.
+An id of the API is a prefix that tells the kind, and 21 random characters: letters and digits from
+the system's source of randomness (125 bits), so ids can't be guessed and never need
+percent-encoding.
 """
 
 from __future__ import annotations
 
 import os
 import string
+import threading
+import time
 
 _ALPHABET = (string.ascii_letters + string.digits).encode()
 _LENGTH = 21
@@ -22,3 +25,24 @@ def new_id(prefix: str) -> str:
     while len(characters) < _LENGTH:  # once, but for one time in ten thousand
         characters += os.urandom(28).translate(_TABLE, _UNEVEN)
     return prefix + characters[:_LENGTH].decode()
+
+
+def new_number() -> int:
+    """Return a random number that JSON readers keep: one of 53 bits (RFC 8259, section 6)."""
+    return int.from_bytes(os.urandom(7), "big") >> 3
+
+
+_rows = threading.Lock()
+_last_row = 0
+
+
+def next_row() -> int:
+    """Return a number by which what comes later is sorted behind what came before.
+
+    It is the time in nanoseconds, and larger than any that this process had before, so processes
+    agree on the order as far as their clocks do, and no database has to count.
+    """
+    global _last_row
+    with _rows:
+        _last_row = max(_last_row + 1, time.time_ns())
+        return _last_row

@@ -14,23 +14,23 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 
-from sqlalchemy import ColumnElement, and_, delete, exists, func, not_, select
+from sqlalchemy import ColumnElement, delete, func, select
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session, aliased
 
 from humanloop.server.store import deletion, space
 from humanloop.server.store.database import Database
 from humanloop.server.store.deletion import Batches, Elsewhere
+from humanloop.server.store.overview import organization_id
 from humanloop.server.store.tables import (
     Conversation,
     Experiment,
     Log,
     Project,
-    SessionProject,
     Trial,
     is_complete,
 )
-from humanloop.server.store.tallies import table
+from humanloop.server.store.tallies import has_no_logs, table
 from humanloop.server.store.times import now
 
 logger = logging.getLogger("humanloop.server")
@@ -85,35 +85,34 @@ def prune(
 
 def count(database: Database, before: datetime, project_id: str | None = None) -> Pruned:
     """Return how much `prune` would delete, without the trials and sessions of what goes first."""
+    projects = _projects(database, before, project_id)
+    experiments = _experiments(database, before, project_id)
     with database.read() as session:
-        logs = sum(
-            session.scalar(
-                select(func.count()).select_from(Log).where(*_old_logs(each, before), is_complete())
-            )
-            or 0
-            for each in _projects(database, before, project_id)
-        )
-        trials = sum(
-            session.scalar(
-                select(func.count()).select_from(Trial).where(*_old_trials(each, before))
-            )
-            or 0
-            for each in _experiments(database, before, project_id)
-        )
-        sessions = session.scalar(
-            select(func.count()).select_from(Conversation).where(_is_left(before))
-        )
-    return Pruned(logs, trials, 0 if project_id is not None else sessions or 0)
+        owner = organization_id(session)
+
+        def counted(
+            kind: type[Log | Trial | Conversation], *conditions: ColumnElement[bool]
+        ) -> int:
+            statement = select(func.count()).select_from(kind)
+            owned = kind.organization_id == owner
+            return session.scalar(statement.where(owned, *conditions)) or 0
+
+        logs = sum(counted(Log, *_old_logs(each, before), is_complete()) for each in projects)
+        trials = sum(counted(Trial, *_old_trials(owner, each, before)) for each in experiments)
+        sessions = 0 if project_id is not None else counted(Conversation, *_are_left(before))
+    return Pruned(logs, trials, sessions)
 
 
 def _projects(database: Database, before: datetime, project_id: str | None) -> Sequence[str]:
     """Return the projects that have old logs, that with the oldest first."""
-    oldest = select(func.min(Log.created_at)).where(Log.project_id == Project.id).scalar_subquery()
+    of_project = (Log.organization_id == Project.organization_id, Log.project_id == Project.id)
+    oldest = select(func.min(Log.created_at)).where(*of_project).scalar_subquery()
     statement = select(Project.id).where(oldest < before).order_by(oldest, Project.id)
     if project_id is not None:
         statement = statement.where(Project.id == project_id)
     with database.read() as session:
-        return session.scalars(statement).all()
+        owned = Project.organization_id == organization_id(session)
+        return session.scalars(statement.where(owned)).all()
 
 
 def _old_logs(project_id: str, before: datetime) -> tuple[ColumnElement[bool], ...]:
@@ -125,15 +124,18 @@ def _experiments(database: Database, before: datetime, project_id: str | None) -
     if project_id is not None:
         statement = statement.where(Experiment.project_id == project_id)
     with database.read() as session:
-        return session.scalars(statement.order_by(Experiment.id)).all()
+        owned = Experiment.organization_id == organization_id(session)
+        return session.scalars(statement.where(owned).order_by(Experiment.id)).all()
 
 
-def _old_trials(experiment_id: str, before: datetime) -> tuple[ColumnElement[bool], ...]:
+def _old_trials(
+    organization_id: str, experiment_id: str, before: datetime
+) -> tuple[ColumnElement[bool], ...]:
     """Return the conditions for trials that are old, and that no log and no later trial needs."""
     later = aliased(Trial)
     newest = (
         select(later.id)
-        .where(later.experiment_id == experiment_id)
+        .where(later.organization_id == organization_id, later.experiment_id == experiment_id)
         .order_by(later.created_at.desc(), later.id)
         .limit(1)
         .scalar_subquery()
@@ -142,7 +144,7 @@ def _old_trials(experiment_id: str, before: datetime) -> tuple[ColumnElement[boo
         Trial.experiment_id == experiment_id,
         Trial.created_at < before,
         Trial.id != newest,
-        not_(exists().where(Log.trial_id == Trial.id)),
+        deletion.is_unused(),
     )
 
 
@@ -151,25 +153,26 @@ def _delete_old_trials(
 ) -> int:
     """Delete trials; they are looked for by reading, since that may go past many others."""
     with database.read() as session:
-        ids = session.scalars(select(Trial.id).where(*_old_trials(experiment_id, before))).all()
+        owner = organization_id(session)
+        old = (Trial.organization_id == owner, *_old_trials(owner, experiment_id, before))
+        ids = session.scalars(select(Trial.id).where(*old)).all()
     return sum(
         batches.run_once(partial(deletion.delete_trials, ids=ids[start : start + _TRIALS]))
         for start in range(0, len(ids), _TRIALS)
     )
 
 
-def _is_left(before: datetime) -> ColumnElement[bool]:
-    return and_(
-        Conversation.created_at < before,
-        not_(exists().where(Log.session_id == Conversation.id)),
-        not_(exists().where(SessionProject.session_id == Conversation.id)),
-    )
+def _are_left(before: datetime) -> tuple[ColumnElement[bool], ...]:
+    return Conversation.created_at < before, has_no_logs()
 
 
 def _delete_sessions(session: Session, before: datetime, size: int) -> int:
-    ids = session.scalars(select(Conversation.id).where(_is_left(before)).limit(size)).all()
-    sessions = table(Conversation)
-    session.connection().execute(delete(sessions).where(sessions.c.id.in_(ids)))
+    owner, sessions = organization_id(session), table(Conversation)
+    left = (Conversation.organization_id == owner, *_are_left(before))
+    ids = session.scalars(select(Conversation.id).where(*left).limit(size)).all()
+    session.connection().execute(
+        delete(sessions).where(sessions.c.organization_id == owner, sessions.c.id.in_(ids))
+    )
     return len(ids)
 
 

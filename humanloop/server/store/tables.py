@@ -1,38 +1,50 @@
 """The tables, as typed SQLAlchemy classes.
 
-Every row hangs on one organisation. Ids are the API's own (`pr_...`); where the order of
-insertion matters a table has an integer key beside. JSON is kept as text with every digit of
-its numbers. A change here needs a migration in migrations/versions; a test compares the two.
+Every row belongs to one organisation, whose id leads every key, reference and index, so that the
+rows can be shared out among machines by it. Ids are the API's own (`pr_...`), and nobody has to
+ask for the next one; where the order of arrival matters a table has a column `row` beside. JSON is
+kept as text with every digit of its numbers. A change here needs a migration in
+migrations/versions; a test compares the two.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any, ClassVar
 
 from sqlalchemy import (
+    BigInteger,
     CheckConstraint,
+    Column,
     ColumnElement,
     ForeignKey,
+    ForeignKeyConstraint,
     Index,
     MetaData,
     String,
+    Table,
     Text,
     UniqueConstraint,
+    and_,
     event,
+    exists,
+    not_,
     or_,
-    select,
     text,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
-from humanloop.server.store.ids import new_id
+from humanloop.server.store.ids import new_id, new_number, next_row
 from humanloop.server.store.json_text import JsonText
+from humanloop.server.store.key_text import KeyText
 from humanloop.server.store.times import UtcDateTime, now
+
+_ID = String(40)
 
 
 class Base(DeclarativeBase):
-    """The root of the tables. A new row gets the id and the times that it is not given."""
+    """The root of the tables. A new row gets the id, the row and the times that it is not given."""
 
     id_prefix: ClassVar[str | None] = None
     """How the API's ids of such rows begin; None where they have none."""
@@ -42,19 +54,27 @@ class Base(DeclarativeBase):
             "ix": "ix_%(table_name)s_%(column_0_N_name)s",
             "uq": "uq_%(table_name)s_%(column_0_N_name)s",
             "ck": "ck_%(table_name)s_%(constraint_name)s",
-            "fk": "fk_%(table_name)s_%(column_0_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_N_name)s",
             "pk": "pk_%(table_name)s",
         }
     )
     type_annotation_map = {datetime: UtcDateTime(), str: Text()}  # noqa: RUF012 (SQLAlchemy's)
 
+    @classmethod
+    def __table_cls__(cls, *parts: Any, **options: Any) -> Table:
+        """Return the class's table, with the foreign keys of its references."""
+        return Table(*parts, *_foreign_keys(parts), **options)
 
-def _begin_row(row: Base, _args: object, columns: dict[str, Any]) -> None:
+
+def _begin_row(row: Base, _args: object, values: dict[str, Any]) -> None:
+    columns = row.__table__.columns
     if row.id_prefix is not None:
-        columns.setdefault("id", new_id(row.id_prefix))
+        values.setdefault("id", new_id(row.id_prefix))
+    if "row" in columns:
+        values.setdefault("row", next_row())
     moment = now()
-    for name in {"created_at", "updated_at"} & set(row.__table__.columns.keys()):
-        columns.setdefault(name, moment)
+    for name in {"created_at", "updated_at"} & set(columns.keys()):
+        values.setdefault(name, moment)
 
 
 event.listen(Base, "init", _begin_row, propagate=True)
@@ -65,60 +85,132 @@ def _count() -> Any:
     return mapped_column(default=0, server_default="0")
 
 
-def _reference(target: str, *, on_delete: str | None = None, index: bool = False) -> Any:
-    return mapped_column(String(40), ForeignKey(target, ondelete=on_delete), index=index)
+def _order() -> Any:
+    """Return a column of the order of arrival."""
+    return mapped_column(BigInteger, default=next_row)
 
 
-class Entity(Base):
-    """What the API names by an id."""
-
-    __abstract__ = True
-
-    id: Mapped[str] = mapped_column(String(40), primary_key=True)
-    created_at: Mapped[datetime]
+def _reference(target: str, *, on_delete: str | None = None, primary_key: bool = False) -> Any:
+    """Return a column with the id of a row of the target, a table of the same organisation."""
+    kind = BigInteger() if target == "feedback_types" else _ID
+    return mapped_column(kind, primary_key=primary_key, info={"target": (target, on_delete)})
 
 
-class Owned(Entity):
-    """What belongs to an organisation by itself, and not through its project."""
+def _foreign_keys(parts: Iterable[Any]) -> list[ForeignKeyConstraint]:
+    """Return the constraints of the columns that `_reference` has made."""
+    found: list[ForeignKeyConstraint] = []
+    for column in parts:
+        if isinstance(column, Column) and "target" in column.info:
+            target, on_delete = column.info["target"]
+            keys = (f"{target}.organization_id", f"{target}.id")
+            columns = ("organization_id", column.name)
+            found.append(ForeignKeyConstraint(columns, keys, ondelete=on_delete))
+    return found
 
-    __abstract__ = True
 
-    organization_id: Mapped[str] = _reference("organizations.id")
+def _link(reference: str, target: str, **options: Any) -> Any:
+    """Return the relationship from a row to the one whose id it holds.
+
+    reference: the column with the id, as "Class.column". That of the organisation stays as it is,
+    whatever is put in: it is the same on both sides.
+    """
+    owner = reference.partition(".")[0]
+    return relationship(
+        primaryjoin=f"and_(remote({target}.organization_id) == {owner}.organization_id, "
+        f"remote({target}.id) == foreign({reference}))",
+        **options,
+    )
 
 
-class Organization(Entity):
+def _links(reference: str, owner: str) -> Any:
+    """Return the relationship from a row to those that hold its id, in the order of arrival.
+
+    reference: their column with the id, as "Class.column". They are deleted with the row.
+    """
+    kind = reference.partition(".")[0]
+    return relationship(
+        primaryjoin=f"and_({owner}.organization_id == remote({kind}.organization_id), "
+        f"{owner}.id == remote(foreign({reference})))",
+        order_by=f"{kind}.row",
+        cascade="all, delete-orphan",
+    )
+
+
+def _unique(*columns: str) -> UniqueConstraint:
+    return UniqueConstraint("organization_id", *columns)
+
+
+def _index(*columns: str, unique: bool = False, where: str | None = None) -> Index:
+    """Return an index; where: only of the rows in which that column is not NULL."""
+    some = None if where is None else text(f"{where} IS NOT NULL")
+    return Index(
+        None, "organization_id", *columns, unique=unique, sqlite_where=some, postgresql_where=some
+    )
+
+
+class Organization(Base):
     """The one organisation of a database; `key_salt` salts the digests of its users' keys."""
 
     __tablename__ = "organizations"
     id_prefix = "org_"
 
+    id: Mapped[str] = mapped_column(_ID, primary_key=True)
     name: Mapped[str]
     key_salt: Mapped[str]
+    created_at: Mapped[datetime]
 
 
-class User(Owned):
+class Owned(Base):
+    """What belongs to an organisation."""
+
+    __abstract__ = True
+
+    organization_id: Mapped[str] = mapped_column(_ID, primary_key=True, sort_order=-2)
+
+
+class Entity(Owned):
+    """What the API names by an id."""
+
+    __abstract__ = True
+
+    id: Mapped[str] = mapped_column(_ID, primary_key=True, sort_order=-1)
+    created_at: Mapped[datetime]
+
+
+class Top(Entity):
+    """What belongs to an organisation by itself, and not through another row."""
+
+    __abstract__ = True
+
+    organization_id: Mapped[str] = mapped_column(
+        _ID, ForeignKey("organizations.id"), primary_key=True, sort_order=-2
+    )
+
+
+class User(Top):
     """A holder of an API key; the key itself is never kept."""
 
     __tablename__ = "users"
     id_prefix = "usr_"
+    __table_args__ = (_unique("key_digest"),)
 
-    key_digest: Mapped[str] = mapped_column(String(64), unique=True)
+    key_digest: Mapped[str] = mapped_column(String(64))
     email_address: Mapped[str]
     full_name: Mapped[str | None]
 
 
-class Environment(Owned):
+class Environment(Top):
     """An environment for deployments; the one with the tag `default` is used by default."""
 
     __tablename__ = "environments"
     id_prefix = "env_"
-    __table_args__ = (UniqueConstraint("organization_id", "name"),)
+    __table_args__ = (_unique("name"),)
 
-    name: Mapped[str]
+    name: Mapped[str] = mapped_column(KeyText)
     tag: Mapped[str]
 
 
-class Metric(Owned):
+class Metric(Top):
     """A measure by which experiments are judged."""
 
     __tablename__ = "metrics"
@@ -130,7 +222,7 @@ class Metric(Owned):
     updated_at: Mapped[datetime]
 
 
-class Project(Owned):
+class Project(Top):
     """A named collection of configs, logs and experiments.
 
     `deleted` counts the logs that once counted and are gone.
@@ -138,16 +230,15 @@ class Project(Owned):
 
     __tablename__ = "projects"
     id_prefix = "pr_"
-    __table_args__ = (UniqueConstraint("organization_id", "name"),)
+    __table_args__ = (_unique("name"), _index("created_at", "id"))
 
-    creator_id: Mapped[str] = _reference("users.id")
-    name: Mapped[str]
-    created_at: Mapped[datetime] = mapped_column(index=True)
+    creator_id: Mapped[str] = _reference("users")
+    name: Mapped[str] = mapped_column(KeyText)
     updated_at: Mapped[datetime]
     datapoints: Mapped[int] = _count()
     deleted: Mapped[int] = _count()
 
-    creator: Mapped[User] = relationship(lazy="joined")
+    creator: Mapped[User] = _link("Project.creator_id", "User", lazy="joined")
 
 
 class Config(Entity):
@@ -160,12 +251,9 @@ class Config(Entity):
 
     __tablename__ = "configs"
     id_prefix = "config_"
-    __table_args__ = (
-        UniqueConstraint("project_id", "digest"),
-        Index(None, "project_id", "created_at", "id"),
-    )
+    __table_args__ = (_unique("project_id", "digest"), _index("project_id", "created_at", "id"))
 
-    project_id: Mapped[str] = _reference("projects.id")
+    project_id: Mapped[str] = _reference("projects")
     type: Mapped[str] = mapped_column(String(16))
     digest: Mapped[str] = mapped_column(String(64))
     name: Mapped[str]
@@ -175,43 +263,38 @@ class Config(Entity):
     last_used: Mapped[datetime | None]
     datapoints: Mapped[int] = _count()
 
-    project: Mapped[Project] = relationship()
-
-    @property
-    def organization_id(self) -> str:
-        """Return the owner's id."""
-        return self.project.organization_id
+    project: Mapped[Project] = _link("Config.project_id", "Project")
 
 
 LABEL_CLASSES = frozenset({"select", "multi_select"})
 """The classes of feedback whose values are labels."""
 
 
-class FeedbackKind(Base):
+class FeedbackKind(Owned):
     """A kind of feedback that a project takes; `feedback_class` says what values it holds."""
 
     __tablename__ = "feedback_types"
-    __table_args__ = (UniqueConstraint("project_id", "type"),)
+    __table_args__ = (_unique("project_id", "type"),)
 
-    id: Mapped[int] = mapped_column(primary_key=True)
-    project_id: Mapped[str] = _reference("projects.id")
-    type: Mapped[str]
+    id: Mapped[int] = mapped_column(
+        BigInteger, primary_key=True, autoincrement=False, default=new_number
+    )
+    row: Mapped[int] = _order()
+    project_id: Mapped[str] = _reference("projects")
+    type: Mapped[str] = mapped_column(KeyText)
     feedback_class: Mapped[str] = mapped_column(String(16))
 
-    labels: Mapped[list[FeedbackLabel]] = relationship(
-        order_by=lambda: FeedbackLabel.id, cascade="all, delete-orphan"
-    )
+    labels: Mapped[list[FeedbackLabel]] = _links("FeedbackLabel.feedback_type_id", "FeedbackKind")
 
 
-class FeedbackLabel(Base):
+class FeedbackLabel(Owned):
     """A value that a select or multi_select feedback type offers."""
 
     __tablename__ = "feedback_labels"
-    __table_args__ = (UniqueConstraint("feedback_type_id", "value"),)
 
-    id: Mapped[int] = mapped_column(primary_key=True)
-    feedback_type_id: Mapped[int] = mapped_column(ForeignKey("feedback_types.id"))
-    value: Mapped[str]
+    feedback_type_id: Mapped[int] = _reference("feedback_types", primary_key=True)
+    value: Mapped[str] = mapped_column(KeyText, primary_key=True)
+    row: Mapped[int] = _order()
     sentiment: Mapped[str] = mapped_column(String(16))
 
 
@@ -220,54 +303,54 @@ class Experiment(Entity):
 
     __tablename__ = "experiments"
     id_prefix = "exp_"
-    __table_args__ = (UniqueConstraint("project_id", "name"),)
+    __table_args__ = (_unique("project_id", "name"),)
 
-    project_id: Mapped[str] = _reference("projects.id")
-    metric_id: Mapped[str] = _reference("metrics.id")
-    name: Mapped[str]
+    project_id: Mapped[str] = _reference("projects")
+    metric_id: Mapped[str] = _reference("metrics")
+    name: Mapped[str] = mapped_column(KeyText)
     updated_at: Mapped[datetime]
 
-    project: Mapped[Project] = relationship()
-    metric: Mapped[Metric] = relationship()
-    positive_labels: Mapped[list[ExperimentLabel]] = relationship(
-        order_by=lambda: ExperimentLabel.id, cascade="all, delete-orphan"
+    project: Mapped[Project] = _link("Experiment.project_id", "Project")
+    metric: Mapped[Metric] = _link("Experiment.metric_id", "Metric")
+    positive_labels: Mapped[list[ExperimentLabel]] = _links(
+        "ExperimentLabel.experiment_id", "Experiment"
     )
-    members: Mapped[list[ExperimentConfig]] = relationship(
-        order_by=lambda: ExperimentConfig.id, cascade="all, delete-orphan"
-    )
-
-    @property
-    def organization_id(self) -> str:
-        """Return the owner's id."""
-        return self.project.organization_id
+    members: Mapped[list[ExperimentConfig]] = _links("ExperimentConfig.experiment_id", "Experiment")
 
 
-class ExperimentLabel(Base):
+class ExperimentLabel(Owned):
     """A feedback label that counts as positive in an experiment."""
 
     __tablename__ = "positive_labels"
-    __table_args__ = (Index(None, "experiment_id", "type", "value"),)
 
-    id: Mapped[int] = mapped_column(primary_key=True)
-    experiment_id: Mapped[str] = _reference("experiments.id", on_delete="CASCADE")
-    type: Mapped[str]
-    value: Mapped[str]
+    experiment_id: Mapped[str] = _reference("experiments", on_delete="CASCADE", primary_key=True)
+    feedback_type_id: Mapped[int] = _reference("feedback_types", primary_key=True)
+    value: Mapped[str] = mapped_column(KeyText, primary_key=True)
+    row: Mapped[int] = _order()
+
+    feedback_type: Mapped[FeedbackKind] = _link(
+        "ExperimentLabel.feedback_type_id", "FeedbackKind", lazy="joined"
+    )
+
+    @property
+    def type(self) -> str:
+        """Return the name of the feedback type."""
+        return self.feedback_type.type
 
 
-class ExperimentConfig(Base):
+class ExperimentConfig(Owned):
     """A config's part in an experiment; only active ones are sampled."""
 
     __tablename__ = "experiment_configs"
-    __table_args__ = (UniqueConstraint("experiment_id", "config_id"),)
 
-    id: Mapped[int] = mapped_column(primary_key=True)
-    experiment_id: Mapped[str] = _reference("experiments.id", on_delete="CASCADE")
-    config_id: Mapped[str] = _reference("configs.id")
+    experiment_id: Mapped[str] = _reference("experiments", on_delete="CASCADE", primary_key=True)
+    config_id: Mapped[str] = _reference("configs", primary_key=True)
+    row: Mapped[int] = _order()
     active: Mapped[bool]
     created_at: Mapped[datetime]
     updated_at: Mapped[datetime]
 
-    config: Mapped[Config] = relationship(lazy="joined")
+    config: Mapped[Config] = _link("ExperimentConfig.config_id", "Config", lazy="joined")
 
 
 class Trial(Entity):
@@ -275,12 +358,13 @@ class Trial(Entity):
 
     __tablename__ = "trials"
     id_prefix = "trial_"
+    __table_args__ = (_index("experiment_id"),)
 
-    experiment_id: Mapped[str] = _reference("experiments.id", on_delete="CASCADE", index=True)
-    config_id: Mapped[str] = _reference("configs.id")
+    experiment_id: Mapped[str] = _reference("experiments", on_delete="CASCADE")
+    config_id: Mapped[str] = _reference("configs")
 
-    experiment: Mapped[Experiment] = relationship()
-    config: Mapped[Config] = relationship()
+    experiment: Mapped[Experiment] = _link("Trial.experiment_id", "Experiment")
+    config: Mapped[Config] = _link("Trial.config_id", "Config")
 
     @property
     def project_id(self) -> str:
@@ -288,7 +372,7 @@ class Trial(Entity):
         return self.experiment.project_id
 
 
-class Deployment(Base):
+class Deployment(Owned):
     """The config or the experiment that is active for a project in an environment."""
 
     __tablename__ = "deployments"
@@ -296,59 +380,45 @@ class Deployment(Base):
         CheckConstraint("(config_id IS NULL) <> (experiment_id IS NULL)", name="exactly_one"),
     )
 
-    project_id: Mapped[str] = mapped_column(String(40), ForeignKey("projects.id"), primary_key=True)
-    environment_id: Mapped[str] = mapped_column(
-        String(40), ForeignKey("environments.id"), primary_key=True
-    )
-    config_id: Mapped[str | None] = _reference("configs.id")
-    experiment_id: Mapped[str | None] = _reference("experiments.id", on_delete="CASCADE")
+    project_id: Mapped[str] = _reference("projects", primary_key=True)
+    environment_id: Mapped[str] = _reference("environments", primary_key=True)
+    config_id: Mapped[str | None] = _reference("configs")
+    experiment_id: Mapped[str | None] = _reference("experiments", on_delete="CASCADE")
 
-    config: Mapped[Config | None] = relationship()
-    experiment: Mapped[Experiment | None] = relationship()
+    config: Mapped[Config | None] = _link("Deployment.config_id", "Config")
+    experiment: Mapped[Experiment | None] = _link("Deployment.experiment_id", "Experiment")
 
 
-class Conversation(Owned):
+class Conversation(Top):
     """A session of the API: logs that belong together."""
 
     __tablename__ = "sessions"
     id_prefix = "sesh_"
-    __table_args__ = (UniqueConstraint("organization_id", "reference_id"),)
+    __table_args__ = (_unique("reference_id"),)
 
-    reference_id: Mapped[str | None]
-    created_at: Mapped[datetime] = mapped_column(index=True)
+    reference_id: Mapped[str | None] = mapped_column(KeyText)
 
 
-class SessionProject(Base):
+class SessionProject(Owned):
     """A project that has datapoints in a session; `created_at` is the session's, to sort by."""
 
     __tablename__ = "session_projects"
-    __table_args__ = (Index(None, "project_id", "created_at", "session_id"),)
+    __table_args__ = (_index("project_id", "created_at", "session_id"), _index("session_id"))
 
-    project_id: Mapped[str] = mapped_column(String(40), ForeignKey("projects.id"), primary_key=True)
-    session_id: Mapped[str] = mapped_column(
-        String(40), ForeignKey("sessions.id"), primary_key=True, index=True
-    )
+    project_id: Mapped[str] = _reference("projects", primary_key=True)
+    session_id: Mapped[str] = _reference("sessions", primary_key=True)
     created_at: Mapped[datetime]
     datapoints: Mapped[int] = _count()
 
 
-class Batch(Base):
+class Batch(Top):
     """A large array of logs that is being written: what it has written so far does not count."""
 
     __tablename__ = "batches"
     id_prefix = "batch_"
 
-    id: Mapped[str] = mapped_column(String(40), primary_key=True)
-    created_at: Mapped[datetime]
 
-
-def _index_of_some(column: str, *columns: str, unique: bool = False) -> Index:
-    """Return an index of the rows in which the column is not NULL."""
-    condition = text(f"{column} IS NOT NULL")
-    return Index(None, *columns, unique=unique, sqlite_where=condition, postgresql_where=condition)
-
-
-class Log(Base):
+class Log(Entity):
     """A logged datapoint. `row` keeps the order of arrival among equal times.
 
     `batch_id` is that of the large array with which it came, if any; see `is_complete`. What a
@@ -359,23 +429,22 @@ class Log(Base):
     __tablename__ = "logs"
     id_prefix = "data_"
     __table_args__ = (
-        Index(None, "project_id", "created_at", "row"),
-        _index_of_some("reference_id", "organization_id", "reference_id", unique=True),
-        _index_of_some("session_id", "session_id", "created_at", "row"),
-        _index_of_some("parent_id", "parent_id"),
-        _index_of_some("trial_id", "trial_id"),
+        _index("row"),
+        _index("project_id", "created_at", "row"),
+        _index("reference_id", unique=True, where="reference_id"),
+        _index("session_id", "created_at", "row", where="session_id"),
+        _index("parent_id", where="parent_id"),
+        _index("trial_id", where="trial_id"),
     )
 
-    row: Mapped[int] = mapped_column(primary_key=True)
-    id: Mapped[str] = mapped_column(String(40), unique=True)
-    organization_id: Mapped[str] = _reference("organizations.id")
-    project_id: Mapped[str] = _reference("projects.id")
-    config_id: Mapped[str] = _reference("configs.id")
-    session_id: Mapped[str | None] = _reference("sessions.id")
-    parent_id: Mapped[str | None] = _reference("logs.id")
-    trial_id: Mapped[str | None] = _reference("trials.id", on_delete="SET NULL")
-    batch_id: Mapped[str | None] = mapped_column(String(40))
-    reference_id: Mapped[str | None]
+    row: Mapped[int] = _order()
+    project_id: Mapped[str] = _reference("projects")
+    config_id: Mapped[str] = _reference("configs")
+    session_id: Mapped[str | None] = _reference("sessions")
+    parent_id: Mapped[str | None] = _reference("logs")
+    trial_id: Mapped[str | None] = _reference("trials")
+    batch_id: Mapped[str | None] = mapped_column(_ID)
+    reference_id: Mapped[str | None] = mapped_column(KeyText)
     inputs: Mapped[Any] = mapped_column(JsonText)
     messages: Mapped[Any | None] = mapped_column(JsonText)
     metadata_: Mapped[Any | None] = mapped_column("metadata", JsonText)
@@ -388,47 +457,45 @@ class Log(Base):
     provider_latency: Mapped[Any | None] = mapped_column(JsonText)
     raw_output: Mapped[str | None]
     finish_reason: Mapped[str | None]
-    created_at: Mapped[datetime]
 
-    config: Mapped[Config] = relationship()
-    conversation: Mapped[Conversation | None] = relationship()
-    parent: Mapped[Log | None] = relationship(remote_side="Log.id")
-    feedback: Mapped[list[Annotation]] = relationship(
-        order_by=lambda: Annotation.row, back_populates="log", cascade="all, delete-orphan"
-    )
+    config: Mapped[Config] = _link("Log.config_id", "Config")
+    conversation: Mapped[Conversation | None] = _link("Log.session_id", "Conversation")
+    parent: Mapped[Log | None] = _link("Log.parent_id", "Log")
+    feedback: Mapped[list[Annotation]] = _links("Annotation.log_id", "Log")
 
 
 def is_complete() -> ColumnElement[bool]:
     """Return the condition that a log counts: it came by itself, or its array is written whole."""
-    return or_(Log.batch_id.is_(None), Log.batch_id.not_in(select(Batch.id)))
+    its_batch = and_(Batch.organization_id == Log.organization_id, Batch.id == Log.batch_id)
+    return or_(Log.batch_id.is_(None), not_(exists().where(its_batch)))
 
 
-class Annotation(Base):
+class Annotation(Entity):
     """One value of feedback on a log: a label, a text, or a number's digits."""
 
     __tablename__ = "feedback"
     id_prefix = "ann_"
+    __table_args__ = (_index("log_id", "row"),)
 
-    row: Mapped[int] = mapped_column(primary_key=True)
-    id: Mapped[str] = mapped_column(String(40), unique=True)
-    log_id: Mapped[str] = _reference("logs.id", index=True)
-    feedback_type_id: Mapped[int] = mapped_column(ForeignKey("feedback_types.id"))
+    row: Mapped[int] = _order()
+    log_id: Mapped[str] = _reference("logs")
+    feedback_type_id: Mapped[int] = _reference("feedback_types")
     value: Mapped[str]
     user: Mapped[str | None]
-    created_at: Mapped[datetime]
 
-    log: Mapped[Log] = relationship(back_populates="feedback")
-    feedback_type: Mapped[FeedbackKind] = relationship()
+    feedback_type: Mapped[FeedbackKind] = _link("Annotation.feedback_type_id", "FeedbackKind")
 
 
-class LabelCount(Base):
+class LabelCount(Owned):
     """How often a label was given to a config's datapoints."""
 
     __tablename__ = "label_counts"
 
-    config_id: Mapped[str] = mapped_column(String(40), ForeignKey("configs.id"), primary_key=True)
-    feedback_type_id: Mapped[int] = mapped_column(ForeignKey("feedback_types.id"), primary_key=True)
-    value: Mapped[str] = mapped_column(primary_key=True)
+    config_id: Mapped[str] = _reference("configs", primary_key=True)
+    feedback_type_id: Mapped[int] = _reference("feedback_types", primary_key=True)
+    value: Mapped[str] = mapped_column(KeyText, primary_key=True)
     datapoints: Mapped[int] = _count()
 
-    feedback_type: Mapped[FeedbackKind] = relationship(lazy="joined")
+    feedback_type: Mapped[FeedbackKind] = _link(
+        "LabelCount.feedback_type_id", "FeedbackKind", lazy="joined"
+    )

@@ -11,7 +11,18 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any, cast
 
-from sqlalchemy import Connection, Table, bindparam, delete, exists, func, not_, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Table,
+    and_,
+    bindparam,
+    delete,
+    exists,
+    func,
+    not_,
+    update,
+)
 from sqlalchemy.orm import DeclarativeBase, Session
 
 from humanloop.server.store import upserts
@@ -34,7 +45,7 @@ def table(kind: type[DeclarativeBase]) -> Table[Any]:
 _CONFIGS, _PROJECTS, _SESSIONS = table(Config), table(Project), table(Conversation)
 _COUNT_IN_PROJECT = (
     update(_PROJECTS)
-    .where(_PROJECTS.c.id == bindparam("key"))
+    .where(_PROJECTS.c.organization_id == bindparam("owner"), _PROJECTS.c.id == bindparam("key"))
     .values(
         datapoints=_PROJECTS.c.datapoints + bindparam("more"),
         deleted=_PROJECTS.c.deleted + bindparam("gone"),
@@ -42,17 +53,33 @@ _COUNT_IN_PROJECT = (
 )
 _COUNT_IN_CONFIG = (
     update(_CONFIGS)
-    .where(_CONFIGS.c.id == bindparam("key"))
+    .where(_CONFIGS.c.organization_id == bindparam("owner"), _CONFIGS.c.id == bindparam("key"))
     .values(
         datapoints=_CONFIGS.c.datapoints + bindparam("more"),
         last_used=func.coalesce(bindparam("moment", type_=UtcDateTime), _CONFIGS.c.last_used),
     )
 )
+
+
+def has_no_logs() -> ColumnElement[bool]:
+    """Return the condition that a session has no logs, counted or of an array that is written."""
+    return and_(
+        *(
+            not_(
+                exists().where(
+                    kind.organization_id == Conversation.organization_id,
+                    kind.session_id == Conversation.id,
+                )
+            )
+            for kind in (SessionProject, Log)
+        )
+    )
+
+
 _DELETE_EMPTY_SESSION = delete(_SESSIONS).where(
+    _SESSIONS.c.organization_id == bindparam("owner"),
     _SESSIONS.c.id == bindparam("key"),
-    not_(exists().where(table(SessionProject).c.session_id == _SESSIONS.c.id)),
-    # Those of an array that is being written are not counted yet.
-    not_(exists().where(table(Log).c.session_id == _SESSIONS.c.id)),
+    has_no_logs(),
 )
 
 SessionKey = tuple[str, datetime]
@@ -63,51 +90,71 @@ class Tally:
     """What is to be added to the counts, and taken off them."""
 
     def __init__(self) -> None:
-        self._projects: Counter[str] = Counter()
-        self._deleted: Counter[str] = Counter()
-        self._configs: Counter[str] = Counter()
-        self._used: set[str] = set()
-        self._sessions: Counter[tuple[str, str, datetime]] = Counter()
-        self._labels: Counter[tuple[str, int, str]] = Counter()
-        self._gone: set[str] = set()
-        self._gone_kinds: set[int] = set()
+        # Each key begins with the organisation's.
+        self._projects: Counter[tuple[str, str]] = Counter()
+        self._deleted: Counter[tuple[str, str]] = Counter()
+        self._configs: Counter[tuple[str, str]] = Counter()
+        self._used: set[tuple[str, str]] = set()
+        self._sessions: Counter[tuple[str, str, str, datetime]] = Counter()
+        self._labels: Counter[tuple[str, str, int, str]] = Counter()
+        self._gone: set[tuple[str, str]] = set()
+        self._gone_kinds: set[tuple[str, int]] = set()
 
     def count_log(
-        self, project_id: str, config_id: str, session: SessionKey | None, *, used: bool = True
+        self,
+        organization_id: str,
+        project_id: str,
+        config_id: str,
+        session: SessionKey | None,
+        *,
+        used: bool = True,
     ) -> None:
         """Count a datapoint in its project, its config, and its session, if it has one.
 
         used: whether that is a use of the config.
         """
-        self._add(1, project_id, config_id, session)
+        self._add(1, organization_id, project_id, config_id, session)
         if used:
-            self._used.add(config_id)
+            self._used.add((organization_id, config_id))
 
-    def take_back_log(self, project_id: str, config_id: str, session: SessionKey | None) -> None:
+    def take_back_log(
+        self, organization_id: str, project_id: str, config_id: str, session: SessionKey | None
+    ) -> None:
         """Count a datapoint no more; a session goes with its last one."""
-        self._add(-1, project_id, config_id, session)
-        self._deleted[project_id] += 1
+        self._add(-1, organization_id, project_id, config_id, session)
+        self._deleted[organization_id, project_id] += 1
 
-    def _add(self, more: int, project_id: str, config_id: str, session: SessionKey | None) -> None:
-        self._projects[project_id] += more
-        self._configs[config_id] += more
+    def _add(
+        self,
+        more: int,
+        organization_id: str,
+        project_id: str,
+        config_id: str,
+        session: SessionKey | None,
+    ) -> None:
+        self._projects[organization_id, project_id] += more
+        self._configs[organization_id, config_id] += more
         if session is not None:
             session_id, created_at = session
-            self._sessions[project_id, session_id, created_at] += more
+            self._sessions[organization_id, project_id, session_id, created_at] += more
 
-    def use_config(self, config_id: str) -> None:
+    def use_config(self, organization_id: str, config_id: str) -> None:
         """Note that a config is used now, without a datapoint."""
-        self._configs[config_id] += 0
-        self._used.add(config_id)
+        self._configs[organization_id, config_id] += 0
+        self._used.add((organization_id, config_id))
 
-    def count_label(self, config_id: str, feedback_type_id: int, value: str, more: int) -> None:
+    def count_label(
+        self, organization_id: str, config_id: str, feedback_type_id: int, value: str, more: int
+    ) -> None:
         """Count a label that was given to a config's datapoint (1) or taken off it (-1)."""
-        self._labels[config_id, feedback_type_id, value] += more
+        self._labels[organization_id, config_id, feedback_type_id, value] += more
 
-    def forget_project(self, project_id: str, feedback_type_ids: Iterable[int]) -> None:
+    def forget_project(
+        self, organization_id: str, project_id: str, feedback_type_ids: Iterable[int]
+    ) -> None:
         """Write no counts of a project that is deleted, whoever has counted in it before."""
-        self._gone.add(project_id)
-        self._gone_kinds.update(feedback_type_ids)
+        self._gone.add((organization_id, project_id))
+        self._gone_kinds.update((organization_id, each) for each in feedback_type_ids)
 
     def update(self, other: Tally) -> None:
         """Add what another one has."""
@@ -127,7 +174,12 @@ class Tally:
             connection.execute(
                 _COUNT_IN_CONFIG,
                 [
-                    {"key": key, "more": more, "moment": moment if key in self._used else None}
+                    {
+                        "owner": key[0],
+                        "key": key[1],
+                        "more": more,
+                        "moment": moment if key in self._used else None,
+                    }
                     for key, more in sorted(self._configs.items())
                 ],
             )
@@ -135,7 +187,7 @@ class Tally:
             connection.execute(
                 _COUNT_IN_PROJECT,
                 [
-                    {"key": key, "more": more, "gone": self._deleted[key]}
+                    {"owner": key[0], "key": key[1], "more": more, "gone": self._deleted[key]}
                     for key, more in sorted(self._projects.items())
                 ],
             )
@@ -144,9 +196,15 @@ class Tally:
             table(SessionProject),
             "datapoints",
             [
-                {"project_id": key, "session_id": each, "created_at": moment, "datapoints": more}
-                for (key, each, moment), more in sorted(self._sessions.items())
-                if key not in self._gone
+                {
+                    "organization_id": owner,
+                    "project_id": key,
+                    "session_id": each,
+                    "created_at": moment,
+                    "datapoints": more,
+                }
+                for (owner, key, each, moment), more in sorted(self._sessions.items())
+                if (owner, key) not in self._gone
             ],
         )
         upserts.add_up(
@@ -154,20 +212,27 @@ class Tally:
             table(LabelCount),
             "datapoints",
             [
-                {"config_id": key, "feedback_type_id": kind, "value": value, "datapoints": more}
-                for (key, kind, value), more in sorted(self._labels.items())
-                if kind not in self._gone_kinds
+                {
+                    "organization_id": owner,
+                    "config_id": key,
+                    "feedback_type_id": kind,
+                    "value": value,
+                    "datapoints": more,
+                }
+                for (owner, key, kind, value), more in sorted(self._labels.items())
+                if (owner, kind) not in self._gone_kinds
             ],
         )
-        left = sorted(
-            {
-                each
-                for (key, each, _), more in self._sessions.items()
-                if more < 0 or key in self._gone
-            }
-        )
+        left = {
+            (owner, each)
+            for (owner, key, each, _), more in self._sessions.items()
+            if more < 0 or (owner, key) in self._gone
+        }
         if left:
-            connection.execute(_DELETE_EMPTY_SESSION, [{"key": key} for key in left])
+            connection.execute(
+                _DELETE_EMPTY_SESSION,
+                [{"owner": owner, "key": each} for owner, each in sorted(left)],
+            )
 
 
 def of(session: Session) -> Tally:

@@ -15,6 +15,9 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from humanloop.server.operations import logs
+from humanloop.server.operations.calls import Call
+from humanloop.server.store.accounts import Account
+from humanloop.server.store.overview import organization_id
 from humanloop.server.store.tables import Log, Project, is_complete
 
 _ROWS = 500
@@ -33,27 +36,31 @@ def count(session: Session, wanted: Wanted) -> int | None:
     """Return how many logs there are; None where that is not kept."""
     if wanted.since is not None or wanted.until is not None:
         return None
-    found = session.execute(select(Project.id, Project.datapoints))
+    owned = Project.organization_id == organization_id(session)
+    found = session.execute(select(Project.id, Project.datapoints).where(owned))
     counts: dict[str, int] = {row[0]: row[1] for row in found}
     return sum(counts[each] for each in wanted.project_ids or counts)
 
 
 def records(session: Session, wanted: Wanted) -> Iterator[list[dict[str, Any]]]:
     """Yield LogResponses in portions."""
-    project_ids = wanted.project_ids
+    call = Call.without_request(session, Account("", organization_id(session)))
+    owner, project_ids = call.account.organization_id, wanted.project_ids
     if project_ids is None:
-        oldest_first = select(Project.id).order_by(Project.created_at, Project.id)
+        projects = select(Project.id).where(Project.organization_id == owner)
+        oldest_first = projects.order_by(Project.created_at, Project.id)
         project_ids = session.scalars(oldest_first).all()
     for project_id in project_ids:
-        statement = select(Log.row).where(Log.project_id == project_id, is_complete())
+        theirs = (Log.organization_id == owner, Log.project_id == project_id)
+        statement = select(Log.id).where(*theirs, is_complete())
         if wanted.since is not None:
             statement = statement.where(Log.created_at >= wanted.since)
         if wanted.until is not None:
             statement = statement.where(Log.created_at < wanted.until)
-        rows = session.scalars(
+        ids = session.scalars(
             statement.order_by(Log.created_at, Log.row), execution_options={"yield_per": _ROWS}
         )
-        for some in rows.partitions():
-            for portion in logs.in_portions(session, some):
+        for some in ids.partitions():
+            for portion in logs.in_portions(call, some):
                 yield [logs.describe(each) for each in portion]
                 session.expunge_all()

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
-from typing import IO, Any, cast
+from typing import IO, Any, TypeVar, cast
 
 from sqlalchemy import insert, select, update
 from sqlalchemy.exc import DataError
@@ -25,8 +25,7 @@ from humanloop.model import LogRequest, LogResponse
 from humanloop.server.errors import Invalid, Location, Problem, invalid
 from humanloop.server.http.body import check, decode
 from humanloop.server.operations import configs, feedback_types, lookups
-from humanloop.server.operations.anchors import Anchors
-from humanloop.server.operations.calls import Call, Settings, chunks
+from humanloop.server.operations.calls import Call, chunks
 from humanloop.server.operations.logs import Arrival, Draft, Parent, Place
 from humanloop.server.store import accounts
 from humanloop.server.store.database import Database
@@ -43,6 +42,8 @@ from humanloop.server.store.tables import (
 from humanloop.server.store.tallies import table
 from humanloop.server.store.times import created_at
 from humanloop.server.transfer.formats import Line
+
+Row = TypeVar("Row", Project, Trial)
 
 _BATCH = 250  # lines in one transaction, between which others write
 _BYTES = 4 * 1024 * 1024  # of them, or few more
@@ -212,7 +213,7 @@ class Import:
 
     def _call(self, session: Session) -> Call:
         # As if repeated: a request whose reference is there with the same output is known.
-        return Call(session, self._account, Settings(), Anchors(), {}, {}, None, repeated=True)
+        return Call.without_request(session, self._account, repeated=True)
 
     def finish(self) -> None:
         """Let the children that came before their parents know them."""
@@ -330,6 +331,7 @@ class _Batch:
     def __init__(self, call: Call) -> None:
         self._call = call
         self._session = call.session
+        self._owner = call.account.organization_id
         self._arrival = Arrival()
         self._projects: dict[tuple[str | None, str | None], Project] = {}
         self._places: dict[tuple[str, str], tuple[Place, datetime]] = {}
@@ -362,11 +364,11 @@ class _Batch:
 
     def _known(self, ids: Sequence[str]) -> dict[str, str | None]:
         """Return the ids of the logs that are there, with their parents."""
-        columns = (Log.id, Log.parent_id)
+        logs = select(Log.id, Log.parent_id).where(Log.organization_id == self._owner)
         return {
             row[0]: row[1]
             for some in chunks(ids)
-            for row in self._session.execute(select(*columns).where(Log.id.in_(some)))
+            for row in self._session.execute(logs.where(Log.id.in_(some)))
         }
 
     def _find_parents(
@@ -417,16 +419,17 @@ class _Batch:
         key = (draft.request.get("project"), draft.request.get("project_id"))
         if key not in self._projects:
             name, project_id = key
-            found = None if project_id is None else self._session.get(Project, project_id)
-            ours = self._call.account.organization_id
-            if found is None or found.organization_id != ours:
+            found = None if project_id is None else self._get(Project, project_id)
+            if found is None:
                 location = (*draft.location, "project")
-                taken = found is not None
                 found = lookups.project_by_name(self._call, name or "") or lookups.create_project(
-                    self._call, name or "", location, None if taken else project_id
+                    self._call, name or "", location, project_id
                 )
             self._projects[key] = found
         return self._projects[key]
+
+    def _get(self, kind: type[Row], row_id: str) -> Row | None:
+        return self._session.get(kind, (self._owner, row_id))
 
     def _place_of(self, draft: Draft, record: Mapping[str, Any], project: Project) -> Place:
         digest = draft.digest
@@ -444,10 +447,11 @@ class _Batch:
     def _restore_trial(self, trial_id: str, project: Project, draft: Draft) -> str | None:
         """Return the id if the trial is the project's; one that is not there becomes one."""
         if trial_id not in self._trials:
-            found = self._session.get(Trial, trial_id)
+            found = self._get(Trial, trial_id)
             if found is None:
                 assert draft.place is not None
                 found = Trial(
+                    organization_id=self._owner,
                     id=trial_id,
                     experiment=self._placeholder(project),
                     config_id=draft.place.config_id,
@@ -462,12 +466,19 @@ class _Batch:
         """Return the experiment to which trials belong whose own is not here."""
         found = self._session.scalar(
             select(Experiment).where(
-                Experiment.project_id == project.id, Experiment.name == _PLACEHOLDER
+                Experiment.organization_id == self._owner,
+                Experiment.project_id == project.id,
+                Experiment.name == _PLACEHOLDER,
             )
         )
         if found is None:
-            metric = self._session.scalars(select(Metric).order_by(Metric.created_at)).first()
-            found = Experiment(project=project, metric=metric, name=_PLACEHOLDER)
+            metrics = select(Metric).where(Metric.organization_id == self._owner)
+            found = Experiment(
+                organization_id=self._owner,
+                project=project,
+                metric=self._session.scalars(metrics.order_by(Metric.created_at)).first(),
+                name=_PLACEHOLDER,
+            )
             self._session.add(found)
             self._session.flush()
         return found
@@ -497,7 +508,7 @@ class _Batch:
                 new.append(
                     {
                         "id": key,
-                        "organization_id": self._call.account.organization_id,
+                        "organization_id": self._owner,
                         "reference_id": reference,
                         "created_at": moment,
                     }
@@ -508,7 +519,7 @@ class _Batch:
 
     def _known_sessions(self, column: Any, values: Sequence[str]) -> dict[str, str]:
         """Return the ids of the sessions that have one of the values in a column, by the value."""
-        ours = Conversation.organization_id == self._call.account.organization_id
+        ours = Conversation.organization_id == self._owner
         return {
             row[0]: row[1]
             for some in chunks(list(dict.fromkeys(values)))
@@ -525,14 +536,22 @@ class _Batch:
         A LogResponse does not tell their class: numbers are of `number`; long texts, and texts that
         a log has twice, of `text`; all else can be of `multi_select`.
         """
-        known = {each.type for each in feedback_types.kinds(self._call.connection, project_id)}
+        kinds = feedback_types.kinds(self._call.connection, self._owner, project_id)
+        known = {each.type for each in kinds}
         values: dict[str, list[tuple[str, Any]]] = {}
         for each, log_id in given:
             if each["type"] not in known:
                 values.setdefault(each["type"], []).append((log_id, each["value"]))
         for name, of_type in values.items():
             kind = _class_of(of_type)
-            self._session.add(FeedbackKind(project_id=project_id, type=name, feedback_class=kind))
+            self._session.add(
+                FeedbackKind(
+                    organization_id=self._owner,
+                    project_id=project_id,
+                    type=name,
+                    feedback_class=kind,
+                )
+            )
         self._session.flush()
 
 
@@ -567,6 +586,10 @@ def _adopt(call: Call, waiting: Iterable[tuple[str, str, str]]) -> int:
         if parent is None:
             missing += 1
         elif parent.id != child:
-            statement = update(logs).where(logs.c.id == child, logs.c.parent_id.is_(None))
+            statement = update(logs).where(
+                logs.c.organization_id == call.account.organization_id,
+                logs.c.id == child,
+                logs.c.parent_id.is_(None),
+            )
             call.connection.execute(statement.values(parent_id=parent.id))
     return missing

@@ -119,6 +119,18 @@ class TestFailures:
         answer = own.api.ok("POST", "/chat", chat("p"))
         assert answer["data"][0]["output"] == "a\ufffd\ufffdb\U0001f600"
 
+    def test_what_no_database_can_keep_is_replaced(self, own: Own) -> None:
+        said = {"a\0": ["\0", "\ud83d"]}
+        own.provider.steps_ready("a\0", "b", Ending("st\0p", response=said))
+        answer = own.api.ok("POST", "/chat", chat("p"))
+        assert answer["data"][0]["output"] == "a\ufffdb"
+        own.provider.steps_ready("c", ProviderError("no\0 \udfff"))
+        assert own.api.call("POST", "/chat", chat("p")).status == 503
+        ended, failed = records(own.api, "p")
+        assert (failed["output"], failed["error"]) == ("c", "no\ufffd \ufffd")
+        assert (ended["output"], ended["finish_reason"]) == ("a\ufffdb", "st\ufffdp")
+        assert ended["provider_response"] == {"a\ufffd": ["\ufffd", "\ufffd"]}
+
     def test_keys_that_begin_alike_are_redacted_and_words_are_not(self, own: Own) -> None:
         keys = {"mock": "sk-SECRET", "openai": "sk-SECRETSECRET", "cohere": "o"}
         own.provider.steps_ready(ProviderError("no key sk-SECRETSECRET for you"))

@@ -26,14 +26,18 @@ def statements() -> Generator[list[tuple[str, Any]]]:
     found: list[tuple[str, Any]] = []
 
     def note(_connection: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
-        values = parameters.values() if isinstance(parameters, dict) else parameters
-        found.append((statement, list(values)))
+        found.append((statement, parameters))
 
     event.listen(Engine, "before_cursor_execute", note)
     try:
         yield found
     finally:
         event.remove(Engine, "before_cursor_execute", note)
+
+
+def values(parameters: Any) -> list[Any]:
+    """The values of a statement's parameters, which some drivers name."""
+    return list(parameters.values() if isinstance(parameters, dict) else parameters)
 
 
 def experiment(api: Api, project_id: str, name: str) -> None:
@@ -116,8 +120,9 @@ def test_a_deep_page_reads_only_the_index_before_it(own: Own, tmp_path: Path, pa
     ]
     with closing(sqlite3.connect(tmp_path / "own.db")) as connection:
         explained = connection.execute(f"EXPLAIN QUERY PLAN {statement}", parameters)
-        [plan] = [row[3] for row in explained]
-    assert "USING COVERING INDEX" in plan
+        plan = [row[3] for row in explained]
+    assert any("USING COVERING INDEX" in each for each in plan)
+    assert all("SEARCH" in each for each in plan if "_id" in each)
 
 
 def test_an_export_gives_each_log_once_while_others_come(own: Own) -> None:
@@ -173,6 +178,7 @@ def test_the_next_page_is_found_from_the_one_before(own: Own) -> None:
     for page in range(8):
         with statements() as found:
             own.api.export(project_id, f"?size=10&page={page}")
-        [(_, parameters)] = [each for each in found if "OFFSET" in each[0] and 10 in each[1]]
+        pages = [values(parameters) for statement, parameters in found if "OFFSET" in statement]
+        [parameters] = [each for each in pages if 10 in each]
         assert parameters[-1] <= 9
         own.api.log("p")

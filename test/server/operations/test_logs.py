@@ -478,7 +478,9 @@ class TestLargeArrays:
             return own.api.send("POST", "/logs", data, content_type="application/json", **headers)
 
         moment = "2026-01-01 00:00:00"
-        query(database_url, f"INSERT INTO batches (id, created_at) VALUES ('batch_x', '{moment}')")
+        query(
+            database_url, f"INSERT INTO batches SELECT id, 'batch_x', '{moment}' FROM organizations"
+        )
         query(database_url, "UPDATE logs SET batch_id = 'batch_x'")
         assert repeat().status == 503
         query(database_url, "DELETE FROM batches")
@@ -538,6 +540,16 @@ class TestLargeArrays:
         assert seen <= {0, self.SIZE}
         assert in_between
         assert api.export(project_id)["total"] == logged + self.SIZE
+
+
+def test_logs_of_the_same_time_are_in_the_order_of_arrival(any_api: Api) -> None:
+    body = {"project": "p", "config": {"model": "m"}, "created_at": "2026-01-01T00:00:00Z"}
+    ids = [any_api.ok("POST", "/logs", body)["id"] for _ in range(3)]
+    ids += [each["id"] for each in any_api.ok("POST", "/logs", [body] * 300)]
+    ids += [any_api.ok("POST", "/logs", body)["id"] for _ in range(3)]
+    project_id = any_api.ok("GET", "/projects")["records"][0]["id"]
+    pages = [any_api.export(project_id, f"?size=100&page={page}") for page in range(4)]
+    assert [each["id"] for page in pages for each in page["records"]] == ids[::-1]
 
 
 def test_a_body_may_be_utf_8_throughout(api: Api, name: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import sqlite3
 from collections import Counter
 from contextlib import closing
@@ -10,10 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import create_engine
 
 from humanloop.server import EmbeddedServer
-from humanloop.server.store import migrate
 
 from ..api import API_KEY, Api
 from ..databases import query
@@ -90,35 +87,6 @@ def test_counts_are_those_of_what_is_there(database_url: str) -> None:
 
 
 @pytest.mark.sqlite
-def test_an_older_database_is_counted_when_it_is_upgraded(tmp_path: Path) -> None:
-    old, scripts = tmp_path / "old.db", tmp_path / "scripts"
-    shutil.copytree(
-        migrate.SCRIPTS, scripts, ignore=shutil.ignore_patterns("__pycache__", "000[23]*")
-    )
-    engine = create_engine(f"sqlite:///{old}")
-    migrate.upgrade(engine, scripts)
-    engine.dispose()
-    newest = tmp_path / "newest.db"
-    with EmbeddedServer(f"sqlite:///{newest}", api_key=API_KEY) as server:
-        fill(Api(server.url))
-    with closing(sqlite3.connect(old, isolation_level=None)) as connection:
-        connection.execute("ATTACH ? AS newest", (str(newest),))
-        tables = connection.execute(
-            "SELECT name FROM sqlite_master WHERE type = 'table'"
-        ).fetchall()
-        for (name,) in tables:
-            if name != "alembic_version":
-                shared = [f'"{row[1]}"' for row in connection.execute(f"PRAGMA table_info({name})")]
-                columns = ", ".join(shared)
-                connection.execute(
-                    f"INSERT INTO {name} ({columns}) SELECT {columns} FROM newest.{name}"
-                )
-    with EmbeddedServer(f"sqlite:///{old}", api_key=API_KEY) as server:
-        assert Api(server.url).ok("GET", "/projects")["total"] == 2
-    assert check(f"sqlite:///{old}") == check(f"sqlite:///{newest}")
-
-
-@pytest.mark.sqlite
 def test_a_large_array_that_was_cut_off_has_left_nothing(tmp_path: Path) -> None:
     path = tmp_path / "own.db"
     with EmbeddedServer(f"sqlite:///{path}", api_key=API_KEY) as server:
@@ -126,7 +94,9 @@ def test_a_large_array_that_was_cut_off_has_left_nothing(tmp_path: Path) -> None
         feedback = {"type": "rating", "value": "good"}
         logged = Api(server.url).ok("POST", "/logs", {**body, "feedback": feedback})
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
-        connection.execute("INSERT INTO batches VALUES ('batch_x', '2026-01-01 00:00:00')")
+        connection.execute(
+            "INSERT INTO batches SELECT id, 'batch_x', '2026-01-01 00:00:00' FROM organizations"
+        )
         connection.execute("UPDATE logs SET batch_id = 'batch_x'")
         connection.execute("UPDATE projects SET datapoints = 0")
     with EmbeddedServer(f"sqlite:///{path}", api_key=API_KEY) as server:

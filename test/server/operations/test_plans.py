@@ -1,0 +1,106 @@
+"""How databases find rows: by an index, within the organisation; they walk through no table."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import closing
+from typing import Any
+
+from sqlalchemy import create_engine
+
+from humanloop.server import EmbeddedServer, Settings
+from humanloop.server.store import urls
+from humanloop.server.store.tables import Base
+
+from ..api import API_KEY, Api
+from .test_lists import experiment, statements
+
+PART = re.compile(r"(SCAN|SEARCH) (\w+?)(?:_\d+)?(?: |$)")
+LED = "organization_id"
+READS = ("SELECT", "UPDATE", "DELETE")
+
+
+def use(api: Api) -> None:
+    """Do what is done often."""
+    body = {"project": "p", "config": {"model": "m"}, "session_reference_id": "s"}
+    feedback = {"type": "rating", "value": "good"}
+    first = api.ok("POST", "/logs", {**body, "reference_id": "r", "feedback": feedback})
+    parent = {"parent_reference_id": "r", "session_id": first["session_id"]}
+    api.log("p", **parent)
+    api.ok("POST", "/logs", [{**body, "reference_id": f"r{each}"} for each in range(300)])
+    api.ok("PATCH", f"/logs/{first['id']}", {"output": "x"})
+    api.ok("PATCH", "/logs?reference_id=r", {"output": "x"})
+    for key in ("value", "unset"):
+        wanted = {"data_id": first["id"], **feedback, key: {"value": "bad", "unset": True}[key]}
+        api.call("POST", "/feedback", wanted)
+    project_id = first["project_id"]
+    path = f"/projects/{project_id}"
+    experiment(api, project_id, "e")
+    [made] = api.ok("GET", f"{path}/experiments")
+    api.ok("GET", f"{path}/active-config")
+    api.ok("PATCH", path, {"active_experiment_id": made["id"]})
+    api.ok("GET", f"{path}/active-config")
+    for page in range(3):
+        api.export(project_id, f"?size=50&page={page}")
+    for each in ("", "/configs", "/deployed-configs"):
+        api.ok("GET", path + each)
+    api.ok("GET", "/projects?size=10&page=0")
+    api.ok("GET", f"/sessions?project_id={project_id}")
+    api.ok("GET", f"/sessions/{first['session_id']}")
+    api.ok("GET", f"/model-configs/{made['configs'][0]['id']}")
+    config = {"provider": "mock", "model": "m"}
+    api.ok("POST", "/chat", {"project": "p", "messages": [], "model_config": config})
+    assert api.call("DELETE", f"/experiments/{made['id']}").status == 204
+
+
+def test_every_row_is_found_by_an_index_within_the_organisation(any_url: str) -> None:
+    with EmbeddedServer(any_url, api_key=API_KEY, settings=Settings(sampling="thompson")) as server:
+        with statements() as sent:
+            use(Api(server.url))
+        seen = {each: given for each, given in sent if each.startswith(READS)}
+        explain = explain_sqlite if any_url.startswith("sqlite") else explain_postgresql
+        engine = create_engine(urls.parse(any_url))
+        with closing(engine.connect()) as connection:
+            bad = {
+                statement: found
+                for statement, given in seen.items()
+                if (found := list(explain(connection, statement, first(given))))
+            }
+        engine.dispose()
+    assert bad == {}
+    assert len(seen) > 40
+
+
+def first(parameters: Any) -> Any:
+    """The parameters of the first row, where there are many."""
+    return parameters[0] if isinstance(parameters, list) else parameters
+
+
+def explain_sqlite(connection: Any, statement: str, parameters: Any) -> Iterator[str]:
+    """Yield the steps of the plan that are not led by the organisation."""
+    tables = set(Base.metadata.tables)
+    for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters):
+        step = PART.match(row[3])
+        if step is not None and step[2] in tables and f"({LED}=?" not in row[3]:
+            yield row[3]
+
+
+def explain_postgresql(connection: Any, statement: str, parameters: Any) -> Iterator[str]:
+    """Yield the parts of the plan that are not led by the organisation.
+
+    Small tables are read whole wherever that may be, so that is made dear.
+    """
+    connection.exec_driver_sql("SET enable_seqscan = off")
+    found = connection.exec_driver_sql(f"EXPLAIN (FORMAT JSON) {statement}", parameters)
+    yield from _parts(found.scalar()[0]["Plan"])
+
+
+def _parts(plan: dict[str, Any]) -> Iterator[str]:
+    kind = plan["Node Type"]
+    if kind == "Seq Scan" or (
+        kind.endswith(("Index Scan", "Only Scan")) and LED not in plan.get("Index Cond", "")
+    ):
+        yield str(plan)
+    for each in plan.get("Plans", ()):
+        yield from _parts(each)
