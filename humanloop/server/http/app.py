@@ -59,6 +59,7 @@ from humanloop.server.store.database import Database
 from humanloop.server.store.failures import Failure, OutcomeUnknown, failure
 from humanloop.server.store.json_text import TooDeep
 from humanloop.server.store.key_text import KeyTooLong
+from humanloop.server.store.retention import Pruner
 
 T = TypeVar("T")
 logger = logging.getLogger("humanloop.server")
@@ -124,10 +125,14 @@ class Application:
         self._generations: list[Generation] = []  # those of which not all may be kept yet
         self._stopping = threading.Event()
         self._anchors = Anchors()
+        keep = settings.keep_logs
+        self._pruner = None if keep is None else Pruner(database, keep)
 
     def close(self) -> None:
         """Wait for what is being generated to be kept, then close the database."""
         self._stopping.set()
+        if self._pruner is not None:
+            self._pruner.close()
         self._generators.shutdown()
         samples = [sample for generation in self._generations for sample in generation.samples]
         if rest := [sample for sample in samples if not sample.kept]:  # their turn never came

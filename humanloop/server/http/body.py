@@ -12,7 +12,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from decimal import Decimal
 from email.message import Message
-from typing import Any
+from typing import Any, Literal
 
 from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect
@@ -174,11 +174,26 @@ def parse(operation: Operation, body: bytes) -> Any:
         return None
     if not body:
         raise invalid(("body",), "a JSON body is needed, none came", "required")
+    return check(decode(body, spared=operation.provider_keys), operation.body_schema, "request")
+
+
+def decode(body: bytes, *, spared: bool = False) -> Any:
+    """Return the value of a JSON text that can be kept, without provider keys; raises Invalid.
+
+    spared: whether its own provider keys stay, which are then those of the request.
+    """
     value = _decode(body)
     if _PROVIDER_KEYS.encode() in body or b"\\u" in body:  # its letters may be escaped
-        _drop_provider_keys(value, spared=operation.provider_keys)
+        _drop_provider_keys(value, spared=spared)
+    return value
+
+
+def check(
+    value: Any, schema: type[schemas.Schema], direction: Literal["request", "response"]
+) -> Any:
+    """Return a value that fits the schema; raises Invalid."""
     try:
-        operation.body_schema.validate(value, "request")
+        schema.validate(value, direction)
     except SchemaValidationError as error:
         raise Invalid.from_details(error.errors, lambda path: ("body", *path)) from error
     return value

@@ -14,6 +14,7 @@ import sys
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from types import FrameType
@@ -161,6 +162,7 @@ def serve(
     api_keys: Sequence[str],
     *,
     sampling: Sampling = "uniform",
+    keep_logs: timedelta | None = None,
     workers: int = 1,
     verbose: bool = False,
     as_json: bool = False,
@@ -181,7 +183,10 @@ def serve(
     keys = _Keys.find(api_keys, database_url)
     with bind(host, port) as listener:
         settings = Settings(
-            sampling=sampling, allowed_hosts=allowed_hosts(listener, host), key_place=keys.place
+            sampling=sampling,
+            keep_logs=keep_logs,
+            allowed_hosts=allowed_hosts(listener, host),
+            key_place=keys.place,
         )
 
         def greet() -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Literal, TypeVar, cast
 
 from sqlalchemy import Connection, Select, func, select
@@ -62,6 +62,7 @@ class Settings:
     max_connections: how many may be open at once; also at most half of the files that the process
         may open.
     guess_seconds: how long the answer to a wrong key waits, once many came from the same address.
+    keep_logs: how old a log may become before it is deleted; None keeps them all.
     allowed_hosts: the names by which clients may address the server; None allows every name.
     key_place: where the server's key is: a sentence that a 401 tells to this machine alone.
     providers: what serves the models, by the API's name of the provider.
@@ -80,6 +81,7 @@ class Settings:
     idle_seconds: int = 5
     max_connections: int = 1000
     guess_seconds: float = 2
+    keep_logs: timedelta | None = None
     allowed_hosts: frozenset[str] | None = None
     key_place: str = ""
     providers: Mapping[str, Provider] = field(default_factory=lambda: {"mock": Mock()})
@@ -109,6 +111,11 @@ class Call:
     repeated: bool = False
     only_reads: bool = False
     prepared: Any = None
+
+    @classmethod
+    def without_request(cls, session: Session, account: Account, *, repeated: bool = False) -> Call:
+        """Return one for what no request asks for."""
+        return cls(session, account, Settings(), Anchors(), {}, {}, None, repeated=repeated)
 
     @property
     def connection(self) -> Connection:

@@ -29,7 +29,14 @@ from humanloop.server.operations.calls import (
 from humanloop.server.operations.feedback_types import Kind
 from humanloop.server.store import turns, upserts
 from humanloop.server.store.ids import new_id
-from humanloop.server.store.tables import Annotation, FeedbackLabel, Log, Trial, is_complete
+from humanloop.server.store.tables import (
+    LABEL_CLASSES,
+    Annotation,
+    FeedbackLabel,
+    Log,
+    Trial,
+    is_complete,
+)
 from humanloop.server.store.tallies import Tally, Values, table
 from humanloop.server.store.times import created_at
 
@@ -193,8 +200,7 @@ class Notes:
 
 
 def _labels_of(notes: Iterable[Note]) -> list[Note]:
-    classes = feedback_types.LABEL_CLASSES
-    return [each for each in notes if each.feedback_type.feedback_class in classes]
+    return [each for each in notes if each.feedback_type.feedback_class in LABEL_CLASSES]
 
 
 def _row(note: Note) -> dict[str, Any]:

@@ -135,7 +135,8 @@ class Draft:
     def __init__(self, request: Mapping[str, Any], location: Location, **others: Any) -> None:
         self.request = request
         self.location = location
-        self.id = new_id("data_")
+        self.id: str = others.pop("id", None) or new_id("data_")
+        self.is_use = True  # of its config, just now
         self.reference_id: str | None = request.get("reference_id")
         self.parent_key = _exclusive(request, "parent_id", "parent_reference_id", location)
         self.session_key = _exclusive(request, "session_id", "session_reference_id", location)
@@ -146,7 +147,7 @@ class Draft:
         self.session: Session | None = None
         self.added: Mapping[str, Any] | None = None
         get = request.get
-        self.columns = {
+        self.columns: dict[str, Any] = {
             "id": self.id,
             "reference_id": self.reference_id,
             "inputs": to_json(get("inputs", {})),
@@ -255,6 +256,7 @@ def _in_stages(drafts: Sequence[Draft], parts: Sequence[Sequence[Draft]]) -> Sta
         # Nothing is carried on from slice to slice: what was done may be rolled back and run again.
         batches.go_on(call.connection, call.account.organization_id, batch_id)
         arrival, tally = Arrival(), Tally()
+        arrival.find_parents(call, parts[index])  # one may have been deleted since
         arrival.find_places(call, parts[index])
         arrival.write(call, parts[index], tally, batch_id)
         tallies[index] = tally
@@ -262,6 +264,7 @@ def _in_stages(drafts: Sequence[Draft], parts: Sequence[Sequence[Draft]]) -> Sta
     def finish(call: Call) -> None:
         batches.go_on(call.connection, call.account.organization_id, batch_id)
         end(call)
+        _check_projects(call, drafts)
         for tally in tallies.values():
             call.tally.update(tally)
 
@@ -278,6 +281,16 @@ def _in_stages(drafts: Sequence[Draft], parts: Sequence[Sequence[Draft]]) -> Sta
     return Stages(
         check, [begin, *steps], lambda: [each.answer for each in drafts], finish, [*undo, end]
     )
+
+
+def _check_projects(call: Call, drafts: Sequence[Draft]) -> None:
+    """Raise Unavailable when a project was deleted between the slices, with what was in it."""
+    used = {each.place.project_id for each in drafts if each.place is not None}
+    statement = select(_PROJECTS.c.id).where(
+        _PROJECTS.c.organization_id == bindparam("organization_id")
+    )
+    if len(used) != len(list(lookups.rows(call, statement, _PROJECTS.c.id, list(used)))):
+        raise Unavailable("A project was deleted while the array was written. Send it again.")
 
 
 def _delete(call: Call, rows: Table, condition: ColumnElement[bool]) -> None:
@@ -346,17 +359,23 @@ class Arrival:
         self._projects: dict[tuple[str | None, str | None], Project | None] = {}
         self._trials: dict[str, Any] = {}
 
-    def find_parents(self, call: Call, drafts: Sequence[Draft]) -> None:
-        """Find the logs that the drafts name as their parents."""
+    def known_parents(self, call: Call, keys: Iterable[Key | None]) -> dict[Key, Parent]:
+        """Return the logs that are named as parents, as far as they are there."""
         found: dict[Key, Parent] = {}
+        named = list(keys)
         columns = {"parent_id": _LOGS.c.id, "parent_reference_id": _LOGS.c.reference_id}
         for key, column in columns.items():
-            wanted = _values(key, (each.parent_key for each in drafts))
+            wanted = _values(key, named)
             for row in lookups.rows(call, _PARENTS, column, wanted):
                 log_id, reference_id, session_id, moment = row
                 session = None if session_id is None else (session_id, moment)
                 value = log_id if key == "parent_id" else reference_id
                 found[key, value] = Parent(log_id, session)
+        return found
+
+    def find_parents(self, call: Call, drafts: Sequence[Draft]) -> None:
+        """Find the logs that the drafts name as their parents; raises Invalid for missing ones."""
+        found = self.known_parents(call, (each.parent_key for each in drafts))
         for each in drafts:
             if each.parent_key is not None:
                 key, value = each.parent_key
@@ -521,7 +540,7 @@ class Arrival:
             project_id, config_id = each.place.project_id, each.place.config_id
             assert project_id is not None
             assert config_id is not None
-            tally.count_log(organization_id, project_id, config_id, each.session)
+            tally.count_log(organization_id, project_id, config_id, each.session, used=each.is_use)
             for request, location in each.feedback:
                 notes.add(each.place.target(each.id), request, location)
         notes.write(tally)

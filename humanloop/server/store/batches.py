@@ -18,7 +18,7 @@ _AGE = timedelta(minutes=10)  # between two parts of one are milliseconds; clock
 
 
 def begin(connection: Connection, organization_id: str, batch_id: str) -> None:
-    """Begin a batch, and delete what others have left half-way."""
+    """Begin a batch, and delete what others of the organisation have left half-way."""
     delete_unfinished(connection, organization_id)
     row = {"organization_id": organization_id, "id": batch_id, "created_at": now()}
     connection.execute(insert(Batch), [row])

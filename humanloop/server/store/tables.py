@@ -223,7 +223,10 @@ class Metric(Top):
 
 
 class Project(Top):
-    """A named collection of configs, logs and experiments."""
+    """A named collection of configs, logs and experiments.
+
+    `deleted` counts the logs that once counted and are gone.
+    """
 
     __tablename__ = "projects"
     id_prefix = "pr_"
@@ -233,6 +236,7 @@ class Project(Top):
     name: Mapped[str] = mapped_column(KeyText)
     updated_at: Mapped[datetime]
     datapoints: Mapped[int] = _count()
+    deleted: Mapped[int] = _count()
 
     creator: Mapped[User] = _link("Project.creator_id", "User", lazy="joined")
 
@@ -260,6 +264,10 @@ class Config(Entity):
     datapoints: Mapped[int] = _count()
 
     project: Mapped[Project] = _link("Config.project_id", "Project")
+
+
+LABEL_CLASSES = frozenset({"select", "multi_select"})
+"""The classes of feedback whose values are labels."""
 
 
 class FeedbackKind(Owned):

@@ -1,4 +1,4 @@
-"""Counts that are kept: what a transaction adds to them, written once, when all else is.
+"""Counts that are kept: what a transaction changes of them, written once, when all else is.
 
 How an experiment's configs fare depends on its positive labels, so that is found out only then:
 who gives feedback notes what is on a trial's log before and after.
@@ -10,16 +10,31 @@ they are locked for as short as possible, and nobody waits in a circle.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any, cast
 
-from sqlalchemy import Connection, Table, and_, bindparam, case, func, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Table,
+    and_,
+    bindparam,
+    case,
+    delete,
+    exists,
+    func,
+    not_,
+    select,
+    update,
+)
 from sqlalchemy.orm import DeclarativeBase, Session
 
 from humanloop.server.store import upserts
 from humanloop.server.store.tables import (
     Annotation,
     Config,
+    Conversation,
     ExperimentConfig,
     ExperimentLabel,
     LabelCount,
@@ -29,7 +44,7 @@ from humanloop.server.store.tables import (
     Trial,
     is_complete,
 )
-from humanloop.server.store.times import now
+from humanloop.server.store.times import UtcDateTime, now
 
 
 def table(kind: type[DeclarativeBase]) -> Table[Any]:
@@ -40,17 +55,23 @@ def table(kind: type[DeclarativeBase]) -> Table[Any]:
 Values = frozenset[tuple[int | None, str]]
 """The feedback on a log: the type's id and the value of each."""
 
-_CONFIGS, _PROJECTS, _MEMBERS = table(Config), table(Project), table(ExperimentConfig)
-_LABELS = table(ExperimentLabel)
+_CONFIGS, _PROJECTS, _SESSIONS = table(Config), table(Project), table(Conversation)
+_MEMBERS, _LABELS = table(ExperimentConfig), table(ExperimentLabel)
 _COUNT_IN_PROJECT = (
     update(_PROJECTS)
     .where(_PROJECTS.c.organization_id == bindparam("owner"), _PROJECTS.c.id == bindparam("key"))
-    .values(datapoints=_PROJECTS.c.datapoints + bindparam("more"))
+    .values(
+        datapoints=_PROJECTS.c.datapoints + bindparam("more"),
+        deleted=_PROJECTS.c.deleted + bindparam("gone"),
+    )
 )
 _COUNT_IN_CONFIG = (
     update(_CONFIGS)
     .where(_CONFIGS.c.organization_id == bindparam("owner"), _CONFIGS.c.id == bindparam("key"))
-    .values(datapoints=_CONFIGS.c.datapoints + bindparam("more"), last_used=bindparam("moment"))
+    .values(
+        datapoints=_CONFIGS.c.datapoints + bindparam("more"),
+        last_used=func.coalesce(bindparam("moment", type_=UtcDateTime), _CONFIGS.c.last_used),
+    )
 )
 _IS_MEMBER = and_(
     _MEMBERS.c.organization_id == bindparam("owner"),
@@ -109,38 +130,89 @@ def count_trials(
     return counts | {row[0]: (row[1], row[2]) for row in connection.execute(found)}
 
 
+def has_no_logs() -> ColumnElement[bool]:
+    """Return the condition that a session has no logs, counted or of an array that is written."""
+    return and_(
+        *(
+            not_(
+                exists().where(
+                    kind.organization_id == Conversation.organization_id,
+                    kind.session_id == Conversation.id,
+                )
+            )
+            for kind in (SessionProject, Log)
+        )
+    )
+
+
+_DELETE_EMPTY_SESSION = delete(_SESSIONS).where(
+    _SESSIONS.c.organization_id == bindparam("owner"),
+    _SESSIONS.c.id == bindparam("key"),
+    has_no_logs(),
+)
+
+SessionKey = tuple[str, datetime]
+"""The id of a session, and when it was created."""
+
+
 class Tally:
-    """What is to be added to the counts."""
+    """What is to be added to the counts, and taken off them."""
 
     def __init__(self) -> None:
         # Each key begins with the organisation's.
         self._projects: Counter[tuple[str, str]] = Counter()
+        self._deleted: Counter[tuple[str, str]] = Counter()
         self._configs: Counter[tuple[str, str]] = Counter()
+        self._used: set[tuple[str, str]] = set()
         self._sessions: Counter[tuple[str, str, str, datetime]] = Counter()
         self._labels: Counter[tuple[str, str, int, str]] = Counter()
         self._outcomes: Counter[tuple[str, str, str, Values]] = Counter()
         self._recounted: set[tuple[str, str]] = set()
+        self._gone: set[tuple[str, str]] = set()
+        self._gone_kinds: set[tuple[str, int]] = set()
 
     def count_log(
         self,
         organization_id: str,
         project_id: str,
         config_id: str,
-        session: tuple[str, datetime] | None,
+        session: SessionKey | None,
+        *,
+        used: bool = True,
     ) -> None:
         """Count a datapoint in its project, its config, and its session, if it has one.
 
-        session: its id and when it was created.
+        used: whether that is a use of the config.
         """
-        self._projects[organization_id, project_id] += 1
-        self._configs[organization_id, config_id] += 1
+        self._add(1, organization_id, project_id, config_id, session)
+        if used:
+            self._used.add((organization_id, config_id))
+
+    def take_back_log(
+        self, organization_id: str, project_id: str, config_id: str, session: SessionKey | None
+    ) -> None:
+        """Count a datapoint no more; a session goes with its last one."""
+        self._add(-1, organization_id, project_id, config_id, session)
+        self._deleted[organization_id, project_id] += 1
+
+    def _add(
+        self,
+        more: int,
+        organization_id: str,
+        project_id: str,
+        config_id: str,
+        session: SessionKey | None,
+    ) -> None:
+        self._projects[organization_id, project_id] += more
+        self._configs[organization_id, config_id] += more
         if session is not None:
             session_id, created_at = session
-            self._sessions[organization_id, project_id, session_id, created_at] += 1
+            self._sessions[organization_id, project_id, session_id, created_at] += more
 
     def use_config(self, organization_id: str, config_id: str) -> None:
         """Note that a config is used now, without a datapoint."""
         self._configs[organization_id, config_id] += 0
+        self._used.add((organization_id, config_id))
 
     def count_label(
         self, organization_id: str, config_id: str, feedback_type_id: int, value: str, more: int
@@ -164,14 +236,25 @@ class Tally:
         """Note that an experiment's positive labels are others now."""
         self._recounted.add((organization_id, experiment_id))
 
+    def forget_project(
+        self, organization_id: str, project_id: str, feedback_type_ids: Iterable[int]
+    ) -> None:
+        """Write no counts of a project that is deleted, whoever has counted in it before."""
+        self._gone.add((organization_id, project_id))
+        self._gone_kinds.update((organization_id, each) for each in feedback_type_ids)
+
     def update(self, other: Tally) -> None:
         """Add what another one has."""
         self._projects.update(other._projects)
+        self._deleted.update(other._deleted)
         self._configs.update(other._configs)
+        self._used.update(other._used)
         self._sessions.update(other._sessions)
         self._labels.update(other._labels)
         self._outcomes.update(other._outcomes)
         self._recounted.update(other._recounted)
+        self._gone.update(other._gone)
+        self._gone_kinds.update(other._gone_kinds)
 
     def write(self, connection: Connection) -> None:
         """Write it all."""
@@ -180,16 +263,21 @@ class Tally:
             connection.execute(
                 _COUNT_IN_CONFIG,
                 [
-                    {"owner": owner, "key": key, "more": more, "moment": moment}
-                    for (owner, key), more in sorted(self._configs.items())
+                    {
+                        "owner": key[0],
+                        "key": key[1],
+                        "more": more,
+                        "moment": moment if key in self._used else None,
+                    }
+                    for key, more in sorted(self._configs.items())
                 ],
             )
         if self._projects:
             connection.execute(
                 _COUNT_IN_PROJECT,
                 [
-                    {"owner": owner, "key": key, "more": more}
-                    for (owner, key), more in sorted(self._projects.items())
+                    {"owner": key[0], "key": key[1], "more": more, "gone": self._deleted[key]}
+                    for key, more in sorted(self._projects.items())
                 ],
             )
         self._write_trials(connection)
@@ -206,6 +294,7 @@ class Tally:
                     "datapoints": more,
                 }
                 for (owner, key, each, moment), more in sorted(self._sessions.items())
+                if (owner, key) not in self._gone
             ],
         )
         upserts.add_up(
@@ -221,8 +310,19 @@ class Tally:
                     "datapoints": more,
                 }
                 for (owner, key, kind, value), more in sorted(self._labels.items())
+                if (owner, kind) not in self._gone_kinds
             ],
         )
+        left = {
+            (owner, each)
+            for (owner, key, each, _), more in self._sessions.items()
+            if more < 0 or (owner, key) in self._gone
+        }
+        if left:
+            connection.execute(
+                _DELETE_EMPTY_SESSION,
+                [{"owner": owner, "key": each} for owner, each in sorted(left)],
+            )
 
     def _write_trials(self, connection: Connection) -> None:
         """Count the outcomes of trials by the labels that are positive now."""

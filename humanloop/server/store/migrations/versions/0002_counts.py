@@ -206,6 +206,7 @@ def _create_tables() -> None:
         _texts("name"),
         _moments("created_at", "updated_at"),
         _count(),
+        _count("deleted"),
         _owner(),
         _unique("name"),
         indexes=[["created_at", "id"]],
