@@ -52,6 +52,8 @@ _TEXT_LENGTH = 100  # a longer value of feedback is no label
 _PLACEHOLDER = "imported"
 _TEXTS = ("user", "raw_output", "finish_reason")
 _PROVIDER = ("provider_response", "provider_latency")
+_TrialKey = tuple[str | None, str | None]
+"""The ids of a trial and of its experiment; without any, where the trial is another project's."""
 _TAKEN = (
     "project",
     "project_id",
@@ -335,7 +337,7 @@ class _Batch:
         self._arrival = Arrival()
         self._projects: dict[tuple[str | None, str | None], Project] = {}
         self._places: dict[tuple[str, str], tuple[Place, datetime]] = {}
-        self._trials: dict[str, str | None] = {}
+        self._trials: dict[str, _TrialKey] = {}
 
     def write(self, items: Sequence[_Item]) -> _Outcome:
         """Write the logs that are not there yet."""
@@ -404,8 +406,8 @@ class _Batch:
             trial_id = record.get("trial_id")
             draft.place = self._place_of(draft, record, project)
             if trial_id is not None:
-                trial = self._restore_trial(trial_id, project, draft)
-                draft.place = draft.place._replace(trial_id=trial)
+                trial, experiment = self._restore_trial(trial_id, project, draft)
+                draft.place = draft.place._replace(trial_id=trial, experiment_id=experiment)
             if "session_id" in record:
                 draft.session_key = ("session_id", sessions[record["session_id"]])
             kinds.setdefault(project.id, []).extend(
@@ -444,8 +446,8 @@ class _Batch:
             self._places[project.id, digest] = place, times["last_used"]
         return place
 
-    def _restore_trial(self, trial_id: str, project: Project, draft: Draft) -> str | None:
-        """Return the id if the trial is the project's; one that is not there becomes one."""
+    def _restore_trial(self, trial_id: str, project: Project, draft: Draft) -> _TrialKey:
+        """Return the trial and its experiment, if it is the project's; a missing one is added."""
         if trial_id not in self._trials:
             found = self._get(Trial, trial_id)
             if found is None:
@@ -459,7 +461,8 @@ class _Batch:
                 )
                 self._session.add(found)
                 self._session.flush()
-            self._trials[trial_id] = trial_id if found.project_id == project.id else None
+            is_theirs = found.experiment.project_id == project.id
+            self._trials[trial_id] = (trial_id, found.experiment_id) if is_theirs else (None, None)
         return self._trials[trial_id]
 
     def _placeholder(self, project: Project) -> Experiment:

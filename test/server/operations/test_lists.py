@@ -21,11 +21,6 @@ from ..chatting import Own
 from ..databases import query
 
 
-def values(parameters: Any) -> list[Any]:
-    """The values of a statement's parameters, which drivers take by name or in their order."""
-    return list(parameters.values() if isinstance(parameters, dict) else parameters)
-
-
 @contextmanager
 def statements() -> Generator[list[tuple[str, Any]]]:
     """What is sent to databases meanwhile, with its parameters as the driver takes them."""
