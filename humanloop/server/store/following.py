@@ -95,8 +95,8 @@ def _load(session: Session, rows: Sequence[int]) -> Iterator[Arrived]:
         portion = rows[start : start + _PORTION]
         statement = (
             select(Log, Project.name, Config.name)
-            .join(Project, Project.id == Log.project_id)
-            .join(Config, Config.id == Log.config_id)
+            .join(Log.config)
+            .join(Config.project)
             .where(Log.organization_id == organization_id(session), Log.row.in_(portion))
         )
         found = {row[0].row: Arrived(*row) for row in session.execute(statement)}

@@ -35,7 +35,9 @@ class Overview(NamedTuple):
 def of_projects(session: Session) -> Sequence[Overview]:
     """Return all projects, the newest first."""
     configs = select(func.count()).where(
-        Config.project_id == Project.id, Config.last_used.is_not(None)
+        Config.organization_id == Project.organization_id,
+        Config.project_id == Project.id,
+        Config.last_used.is_not(None),
     )
     newest = (
         select(Log.created_at)
@@ -75,14 +77,15 @@ def organization_id(session: Session) -> str:
 
 def _active(session: Session) -> dict[str, tuple[str, str]]:
     """Return the name and the kind of what is active, by the project's id."""
+    owner = organization_id(session)
+    default = select(Environment.id).where(
+        Environment.organization_id == owner, Environment.tag == "default"
+    )
     statement = (
         select(Deployment.project_id, Config.name, Experiment.name)
-        .join(Environment, Environment.id == Deployment.environment_id)
-        .outerjoin(Config, Config.id == Deployment.config_id)
-        .outerjoin(Experiment, Experiment.id == Deployment.experiment_id)
-        .where(
-            Environment.organization_id == organization_id(session), Environment.tag == "default"
-        )
+        .outerjoin(Deployment.config)
+        .outerjoin(Deployment.experiment)
+        .where(Deployment.organization_id == owner, Deployment.environment_id.in_(default))
     )
     rows: Any = session.execute(statement)  # of config and experiment, one is NULL
     return {
