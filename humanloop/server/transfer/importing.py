@@ -18,18 +18,20 @@ from itertools import islice
 from typing import IO, Any, TypeVar, cast
 
 from sqlalchemy import insert, select, update
-from sqlalchemy.exc import DataError
+from sqlalchemy.exc import DataError, StatementError
 from sqlalchemy.orm import Session
 
 from humanloop.model import LogRequest, LogResponse
 from humanloop.server.errors import Invalid, Location, Problem, invalid
 from humanloop.server.http.body import check, decode
+from humanloop.server.http.places import long_key
 from humanloop.server.operations import configs, feedback_types, lookups
 from humanloop.server.operations.calls import Call, chunks
 from humanloop.server.operations.logs import Arrival, Draft, Parent, Place
 from humanloop.server.store import accounts
 from humanloop.server.store.database import Database
 from humanloop.server.store.json_text import TooDeep, to_json
+from humanloop.server.store.key_text import KeyTooLong
 from humanloop.server.store.tables import (
     Conversation,
     Experiment,
@@ -188,12 +190,14 @@ class Import:
             outcome = self._database.write(lambda session: _Batch(self._call(session)).write(items))
         except Invalid as error:
             return self._write_around(items, error.problems[0])
-        except DataError:
+        except StatementError as error:
+            fault = error if isinstance(error, DataError) else error.orig
+            if not isinstance(fault, (DataError, KeyTooLong)):
+                raise
             if len(items) > 1:
                 half = len(items) // 2
                 return self._write_both(items[:half], items[half:])
-            message = "it holds a text that this database can't keep"
-            return [BadLine(items[0].line.number, "", message, items[0].line.text)]
+            return [_blame_for(items[0], fault)]
         self.done.logs += outcome.added
         self.done.known += len(items) - outcome.added
         for child in outcome.waiting:
@@ -247,6 +251,15 @@ def _blame(line: Line, problem: Problem) -> BadLine:
     return BadLine(line.number, pointer, problem.message, line.text)
 
 
+def _blame_for(item: _Item, fault: DataError | KeyTooLong) -> BadLine:
+    """Return what the database can't keep of a line."""
+    if isinstance(fault, KeyTooLong):
+        written = {**(item.record or {}), **item.draft.request}
+        return _blame(item.line, long_key({"body": written}, fault).problems[0])
+    message = "it holds a text that this database can't keep"
+    return BadLine(item.line.number, "", message, item.line.text)
+
+
 def _read(line: Line, id_: str | None, project: str | None) -> _Item:
     """Return what a line is, checked as far as it can be by itself; raises Invalid, TooDeep."""
     decoded = _value(line)
@@ -293,10 +306,15 @@ def _value(line: Line) -> Any:
             try:
                 decode(cell.encode())
             except Invalid as fault:
-                message = fault.problems[0].message.replace("the body", "the cell")
-                raise invalid(("body", name), message, "json") from None
-        message = error.problems[0].message.replace("the body", "the line")
-        raise invalid(("body",), message, "json") from None
+                raise _within(fault, ("body", name), "the cell") from None
+        raise _within(error, ("body",), "the line") from None
+
+
+def _within(error: Invalid, location: Location, what: str) -> Invalid:
+    """Return the error of a text that was taken for a body, and is at a location."""
+    problem = error.problems[0]
+    message = problem.message.replace("the body", what)
+    return invalid((*location, *problem.location[1:]), message, problem.keyword)
 
 
 def _check_ids(value: Mapping[str, Any], location: Location) -> None:
