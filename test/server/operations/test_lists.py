@@ -41,6 +41,18 @@ def statements() -> Generator[list[tuple[str, Any]]]:
         event.remove(Engine, "before_cursor_execute", note)
 
 
+@contextmanager
+def commits() -> Generator[list[object]]:
+    """The transactions that are committed meanwhile."""
+    found: list[object] = []
+    note = found.append
+    event.listen(Engine, "commit", note)
+    try:
+        yield found
+    finally:
+        event.remove(Engine, "commit", note)
+
+
 def experiment(api: Api, project_id: str, name: str) -> None:
     """An experiment with a label, whose config was drawn and got feedback."""
     [config, *_] = api.ok("GET", f"/projects/{project_id}/configs")
