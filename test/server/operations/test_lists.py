@@ -36,11 +36,11 @@ def statements() -> Generator[list[tuple[str, Any]]]:
         event.remove(Engine, "before_cursor_execute", note)
 
 
-<<<<<<< HEAD
 def values(parameters: Any) -> list[Any]:
     """The values of a statement's parameters, which some drivers name."""
     return list(parameters.values() if isinstance(parameters, dict) else parameters)
-=======
+
+
 @contextmanager
 def commits() -> Generator[list[object]]:
     """The transactions that are committed meanwhile."""
@@ -51,7 +51,6 @@ def commits() -> Generator[list[object]]:
         yield found
     finally:
         event.remove(Engine, "commit", note)
->>>>>>> ported
 
 
 def experiment(api: Api, project_id: str, name: str) -> None:
