@@ -26,6 +26,7 @@ _EXTRAS = {
     "async": ("aiohttp",),
     "fast": ("msgspec",),
     "completion": ("shtab",),
+    "parquet": ("duckdb",),
 }
 VARIABLES = (
     "HUMANLOOP_API_KEY",

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from humanloop.server import DatabaseSettings, EmbeddedServer, Settings, StartEr
 from humanloop.server.operations.calls import SLICE
 from humanloop.server.store import batches, migrate, urls
 from humanloop.server.store.accounts import KeyRing
-from humanloop.server.store.database import Database
+from humanloop.server.store.database import Database, joined
 
 from .api import API_KEY, Answer, Api
 from .databases import connected, query, wait_for
@@ -556,3 +557,38 @@ class TestConnections:
                     api.log("p")
                     connection.exec_driver_sql("ROLLBACK")
                     assert reading.result().status == 200
+
+
+class TestDeleting:
+    """What goes while others write to it, or beside it."""
+
+    def test_counts_stay_right(self, pair: Pair) -> None:
+        log = {"project": "p", "config": CONFIG, "feedback": {"type": "rating", "value": "good"}}
+        ids = [
+            each["id"]
+            for number in range(10)
+            for each in pair.api.ok(
+                "POST", "/logs", [{**log, "session_reference_id": str(number)}] * 8
+            )
+        ]
+
+        def write(api: Api, number: int) -> None:
+            for log_id in ids[number::4]:
+                given = {"data_id": log_id, "type": "rating", "value": f"l{number}"}
+                child = {**log, "parent_id": log_id}
+                for path, body in (("/feedback", given), ("/logs", child)):
+                    assert api.call("POST", path, body).status in {200, 422}
+
+        def delete(some: Sequence[str]) -> None:
+            with joined(pair.url) as database:
+                deletion.delete_by_ids(database, some)
+
+        at_once(
+            [
+                *(partial(write, Api(pair.apis[number % 2].url), number) for number in range(4)),
+                *(partial(delete, ids[number::2]) for number in range(2)),
+            ]
+        )
+        check(pair.url)
+        assert pair.count("logs WHERE parent_id IS NOT NULL") == 0
+        assert pair.count("sessions") == pair.count("session_projects")

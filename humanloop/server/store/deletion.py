@@ -157,6 +157,8 @@ def delete_logs(session: Session, ids: Sequence[str]) -> int:
     """
     connection, tally, owner = session.connection(), tallies.of(session), organization_id(session)
     is_theirs = and_(Log.organization_id == owner, Log.id.in_(ids))
+    # No feedback may come or go between its labels being counted and deleted.
+    turns.lock(session, select(Log.id).where(is_theirs).order_by(Log.id))
     rows = session.execute(
         select(
             Log.project_id,

@@ -13,8 +13,10 @@ from sqlalchemy import create_engine
 
 from humanloop import cli
 from humanloop.server import EmbeddedServer, Settings
-from humanloop.server.store import urls
+from humanloop.server.store import retention, urls
+from humanloop.server.store.database import joined
 from humanloop.server.store.tables import Base
+from humanloop.server.store.times import now
 
 from ..api import API_KEY, Api
 from .test_lists import experiment, statements
@@ -61,8 +63,11 @@ def use(api: Api) -> None:
     assert api.call("DELETE", f"/experiments/{made['id']}").status == 204
 
 
-def look_after(database: str, directory: Path) -> None:
+def look_after(api: Api, database: str, directory: Path) -> None:
     """Do what commands do beside a server."""
+    for name in ("p", "q"):
+        logged = api.log(name, session_reference_id=name, feedback={"type": "rating", "value": "x"})
+        experiment(api, logged["project_id"], name)
 
     def run(*arguments: str) -> None:
         assert cli.main([*arguments, "--database", database]) == 0
@@ -73,11 +78,13 @@ def look_after(database: str, directory: Path) -> None:
     run("export", "p", "--since", "2020-01-01", "-o", exported)
     run("export", "-o", exported, "--force")
     run("import", exported, "--project", "copy")
-    for options in (["--dry-run"], [], ["--project", "p"]):
-        run("prune", "--keep", "1h", *options)
     run("delete", "log", json.loads(Path(exported).read_text().splitlines()[0])["id"])
     run("import", exported)
     run("delete", "project", "p", "--yes")
+    run("prune", "--keep", "1h", "--project", "q")
+    with joined(database) as opened:
+        retention.count(opened, now())
+        assert retention.prune(opened, now()).logs == 2
 
 
 def test_every_row_is_found_by_an_index_within_the_organisation(
@@ -86,7 +93,7 @@ def test_every_row_is_found_by_an_index_within_the_organisation(
     with EmbeddedServer(any_url, api_key=API_KEY, settings=Settings(sampling="thompson")) as server:
         with statements() as sent:
             use(Api(server.url))
-            look_after(any_url, tmp_path)
+            look_after(Api(server.url), any_url, tmp_path)
         seen = {each: given for each, given in sent if OURS.match(each)}
         explain = explain_sqlite if any_url.startswith("sqlite") else explain_postgresql
         engine = create_engine(urls.parse(any_url))

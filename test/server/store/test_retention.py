@@ -164,7 +164,7 @@ def test_counts_are_right_when_eight_clients_log_meanwhile(
             "session_reference_id": "shared",
             "feedback": {"type": "rating", "value": "good"},
         }
-        api.ok("POST", "/logs", [log] * 3000)
+        api.ok("POST", "/logs", [log] * 1000)
         stop, ids = threading.Event(), list[str]()
 
         def write(number: int) -> None:
@@ -179,7 +179,7 @@ def test_counts_are_right_when_eight_clients_log_meanwhile(
         for thread in threads:
             thread.start()
         wait_until(lambda: len(ids) > 50)
-        assert prune(capsys, str(path))["logs"] == 3000
+        assert prune(capsys, str(path))["logs"] == 1000
         stop.set()
         for thread in threads:
             thread.join()
@@ -279,7 +279,7 @@ def test_processes_on_one_postgresql_do_not_hinder_each_other(postgres_url: str)
     }
     with EmbeddedServer(postgres_url, api_key=API_KEY) as server:
         api = Api(server.url)
-        api.ok("POST", "/logs", [log] * 2000)
+        api.ok("POST", "/logs", [log] * 600)
         kept = api.log("p")
         deleted: list[int] = []
 
@@ -292,7 +292,7 @@ def test_processes_on_one_postgresql_do_not_hinder_each_other(postgres_url: str)
             thread.start()
         for thread in threads:
             thread.join()
-        assert sum(deleted) == 2000
+        assert sum(deleted) == 600
         [config] = api.ok("GET", f"/projects/{kept['project_id']}/configs")
         assert (config["num_datapoints"], config["feedback_stats"]) == (1, [])
         assert api.export(kept["project_id"])["total"] == 1
