@@ -19,7 +19,7 @@ from sqlalchemy import Engine, create_engine, event
 from bench.postgres import Postgres
 from humanloop.server import DatabaseSettings, EmbeddedServer, Settings, StartError
 from humanloop.server.operations.calls import SLICE
-from humanloop.server.store import batches, migrate, urls
+from humanloop.server.store import batches, deletion, migrate, urls
 from humanloop.server.store.accounts import KeyRing
 from humanloop.server.store.database import Database, joined
 
