@@ -195,8 +195,6 @@ class operator:
         if attrs:
             return lambda obj: tuple([_attribute_ID(obj, each) for each in (attr, *attrs)])
         return lambda obj: _attribute_ID(obj, attr)
-    def methodcaller(self, name, *args, **kwargs):
-        return lambda obj: getattr(obj, name)(*args, **kwargs)
 """
 
 SOURCES = {

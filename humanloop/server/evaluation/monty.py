@@ -215,12 +215,9 @@ class _OutOfTime(Exception):
 
 
 class _Session:
-    """One evaluator's source in one session of a worker.
+    """One evaluator's source in one session of a worker."""
 
-    The feeds of a session are numbered: the helpers are 0, the source is 1, the call is 2.
-    """
-
-    _SOURCE = "<python-input-1>"
+    _HELPERS = "<python-input-0>"  # what tracebacks call the first feed of a session
 
     def __init__(self, pool: Monty, limits: Limits, source: str, *, checks: bool) -> None:
         self._pool = pool
@@ -302,6 +299,11 @@ class _Session:
         session = stack.enter_context(self._check_out(used))
         instances = self._feed(session, text.replace("_ID", self._id), skip_type_check=True)
         self._modules = dict(zip(used, instances, strict=True))
+        if self._checks and used:
+            # The type checker asks for stubs at imports outside of functions only.
+            self._feed(
+                session, f"import {', '.join(f'{name} as _{name}{self._id}' for name in used)}"
+            )
         return session
 
     def _check_out(self, used: Sequence[str]) -> MontySession:
@@ -372,11 +374,10 @@ class _Session:
         """Return where in the source an error is: its line, column and end of the column."""
         if isinstance(error, (MontySyntaxError, MontyRuntimeError)):
             for frame in reversed(error.traceback()):
-                # The parser names the source otherwise than what runs.
-                if frame.filename == self._SOURCE or isinstance(error, MontySyntaxError):
-                    ends = frame.end_line == frame.line
-                    end = frame.end_column if ends else frame.column + 1
-                    return frame.line, frame.column, end
+                # Neither a helper nor what calls it.
+                if frame.filename != self._HELPERS and self._id not in (frame.source_line or ""):
+                    same = frame.end_line == frame.line
+                    return frame.line, frame.column, frame.end_column if same else frame.column + 1
         return default, 1, 2
 
     def _said(self, error: MontyError) -> str:

@@ -102,6 +102,9 @@ def test_all_problems_are_told_at_once(engine: Engine) -> None:
 
 def test_warnings_are_no_problems(engine: Engine) -> None:
     assert engine.check("x = 1  # type: ignore\n" + GOOD) == []
+    [problem] = engine.check("import string\nx = 1 / 0  # type: ignore\n" + GOOD)
+    assert (problem.line, problem.column) == (2, 5)
+    assert problem.message == "ZeroDivisionError: division by zero"
 
 
 @pytest.mark.parametrize(
