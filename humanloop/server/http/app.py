@@ -333,7 +333,7 @@ class _Request:
     def parse(self) -> None:
         """Decode and check the parameters and the body, and prepare; raises RequestError."""
         self.parameters = read_query(self.operation, self.path, self.query)
-        self.parsed = parse(self.operation, self.body)
+        self.parsed = parse(self.operation, self.body, self.handler.nullable)
         if self.handler.prepare is not None:
             self.prepared = self.handler.prepare(self.parsed)
 

@@ -164,8 +164,10 @@ def _count_values(body: bytes, most: int) -> int:
     return values
 
 
-def parse(operation: Operation, body: bytes) -> Any:
+def parse(operation: Operation, body: bytes, nullable: frozenset[str] = frozenset()) -> Any:
     """Return the body as plain data that fits the operation's schema; raises Invalid.
+
+    nullable: keys of it that may be null, whatever the schema says.
 
     Provider keys are left out wherever the operation has no use for them, since clients of the 0.5
     line send them everywhere, and what is kept may be any part of a body.
@@ -177,11 +179,19 @@ def parse(operation: Operation, body: bytes) -> Any:
     value = _decode(body)
     if _PROVIDER_KEYS.encode() in body or b"\\u" in body:  # its letters may be escaped
         _drop_provider_keys(value, spared=operation.provider_keys)
+    nulls = _take_nulls(value, nullable)
     try:
         operation.body_schema.validate(value, "request")
     except SchemaValidationError as error:
         raise Invalid.from_details(error.errors, lambda path: ("body", *path)) from error
-    return value
+    return {**value, **nulls} if nulls else value
+
+
+def _take_nulls(value: Json, names: frozenset[str]) -> dict[str, None]:
+    """Take those keys out of an object whose value is null, and return them."""
+    if not isinstance(value, dict):
+        return {}
+    return {name: value.pop(name) for name in names if name in value and value[name] is None}
 
 
 def _drop_provider_keys(value: Json, *, spared: bool) -> None:

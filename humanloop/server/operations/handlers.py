@@ -1,4 +1,4 @@
-"""Which function runs which operation; an operation that is not here is not built yet."""
+"""Which function runs which operation."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ from humanloop.server.operations import (
     projects,
     prompts,
     sessions,
+    testcases,
+    testsets,
 )
 from humanloop.server.operations.calls import Call
 
@@ -31,12 +33,14 @@ class Handler:
     or Stages, which come to one in several.
     prepare: works out of the body what needs no database, before the transaction.
     large_pages: the records of its pages may be large, so only a few are made at the same time.
+    nullable: the keys of the body that a null clears, whatever the schema says.
     """
 
     run: Callable[[Call], Any]
     only_reads: bool = False
     prepare: Callable[[Any], Any] | None = None
     large_pages: bool = False
+    nullable: frozenset[str] = frozenset()
 
 
 HANDLERS: Mapping[str, Handler] = {
@@ -77,5 +81,15 @@ HANDLERS: Mapping[str, Handler] = {
     "sessions.create": Handler(sessions.create),
     "sessions.get": Handler(sessions.get, only_reads=True),
     "sessions.list": Handler(sessions.list_, only_reads=True, large_pages=True),
+    "testcases.delete": Handler(testcases.delete),
+    "testcases.get": Handler(testcases.get, only_reads=True),
+    "testcases.update": Handler(testcases.update, nullable=frozenset(testcases.CONTENT)),
+    "testsets.create": Handler(testsets.create),
+    "testsets.create_testcase": Handler(testsets.create_testcases, prepare=testsets.draft),
+    "testsets.delete": Handler(testsets.delete),
+    "testsets.get": Handler(testsets.get, only_reads=True),
+    "testsets.list_all_for_project": Handler(testsets.list_, only_reads=True),
+    "testsets.list_testcases": Handler(testsets.list_testcases, only_reads=True, large_pages=True),
+    "testsets.update": Handler(testsets.update, nullable=frozenset({"description"})),
 }
 """By the name of the operation."""

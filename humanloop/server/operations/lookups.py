@@ -19,14 +19,28 @@ from humanloop.server.store.tables import (
     Config,
     Conversation,
     Environment,
+    Evaluation,
+    Evaluator,
     Experiment,
     Log,
     Project,
+    Testset,
     Trial,
 )
 
-Found = TypeVar("Found", Config, Conversation, Environment, Experiment, Log, Project)
-Part = TypeVar("Part", Config, Experiment, Trial)
+Found = TypeVar(
+    "Found",
+    Config,
+    Conversation,
+    Environment,
+    Evaluation,
+    Evaluator,
+    Experiment,
+    Log,
+    Project,
+    Testset,
+)
+Part = TypeVar("Part", Config, Experiment, Testset, Trial)
 
 
 def rows(call: Call, statement: Any, column: ColumnElement[Any], values: Sequence[Any]) -> Any:
