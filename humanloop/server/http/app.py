@@ -31,12 +31,14 @@ from humanloop import schemas
 from humanloop.operation import RETRY_HEADER, Operation
 from humanloop.server.errors import (
     BadRequest,
-    NotBuilt,
     RequestError,
+    StartError,
     Unauthorized,
     Unavailable,
     invalid,
 )
+from humanloop.server.evaluation.engine import EngineUnavailable
+from humanloop.server.evaluation.engines import open_engine
 from humanloop.server.generation import generations
 from humanloop.server.generation.generations import Generation
 from humanloop.server.http import answers, guard
@@ -49,7 +51,8 @@ from humanloop.server.http.routing import find_operation, read_query
 from humanloop.server.http.seldom import Seldom
 from humanloop.server.http.streams import EventStream
 from humanloop.server.operations.anchors import Anchors
-from humanloop.server.operations.calls import Call, NeedsWriter, Settings, Stages
+from humanloop.server.operations.calls import Afterwards, Call, NeedsWriter, Settings, Stages
+from humanloop.server.operations.evaluating import Evaluating
 from humanloop.server.operations.handlers import HANDLERS, Handler
 from humanloop.server.store.accounts import Account, KeyRing
 from humanloop.server.store.database import Database
@@ -62,6 +65,7 @@ logger = logging.getLogger("humanloop.server")
 _PAGE_BYTES = 16 * 1024 * 1024  # about what a portion of a page takes while its JSON is made
 _PARSED_AT_ONCE = 8192  # bytes of a body
 _GENERATORS = 40  # calls of providers at the same time; the others wait
+_CHECKERS = 4  # slow checks at the same time; the others wait
 
 
 def create_app(
@@ -69,16 +73,17 @@ def create_app(
 ) -> Starlette:
     """Return an application on an open database; its lifespan's end closes the database.
 
-    Raises StartError when the database or the keys can't be used.
+    Raises StartError when the database, the keys or the sandbox can't be used.
     """
     database = Database.open(database_url)
     try:
         keys = KeyRing.enroll(database, api_keys)
-    except BaseException:
+        application = Application(database, keys, settings or Settings())
+    except BaseException as error:
         database.close()
+        if isinstance(error, EngineUnavailable):
+            raise StartError(f"Evaluators can't be run: {error}") from error
         raise
-
-    application = Application(database, keys, settings or Settings())
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncGenerator[None]:
@@ -95,6 +100,7 @@ def create_app(
 
 Success = Response | LargeAnswer
 Answer = Success | EventStream
+Outcome = Success | Generation | Stages | Afterwards
 
 
 class Application:
@@ -116,10 +122,14 @@ class Application:
         self._generations: list[Generation] = []  # those of which not all may be kept yet
         self._stopping = threading.Event()
         self._anchors = Anchors()
+        self._evaluating = Evaluating(open_engine(settings.evaluator_limits, settings.sandbox))
+        self._checkers = ThreadPoolExecutor(_CHECKERS, "humanloop-check")
 
     def close(self) -> None:
         """Wait for what is being generated to be kept, then close the database."""
         self._stopping.set()
+        self._evaluating.engine.close()
+        self._checkers.shutdown()
         self._generators.shutdown()
         samples = [sample for generation in self._generations for sample in generation.samples]
         if rest := [sample for sample in samples if not sample.kept]:  # their turn never came
@@ -157,7 +167,7 @@ class Application:
             account = await self._account(request)
             operation, path = find_operation(request.method, _raw_path(request))
             name = operation.name
-            handler = _handler(operation)
+            handler = HANDLERS[operation.name]
             if not handler.only_reads:
                 self._check_writable()
             limits = self._settings
@@ -178,6 +188,7 @@ class Application:
                 account,
                 self._settings,
                 self._anchors,
+                self._evaluating,
                 path,
                 query=request.scope["query_string"].decode("latin-1"),
                 body=body,
@@ -257,13 +268,15 @@ class Application:
         thread of the pool, in which reads run.
         """
 
-        def run(session: Session, *, only_reads: bool = False) -> Success | Generation | Stages:
+        def run(session: Session, *, only_reads: bool = False) -> Outcome:
             result = request.handler.run(request.call(session, only_reads=only_reads))
             if isinstance(result, Generation):
                 request.check_samples(len(result.samples))
+            if isinstance(result, Afterwards):
+                return Afterwards(request.success(result.result), result.act)
             return result if isinstance(result, Generation | Stages) else request.success(result)
 
-        def read() -> Success | Generation | Stages:
+        def read() -> Outcome:
             request.parse()
             with self._database.read() as session:
                 return run(session, only_reads=True)
@@ -279,6 +292,9 @@ class Application:
             else:
                 await run_in_threadpool(request.parse)
             outcome = await self._write(run)
+        if isinstance(outcome, Afterwards):
+            outcome.act()
+            return outcome.result
         return await self._go_through(outcome, request) if isinstance(outcome, Stages) else outcome
 
     async def _write(self, work: Callable[[Session], T]) -> T:
@@ -295,7 +311,10 @@ class Application:
         def write(stage: Callable[[Call], object]) -> Callable[[Session], object]:
             return lambda session: stage(request.call(session))
 
-        await run_in_threadpool(check)
+        if stages.slow:
+            await asyncio.get_running_loop().run_in_executor(self._checkers, check)
+        else:
+            await run_in_threadpool(check)
         try:
             for step in stages.steps:
                 await self._write(write(step))
@@ -317,6 +336,7 @@ class _Request:
     account: Account
     settings: Settings
     anchors: Anchors
+    evaluating: Evaluating
     path: dict[str, str]
     query: str
     body: bytes
@@ -354,6 +374,7 @@ class _Request:
             self.account,
             self.settings,
             self.anchors,
+            self.evaluating,
             self.path,
             self.parameters,
             self.parsed,
@@ -370,13 +391,6 @@ class _Request:
 def _raw_path(request: Request) -> str:
     raw: bytes = request.scope.get("raw_path") or request.scope["path"].encode()
     return raw.partition(b"?")[0].decode("latin-1")
-
-
-def _handler(operation: Operation) -> Handler:
-    handler = HANDLERS.get(operation.name)
-    if handler is None:
-        raise NotBuilt(f"{operation.name} is not built into the embedded server yet.")
-    return handler
 
 
 def _json(body: Any, status: int, headers: dict[str, str] | None = None) -> Response:

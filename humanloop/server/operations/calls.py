@@ -16,9 +16,11 @@ from sqlalchemy import Connection, Select, func, select
 from sqlalchemy.orm import Session
 
 from humanloop.server.errors import Location, invalid
+from humanloop.server.evaluation.engine import Limits, Sandbox
 from humanloop.server.generation.mock import Mock
 from humanloop.server.generation.providers import Provider
 from humanloop.server.operations.anchors import Anchors
+from humanloop.server.operations.evaluating import Evaluating
 from humanloop.server.store import tallies
 from humanloop.server.store.accounts import Account
 from humanloop.server.store.tallies import Tally
@@ -53,6 +55,12 @@ class Settings:
     guess_seconds: how long the answer to a wrong key waits, once many came from the same address.
     allowed_hosts: the names by which clients may address the server; None allows every name.
     providers: what serves the models, by the API's name of the provider.
+    evaluator_limits: what one run of an evaluator may take.
+    sandbox: what keeps the processes that run evaluators apart from the system.
+    evaluation_workers: how many testcases of evaluations are worked on at the same time; 0 leaves
+        them to other servers on the same database.
+    takeover_seconds: how long a server on the same database may be silent before others go on with
+        what it was working on.
     """
 
     sampling: Sampling = "uniform"
@@ -69,6 +77,10 @@ class Settings:
     guess_seconds: float = 2
     allowed_hosts: frozenset[str] | None = None
     providers: Mapping[str, Provider] = field(default_factory=lambda: {"mock": Mock()})
+    evaluator_limits: Limits = field(default_factory=Limits)
+    sandbox: Sandbox = "none"
+    evaluation_workers: int = 4
+    takeover_seconds: float = 30
 
 
 class NeedsWriter(Exception):
@@ -88,6 +100,7 @@ class Call:
     account: Account
     settings: Settings
     anchors: Anchors
+    evaluating: Evaluating
     path: Mapping[str, str]
     query: Mapping[str, Any]
     body: Any
@@ -128,12 +141,22 @@ class Stages:
     check: finds, by reading alone, whatever is to be refused.
     steps: each writes a part, which nobody sees; finish: shows all parts, and returns the answer.
     undo: takes back the parts after a failure, each in a transaction of its own.
+    slow: the check takes so long that it has threads of its own.
     """
 
     check: Callable[[Call], object]
     steps: Sequence[Callable[[Call], object]]
     finish: Callable[[Call], Any]
     undo: Sequence[Callable[[Call], object]]
+    slow: bool = False
+
+
+@dataclass(frozen=True)
+class Afterwards:
+    """A result, and what is to be done in this process once its transaction is committed."""
+
+    result: Any
+    act: Callable[[], object]
 
 
 def plain(row: object, *columns: str, **others: Any) -> dict[str, Any]:

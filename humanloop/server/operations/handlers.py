@@ -10,6 +10,7 @@ from typing import Any
 from humanloop.server.operations import (
     chats,
     completions,
+    evaluators,
     experiments,
     feedback,
     logs,
@@ -29,8 +30,8 @@ class Handler:
 
     It may be run again when its transaction was rolled back, so it leaves nothing behind elsewhere.
 
-    It returns the answer as plain data; or a Generation, which comes to one after the transaction;
-    or Stages, which come to one in several.
+    It returns the answer as plain data, or in Afterwards; or a Generation, which comes to one after
+    the transaction; or Stages, which come to one in several.
     prepare: works out of the body what needs no database, before the transaction.
     large_pages: the records of its pages may be large, so only a few are made at the same time.
     nullable: the keys of the body that a null clears, whatever the schema says.
@@ -53,6 +54,10 @@ HANDLERS: Mapping[str, Handler] = {
         "create_model_config": prompts.registered,
     }.items()
 } | {
+    "evaluators.create": Handler(evaluators.create),
+    "evaluators.delete": Handler(evaluators.delete),
+    "evaluators.list": Handler(evaluators.list_, only_reads=True),
+    "evaluators.update": Handler(evaluators.update),
     "experiments.create": Handler(experiments.create),
     "experiments.delete": Handler(experiments.delete),
     "experiments.list": Handler(experiments.list_, only_reads=True),
