@@ -53,6 +53,7 @@ from humanloop.server.http.streams import EventStream
 from humanloop.server.operations.anchors import Anchors
 from humanloop.server.operations.calls import Afterwards, Call, NeedsWriter, Settings, Stages
 from humanloop.server.operations.evaluating import Evaluating
+from humanloop.server.operations.evaluation_workers import Workers
 from humanloop.server.operations.handlers import HANDLERS, Handler
 from humanloop.server.store.accounts import Account, KeyRing
 from humanloop.server.store.database import Database
@@ -88,6 +89,7 @@ def create_app(
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncGenerator[None]:
         try:
+            await run_in_threadpool(application.start)
             yield
         finally:
             await run_in_threadpool(application.close)
@@ -123,11 +125,17 @@ class Application:
         self._stopping = threading.Event()
         self._anchors = Anchors()
         self._evaluating = Evaluating(open_engine(settings.evaluator_limits, settings.sandbox))
+        self._workers = Workers(database, settings, self._evaluating)
         self._checkers = ThreadPoolExecutor(_CHECKERS, "humanloop-check")
+
+    def start(self) -> None:
+        """Begin to work on evaluations."""
+        self._workers.start()
 
     def close(self) -> None:
         """Wait for what is being generated to be kept, then close the database."""
         self._stopping.set()
+        self._workers.stop()
         self._evaluating.engine.close()
         self._checkers.shutdown()
         self._generators.shutdown()
@@ -294,7 +302,8 @@ class Application:
             outcome = await self._write(run)
         if isinstance(outcome, Afterwards):
             outcome.act()
-            return outcome.result
+            result: Success = outcome.result
+            return result
         return await self._go_through(outcome, request) if isinstance(outcome, Stages) else outcome
 
     async def _write(self, work: Callable[[Session], T]) -> T:

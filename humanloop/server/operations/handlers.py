@@ -10,6 +10,7 @@ from typing import Any
 from humanloop.server.operations import (
     chats,
     completions,
+    evaluations,
     evaluators,
     experiments,
     feedback,
@@ -54,6 +55,14 @@ HANDLERS: Mapping[str, Handler] = {
         "create_model_config": prompts.registered,
     }.items()
 } | {
+    "evaluations.create": Handler(evaluations.create),
+    "evaluations.get": Handler(evaluations.get, only_reads=True),
+    "evaluations.list_all_for_project": Handler(
+        evaluations.list_, only_reads=True, large_pages=True
+    ),
+    "evaluations.list_testcases": Handler(
+        evaluations.list_testcases, only_reads=True, large_pages=True
+    ),
     "evaluators.create": Handler(evaluators.create),
     "evaluators.delete": Handler(evaluators.delete),
     "evaluators.list": Handler(evaluators.list_, only_reads=True),

@@ -18,6 +18,7 @@ from humanloop.server.operations import (
     log_pages,
     logs,
     lookups,
+    scores,
 )
 from humanloop.server.operations.calls import Call, Page, load, paginate, paginate_by, plain
 from humanloop.server.store.tables import (
@@ -207,7 +208,9 @@ def list_configs(call: Call) -> list[dict[str, Any]]:
     project = lookups.project(call, call.path["id"])
     used = configs.of_project(project).where(Config.last_used.is_not(None))
     statement = used.order_by(Config.created_at.desc(), Config.id)
-    return configs.describe_with_counts(call.session, call.session.scalars(statement).all())
+    bodies = configs.describe_with_counts(call.session, call.session.scalars(statement).all())
+    wanted = call.query.get("evaluation_aggregates", False)
+    return scores.with_aggregates(call, bodies) if wanted else bodies
 
 
 def get_active_config(call: Call) -> dict[str, Any]:
@@ -215,8 +218,10 @@ def get_active_config(call: Call) -> dict[str, Any]:
     project, environment = _project_and_environment(call)
     active = deployments.active(call.session, project, environment)
     if isinstance(active, Experiment):
-        return experiments.describe_draw(experiments.draw(call, active))
-    [body] = configs.describe_with_counts(call.session, [active])
+        found = [experiments.describe_draw(experiments.draw(call, active))]
+    else:
+        found = configs.describe_with_counts(call.session, [active])
+    [body] = scores.with_aggregates(call, found)
     return body
 
 
