@@ -37,6 +37,7 @@ _POLL_SECONDS = 1  # where other servers may have left something to do
 _IDLE_SECONDS = 60
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 10  # seconds, after failures of the database
 _ARRAY_AGE = timedelta(hours=1)  # no request takes so long
+_AHEAD = 4  # jobs that are claimed for each thread, so that not each takes a transaction
 _MOST_ACTIVE = 1000  # evaluations that are looked at; those behind wait for them to end
 
 Beats = Mapping[str | None, int]
@@ -148,7 +149,10 @@ class Workers:
             self._database.write(self._beat)
         with self._lock:
             busy = set(self._busy)
-        free = self._settings.evaluation_workers - len(busy)
+        threads = self._settings.evaluation_workers
+        free = _AHEAD * threads - len(busy)
+        if free < threads:
+            return ()
         with self._database.read() as session:
             beats = self._beats(session)
             alive = self._alive(beats)
