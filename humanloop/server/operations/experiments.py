@@ -308,11 +308,16 @@ def _check_name(session: Session, project: Project, name: str) -> None:
 
 
 def _set_positive_labels(call: Call, experiment: Experiment) -> None:
-    known = feedback_types.kinds(call.connection, experiment.organization_id, experiment.project.id)
+    owner, location = experiment.organization_id, ("body", "positive_labels")
+    if not call.body["positive_labels"]:
+        message = "at least one label is wanted: without any, nothing would be measured"
+        raise invalid(location, message, "minItems")
+    known = feedback_types.kinds(call.connection, owner, experiment.project.id)
     unique: dict[tuple[int | None, str], None] = {}
     for index, label in enumerate(call.body["positive_labels"]):
-        location = ("body", "positive_labels", index, "type")
-        kind = feedback_types.find_kind(known, label["type"], location)
+        place = (*location, index)
+        kind = feedback_types.find_kind(known, label["type"], (*place, "type"))
+        feedback_types.check_label(call.session, owner, kind, label["value"], place)
         unique[kind.id, label["value"]] = None
     experiment.positive_labels = [
         ExperimentLabel(
