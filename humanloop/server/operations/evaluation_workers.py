@@ -90,9 +90,25 @@ class Workers:
         self._shared = session.get_bind().dialect.name != "sqlite"
         self._organization_id = session.scalars(select(Organization.id)).one()
         if not self._shared:
-            session.execute(delete(EvaluationWorker))
+            owned = EvaluationWorker.organization_id == self._organization_id
+            session.execute(delete(EvaluationWorker).where(owned))
         self._beat(session)
-        _delete_leftovers(session, shared=self._shared)
+        self._delete_leftovers(session)
+
+    def _delete_leftovers(self, session: Session) -> None:
+        """Delete what arrays of testcases have written before their process died."""
+        snapshots = exists().where(
+            EvaluationTestcase.organization_id == self._organization_id,
+            EvaluationTestcase.version_id == TestcaseVersion.id,
+        )
+        session.execute(
+            delete(TestcaseVersion).where(
+                TestcaseVersion.organization_id == self._organization_id,
+                TestcaseVersion.testset_id.is_(None),
+                TestcaseVersion.created_at < now() - _ARRAY_AGE if self._shared else true(),
+                ~snapshots,
+            )
+        )
 
     def _resign(self, session: Session) -> None:
         session.execute(
@@ -281,14 +297,3 @@ class Workers:
             .values(status="running", updated_at=now())
         )
         return claimed
-
-
-def _delete_leftovers(session: Session, *, shared: bool) -> None:
-    """Delete what arrays of testcases have written before their process died."""
-    snapshots = exists().where(
-        EvaluationTestcase.organization_id == TestcaseVersion.organization_id,
-        EvaluationTestcase.version_id == TestcaseVersion.id,
-    )
-    ended = TestcaseVersion.created_at < now() - _ARRAY_AGE if shared else true()
-    unused = (TestcaseVersion.testset_id.is_(None), ~snapshots, ended)
-    session.execute(delete(TestcaseVersion).where(*unused))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import sqlite3
+import threading
 from collections.abc import Generator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -20,12 +21,14 @@ from ..chatting import Own
 
 
 @contextmanager
-def statements() -> Generator[list[tuple[str, Any]]]:
-    """What is sent to databases meanwhile."""
+def statements(*, by_workers: bool = False) -> Generator[list[tuple[str, Any]]]:
+    """What is sent to databases meanwhile; by_workers: also by those of evaluations."""
     found: list[tuple[str, Any]] = []
 
     def note(_connection: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
-        found.append((statement, parameters))
+        name = threading.current_thread().name
+        if by_workers or not name.startswith("humanloop-evaluation"):
+            found.append((statement, parameters))
 
     event.listen(Engine, "before_cursor_execute", note)
     try:
