@@ -51,6 +51,11 @@ _MOST_PROBLEMS = 100
 _MOST_WORKERS = 8
 _EXACT = 2**53  # up to this every integer is a float as well
 _LARGEST = 2**1024  # from this on no integer is a float
+_SUSPENDS = re.compile(r"external function '_host_\w+' cannot suspend in this synchronous context")
+_CALLED_BACK = (
+    "statistics and difflib can't be used in a function that is given to sorted, min, max, map"
+    " or filter: compute a list first"
+)
 
 # Helpers of a session, defined before the evaluator's source runs. They keep the functions that
 # they need as defaults, since the source may give these names to others. The score is judged here,
@@ -319,6 +324,7 @@ class _Session:
             os_policy={"process_time": "elapsed"},
             type_check=self._checks,
             type_check_format="gitlab",
+            type_check_stubs=modules.BUILTINS,
             external_modules={name: ExternalModule({}, stubs=modules.stub(name)) for name in used},
         )
 
@@ -391,7 +397,7 @@ class _Session:
         text = error.display("type-msg")
         if text.startswith("TimeoutError: feed time limit exceeded"):
             return _out_of_time(self._limits)
-        return text
+        return _SUSPENDS.sub(_CALLED_BACK, text)
 
 
 def _out_of_time(limits: Limits) -> str:

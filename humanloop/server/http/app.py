@@ -33,10 +33,13 @@ from humanloop.server.errors import (
     BadRequest,
     NotBuilt,
     RequestError,
+    StartError,
     Unauthorized,
     Unavailable,
     invalid,
 )
+from humanloop.server.evaluation.engine import Engine, EngineUnavailable
+from humanloop.server.evaluation.engines import open_engine
 from humanloop.server.generation import generations
 from humanloop.server.generation.generations import Generation
 from humanloop.server.http import answers, guard
@@ -67,16 +70,18 @@ def create_app(
 ) -> Starlette:
     """Return an application on an open database; its lifespan's end closes the database.
 
-    Raises StartError when the database or the keys can't be used.
+    Raises StartError when the database, the keys or the sandbox can't be used.
     """
+    settings = settings or Settings()
     database = Database.open(database_url)
     try:
         keys = KeyRing.enroll(database, api_keys)
+        engine = _open_engine(settings)
     except BaseException:
         database.close()
         raise
 
-    application = Application(database, keys, settings or Settings())
+    application = Application(database, keys, settings, engine)
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncGenerator[None]:
@@ -98,7 +103,9 @@ Answer = Success | EventStream
 class Application:
     """Answer every HTTP request."""
 
-    def __init__(self, database: Database, keys: KeyRing, settings: Settings) -> None:
+    def __init__(
+        self, database: Database, keys: KeyRing, settings: Settings, engine: Engine
+    ) -> None:
         self._database = database
         self._keys = keys
         self._settings = settings
@@ -114,10 +121,12 @@ class Application:
         self._generations: list[Generation] = []  # those of which not all may be kept yet
         self._stopping = threading.Event()
         self._anchors = Anchors()
+        self._engine = engine
 
     def close(self) -> None:
-        """Wait for what is being generated to be kept, then close the database."""
+        """Wait for evaluators, and for what is being generated to be kept; close the database."""
         self._stopping.set()
+        self._engine.close()
         self._generators.shutdown()
         samples = [sample for generation in self._generations for sample in generation.samples]
         if rest := [sample for sample in samples if not sample.kept]:  # their turn never came
@@ -355,6 +364,13 @@ class _Request:
     def success(self, result: Any) -> Success:
         """Return the answer, which fits the operation's schema."""
         return answers.success(self.operation, result)
+
+
+def _open_engine(settings: Settings) -> Engine:
+    try:
+        return open_engine(settings.evaluators, settings.sandbox)
+    except EngineUnavailable as error:
+        raise StartError(f"Evaluators can't be kept in the sandbox: {error}") from error
 
 
 def _raw_path(request: Request) -> str:

@@ -16,6 +16,7 @@ from sqlalchemy import Connection, Select, func, select
 from sqlalchemy.orm import Session
 
 from humanloop.server.errors import Location, invalid
+from humanloop.server.evaluation.engine import Limits, Sandbox
 from humanloop.server.generation.mock import Mock
 from humanloop.server.generation.providers import Provider
 from humanloop.server.operations.anchors import Anchors
@@ -53,6 +54,8 @@ class Settings:
     guess_seconds: how long the answer to a wrong key waits, once many came from the same address.
     allowed_hosts: the names by which clients may address the server; None allows every name.
     providers: what serves the models, by the API's name of the provider.
+    evaluators: what one run of an evaluator may take.
+    sandbox: "bwrap" runs evaluators in namespaces of their own, by bubblewrap.
     """
 
     sampling: Sampling = "uniform"
@@ -69,6 +72,8 @@ class Settings:
     guess_seconds: float = 2
     allowed_hosts: frozenset[str] | None = None
     providers: Mapping[str, Provider] = field(default_factory=lambda: {"mock": Mock()})
+    evaluators: Limits = field(default_factory=Limits)
+    sandbox: Sandbox = "none"
 
 
 class NeedsWriter(Exception):
