@@ -200,12 +200,12 @@ class MontyEngine:
         """Return a pool with its first worker."""
         MontyEngine._process = os.getpid()
         limits = self._limits
-        pool = Monty(
-            binary_path=self._wrapper.program if self._wrapper else None,
-            max_processes=self._workers,
-            request_timeout=max(limits.request_seconds, limits.seconds + 1),
-        )
         try:
+            pool = Monty(
+                binary_path=self._wrapper.program if self._wrapper else None,
+                max_processes=self._workers,
+                request_timeout=max(limits.request_seconds, limits.seconds + 1),
+            )
             return self._resources.enter_context(pool)
         except (OSError, RuntimeError, MontyError) as error:
             raise EngineUnavailable(f"the sandbox can't be started: {error}") from error
@@ -267,49 +267,53 @@ class _Session:
                 given = texts if function.takes(len(texts)) else texts[:1]
                 if text := function.problem(len(given) > 1):
                     return text
-                kind, value, seconds = self._feed(
-                    session,
-                    f"_run{self._id}({function.name}, _texts{self._id})",
-                    {f"_texts{self._id}": list(given)},
-                )
+                try:
+                    kind, value, seconds = self._feed(
+                        session,
+                        f"_run{self._id}({function.name}, _texts{self._id})",
+                        {f"_texts{self._id}": list(given)},
+                    )
+                    is_late = float(seconds) > self._limits.seconds
+                except (TypeError, ValueError):  # who found out the helper's name replaced it
+                    return "the evaluator changed what runs it"
         except _OutOfTime:
             return _out_of_time(self._limits)
         except MontyError as error:
             line, _, _ = self._place(error, default=0)
             return f"line {line}: {self._said(error)}" if line else self._said(error)
         # The sandbox limits the two feeds each for itself.
-        if seconds > self._limits.seconds or (self._calls and self._clock.is_over):
+        if is_late or (self._calls and self._clock.is_over):
             return _out_of_time(self._limits)
         return kind, value
 
     @contextmanager
     def _opened(self) -> Generator[MontySession]:
         """Open a session with its helpers; once more, if the worker died before that."""
-        with ExitStack() as stack:
-            try:
-                session = self._open(stack)
-            except MontyCrashedError:
-                try:
-                    session = self._open(stack)
-                except MontyCrashedError as error:
-                    raise EngineUnavailable(f"no sandbox can be had: {error}") from error
-            limits = self._limits
-            self._clock = Clock(limits.request_seconds if self._checks else limits.seconds)
-            yield session
-
-    def _open(self, stack: ExitStack) -> MontySession:
         used = [name for name in modules.SOURCES if name in self._source]
+        for is_last in (False, True):
+            with ExitStack() as stack:
+                try:
+                    session = stack.enter_context(self._check_out(used))
+                    self._prepare(session, used)
+                except (MontyCrashedError, OSError, RuntimeError) as error:
+                    if is_last:
+                        raise EngineUnavailable(f"no sandbox can be had: {error}") from error
+                    continue
+                limits = self._limits
+                self._clock = Clock(limits.request_seconds if self._checks else limits.seconds)
+                yield session
+                return
+
+    def _prepare(self, session: MontySession, used: Sequence[str]) -> None:
+        """Define the helpers and the modules that are used."""
         made = [f"{modules.SOURCES[name]}_{name}_ID = {name}()\n" for name in used]
         text = "".join([_PRELUDE, *made, "[", *(f"_{name}_ID, " for name in used), "]"])
-        session = stack.enter_context(self._check_out(used))
         instances = self._feed(session, text.replace("_ID", self._id), skip_type_check=True)
         self._modules = dict(zip(used, instances, strict=True))
         if self._checks and used:
             # The type checker asks for stubs at imports outside of functions only.
-            self._feed(
-                session, f"import {', '.join(f'{name} as _{name}{self._id}' for name in used)}"
-            )
-        return session
+            imports = ", ".join(f"{name} as _{name}{self._id}" for name in used)
+            self._feed(session, f"import {imports}")
 
     def _check_out(self, used: Sequence[str]) -> MontySession:
         limits = self._limits

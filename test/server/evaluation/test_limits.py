@@ -185,6 +185,18 @@ def test_what_a_library_takes_is_bounded(engine: Engine, expression: str) -> Non
     assert re.search("(Type|Value|Overflow|Memory)Error", outcome.text), outcome.text
 
 
+@pytest.mark.parametrize("returned", ["5", "(1, 2, 3, 4)", "('int', 'x', 'y')", "10**5000"])
+def test_who_replaces_the_helper_that_runs_it_gets_a_failure(engine: Engine, returned: str) -> None:
+    source = (
+        "import statistics\ntry:\n    sorted([1], key=lambda x: statistics.mean([x]))\n"
+        "except NotImplementedError as error:\n"
+        "    helper = str(error).split(\"'\")[1].replace('_host', '_run')\n"
+        f'    exec(f"def {{helper}}(*given, **names): return {returned}")\n'
+        "def f(log): return 1\n"
+    )
+    assert engine.run(source, {}) in (1, Failure("the evaluator changed what runs it"))
+
+
 def test_a_large_log_is_judged_and_a_huge_one_is_a_failure(engine: Engine) -> None:
     source = "def f(log): return len(log['output'])"
     assert engine.run(source, {"output": "é" * 1_000_000}) == 1_000_000
