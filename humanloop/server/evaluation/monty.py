@@ -15,6 +15,7 @@ import secrets
 import shutil
 import sysconfig
 import threading
+from collections import deque
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -99,6 +100,7 @@ class MontyEngine:
         self._resources = ExitStack()
         self._wrapper: Wrapper | None = None
         self._turns = threading.Condition()
+        self._waiting: deque[object] = deque()  # who came first is first
         self._running = 0
         self._closed = False
         if sandbox == "bwrap":
@@ -108,9 +110,10 @@ class MontyEngine:
         """Return what is wrong with a source; see `Engine`."""
         if problem := self._unreadable(source):
             return [problem]
-        with self._session(source, checks=True) as session:
-            if problems := session.check():
-                return problems[:_MOST_PROBLEMS]
+        with self._turn() as pool:
+            problems = _Session(pool, self._limits, source, checks=True).check()
+        if problems:
+            return problems[:_MOST_PROBLEMS]
         function = last_function(source)
         if function is None:
             return [_problem(source, 1, 1, 2, "the source has no function at its top level")]
@@ -132,8 +135,8 @@ class MontyEngine:
             return self._failure(problem.message)
         values = [log] if testcase is None else [log, testcase]
         texts = [_text(value) for value in values]
-        with self._session(source) as session:
-            outcome = session.run(texts)
+        with self._turn() as pool:
+            outcome = _Session(pool, self._limits, source).run(texts)
         if isinstance(outcome, str):
             return self._failure(outcome)
         kind, value = outcome
@@ -171,24 +174,30 @@ class MontyEngine:
         return Failure(text)
 
     @contextmanager
-    def _session(self, source: str, *, checks: bool = False) -> Generator[_Session]:
-        """Give a fresh session, once it is this call's turn."""
-        with self._turn() as pool:
-            yield _Session(pool, self._limits, source, checks=checks)
-
-    @contextmanager
     def _turn(self) -> Generator[Monty]:
+        """Wait until a worker may be taken, and give the pool."""
         if self._is_forked():
             raise EngineUnavailable(
                 "evaluators ran in the process that this one was forked from; start processes"
                 " with `spawn`, or fork before the first evaluator runs"
             )
+        ticket = object()
         with self._turns:
-            self._turns.wait_for(lambda: self._closed or self._running < self._workers)
-            if self._closed:
-                raise EngineUnavailable("the server is stopping: no evaluator runs any more")
-            pool = self._pool = self._pool or self._start()
-            self._running += 1
+            self._waiting.append(ticket)
+            try:
+                self._turns.wait_for(
+                    lambda: (
+                        self._closed
+                        or (self._running < self._workers and self._waiting[0] is ticket)
+                    )
+                )
+                if self._closed:
+                    raise EngineUnavailable("the server is stopping: no evaluator runs any more")
+                pool = self._pool = self._pool or self._start()
+                self._running += 1
+            finally:
+                self._waiting.remove(ticket)
+                self._turns.notify_all()
         try:
             yield pool
         finally:
@@ -224,7 +233,7 @@ class _Session:
 
     _HELPERS = "<python-input-0>"  # what tracebacks call the first feed of a session
 
-    def __init__(self, pool: Monty, limits: Limits, source: str, *, checks: bool) -> None:
+    def __init__(self, pool: Monty, limits: Limits, source: str, *, checks: bool = False) -> None:
         self._pool = pool
         self._limits = limits
         self._source = source
