@@ -27,7 +27,7 @@ BOMBS = {
     "while True:\n        import string": "(Runtime|Timeout)Error",
     # memory
     "return len([0] * 10**9)": "MemoryError",
-    "a = [0]\n    while True:\n        a = a + a": "MemoryError",
+    "a = [0]\n    while True:\n        a = a + a": "(Memory|Timeout)Error",
     "a = []\n    while True:\n        a = [a, a, a]": "(Memory|Timeout)Error",
     "return len({i: 'x' * 100 for i in range(10**9)})": "(Memory|Timeout)Error",
     "return len('a' * 10**9)": "MemoryError",

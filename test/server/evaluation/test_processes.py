@@ -104,7 +104,7 @@ def test_none_holds_up_another_longer_than_its_limits(own: Engine) -> None:
         assert {future.result() for future in good} == {4}
         texts = {str(future.result()) for future in endless}
     assert texts == {str(Failure("TimeoutError: the evaluator takes longer than 1 s"))}
-    assert time.monotonic() - started < 15
+    assert time.monotonic() - started < 40
 
 
 def test_closing_waits_for_what_runs_and_refuses_what_waits() -> None:
