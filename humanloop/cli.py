@@ -79,6 +79,12 @@ def _parser() -> argparse.ArgumentParser:
         default="uniform",
         help="how experiments draw a config",
     )
+    serve.add_argument(
+        "--sandbox",
+        choices=("none", "bwrap"),
+        default="none",
+        help="what keeps evaluators apart from the system besides their interpreter",
+    )
     serve.add_argument("--verbose", action="store_true", help="log one line for each request")
     for name, file_help, text in (
         ("backup", "the backup to make", "copy the database, while a server runs or not"),
@@ -155,6 +161,7 @@ def _serve(options: argparse.Namespace) -> None:
         options.database,
         keys,
         sampling=options.sampling,
+        sandbox=options.sandbox,
         verbose=options.verbose,
     )
 

@@ -109,6 +109,16 @@ def test_without_a_command_there_is_help(capsys: pytest.CaptureFixture[str]) -> 
     assert "usage: humanloop" in capsys.readouterr().err
 
 
+def test_a_sandbox_that_is_missing_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("pydantic_monty", reason="the extra `evaluators` is not installed here")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATH", "")
+    assert cli.main(["serve", "--port=0", "--sandbox=bwrap"]) == 1
+    assert "bubblewrap is not installed: there is no program `bwrap`" in capsys.readouterr().err
+
+
 def test_a_missing_extra_is_named(tmp_path: Path) -> None:
     program = (
         "import sys\n"

@@ -15,6 +15,7 @@ import secrets
 import shutil
 import sysconfig
 import threading
+from collections import deque
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -51,6 +52,11 @@ _MOST_PROBLEMS = 100
 _MOST_WORKERS = 8
 _EXACT = 2**53  # up to this every integer is a float as well
 _LARGEST = 2**1024  # from this on no integer is a float
+_SUSPENDS = re.compile(r"external function '_host_\w+' cannot suspend in this synchronous context")
+_CALLED_BACK = (
+    "statistics and difflib can't be used in a function that is given to sorted, min, max, map"
+    " or filter: compute a list first"
+)
 
 # Helpers of a session, defined before the evaluator's source runs. They keep the functions that
 # they need as defaults, since the source may give these names to others. The score is judged here,
@@ -94,6 +100,7 @@ class MontyEngine:
         self._resources = ExitStack()
         self._wrapper: Wrapper | None = None
         self._turns = threading.Condition()
+        self._waiting: deque[object] = deque()  # who came first is first
         self._running = 0
         self._closed = False
         if sandbox == "bwrap":
@@ -103,9 +110,10 @@ class MontyEngine:
         """Return what is wrong with a source; see `Engine`."""
         if problem := self._unreadable(source):
             return [problem]
-        with self._session(source, checks=True) as session:
-            if problems := session.check():
-                return problems[:_MOST_PROBLEMS]
+        with self._turn() as pool:
+            problems = _Session(pool, self._limits, source, checks=True).check()
+        if problems:
+            return problems[:_MOST_PROBLEMS]
         function = last_function(source)
         if function is None:
             return [_problem(source, 1, 1, 2, "the source has no function at its top level")]
@@ -127,8 +135,8 @@ class MontyEngine:
             return self._failure(problem.message)
         values = [log] if testcase is None else [log, testcase]
         texts = [_text(value) for value in values]
-        with self._session(source) as session:
-            outcome = session.run(texts)
+        with self._turn() as pool:
+            outcome = _Session(pool, self._limits, source).run(texts)
         if isinstance(outcome, str):
             return self._failure(outcome)
         kind, value = outcome
@@ -166,24 +174,30 @@ class MontyEngine:
         return Failure(text)
 
     @contextmanager
-    def _session(self, source: str, *, checks: bool = False) -> Generator[_Session]:
-        """Give a fresh session, once it is this call's turn."""
-        with self._turn() as pool:
-            yield _Session(pool, self._limits, source, checks=checks)
-
-    @contextmanager
     def _turn(self) -> Generator[Monty]:
+        """Wait until a worker may be taken, and give the pool."""
         if self._is_forked():
             raise EngineUnavailable(
                 "evaluators ran in the process that this one was forked from; start processes"
                 " with `spawn`, or fork before the first evaluator runs"
             )
+        ticket = object()
         with self._turns:
-            self._turns.wait_for(lambda: self._closed or self._running < self._workers)
-            if self._closed:
-                raise EngineUnavailable("the server is stopping: no evaluator runs any more")
-            pool = self._pool = self._pool or self._start()
-            self._running += 1
+            self._waiting.append(ticket)
+            try:
+                self._turns.wait_for(
+                    lambda: (
+                        self._closed
+                        or (self._running < self._workers and self._waiting[0] is ticket)
+                    )
+                )
+                if self._closed:
+                    raise EngineUnavailable("the server is stopping: no evaluator runs any more")
+                pool = self._pool = self._pool or self._start()
+                self._running += 1
+            finally:
+                self._waiting.remove(ticket)
+                self._turns.notify_all()
         try:
             yield pool
         finally:
@@ -195,12 +209,12 @@ class MontyEngine:
         """Return a pool with its first worker."""
         MontyEngine._process = os.getpid()
         limits = self._limits
-        pool = Monty(
-            binary_path=self._wrapper.program if self._wrapper else None,
-            max_processes=self._workers,
-            request_timeout=max(limits.request_seconds, limits.seconds + 1),
-        )
         try:
+            pool = Monty(
+                binary_path=self._wrapper.program if self._wrapper else None,
+                max_processes=self._workers,
+                request_timeout=max(limits.request_seconds, limits.seconds + 1),
+            )
             return self._resources.enter_context(pool)
         except (OSError, RuntimeError, MontyError) as error:
             raise EngineUnavailable(f"the sandbox can't be started: {error}") from error
@@ -219,7 +233,7 @@ class _Session:
 
     _HELPERS = "<python-input-0>"  # what tracebacks call the first feed of a session
 
-    def __init__(self, pool: Monty, limits: Limits, source: str, *, checks: bool) -> None:
+    def __init__(self, pool: Monty, limits: Limits, source: str, *, checks: bool = False) -> None:
         self._pool = pool
         self._limits = limits
         self._source = source
@@ -262,49 +276,53 @@ class _Session:
                 given = texts if function.takes(len(texts)) else texts[:1]
                 if text := function.problem(len(given) > 1):
                     return text
-                kind, value, seconds = self._feed(
-                    session,
-                    f"_run{self._id}({function.name}, _texts{self._id})",
-                    {f"_texts{self._id}": list(given)},
-                )
+                try:
+                    kind, value, seconds = self._feed(
+                        session,
+                        f"_run{self._id}({function.name}, _texts{self._id})",
+                        {f"_texts{self._id}": list(given)},
+                    )
+                    is_late = float(seconds) > self._limits.seconds
+                except (TypeError, ValueError):  # who found out the helper's name replaced it
+                    return "the evaluator changed what runs it"
         except _OutOfTime:
             return _out_of_time(self._limits)
         except MontyError as error:
             line, _, _ = self._place(error, default=0)
             return f"line {line}: {self._said(error)}" if line else self._said(error)
         # The sandbox limits the two feeds each for itself.
-        if seconds > self._limits.seconds or (self._calls and self._clock.is_over):
+        if is_late or (self._calls and self._clock.is_over):
             return _out_of_time(self._limits)
         return kind, value
 
     @contextmanager
     def _opened(self) -> Generator[MontySession]:
         """Open a session with its helpers; once more, if the worker died before that."""
-        with ExitStack() as stack:
-            try:
-                session = self._open(stack)
-            except MontyCrashedError:
-                try:
-                    session = self._open(stack)
-                except MontyCrashedError as error:
-                    raise EngineUnavailable(f"no sandbox can be had: {error}") from error
-            limits = self._limits
-            self._clock = Clock(limits.request_seconds if self._checks else limits.seconds)
-            yield session
-
-    def _open(self, stack: ExitStack) -> MontySession:
         used = [name for name in modules.SOURCES if name in self._source]
+        for is_last in (False, True):
+            with ExitStack() as stack:
+                try:
+                    session = stack.enter_context(self._check_out(used))
+                    self._prepare(session, used)
+                except (MontyCrashedError, OSError, RuntimeError) as error:
+                    if is_last:
+                        raise EngineUnavailable(f"no sandbox can be had: {error}") from error
+                    continue
+                limits = self._limits
+                self._clock = Clock(limits.request_seconds if self._checks else limits.seconds)
+                yield session
+                return
+
+    def _prepare(self, session: MontySession, used: Sequence[str]) -> None:
+        """Define the helpers and the modules that are used."""
         made = [f"{modules.SOURCES[name]}_{name}_ID = {name}()\n" for name in used]
         text = "".join([_PRELUDE, *made, "[", *(f"_{name}_ID, " for name in used), "]"])
-        session = stack.enter_context(self._check_out(used))
         instances = self._feed(session, text.replace("_ID", self._id), skip_type_check=True)
         self._modules = dict(zip(used, instances, strict=True))
         if self._checks and used:
             # The type checker asks for stubs at imports outside of functions only.
-            self._feed(
-                session, f"import {', '.join(f'{name} as _{name}{self._id}' for name in used)}"
-            )
-        return session
+            imports = ", ".join(f"{name} as _{name}{self._id}" for name in used)
+            self._feed(session, f"import {imports}")
 
     def _check_out(self, used: Sequence[str]) -> MontySession:
         limits = self._limits
@@ -319,6 +337,7 @@ class _Session:
             os_policy={"process_time": "elapsed"},
             type_check=self._checks,
             type_check_format="gitlab",
+            type_check_stubs=modules.BUILTINS,
             external_modules={name: ExternalModule({}, stubs=modules.stub(name)) for name in used},
         )
 
@@ -391,7 +410,7 @@ class _Session:
         text = error.display("type-msg")
         if text.startswith("TimeoutError: feed time limit exceeded"):
             return _out_of_time(self._limits)
-        return text
+        return _SUSPENDS.sub(_CALLED_BACK, text)
 
 
 def _out_of_time(limits: Limits) -> str:

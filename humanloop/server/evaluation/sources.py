@@ -63,7 +63,7 @@ class Function:
         return "1 argument" if self.most == 1 else f"{self.most} arguments"
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=64)
 def last_function(source: str) -> Function | None:
     """Return the last function at the top level of a source that the sandbox accepts."""
     found: list[TokenInfo] = []

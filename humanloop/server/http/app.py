@@ -37,7 +37,7 @@ from humanloop.server.errors import (
     Unavailable,
     invalid,
 )
-from humanloop.server.evaluation.engine import EngineUnavailable
+from humanloop.server.evaluation.engine import Engine, EngineUnavailable
 from humanloop.server.evaluation.engines import open_engine
 from humanloop.server.generation import generations
 from humanloop.server.generation.generations import Generation
@@ -76,15 +76,16 @@ def create_app(
 
     Raises StartError when the database, the keys or the sandbox can't be used.
     """
+    settings = settings or Settings()
     database = Database.open(database_url)
     try:
         keys = KeyRing.enroll(database, api_keys)
-        application = Application(database, keys, settings or Settings())
-    except BaseException as error:
+        engine = _open_engine(settings)
+    except BaseException:
         database.close()
-        if isinstance(error, EngineUnavailable):
-            raise StartError(f"Evaluators can't be run: {error}") from error
         raise
+
+    application = Application(database, keys, settings, engine)
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncGenerator[None]:
@@ -108,7 +109,9 @@ Outcome = Success | Generation | Stages | Afterwards
 class Application:
     """Answer every HTTP request."""
 
-    def __init__(self, database: Database, keys: KeyRing, settings: Settings) -> None:
+    def __init__(
+        self, database: Database, keys: KeyRing, settings: Settings, engine: Engine
+    ) -> None:
         self._database = database
         self._keys = keys
         self._settings = settings
@@ -124,7 +127,7 @@ class Application:
         self._generations: list[Generation] = []  # those of which not all may be kept yet
         self._stopping = threading.Event()
         self._anchors = Anchors()
-        self._evaluating = Evaluating(open_engine(settings.evaluator_limits, settings.sandbox))
+        self._evaluating = Evaluating(engine)
         self._workers = Workers(database, settings, self._evaluating)
         self._checkers = ThreadPoolExecutor(_CHECKERS, "humanloop-check")
 
@@ -133,7 +136,7 @@ class Application:
         self._workers.start()
 
     def close(self) -> None:
-        """Wait for what is being generated to be kept, then close the database."""
+        """Wait for evaluators, and for what is being generated to be kept; close the database."""
         self._stopping.set()
         self._workers.stop()
         self._evaluating.engine.close()
@@ -395,6 +398,13 @@ class _Request:
     def success(self, result: Any) -> Success:
         """Return the answer, which fits the operation's schema."""
         return answers.success(self.operation, result)
+
+
+def _open_engine(settings: Settings) -> Engine:
+    try:
+        return open_engine(settings.evaluators, settings.sandbox)
+    except EngineUnavailable as error:
+        raise StartError(f"Evaluators can't be kept in the sandbox: {error}") from error
 
 
 def _raw_path(request: Request) -> str:

@@ -25,6 +25,7 @@ from starlette.types import ASGIApp
 
 from humanloop import __version__
 from humanloop.server.errors import StartError
+from humanloop.server.evaluation.engine import Sandbox
 from humanloop.server.http import guard
 from humanloop.server.http.app import create_app
 from humanloop.server.http.connections import MAX_HEAD, Connection, connections_within
@@ -129,6 +130,7 @@ def serve(
     api_keys: Sequence[str],
     *,
     sampling: Sampling = "uniform",
+    sandbox: Sandbox = "none",
     verbose: bool = False,
     out: TextIO | None = None,
 ) -> None:
@@ -139,7 +141,9 @@ def serve(
     out = out or sys.stdout
     keys = list(api_keys) or [new_api_key()]
     with bind(host, port) as listener:
-        settings = Settings(sampling=sampling, allowed_hosts=allowed_hosts(listener, host))
+        settings = Settings(
+            sampling=sampling, sandbox=sandbox, allowed_hosts=allowed_hosts(listener, host)
+        )
         app = create_app(database_url, keys, settings)
         _answer_evenly()
         text = welcome(url_of(listener), database_url, None if api_keys else keys[0])

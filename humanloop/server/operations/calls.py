@@ -55,8 +55,8 @@ class Settings:
     guess_seconds: how long the answer to a wrong key waits, once many came from the same address.
     allowed_hosts: the names by which clients may address the server; None allows every name.
     providers: what serves the models, by the API's name of the provider.
-    evaluator_limits: what one run of an evaluator may take.
-    sandbox: what keeps the processes that run evaluators apart from the system.
+    evaluators: what one run of an evaluator may take.
+    sandbox: "bwrap" runs evaluators in namespaces of their own, by bubblewrap.
     evaluation_workers: how many testcases of evaluations are worked on at the same time; 0 leaves
         them to other servers on the same database.
     takeover_seconds: how long a server on the same database may be silent before others go on with
@@ -77,7 +77,7 @@ class Settings:
     guess_seconds: float = 2
     allowed_hosts: frozenset[str] | None = None
     providers: Mapping[str, Provider] = field(default_factory=lambda: {"mock": Mock()})
-    evaluator_limits: Limits = field(default_factory=Limits)
+    evaluators: Limits = field(default_factory=Limits)
     sandbox: Sandbox = "none"
     evaluation_workers: int = 4
     takeover_seconds: float = 30

@@ -9,7 +9,10 @@ import pytest
 from humanloop.server.evaluation.engine import Engine
 from humanloop.server.evaluation.engines import open_engine
 
-pytest.importorskip("pydantic_monty", reason="the extra `evaluators` is not installed here")
+
+@pytest.fixture(scope="session", autouse=True)
+def _installed() -> None:
+    pytest.importorskip("pydantic_monty", reason="the extra `evaluators` is not installed here")
 
 
 @pytest.fixture(scope="session")

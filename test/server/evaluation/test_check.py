@@ -115,6 +115,9 @@ def test_warnings_are_no_problems(engine: Engine) -> None:
         "from typing import Any\ndef f(log: dict[str, Any]) -> float:\n    return log['a'] / 2\n",
         "import json, math, re, datetime, collections, itertools, functools, random\n" + GOOD,
         "import statistics, difflib, string, operator\n" + GOOD,
+        "def f(log):\n    return sum(map(len, filter(None, log['words']))) > 1\n",
+        "def f(log):\n    return format(1.5, '.2f') == '1.50' and hasattr(log, 'get')\n",
+        "import re\ntry:\n    import re\nexcept ImportError:\n    pass\n" + GOOD,
     ],
 )
 def test_common_evaluators_have_none(engine: Engine, source: str) -> None:

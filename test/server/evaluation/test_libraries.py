@@ -106,7 +106,7 @@ def test_it_is_imported_in_every_way(engine: Engine, source: str) -> None:
     ("expression", "text"),
     [
         ("statistics.mean([])", "ValueError: mean requires at least one data point"),
-        ("statistics.stdev([1])", "ValueError: stdev requires at least two data points"),
+        ("statistics.variance([1])", "ValueError: variance requires at least two data points"),
         ("statistics.fmean(['a'])", "TypeError: a number was expected, not str"),
         ("difflib.get_close_matches('a', ['b'], n=0)", "ValueError: n must be > 0: 0"),
         ("operator.indexOf([1], 2)", "ValueError: sequence.index(x): x not in sequence"),
@@ -119,6 +119,19 @@ def test_its_errors_are_told_at_the_line_that_calls_it(
     outcome = engine.run(source, {})
     assert isinstance(outcome, Failure)
     assert outcome.text.startswith(f"line 3: {text}")
+
+
+def test_what_calls_back_is_told_to_use_a_list(engine: Engine) -> None:
+    source = (
+        "import statistics\ndef f(log):\n"
+        "    return max([[1], [2]], key=lambda each: statistics.mean(each))[0]\n"
+    )
+    outcome = engine.run(source, {})
+    assert isinstance(outcome, Failure)
+    assert outcome.text == (
+        "line 3: NotImplementedError: statistics and difflib can't be used in a function that is"
+        " given to sorted, min, max, map or filter: compute a list first"
+    )
 
 
 def test_its_errors_can_be_caught(engine: Engine) -> None:

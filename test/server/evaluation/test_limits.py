@@ -9,9 +9,7 @@ import pytest
 
 from humanloop.server.evaluation.engine import Engine, Failure
 
-LONGEST = (
-    8  # seconds: the limits are 1 s for a run and 5 s for a silent worker; tests share a machine
-)
+LONGEST = 20  # seconds: 1 for a run, 5 for a silent worker, and more for a busy machine
 OUT_OF_TIME = "TimeoutError: the evaluator takes longer than 1 s"
 
 NO_SCORE = "TypeError: the evaluator must return"
@@ -27,7 +25,7 @@ BOMBS = {
     "while True:\n        import string": "(Runtime|Timeout)Error",
     # memory
     "return len([0] * 10**9)": "MemoryError",
-    "a = [0]\n    while True:\n        a = a + a": "MemoryError",
+    "a = [0]\n    while True:\n        a = a + a": "(Memory|Timeout)Error",
     "a = []\n    while True:\n        a = [a, a, a]": "(Memory|Timeout)Error",
     "return len({i: 'x' * 100 for i in range(10**9)})": "(Memory|Timeout)Error",
     "return len('a' * 10**9)": "MemoryError",
@@ -183,6 +181,18 @@ def test_what_a_library_takes_is_bounded(engine: Engine, expression: str) -> Non
     assert time.monotonic() - started < LONGEST
     assert isinstance(outcome, Failure)
     assert re.search("(Type|Value|Overflow|Memory)Error", outcome.text), outcome.text
+
+
+@pytest.mark.parametrize("returned", ["5", "(1, 2, 3, 4)", "('int', 'x', 'y')", "10**5000"])
+def test_who_replaces_the_helper_that_runs_it_gets_a_failure(engine: Engine, returned: str) -> None:
+    source = (
+        "import statistics\ntry:\n    sorted([1], key=lambda x: statistics.mean([x]))\n"
+        "except NotImplementedError as error:\n"
+        "    helper = str(error).split(\"'\")[1].replace('_host', '_run')\n"
+        f'    exec(f"def {{helper}}(*given, **names): return {returned}")\n'
+        "def f(log): return 1\n"
+    )
+    assert engine.run(source, {}) in (1, Failure("the evaluator changed what runs it"))
 
 
 def test_a_large_log_is_judged_and_a_huge_one_is_a_failure(engine: Engine) -> None:
