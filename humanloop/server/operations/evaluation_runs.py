@@ -191,7 +191,8 @@ class Runner:
         if outcome is None:
             return None
         version = case.version
-        request = {"inputs": version.inputs or {}, "messages": version.messages, "source": SOURCE}
+        content: dict[str, Any] = {"inputs": version.inputs or {}, "messages": version.messages}
+        request = {**content, "source": SOURCE}
         draft = logs.Draft(request, ("testcase",), **outcome)
         draft.place = logs.Place(evaluation.project_id, evaluation.config_id)
 
@@ -213,7 +214,7 @@ class Runner:
         keys = self._evaluating.keys(evaluation.id)
         if evaluation.keys_owner is not None and keys is None:
             return {"error": _LOST_KEYS}
-        body = {
+        body: dict[str, Any] = {
             "inputs": version.inputs or {},
             "messages": version.messages or [],
             "provider_api_keys": keys or {},

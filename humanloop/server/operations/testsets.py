@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 from sqlalchemy import bindparam, insert, select
 from sqlalchemy import delete as sql_delete
@@ -175,9 +175,10 @@ class Draft:
 def draft(body: Any) -> list[Draft]:
     """Return the drafts of a body: one testcase, an array of them, or the ids of datapoints."""
     if isinstance(body, list):
-        if not body:
+        requests = cast("list[dict[str, Any]]", body)
+        if not requests:
             raise invalid(("body",), "an array of at least one testcase is wanted", "minItems")
-        return [_given(request, ("body", index)) for index, request in enumerate(body)]
+        return [_given(request, ("body", index)) for index, request in enumerate(requests)]
     if "datapoint_ids" not in body:
         return [_given(body, ("body",))]
     location = ("body", "datapoint_ids")
@@ -187,11 +188,13 @@ def draft(body: Any) -> list[Draft]:
             message = f"`{key}` and `datapoint_ids` exclude each other"
             raise invalid(("body", key), message, "not")
     # A CreateTestcaseRequest may have further keys, and so this one, with any value.
-    if not isinstance(ids, list) or not all(isinstance(each, str) for each in ids):
+    values = cast("list[object]", ids) if isinstance(ids, list) else [None]
+    texts = [each for each in values if isinstance(each, str)]
+    if len(texts) < len(values):
         raise invalid(location, "an array of strings is wanted", "type")
-    if not ids:
+    if not texts:
         raise invalid(location, "at least one datapoint is wanted", "minItems")
-    return [Draft((*location, index), {}, each) for index, each in enumerate(ids)]
+    return [Draft((*location, index), {}, each) for index, each in enumerate(texts)]
 
 
 def _given(request: Mapping[str, Any], location: Location) -> Draft:

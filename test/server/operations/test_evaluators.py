@@ -157,7 +157,11 @@ def test_endless_sources_hold_nobody_up(api: Api, name: str) -> None:
 @pytest.fixture
 def without_engine(monkeypatch: pytest.MonkeyPatch, database_url: str) -> Iterator[Api]:
     """A server whose Python lacks the extra."""
-    monkeypatch.setattr(app, "open_engine", lambda *_: engines.NoEngine())
+
+    def no_engine(*_: object) -> engines.NoEngine:
+        return engines.NoEngine()
+
+    monkeypatch.setattr(app, "open_engine", no_engine)
     with EmbeddedServer(database_url, api_key=API_KEY) as server:
         yield Api(server.url)
 

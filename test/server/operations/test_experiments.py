@@ -229,7 +229,7 @@ def test_a_label_that_nobody_gives_is_refused(
 
 
 def test_without_a_positive_label_nothing_is_measured(setup: Setup) -> None:
-    body = {"name": "f", "positive_labels": []}
+    body: Any = {"name": "f", "positive_labels": []}
     for method, path in (("POST", setup.path), ("PATCH", f"/experiments/{setup.id}")):
         assert setup.api.places(method, path, body) == [["body", "positive_labels"]]
 
