@@ -40,6 +40,7 @@ from humanloop.server.store.tables import (
 )
 from humanloop.server.store.tallies import table
 
+_MOST_EVALUATORS = 100
 _PORTION = 5  # testcases that are described at once, with their datapoints
 _LOADED = (joinedload(Evaluation.config), subqueryload(Evaluation.evaluators))
 
@@ -87,6 +88,9 @@ def _evaluators(call: Call) -> list[Evaluator]:
     if not ids:
         message = "at least one evaluator is wanted"
         raise invalid(("body", "evaluator_ids"), message, "minItems")
+    if len(ids) > _MOST_EVALUATORS:
+        message = f"{len(ids)} evaluators came, an evaluation has at most {_MOST_EVALUATORS}"
+        raise invalid(("body", "evaluator_ids"), message, "maxItems")
     found = [
         lookups.find(call, Evaluator, each, "evaluator", ("body", "evaluator_ids", index))
         for index, each in enumerate(ids)

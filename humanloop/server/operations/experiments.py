@@ -313,17 +313,16 @@ def _set_positive_labels(call: Call, experiment: Experiment) -> None:
         message = "at least one label is wanted: without any, nothing would be measured"
         raise invalid(location, message, "minItems")
     known = feedback_types.kinds(call.connection, owner, experiment.project.id)
-    unique: dict[tuple[int | None, str], None] = {}
-    for index, label in enumerate(call.body["positive_labels"]):
-        place = (*location, index)
-        kind = feedback_types.find_kind(known, label["type"], (*place, "type"))
-        feedback_types.check_label(call.session, owner, kind, label["value"], place)
-        unique[kind.id, label["value"]] = None
+    wanted = [
+        (feedback_types.find_kind(known, label["type"], (*location, index, "type")), label["value"])
+        for index, label in enumerate(call.body["positive_labels"])
+    ]
+    feedback_types.check_labels(call.session, owner, wanted, location)
     experiment.positive_labels = [
         ExperimentLabel(
             organization_id=experiment.organization_id, feedback_type_id=kind_id, value=value
         )
-        for kind_id, value in unique
+        for kind_id, value in dict.fromkeys((kind.id, value) for kind, value in wanted)
     ]
 
 

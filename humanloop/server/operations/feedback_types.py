@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session, subqueryload
 
 from humanloop.secrets import CANDIDATES, did_you_mean
 from humanloop.server.errors import Location, invalid
-from humanloop.server.operations.calls import plain
+from humanloop.server.operations.calls import chunks, plain
 from humanloop.server.store.tables import FeedbackKind, FeedbackLabel, Project
 
 LABEL_CLASSES = frozenset({"select", "multi_select"})
@@ -104,25 +104,42 @@ def find_kind(known: Sequence[Kind], name: str, location: Location) -> Kind:
     raise invalid(location, message + likely, "enum")
 
 
-def check_label(
-    session: Session, organization_id: str, kind: Kind, value: str, location: Location
+def check_labels(
+    session: Session,
+    organization_id: str,
+    wanted: Sequence[tuple[Kind, str]],
+    location: Location,
 ) -> None:
     """Raise Invalid, with the likely one, for a label that the type of a project does not have.
 
-    location: of the label, as an object with its `type` and `value`.
+    location: of the array of the labels, which are objects with a `type` and a `value`.
     """
-    check_has_labels(kind, (*location, "type"))
-    if session.get(FeedbackLabel, (organization_id, kind.id, value)) is not None:
-        return
-    known = select(FeedbackLabel.value).where(
-        FeedbackLabel.organization_id == organization_id,
-        FeedbackLabel.feedback_type_id == kind.id,
-    )
-    some = session.scalars(known.order_by(FeedbackLabel.row).limit(CANDIDATES)).all()
-    shown = ", ".join(repr(each) for each in some[:_SHOWN_LABELS]) or "none"
-    more = ", ..." if len(some) > _SHOWN_LABELS else ""
-    message = f"{value!r} is not a label of {kind.type!r}, which has {shown}{more}"
-    raise invalid((*location, "value"), message + did_you_mean(value, some), "enum")
+    owned = FeedbackLabel.organization_id == organization_id
+    values: dict[int | None, list[str]] = {}
+    for index, (kind, value) in enumerate(wanted):
+        check_has_labels(kind, (*location, index, "type"))
+        values.setdefault(kind.id, []).append(value)
+    found = {
+        (kind_id, value)
+        for kind_id, of_kind in values.items()
+        for some in chunks(list(dict.fromkeys(of_kind)))
+        for value in session.scalars(
+            select(FeedbackLabel.value).where(
+                owned, FeedbackLabel.feedback_type_id == kind_id, FeedbackLabel.value.in_(some)
+            )
+        )
+    }
+    for index, (kind, value) in enumerate(wanted):
+        if (kind.id, value) not in found:
+            labels = select(FeedbackLabel.value).where(
+                owned, FeedbackLabel.feedback_type_id == kind.id
+            )
+            known = session.scalars(labels.order_by(FeedbackLabel.row).limit(CANDIDATES)).all()
+            shown = ", ".join(map(repr, known[:_SHOWN_LABELS])) or "none"
+            more = ", ..." if len(known) > _SHOWN_LABELS else ""
+            message = f"{value!r} is not a label of {kind.type!r}, which has {shown}{more}"
+            place = (*location, index, "value")
+            raise invalid(place, message + did_you_mean(value, known), "enum")
 
 
 def check_has_labels(kind: Kind, location: Location) -> None:

@@ -348,6 +348,7 @@ class TestErrors:
             ({"testset_id": "evts_x"}, ["testset_id"]),
             ({"testset_id": other.testset_id}, ["testset_id"]),
             ({"evaluator_ids": [first, "evfn_x"]}, ["evaluator_ids", 1]),
+            ({"evaluator_ids": [first] * 101}, ["evaluator_ids"]),
         ):
             body = setup.body(**keys)
             assert setup.api.places("POST", setup.path, body) == [["body", *place]]
