@@ -3,10 +3,12 @@
     python -m bench.load                              # this checkout
     python -m bench.load --against ../other-checkout  # both in turns, and the ratios
     python -m bench.load --grow 1000000 --chart docs/server-growth.svg
+    python -m bench.load --database postgresql --workers 1 2
 
-Each server is a process of its own on a fresh SQLite file. The client writes bytes to sockets, so
-that it takes little of the machine. Everything that was acknowledged is counted in the file in the
-end. Shown are the medians of the rounds.
+Each server is a process of its own on a fresh SQLite file, or several on a fresh PostgreSQL, which
+syncs each commit. The client writes bytes to sockets, so that it takes little of the machine.
+Everything that was acknowledged is counted in the database in the end. Shown are the medians of the
+rounds.
 """
 
 from __future__ import annotations
@@ -29,7 +31,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-from bench import chart
+from bench import chart, postgres
 
 ROOT = Path(__file__).parents[1]
 KEY = "hl_load"
@@ -93,33 +95,81 @@ def encoded(value: Any) -> bytes:
     return json.dumps(value).encode()
 
 
-class Server:
-    """A running server, and how to reach it."""
+class Data:
+    """A fresh database: its URL, how many datapoints are in it, and its process, if it has one."""
 
-    def __init__(self, process: subprocess.Popen[str], port: int, path: Path) -> None:
-        self.process = process
-        self.port = port
-        self.path = path
-
-    def cpu(self) -> float:
-        """The seconds of CPU that it has taken so far."""
-        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-    def kept(self) -> int:
-        """How many datapoints are in its file."""
-        with closing(sqlite3.connect(self.path)) as connection:
-            return int(connection.execute("SELECT count(*) FROM logs").fetchone()[0])
+    def __init__(self, url: str, count: Callable[[], int], pid: int | None = None) -> None:
+        self.url = url
+        self.count = count
+        self.pid = pid
 
 
 @contextmanager
-def serving(checkout: Path) -> Generator[Server]:
-    """Run a checkout's server on a fresh file."""
-    with tempfile.TemporaryDirectory(prefix="humanloop-load-") as directory:
-        path = Path(directory) / "load.db"
-        command = [sys.executable, "-m", "humanloop.cli", "serve", "--port", "0", "--api-key", KEY]
+def sqlite(directory: Path) -> Generator[Data]:
+    """Give a file that does not exist yet."""
+    path = directory / "load.db"
+
+    def count() -> int:
+        with closing(sqlite3.connect(path)) as connection:
+            return int(connection.execute(_COUNT).fetchone()[0])
+
+    yield Data(f"sqlite:///{path}", count)
+
+
+@contextmanager
+def postgresql(_directory: Path) -> Generator[Data]:
+    """Run a PostgreSQL."""
+    with postgres.running() as running, running.database() as url:
+        name = url.partition("?")[0].rpartition("/")[2]
+        yield Data(url, lambda: int(running.execute(_COUNT, name)[0][0]), running.pid)
+
+
+_COUNT = "SELECT count(*) FROM logs"
+_DATABASES = {"sqlite": sqlite, "postgresql": postgresql}
+
+
+def _cpu(pid: int) -> float:
+    """Return the seconds of CPU that a process and its children have taken, the ended included."""
+    ticks = 0.0
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            number, _, rest = stat.read_text().partition(" ")
+        except OSError:  # it has just ended
+            continue
+        fields = rest.rpartition(")")[2].split()
+        if int(number) == pid or int(fields[1]) == pid:
+            ticks += sum(map(int, fields[11:15] if int(number) == pid else fields[11:13]))
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
+class Server:
+    """A running server, and how to reach it."""
+
+    def __init__(self, process: subprocess.Popen[str], port: int, data: Data) -> None:
+        self.process = process
+        self.port = port
+        self.kept = data.count
+        self._data = data
+
+    def cpu(self) -> dict[str, float]:
+        """The seconds of CPU that it, and its database, have taken so far."""
+        found = {"": _cpu(self.process.pid)}
+        if self._data.pid is not None:
+            found["PostgreSQL's "] = _cpu(self._data.pid)
+        return found
+
+
+@contextmanager
+def serving(checkout: Path, database: str = "sqlite", workers: int = 1) -> Generator[Server]:
+    """Run a checkout's server on a fresh database."""
+    with (
+        tempfile.TemporaryDirectory(prefix="humanloop-load-") as directory,
+        _DATABASES[database](Path(directory)) as data,
+    ):
+        command = [sys.executable, "-m", "humanloop", "serve", "--port", "0", "--api-key", KEY]
+        several = ["--workers", str(workers)] if workers > 1 else []
         process = subprocess.Popen(
-            [*command, "--database", f"sqlite:///{path}"],
+            [*command, "--database", data.url, *several],
             env={**os.environ, "PYTHONPATH": str(checkout)},
             cwd=directory,
             stdout=subprocess.PIPE,
@@ -133,7 +183,7 @@ def serving(checkout: Path) -> Generator[Server]:
                 raise SystemExit("the server did not start")
             printed += line
         try:
-            yield Server(process, int(found[1]), path)
+            yield Server(process, int(found[1]), data)
         finally:
             process.send_signal(signal.SIGINT)
             process.communicate()
@@ -158,7 +208,7 @@ class Lane:
             started = time.perf_counter()
             call(connection, number)
             self.times.append(time.perf_counter() - started)
-            number += THREADS
+            number += len(self._threads)
         connection.close()
 
     def __enter__(self) -> Lane:
@@ -182,15 +232,15 @@ def _post(number: int, size: int | None = None) -> bytes:
     return encoded([log(number * size + each) for each in range(size)])
 
 
-def _throughput(server: Server, seconds: float, size: int | None) -> dict[str, float]:
-    bodies = [_post(number, size) for number in range(THREADS)]
+def _throughput(server: Server, seconds: float, size: int | None, threads: int) -> dict[str, float]:
+    bodies = [_post(number, size) for number in range(threads)]
 
     def call(connection: Connection, number: int) -> None:
-        connection.call("POST", "/logs", bodies[number % THREADS])
+        connection.call("POST", "/logs", bodies[number % threads])
 
     before, cpu = server.kept(), server.cpu()
     started = time.perf_counter()
-    with Lane(server, THREADS, call) as lane:
+    with Lane(server, threads, call) as lane:
         time.sleep(seconds)
     elapsed = time.perf_counter() - started
     acknowledged = len(lane.times) * (size or 1)
@@ -200,7 +250,10 @@ def _throughput(server: Server, seconds: float, size: int | None) -> dict[str, f
     name = "single" if size is None else f"array of {size}"
     return {
         f"{name}: logs/s": kept / elapsed,
-        f"{name}: CPU ms per log": (server.cpu() - cpu) / kept * 1000,
+        **{
+            f"{name}: {whose}CPU ms per log": (spent - cpu[whose]) / kept * 1000
+            for whose, spent in server.cpu().items()
+        },
         f"{name}: p50 ms": lane.quantile(0.5),
         f"{name}: p99 ms": lane.quantile(0.99),
     }
@@ -229,15 +282,21 @@ def _beside_large(server: Server) -> dict[str, float]:
     return found
 
 
-def measure(checkout: Path, seconds: float) -> dict[str, float]:
-    """Return what was measured on one fresh server."""
-    with serving(checkout) as server:
+def measure(
+    checkout: Path,
+    seconds: float,
+    database: str = "sqlite",
+    workers: int = 1,
+    threads: int = THREADS,
+) -> dict[str, float]:
+    """Return what was measured on one fresh server, with so many threads that log."""
+    with serving(checkout, database, workers) as server:
         connection = Connection(server.port)
         connection.call("POST", "/logs", _post(0))
         connection.close()
         return {
-            **_throughput(server, seconds, None),
-            **_throughput(server, seconds, 100),
+            **_throughput(server, seconds, None, threads),
+            **_throughput(server, seconds, 100, threads),
             **_beside_large(server),
         }
 
@@ -294,6 +353,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--against", type=Path, metavar="CHECKOUT", help="compare with this one")
     parser.add_argument("--seconds", type=float, default=5, help="of each measure")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--database", choices=_DATABASES, default="sqlite")
+    parser.add_argument(
+        "--workers", type=int, nargs="+", default=[1], help="processes, compared with each other"
+    )
+    parser.add_argument("--threads", type=int, default=THREADS, help="that log")
     parser.add_argument("--grow", type=int, metavar="LOGS", help="let a database grow instead")
     parser.add_argument("--chart", type=Path, metavar="FILE.svg", help="draw how it grew")
     options = parser.parse_args(arguments)
@@ -305,14 +369,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
             options.chart.write_text(chart.operations(points), "utf-8")
         return
     checkouts = [ROOT, *([options.against.resolve()] if options.against else [])]
-    rounds: list[list[dict[str, float]]] = [[] for _ in checkouts]
+    cases = [(checkout, count) for checkout in checkouts for count in options.workers]
+    rounds: list[list[dict[str, float]]] = [[] for _ in cases]
     for number in range(options.rounds):
-        for index in range(len(checkouts)) if number % 2 else reversed(range(len(checkouts))):
-            rounds[index].append(measure(checkouts[index], options.seconds))
+        for index in range(len(cases)) if number % 2 else reversed(range(len(cases))):
+            checkout, count = cases[index]
+            rounds[index].append(
+                measure(checkout, options.seconds, options.database, count, options.threads)
+            )
     for name in rounds[0][0]:
         figures = [statistics.median(one[name] for one in each) for each in rounds]
         line = f"{name:<40}" + "".join(f"{figure:>12.2f}" for figure in figures)
-        if len(figures) > 1:
+        if len(figures) == 2:
             ratios = [ours[name] / theirs[name] for ours, theirs in zip(*rounds, strict=True)]
             line += f"{statistics.median(ratios):>12.2f}x"
         print(line)

@@ -8,6 +8,7 @@ Exit code 0: the tree is as generated. 1: it differs (`--check`), or holds files
 from __future__ import annotations
 
 import argparse
+import json
 import keyword
 import sys
 from collections.abc import Mapping, Sequence
@@ -23,6 +24,7 @@ from humanloop.operation import PACKAGE
 
 ROOT = Path(__file__).resolve().parent.parent
 README = "README.md"
+DOCUMENT = "humanloop/server/http/openapi.json"  # openapi.yaml, as the embedded server shows it
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -68,6 +70,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if package == PACKAGE:
         by_hand = (root / README).read_text(encoding="utf-8")
         files[README] = with_sections(by_hand, readme(api))
+        # A line for each value, which version control compares.
+        files[DOCUMENT] = json.dumps(document.document, ensure_ascii=False, indent=0) + "\n"
     try:
         return _bring_in_line(root, files, package, check=options.check)
     except OSError as error:

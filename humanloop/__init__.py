@@ -13,11 +13,13 @@ from __future__ import annotations
 
 import sys
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
 
 from humanloop.version import __version__
 
+TYPE_CHECKING = False  # as type checkers know it; `typing` takes longer than all of this module
 if TYPE_CHECKING:
+    from typing import Any
+
     from humanloop.api_client import ApiClient, RequestOptions
     from humanloop.api_response import ApiResponse
     from humanloop.client import Humanloop

@@ -8,7 +8,6 @@ reader sees can't differ from what was done. Everything made is gone at the end.
 
 from __future__ import annotations
 
-import argparse
 import ast
 import inspect
 import os
@@ -37,12 +36,8 @@ _INDENT = 4  # of the code in a section
 _BOLD, _CYAN = "1", "36"  # SGR parameters of ECMA-48
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main() -> int:
     """Run the quickstart; returns the exit code, 0 when everything worked."""
-    argparse.ArgumentParser(
-        prog="humanloop quickstart",
-        description="See the main job done, on a temporary server that is gone at the end.",
-    ).parse_args(arguments)
     # Imported here, so that a missing extra is said when the command runs.
     from humanloop.server import EmbeddedServer, Settings, StartError
 
@@ -53,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(f"humanloop {__version__}: an embedded server answers at {server.url}")
             with Humanloop(api_key=server.api_key, host=server.url) as client:
                 _tour(client)
-    except (OpenApiException, StartError, OSError) as error:
+    except (OpenApiException, StartError) as error:
         print(f"humanloop: the quickstart failed: {error}", file=sys.stderr)
         return 1
     print("\nThe server has stopped and its database is deleted. Keep one with: humanloop serve")

@@ -20,6 +20,16 @@ else:
     hypothesis.settings.load_profile("no deadline")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let the tests of the server choose what they run on."""
+    parser.addoption(
+        "--database",
+        choices=("sqlite", "postgresql"),
+        default="sqlite",
+        help="what the embedded server of test/server keeps its data in",
+    )
+
+
 def pytest_collection_finish() -> None:
     """Leave what is there by now out of collections of garbage, which many tests ask for."""
     gc.freeze()

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from humanloop import Humanloop, SchemaValidationError, quickstart
+from humanloop import Humanloop, SchemaValidationError, cli, quickstart
 from humanloop.model import LogResponse
 from humanloop.server import EmbeddedServer
 
@@ -122,16 +122,16 @@ def test_a_failure_is_one_line_and_exit_code_1(
 ) -> None:
     missing = str(tmp_path / "missing")
     monkeypatch.setattr("tempfile.tempdir", missing)
-    assert quickstart.main([]) == 1
+    assert cli.main(["quickstart"]) == 1
     error = capsys.readouterr().err
-    assert error.startswith("humanloop: the quickstart failed: ")
+    assert error.startswith("humanloop: ")
     assert missing in error
     assert error.count("\n") == 1
 
 
 def test_explains_itself(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as end:
-        quickstart.main(["--help"])
+        cli.main(["quickstart", "--help"])
     assert end.value.code == 0
     assert "temporary server" in capsys.readouterr().out
 

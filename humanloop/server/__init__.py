@@ -1,4 +1,4 @@
-"""The embedded server: the Humanloop API, version 4, in one process on SQLite.
+"""The embedded server: the Humanloop API, version 4, on SQLite, or in processes on PostgreSQL.
 
 It needs the extra `server`; nothing in the client imports it. What it chose where the hosted
 service was not documented is listed in docs/embedded-server.md.
@@ -19,6 +19,7 @@ try:
     from humanloop.server.http.app import create_app
     from humanloop.server.http.embedded import EmbeddedServer
     from humanloop.server.operations.calls import Settings
+    from humanloop.server.store.settings import DatabaseSettings
 except ModuleNotFoundError as error:
     if error.name is None or error.name.partition(".")[0] not in {
         "alembic",
@@ -34,6 +35,7 @@ except ModuleNotFoundError as error:
     ) from error
 
 __all__ = [
+    "DatabaseSettings",
     "EmbeddedServer",
     "Ending",
     "Provider",

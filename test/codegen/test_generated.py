@@ -17,7 +17,7 @@ import humanloop.apis.tags
 import humanloop.model
 import humanloop.typed_dicts
 from codegen import ir, reading
-from codegen.__main__ import ROOT, main
+from codegen.__main__ import DOCUMENT, ROOT, main
 from codegen.render import FOLDERS, HEADER, NOTICE, render
 from codegen.write import differences, write
 from humanloop.api import Api
@@ -44,8 +44,8 @@ def files(api: ir.GeneratedApi) -> dict[str, str]:
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
     """A copy of the repository's generated files."""
-    (tmp_path / "humanloop").mkdir()
-    for file in ("openapi.yaml", "README.md", "humanloop/typed_dicts.py"):
+    (tmp_path / "humanloop/server/http").mkdir(parents=True)
+    for file in ("openapi.yaml", "README.md", "humanloop/typed_dicts.py", DOCUMENT):
         shutil.copy(ROOT / file, tmp_path / file)
     for folder in FOLDERS:
         ignore = shutil.ignore_patterns("__pycache__")

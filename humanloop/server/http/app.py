@@ -14,12 +14,12 @@ import threading
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TypeVar
 
-from sqlalchemy.exc import DataError, StatementError
+from sqlalchemy.exc import DataError, DBAPIError, StatementError
 from sqlalchemy.orm import Session
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
@@ -31,6 +31,7 @@ from humanloop import schemas
 from humanloop.operation import RETRY_HEADER, Operation
 from humanloop.server.errors import (
     BadRequest,
+    Busy,
     RequestError,
     StartError,
     Unauthorized,
@@ -47,6 +48,7 @@ from humanloop.server.http.body import SMALL, Upload, check_encoding, check_samp
 from humanloop.server.http.guesses import Guesses
 from humanloop.server.http.memory import Memory
 from humanloop.server.http.places import refuse_key
+from humanloop.server.http.public import HEALTH, Public
 from humanloop.server.http.routing import find_operation, read_query
 from humanloop.server.http.seldom import Seldom
 from humanloop.server.http.streams import EventStream
@@ -57,7 +59,7 @@ from humanloop.server.operations.evaluation_workers import Workers
 from humanloop.server.operations.handlers import HANDLERS, Handler
 from humanloop.server.store.accounts import Account, KeyRing
 from humanloop.server.store.database import Database
-from humanloop.server.store.failures import Failure, failure, said
+from humanloop.server.store.failures import Failure, OutcomeUnknown, failure
 from humanloop.server.store.json_text import TooDeep
 from humanloop.server.store.key_text import KeyTooLong
 
@@ -77,10 +79,13 @@ def create_app(
     Raises StartError when the database, the keys or the sandbox can't be used.
     """
     settings = settings or Settings()
-    database = Database.open(database_url)
+    database = Database.open(database_url, settings.database)
     try:
         keys = KeyRing.enroll(database, api_keys)
         engine = _open_engine(settings)
+    except (DBAPIError, OutcomeUnknown) as error:
+        database.close()
+        raise StartError(f"The database can't be used: {database.said(error)}") from error
     except BaseException:
         database.close()
         raise
@@ -116,6 +121,7 @@ class Application:
         self._keys = keys
         self._settings = settings
         self._damaged = False  # the database, as far as any error has told
+        self._public = Public(database)
         self._seldom = Seldom()
         # A body waits with its bytes in memory to be worked on, so the two are counted apart;
         # and who reads waits for nobody who writes.
@@ -158,11 +164,16 @@ class Application:
                 name, response = await self._respond(request, upload, memory)
             except ClientDisconnect:
                 return
-        milliseconds = (time.perf_counter() - started) * 1000
-        logger.info(
-            "%s %s: %d in %.1f ms", request.method, name, response.status_code, milliseconds
-        )
-        await response(scope, receive, send)
+            except asyncio.CancelledError:
+                # The server stops, and has waited for this for as long as it waits.
+                stopped = Unavailable("The server stopped before this was done.")
+                name, response = "-", _json(stopped.body(), stopped.status)
+        if not (name == HEALTH and response.status_code == 200):  # which is asked for all the time
+            milliseconds = (time.perf_counter() - started) * 1000
+            status = response.status_code
+            logger.info("%s %s: %d in %.1f ms", request.method, name, status, milliseconds)
+        with suppress(asyncio.CancelledError):
+            await response(scope, receive, send)
 
     async def _respond(
         self, request: Request, upload: Upload, memory: ExitStack
@@ -175,8 +186,12 @@ class Application:
         try:
             headers = request.headers
             guard.check(request, self._settings.allowed_hosts)
+            raw_path = _raw_path(request)
+            public = await self._public.answer(request, raw_path, damaged=self._damaged)
+            if public is not None:
+                return raw_path, public
             account = await self._account(request)
-            operation, path = find_operation(request.method, _raw_path(request))
+            operation, path = find_operation(request.method, raw_path)
             name = operation.name
             handler = HANDLERS[operation.name]
             if not handler.only_reads:
@@ -227,9 +242,13 @@ class Application:
         key = request.headers.get("x-api-key")
         try:
             return self._keys.account(key)
-        except Unauthorized:
-            if key is not None and request.client is not None:
+        except Unauthorized as error:
+            if request.client is None:
+                raise
+            if key is not None:
                 await asyncio.sleep(self._guesses.delay(request.client.host))
+            if self._settings.key_place and guard.is_loopback(request.client.host):
+                raise Unauthorized(f"{error.detail} {self._settings.key_place}") from None
             raise
 
     async def _generate(self, operation: Operation, generation: Generation) -> Answer:
@@ -269,8 +288,8 @@ class Application:
             logger.error("%s: internal error", name, exc_info=error)
             return RequestError("internal error: see the server's log")
         self._damaged |= failed is Failure.DAMAGED
-        self._seldom.error(f"{failed.value} It said: {said(error)}")
-        return Unavailable(failed.value)
+        self._seldom.error(f"{failed.value} It said: {self._database.said(error)}")
+        return Busy(failed.value) if failed.is_harmless else Unavailable(failed.value)
 
     async def _run(self, request: _Request) -> Success | Generation:
         """Check the request, run it in one transaction, and make the answer in that one, too.
@@ -333,6 +352,9 @@ class Application:
             return await self._write(
                 lambda session: request.success(stages.finish(request.call(session)))
             )
+        except OutcomeUnknown:
+            # Perhaps it is whole and counted. If not, nobody sees it, and it is deleted in time.
+            raise
         except BaseException:
             for step in stages.undo:
                 await self._write(write(step))

@@ -16,7 +16,8 @@ from typing_extensions import Self
 
 from humanloop.server.errors import StartError
 from humanloop.server.http.app import create_app
-from humanloop.server.http.running import Server, allowed_hosts, bind, new_api_key, url_of
+from humanloop.server.http.running import Server, allowed_hosts, bind, new_api_key
+from humanloop.server.http.welcome import url_of
 from humanloop.server.operations.calls import Settings
 
 

@@ -31,10 +31,21 @@ def hosts_for(address: str, name: str) -> frozenset[str] | None:
 
     address: what its socket is bound to; name: what the address was given as.
     """
-    bound = _address(address)
-    if bound is None or not bound.is_loopback:
+    if not is_loopback(address):
         return None
-    return _LOOPBACK_HOSTS | {str(bound), _normal(name)}
+    return _LOOPBACK_HOSTS | {_normal(address), _normal(name)}
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether a host is an address of this machine for itself."""
+    address = _address(host)
+    return address is not None and address.is_loopback
+
+
+def is_unspecified(host: str) -> bool:
+    """Tell whether a host stands for all addresses of this machine: 0.0.0.0 or [::]."""
+    address = _address(host)
+    return address is not None and address.is_unspecified
 
 
 def check(request: Request, allowed: frozenset[str] | None) -> None:

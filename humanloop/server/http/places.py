@@ -6,11 +6,10 @@ it is its location.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any, NoReturn, cast
 
-from humanloop import schemas
 from humanloop.server.errors import MAX_PROBLEMS, Invalid, Location, Problem, invalid
 from humanloop.server.store.key_text import KeyTooLong
 
@@ -42,8 +41,8 @@ def _texts(value: Any, path: Location) -> Iterator[tuple[Location, str]]:
         for key, item in cast("Mapping[str, Any]", value).items():
             yield (*path, key), key
             yield from _texts(item, (*path, key))
-    elif isinstance(value, list):
-        for index, item in enumerate(cast("list[Any]", value)):
+    elif isinstance(value, (list, tuple)):
+        for index, item in enumerate(cast("Sequence[Any]", value)):
             yield from _texts(item, (*path, index))
-    else:  # numbers are kept as text, too, as the labels of feedback
-        yield path, value if isinstance(value, str) else schemas.to_json(value)
+    elif isinstance(value, str):
+        yield path, value

@@ -1,8 +1,4 @@
-"""`humanloop serve`: runs the server in the foreground and says how to use it.
-
-What it prints is all that a newcomer needs: where the server is, where the data is, the key when
-it was made just now, and lines to paste.
-"""
+"""How the server runs: on a socket, with its keys, until it is told to stop."""
 
 from __future__ import annotations
 
@@ -12,27 +8,33 @@ import gc
 import logging
 import os
 import secrets
+import signal
 import socket
 import sys
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
+from types import FrameType
 from typing import Any, TextIO, cast
 
 import uvicorn
-from sqlalchemy import make_url
 from starlette.types import ASGIApp
 
-from humanloop import __version__
 from humanloop.server.errors import StartError
 from humanloop.server.evaluation.engine import Sandbox
 from humanloop.server.http import guard
 from humanloop.server.http.app import create_app
 from humanloop.server.http.connections import MAX_HEAD, Connection, connections_within
-from humanloop.server.http.routing import PREFIX
 from humanloop.server.http.seldom import Seldom
+from humanloop.server.http.welcome import Welcome, url_of, urls_elsewhere
+from humanloop.server.http.workers import Parent
+from humanloop.server.http.workers import run as supervise
 from humanloop.server.operations.calls import Sampling, Settings
+from humanloop.server.store import key_file, urls
 
+logger = logging.getLogger("humanloop.server")
 _STOP_SECONDS = 5
 _BACKLOG = 1024  # connections that the system has accepted and the server has not yet
 _ACCEPTED = 16  # connections in one step of the event loop
@@ -47,10 +49,18 @@ def new_api_key() -> str:
 class Server(uvicorn.Server):
     """uvicorn on a socket that is bound already; says when it serves, and can be told to stop.
 
-    settings: the limits of connections.
+    settings: the limits of connections. accepted: how many are accepted in a row; where other
+        processes accept at the same socket, few, so that each gets its share.
     """
 
-    def __init__(self, app: ASGIApp, settings: Settings, on_started: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        settings: Settings,
+        on_started: Callable[[], None],
+        *,
+        accepted: int = _ACCEPTED,
+    ) -> None:
         self._seldom = Seldom()
         protocol = partial(Connection, settings, connections_within(settings), self._seldom)
         super().__init__(
@@ -63,13 +73,14 @@ class Server(uvicorn.Server):
                 access_log=False,
                 server_header=False,
                 # asyncio tries to accept so many even when the process is out of descriptors.
-                backlog=_ACCEPTED,
+                backlog=accepted,
                 h11_max_incomplete_event_size=MAX_HEAD,
                 timeout_keep_alive=settings.idle_seconds,
                 timeout_graceful_shutdown=_STOP_SECONDS,
             )
         )
         self._on_started = on_started
+        self._interrupted = False
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start, and say so."""
@@ -86,6 +97,33 @@ class Server(uvicorn.Server):
             self._seldom.error(f"No connection can be accepted: {error.strerror}.")
         elif not (isinstance(error, OSError) and "transport" in context):  # a peer is gone
             loop.default_exception_handler(context)
+
+    @contextmanager
+    def capture_signals(self) -> Generator[None]:
+        """Leave the signals to `stopped_by_signals`, which also has them before and after."""
+        yield
+
+    @contextmanager
+    def stopped_by_signals(self) -> Generator[None]:
+        """Let SIGINT and SIGTERM stop it, in the main thread; a second SIGINT ends the process."""
+        numbers = (signal.SIGINT, signal.SIGTERM)
+        before = [signal.signal(number, self.handle_exit) for number in numbers]
+        try:
+            yield
+        finally:
+            for number, handler in zip(numbers, before, strict=True):
+                signal.signal(number, handler)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Stop, or end at once when somebody interrupts it a second time.
+
+        What was committed is safe whenever it ends.
+        """
+        if sig == signal.SIGINT:
+            if self._interrupted:
+                os._exit(128 + sig)
+            self._interrupted = True
+        self.stop()
 
     def stop(self) -> None:
         """Finish what is being answered, then end."""
@@ -117,12 +155,6 @@ def allowed_hosts(listener: socket.socket, host: str) -> frozenset[str] | None:
     return guard.hosts_for(listener.getsockname()[0], host)
 
 
-def url_of(listener: socket.socket) -> str:
-    """Return the base URL of the API at a listening socket."""
-    host, port = listener.getsockname()[:2]
-    return f"http://{f'[{host}]' if ':' in host else host}:{port}{PREFIX}"
-
-
 def serve(
     host: str,
     port: int,
@@ -131,29 +163,143 @@ def serve(
     *,
     sampling: Sampling = "uniform",
     sandbox: Sandbox = "none",
+    workers: int = 1,
     verbose: bool = False,
+    as_json: bool = False,
     out: TextIO | None = None,
 ) -> None:
-    """Serve until interrupted; without a key one is made and printed.
+    """Serve until SIGINT or SIGTERM; say on `out` when it does, and when it has stopped.
+
+    api_keys: without any, the key that is kept beside the database, or a new one. as_json: say it
+    as one JSON object, and nothing at the end.
+
+    workers: how many processes do; more than one needs PostgreSQL.
 
     Raises StartError when the server can't start.
     """
-    out = out or sys.stdout
-    keys = list(api_keys) or [new_api_key()]
+    if workers > 1 and urls.is_sqlite(urls.parse(database_url)):
+        raise StartError(f"One process serves a SQLite file, not {workers}: use PostgreSQL.")
+    _log_to_stderr(verbose=verbose)
+    keys = _Keys.find(api_keys, database_url)
     with bind(host, port) as listener:
         settings = Settings(
-            sampling=sampling, sandbox=sandbox, allowed_hosts=allowed_hosts(listener, host)
+            sampling=sampling,
+            sandbox=sandbox,
+            allowed_hosts=allowed_hosts(listener, host),
+            key_place=keys.place,
         )
+
+        def greet() -> None:
+            greeting = Welcome(
+                url_of(listener), urls_elsewhere(listener), database_url, keys.file, keys.shown_once
+            )
+            print(greeting.to_json() if as_json else greeting.to_text(), file=out, flush=True)
+
+        if workers > 1:
+            work = partial(_work, listener, database_url, keys.values, settings, verbose)
+            supervise(work, workers, greet)
+        else:
+            app = create_app(database_url, keys.values, settings)
+            keys.keep()
+            _serve_alone(app, settings, listener, greet)
+        if not as_json:
+            print("\nStopped.", file=out, flush=True)
+
+
+def _serve_alone(
+    app: ASGIApp, settings: Settings, listener: socket.socket, greet: Callable[[], None]
+) -> None:
+    """Serve in this process until it is told to stop, or its output is closed or full."""
+    _answer_evenly()
+    failed: list[OSError] = []
+
+    def greet_or_stop() -> None:
+        try:
+            greet()
+        except OSError as error:
+            failed.append(error)
+            server.stop()
+
+    server = Server(app, settings, greet_or_stop)
+    with server.stopped_by_signals():
+        server.run([listener])
+    if failed:
+        raise failed[0]
+
+
+@dataclass
+class _Keys:
+    """The keys that the server takes.
+
+    file: where the only one is kept, or is to be kept if it is new.
+    """
+
+    values: Sequence[str]
+    file: Path | None = None
+    is_new: bool = False
+
+    @classmethod
+    def find(cls, given: Sequence[str], database_url: str) -> _Keys:
+        """Return the given keys, else the one beside the database, else a new one."""
+        if given:
+            return cls(given)
+        path = key_file.path_beside(database_url)
+        kept = None if path is None else key_file.read(path)
+        return cls([kept or new_api_key()], path, is_new=kept is None)
+
+    def keep(self) -> None:
+        """Write a new one to its file, once the database is this server's; else it is shown."""
+        if self.is_new and self.file is not None:
+            try:
+                key_file.keep(self.file, self.values[0])
+            except OSError as error:
+                logger.warning("The key can't be kept in %s: %s.", self.file, error.strerror)
+                self.file = None
+
+    @property
+    def shown_once(self) -> str | None:
+        """Return a new key that is kept nowhere."""
+        return self.values[0] if self.is_new and self.file is None else None
+
+    @property
+    def place(self) -> str:
+        """Return where to find them, as a sentence."""
+        if self.file is not None:
+            return f"The key is in the file {self.file.name}, beside the server's database."
+        if self.is_new:
+            return "The server showed its key when it started."
+        return "The keys are those that the server was started with."
+
+
+def _work(
+    listener: socket.socket,
+    database_url: str,
+    keys: Sequence[str],
+    settings: Settings,
+    verbose: bool,
+    parent: Parent,
+) -> None:
+    """Serve in one of several processes, until its parent ends it."""
+    _log_to_stderr(verbose=verbose)
+    try:
         app = create_app(database_url, keys, settings)
-        _answer_evenly()
-        text = welcome(url_of(listener), database_url, None if api_keys else keys[0])
-        _log_to_stderr(verbose=verbose)
-        server = Server(app, settings, lambda: print(text, file=out, flush=True))
-        # uvicorn finishes what is being answered, and then passes the interrupt on, unless Python
-        # was started with interrupts ignored, as shells start what runs in the background.
-        with suppress(KeyboardInterrupt):
-            server.run([listener])
-        print("\nStopped.", file=out, flush=True)
+    except StartError as error:
+        parent.tell_failure(str(error))
+        return
+    _answer_evenly()
+    server = _WorkerServer(app, settings, parent.tell_started, accepted=1)
+    parent.on_end(server.stop)
+    with server.stopped_by_signals():
+        server.run([listener])
+
+
+class _WorkerServer(Server):
+    """A server whose parent stops it; a terminal's interrupt is for the parent."""
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Stop on any other signal, which is for this process alone."""
+        if sig != signal.SIGINT:
+            self.stop()
 
 
 def _answer_evenly() -> None:
@@ -167,38 +313,6 @@ def _answer_evenly() -> None:
     gc.freeze()
     gc.set_threshold(50_000, 20, 100)
     sys.setswitchinterval(0.001)
-
-
-def welcome(url: str, database_url: str, new_key: str | None) -> str:
-    """Return what is printed when the server is up; `new_key` is one that nobody has seen yet."""
-    shown_key = "the one that you gave" if new_key is None else f"{new_key}  (shown only now)"
-    exported = "the-key-that-you-gave" if new_key is None else new_key
-    keep = (
-        ""
-        if new_key is None
-        else "\nTo keep this key, start the server with HUMANLOOP_API_KEY set to it.\n"
-    )
-    return f"""
-humanloop {__version__} is serving.
-
-  API       {url}
-  Database  {make_url(database_url).render_as_string(hide_password=True)}
-  API key   {shown_key}
-
-In another terminal:
-
-  export HUMANLOOP_BASE_URL={url}
-  export HUMANLOOP_API_KEY={exported}
-
-and in Python:
-
-  from humanloop import Humanloop
-
-  client = Humanloop()
-  client.log(project="hello", config={{"model": "gpt-4"}}, output="Hi!")
-  print(client.projects.list().body["records"])
-{keep}
-Press Ctrl+C to stop."""
 
 
 def _log_to_stderr(*, verbose: bool) -> None:

@@ -23,6 +23,7 @@ from humanloop.server.operations.anchors import Anchors
 from humanloop.server.operations.evaluating import Evaluating
 from humanloop.server.store import tallies
 from humanloop.server.store.accounts import Account
+from humanloop.server.store.settings import DatabaseSettings
 from humanloop.server.store.tallies import Tally
 from humanloop.server.store.times import to_text
 
@@ -32,6 +33,13 @@ _CHUNK = 500  # databases limit how many values one statement has
 MAX_DIGITS = 4300
 """Of an integer: Python's own JSON module reads no longer one."""
 Sampling = Literal["uniform", "thompson"]
+
+
+class _SystemRandom(random.SystemRandom):
+    """The system's randomness, which has no state to pickle."""
+
+    def __reduce__(self) -> Any:
+        return type(self), ()
 
 
 @dataclass(frozen=True)
@@ -54,6 +62,7 @@ class Settings:
         may open.
     guess_seconds: how long the answer to a wrong key waits, once many came from the same address.
     allowed_hosts: the names by which clients may address the server; None allows every name.
+    key_place: where the server's key is: a sentence that a 401 tells to this machine alone.
     providers: what serves the models, by the API's name of the provider.
     evaluators: what one run of an evaluator may take.
     sandbox: "bwrap" runs evaluators in namespaces of their own, by bubblewrap.
@@ -61,10 +70,11 @@ class Settings:
         them to other servers on the same database.
     takeover_seconds: how long a server on the same database may be silent before others go on with
         what it was working on.
+    database: the limits of the process on a PostgreSQL.
     """
 
     sampling: Sampling = "uniform"
-    randomness: random.Random = field(default_factory=random.SystemRandom)
+    randomness: random.Random = field(default_factory=_SystemRandom)
     max_body_bytes: int = 64 * 1024 * 1024
     max_body_values: int = 1_000_000
     memory_bytes: int = 512 * 1024 * 1024
@@ -76,11 +86,13 @@ class Settings:
     max_connections: int = 1000
     guess_seconds: float = 2
     allowed_hosts: frozenset[str] | None = None
+    key_place: str = ""
     providers: Mapping[str, Provider] = field(default_factory=lambda: {"mock": Mock()})
     evaluators: Limits = field(default_factory=Limits)
     sandbox: Sandbox = "none"
     evaluation_workers: int = 4
     takeover_seconds: float = 30
+    database: DatabaseSettings = field(default_factory=DatabaseSettings)
 
 
 class NeedsWriter(Exception):

@@ -15,6 +15,7 @@ from typing import Any
 
 from sqlalchemy import Select, select
 from sqlalchemy.orm import Session, contains_eager
+from sqlalchemy.orm.attributes import set_committed_value
 
 from humanloop import schemas
 from humanloop.model import (
@@ -24,6 +25,7 @@ from humanloop.model import (
     ToolConfigRequest,
 )
 from humanloop.server.operations.calls import chunks, plain
+from humanloop.server.store import tallies, turns
 from humanloop.server.store.json_text import Json
 from humanloop.server.store.tables import Config, FeedbackKind, LabelCount, Project
 from humanloop.server.store.times import now
@@ -45,11 +47,25 @@ def register(session: Session, project: Project, request: Mapping[str, Any]) -> 
     config = _find_or_add(session, project, request)
     name, description = request.get("name"), request.get("description")
     if name not in {None, config.name} or description not in {None, config.description}:
+        turns.be_alone(session)
         config.name = name or config.name
         config.description = description if description is not None else config.description
         config.updated_at = now()
-    config.last_used = now()
+    use(session, config)
     return config
+
+
+def use(session: Session, config: Config) -> None:
+    """Note that a config is used now.
+
+    While others write, its row is locked only at the end, in its turn (see `tallies`).
+    """
+    moment = now()
+    if turns.is_alone(session):
+        config.last_used = moment
+    else:
+        tallies.of(session).use_config(config.organization_id, config.id)
+        set_committed_value(config, "last_used", moment)
 
 
 def has_any(session: Session, project: Project) -> bool:
@@ -58,7 +74,7 @@ def has_any(session: Session, project: Project) -> bool:
     return session.scalar(used.limit(1)) is not None
 
 
-def of_project(project: Project) -> Select[tuple[Config]]:
+def of_project(project: Project) -> Select[Config]:
     """Return the statement for all configs of a project."""
     return select(Config).where(
         Config.organization_id == project.organization_id, Config.project_id == project.id
@@ -129,6 +145,7 @@ def _find_or_add(session: Session, project: Project, request: Mapping[str, Any])
     found = session.scalar(of_project(project).where(Config.digest == digest))
     if found is not None:
         return found
+    turns.be_alone(session)
     kind = request.get("type", "model")
     parameters = _parameters(request)
     if kind == "model" and "tools" in parameters:

@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 from humanloop.server.errors import NotFound
 from humanloop.server.operations import configs, lookups
 from humanloop.server.operations.calls import Call, plain
+from humanloop.server.store import turns
 from humanloop.server.store.tables import Config, Deployment, Environment, Experiment, Project
 
 
@@ -38,6 +39,7 @@ def deploy(
     session: Session, project: Project, environment: Environment, what: Config | Experiment
 ) -> Deployment:
     """Make a config or an experiment of the project active there."""
+    turns.be_alone(session)
     deployment = current(session, project, environment)
     if deployment is None:
         deployment = Deployment(
@@ -54,6 +56,7 @@ def deploy(
 
 def remove(session: Session, deployment: Deployment) -> None:
     """Leave nothing active there."""
+    turns.be_alone(session)
     session.delete(deployment)
     session.flush()
 
@@ -61,6 +64,8 @@ def remove(session: Session, deployment: Deployment) -> None:
 def register_config(call: Call, project: Project, request: Mapping[str, Any]) -> Config:
     """Register a config, and make it active when it is the project's first."""
     first = not configs.has_any(call.session, project)
+    if first:
+        turns.be_alone(call.session)
     config = configs.register(call.session, project, request)
     if first:
         environment = lookups.environment(call, None)

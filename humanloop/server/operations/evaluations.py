@@ -26,6 +26,7 @@ from humanloop.server.operations import (
     testsets,
 )
 from humanloop.server.operations.calls import Afterwards, Call, Page, chunks, paginate_by, plain
+from humanloop.server.store import turns
 from humanloop.server.store.tables import (
     Config,
     Evaluation,
@@ -47,6 +48,7 @@ _LOADED = (joinedload(Evaluation.config), subqueryload(Evaluation.evaluators))
 
 def create(call: Call) -> Afterwards:
     """Create an evaluation, and let it begin once it is committed."""
+    turns.be_alone(call.session)
     body = call.body
     project = lookups.project(call, call.path["project_id"])
     find = partial(lookups.find_in_project, call.session)

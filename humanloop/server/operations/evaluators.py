@@ -15,6 +15,7 @@ from humanloop.server.errors import Busy, Invalid, Problem, Unavailable, invalid
 from humanloop.server.evaluation.engine import EngineNotInstalled, EngineUnavailable
 from humanloop.server.operations import lookups
 from humanloop.server.operations.calls import Call, Stages, plain
+from humanloop.server.store import turns
 from humanloop.server.store.tables import Evaluator
 from humanloop.server.store.times import now
 
@@ -50,6 +51,7 @@ def create(call: Call) -> Stages:
         _check_source(call, body)
 
     def finish(call: Call) -> dict[str, Any]:
+        turns.be_alone(call.session)
         _check_name(call, body["name"])
         values = {key: body[key] for key in CONTENT}
         evaluator = Evaluator(organization_id=call.account.organization_id, **values)
@@ -78,6 +80,7 @@ def update(call: Call) -> Stages:
         checked.append(values)
 
     def finish(call: Call) -> dict[str, Any]:
+        turns.be_alone(call.session)
         evaluator, values = wanted(call)
         if any(values[key] != checked[0][key] for key in _CHECKED):
             raise Busy("The evaluator was changed by another request meanwhile.")

@@ -19,6 +19,7 @@ from sqlalchemy.orm import Session, joinedload, subqueryload
 from humanloop.server.errors import Location, NotFound, invalid
 from humanloop.server.operations import configs, deployments, feedback_types, lookups
 from humanloop.server.operations.calls import Call, NeedsWriter, chunks, plain
+from humanloop.server.store import turns
 from humanloop.server.store.tables import (
     Annotation,
     Config,
@@ -31,6 +32,7 @@ from humanloop.server.store.tables import (
     Trial,
     is_complete,
 )
+from humanloop.server.store.tallies import table
 from humanloop.server.store.times import now
 
 LOADED = (
@@ -107,7 +109,7 @@ def draw(call: Call, experiment: Experiment) -> Trial:
     if not candidates:
         raise NotFound(f"The experiment {experiment.id!r} has no active config to sample.")
     config = _choose(call, experiment, candidates)
-    config.last_used = now()
+    configs.use(call.session, config)
     trial = Trial(organization_id=experiment.organization_id, experiment=experiment, config=config)
     call.session.add(trial)
     call.session.flush()
@@ -150,7 +152,7 @@ def find_by_name(session: Session, project: Project, name: str) -> Experiment | 
     return session.scalar(_of_project(project).where(Experiment.name == name))
 
 
-def _of_project(project: Project) -> Select[tuple[Experiment]]:
+def _of_project(project: Project) -> Select[Experiment]:
     """Return the statement for all experiments of a project."""
     return select(Experiment).where(
         Experiment.organization_id == project.organization_id, Experiment.project_id == project.id
@@ -227,6 +229,7 @@ def describe_draw(trial: Trial) -> dict[str, Any]:
 
 def create(call: Call) -> dict[str, Any]:
     """Create an experiment, with its configs and active when that is wanted."""
+    turns.be_alone(call.session)
     project = lookups.project(call, call.path["project_id"])
     _check_name(call.session, project, call.body["name"])
     metric = call.session.scalars(
@@ -258,6 +261,7 @@ def list_(call: Call) -> list[dict[str, Any]]:
 
 def update(call: Call) -> dict[str, Any]:
     """Rename, set the positive labels, deregister configs, then register configs."""
+    turns.be_alone(call.session)
     experiment = _of_path(call)
     name = call.body.get("name", experiment.name)
     if name != experiment.name:
@@ -279,13 +283,14 @@ def update(call: Call) -> dict[str, Any]:
 
 def delete(call: Call) -> None:
     """Delete an experiment with its trials; its logs stay, without their trial."""
+    turns.be_alone(call.session)
     experiment = _of_path(call)
     trials = select(Trial.id).where(
         Trial.organization_id == experiment.organization_id, Trial.experiment_id == experiment.id
     )
     # ON DELETE SET NULL would take the organisation off the logs, too.
-    call.session.execute(
-        sql_update(Log)
+    call.connection.execute(
+        sql_update(table(Log))
         .where(Log.organization_id == experiment.organization_id, Log.trial_id.in_(trials))
         .values(trial_id=None)
     )

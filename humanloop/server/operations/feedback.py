@@ -13,7 +13,7 @@ from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any, NamedTuple
 
-from sqlalchemy import delete, insert, select
+from sqlalchemy import Connection, delete, insert, select
 
 from humanloop import schemas
 from humanloop.server.errors import Location, invalid
@@ -27,7 +27,7 @@ from humanloop.server.operations.calls import (
     plain,
 )
 from humanloop.server.operations.feedback_types import Kind
-from humanloop.server.store import upserts
+from humanloop.server.store import turns, upserts
 from humanloop.server.store.ids import new_id
 from humanloop.server.store.tables import Annotation, FeedbackLabel, Log, is_complete
 from humanloop.server.store.tallies import Tally, table
@@ -161,17 +161,7 @@ class Notes:
         if added:
             owner = {"organization_id": self._organization_id}
             connection.execute(insert(_ANNOTATIONS), [owner | _row(each) for each in added])
-            labels = dict.fromkeys(
-                (note.feedback_type.id, note.value) for note in _labels_of(added)
-            )
-            upserts.insert_new(
-                connection,
-                table(FeedbackLabel),
-                [
-                    owner | {"feedback_type_id": kind_id, "value": value, "sentiment": "unset"}
-                    for kind_id, value in labels
-                ],
-            )
+            _add_labels(connection, self._organization_id, added)
         for more, notes in ((1, added), (-1, self._removed)):
             for note in _labels_of(notes):
                 kind_id, config_id = note.feedback_type.id, note.log.config_id
@@ -195,6 +185,23 @@ def _row(note: Note) -> dict[str, Any]:
         "user": note.user,
         "created_at": note.created_at,
     }
+
+
+def _add_labels(connection: Connection, organization_id: str, notes: Iterable[Note]) -> None:
+    labels = dict.fromkeys((each.feedback_type.id, each.value) for each in _labels_of(notes))
+    upserts.insert_new(
+        connection,
+        table(FeedbackLabel),
+        [
+            {
+                "organization_id": organization_id,
+                "feedback_type_id": kind_id,
+                "value": value,
+                "sentiment": "unset",
+            }
+            for kind_id, value in sorted(labels)
+        ],
+    )
 
 
 def read_value(kind: Kind, request: Mapping[str, Any], location: Location) -> str:
@@ -233,6 +240,7 @@ def describe(feedback: Annotation | Note) -> dict[str, Any]:
 
 def submit(call: Call) -> Any:
     """Submit one feedback or an array of them, all or none."""
+    _lock_logs(call)
     targets = _find_logs(call)
     notes = Notes(call)
     notes.load(list(targets.values()))
@@ -251,6 +259,16 @@ def submit(call: Call) -> Any:
     answers = each_in(call.body, run)
     notes.write(call.tally)
     return like_body(call.body, answers)
+
+
+def _lock_logs(call: Call) -> None:
+    """Let others wait who change the feedback on the same logs: it depends on what is there."""
+    wanted = each_in(call.body, lambda request, _: request.get("data_id"))
+    for some in chunks(sorted({each for each in wanted if each is not None})):
+        logs = select(Log.id).where(
+            Log.organization_id == call.account.organization_id, Log.id.in_(some)
+        )
+        turns.lock(call.session, logs.order_by(Log.id))
 
 
 def _find_logs(call: Call) -> dict[str, Target]:

@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session, subqueryload
 from humanloop.secrets import CANDIDATES, did_you_mean
 from humanloop.server.errors import Location, invalid
 from humanloop.server.operations.calls import chunks, plain
+from humanloop.server.store import turns
 from humanloop.server.store.tables import FeedbackKind, FeedbackLabel, Project
 
 LABEL_CLASSES = frozenset({"select", "multi_select"})
@@ -153,6 +154,7 @@ class Labels:
     """A project's types and their labels, to be added to and changed."""
 
     def __init__(self, session: Session, project: Project) -> None:
+        turns.be_alone(session)
         self._session = session
         self._project = project
         found = of_projects(session, project.organization_id, [project.id])

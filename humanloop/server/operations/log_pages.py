@@ -59,9 +59,7 @@ def find_ids(call: Call, project: Project, offset: int, size: int) -> list[str]:
     return [log_id for log_id, _, _ in found]
 
 
-def _logs(
-    call: Call, keys: Select[tuple[str, str, datetime, int]]
-) -> Sequence[Row[tuple[str, datetime, int]]]:
+def _logs(call: Call, keys: Select[str, str, datetime, int]) -> Sequence[Row[str, datetime, int]]:
     """Return the ids, times and rows of logs; their keys are found without reading any log."""
     found = keys.subquery().c
     statement = (

@@ -24,11 +24,11 @@ from humanloop.server.errors import Location, Unavailable, invalid
 from humanloop.server.operations import configs, deployments, feedback, lookups
 from humanloop.server.operations.calls import Call, Stages, each_in, like_body, load, plain
 from humanloop.server.operations.feedback import Notes, Target
+from humanloop.server.store import batches, turns, upserts
 from humanloop.server.store.ids import new_id
 from humanloop.server.store.json_text import to_json
 from humanloop.server.store.tables import (
     Annotation,
-    Batch,
     Config,
     Conversation,
     Log,
@@ -42,7 +42,7 @@ from humanloop.server.store.times import created_at, now
 SLICE = 250
 """How many logs of an array are written in one transaction, which takes milliseconds."""
 
-_LOGS, _FEEDBACK, _BATCHES = table(Log), table(Annotation), table(Batch)
+_LOGS, _FEEDBACK = table(Log), table(Annotation)
 _INSERT_LOGS = insert(_LOGS)
 _CONFIGS, _PROJECTS, _SESSIONS = table(Config), table(Project), table(Conversation)
 
@@ -221,18 +221,18 @@ def _in_stages(drafts: list[Draft]) -> Stages:
         dry.check_feedback(call, drafts)
 
     def begin(call: Call) -> None:
-        organization_id = call.account.organization_id
-        row = {"organization_id": organization_id, "id": batch_id, "created_at": now()}
-        call.connection.execute(insert(_BATCHES), [row])
+        batches.begin(call.connection, call.account.organization_id, batch_id)
 
     def write(index: int, call: Call) -> None:
         # Nothing is carried on from slice to slice: what was done may be rolled back and run again.
+        batches.go_on(call.connection, call.account.organization_id, batch_id)
         arrival, tally = Arrival(), Tally()
         arrival.find_places(call, slices[index])
         arrival.write(call, slices[index], tally, batch_id)
         tallies[index] = tally
 
     def finish(call: Call) -> Any:
+        batches.go_on(call.connection, call.account.organization_id, batch_id)
         end(call)
         for tally in tallies.values():
             call.tally.update(tally)
@@ -244,7 +244,7 @@ def _in_stages(drafts: list[Draft]) -> Stages:
             _delete(call, column.table, column.in_(ids))
 
     def end(call: Call) -> None:
-        _delete(call, _BATCHES, _BATCHES.c.id == batch_id)
+        batches.end(call.connection, call.account.organization_id, batch_id)
 
     steps: list[Callable[[Call], object]] = [partial(write, index) for index in range(len(slices))]
     undo: list[Callable[[Call], object]] = [partial(take_back, some) for some in slices]
@@ -397,10 +397,22 @@ class Arrival:
                         "created_at": moment,
                     }
                 )
+        if new and create:
+            self._start_sessions(call, new, found)
         for each in drafts:
             each.session = _session(each, found)
-        if new and create:
-            call.connection.execute(insert(_SESSIONS), new)
+
+    def _start_sessions(
+        self, call: Call, new: Sequence[Mapping[str, Any]], found: dict[Key, Session]
+    ) -> None:
+        """Insert sessions, unless others have started them meanwhile: then those are found."""
+        new = sorted(new, key=lambda row: row["reference_id"])
+        upserts.insert_new(call.connection, _SESSIONS, new)
+        if not turns.is_alone(call.session):
+            wanted = [row["reference_id"] for row in new]
+            rows = lookups.rows(call, _KNOWN_SESSIONS, _SESSIONS.c.reference_id, wanted)
+            for session_id, reference_id, moment in rows:
+                found["session_reference_id", reference_id] = (session_id, moment)
 
     def check_feedback(self, call: Call, drafts: Sequence[Draft]) -> None:
         """Raise Invalid for feedback that the projects don't take."""
@@ -521,16 +533,23 @@ def _find(call: Call, condition: ColumnElement[bool]) -> Log | None:
 
 def update(call: Call) -> dict[str, Any]:
     """Set a datapoint's output, error and duration, where given."""
+    _lock(call, Log.id == call.path["id"])
     return _update(call, lookups.find(call, Log, call.path["id"], "datapoint"))
 
 
 def update_by_ref(call: Call) -> dict[str, Any]:
     """Update a datapoint that is named by the caller's own id."""
     reference_id = call.query["reference_id"]
+    _lock(call, Log.reference_id == reference_id)
     found = _find(call, Log.reference_id == reference_id)
     if found is None:
         raise lookups.missing(f"datapoint with the reference id {reference_id!r}", None)
     return _update(call, found)
+
+
+def _lock(call: Call, condition: ColumnElement[bool]) -> None:
+    owned = Log.organization_id == call.account.organization_id
+    turns.lock(call.session, select(Log.id).where(condition, owned).order_by(Log.id))
 
 
 def _update(call: Call, found: Log) -> dict[str, Any]:

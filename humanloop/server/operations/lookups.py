@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 from humanloop.server.errors import Location, NotFound, RequestError, invalid
 from humanloop.server.operations import feedback_types
 from humanloop.server.operations.calls import Call, chunks
+from humanloop.server.store import turns
 from humanloop.server.store.tables import (
     Config,
     Conversation,
@@ -132,6 +133,7 @@ def project_of_body(
 
 def create_project(call: Call, name: str, location: Location) -> Project:
     """Return a new project with the default feedback types; its name must not be taken."""
+    turns.be_alone(call.session)
     check_project_name(call, name, location)
     created = Project(
         organization_id=call.account.organization_id,

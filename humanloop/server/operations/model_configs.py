@@ -7,6 +7,7 @@ from typing import Any
 from humanloop.server.errors import invalid
 from humanloop.server.operations import configs, deployments, experiments, lookups
 from humanloop.server.operations.calls import Call
+from humanloop.server.store import turns
 from humanloop.server.store.tables import Config
 
 _NOT_PARAMETERS = frozenset({"project", "project_id", "experiment"})
@@ -34,5 +35,6 @@ def register(call: Call) -> dict[str, Any]:
     if experiment is None:
         message = f"the project {project.name!r} has no experiment named {name!r}"
         raise invalid(("body", "experiment"), message)
+    turns.be_alone(call.session)
     experiments.add_config(experiment, config)
     return {**body, "experiment_id": experiment.id}

@@ -21,6 +21,7 @@ from humanloop.server.operations import (
     scores,
 )
 from humanloop.server.operations.calls import Call, Page, load, paginate, paginate_by, plain
+from humanloop.server.store import turns
 from humanloop.server.store.tables import (
     Config,
     Deployment,
@@ -167,6 +168,7 @@ def list_(call: Call) -> Page:
 
 def update(call: Call) -> dict[str, Any]:
     """Rename, activate a config or an experiment, or set which labels are positive."""
+    turns.be_alone(call.session)
     project = lookups.project(call, call.path["id"])
     body, session = call.body, call.session
     name = body.get("name", project.name)

@@ -15,10 +15,9 @@ from typing import Any
 from humanloop.server.errors import Location, invalid
 from humanloop.server.generation.generations import Generation, Sample
 from humanloop.server.generation.providers import Provider, ProviderRequest
-from humanloop.server.operations import deployments, experiments, logs, lookups
+from humanloop.server.operations import configs, deployments, experiments, logs, lookups
 from humanloop.server.operations.calls import Call, Settings
 from humanloop.server.store.tables import Config, Experiment, Project, Trial
-from humanloop.server.store.times import now
 
 MAX_SAMPLES = 100
 _BODY: Location = ("body",)
@@ -70,7 +69,7 @@ def registered(call: Call, _task: Task, project: Project) -> tuple[Location, Dra
     config = lookups.find_in_project(
         call.session, Config, project, call.body["model_config_id"], location
     )
-    config.last_used = now()
+    configs.use(call.session, config)
     return location, repeat((config, None))
 
 
@@ -90,7 +89,7 @@ def deployed(call: Call, _task: Task, project: Project) -> tuple[Location, Draws
     active = deployments.active(call.session, project, environment)
     if isinstance(active, Experiment):
         return location, _draws(call, active)
-    active.last_used = now()
+    configs.use(call.session, active)
     return location, repeat((active, None))
 
 

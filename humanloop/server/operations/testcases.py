@@ -17,6 +17,7 @@ from sqlalchemy.sql.elements import ColumnElement
 from humanloop.server.errors import Invalid, Problem
 from humanloop.server.operations import lookups
 from humanloop.server.operations.calls import Call, chunks, plain
+from humanloop.server.store import turns
 from humanloop.server.store.tables import EvaluationTestcase, TestcaseVersion, Testset
 from humanloop.server.store.tallies import table
 from humanloop.server.store.times import now
@@ -46,6 +47,7 @@ def get(call: Call) -> dict[str, Any]:
 
 def update(call: Call) -> dict[str, Any]:
     """Set the inputs, messages and target that are given; a null clears them."""
+    turns.be_alone(call.session)
     version, testset_id = _of_path(call)
     if _is_in_a_snapshot(call, version):
         version = _succeed(call, version, testset_id)
@@ -94,6 +96,7 @@ def _succeed(call: Call, version: TestcaseVersion, testset_id: str) -> TestcaseV
 
 def delete(call: Call) -> None:
     """Delete the testcases whose ids are in the body, all or none."""
+    turns.be_alone(call.session)
     wanted: list[str] = call.body
     found = {row[0]: row for row in lookups.rows(call, _CURRENT, _VERSIONS.c.testcase_id, wanted)}
     problems = [

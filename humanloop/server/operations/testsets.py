@@ -21,6 +21,7 @@ from humanloop.server.generation import templates
 from humanloop.server.operations import lookups, testcases
 from humanloop.server.operations.calls import Call, Page, Stages, chunks, paginate_by, plain
 from humanloop.server.operations.logs import SLICE
+from humanloop.server.store import turns
 from humanloop.server.store.ids import new_id, next_row
 from humanloop.server.store.tables import Log, Project, TestcaseVersion, Testset, is_complete
 from humanloop.server.store.tallies import table
@@ -41,6 +42,7 @@ def describe(testset: Testset) -> dict[str, Any]:
 
 def create(call: Call) -> dict[str, Any]:
     """Create an empty testset."""
+    turns.be_alone(call.session)
     project = lookups.project(call, call.path["project_id"])
     _check_name(call, project.id, call.body["name"])
     testset = Testset(
@@ -92,6 +94,7 @@ def update(call: Call) -> dict[str, Any]:
     testset = _of_path(call)
     name = call.body.get("name", testset.name)
     if name != testset.name:
+        turns.be_alone(call.session)
         _check_name(call, testset.project_id, name)
         testset.name = name
     testset.description = call.body.get("description", testset.description)
@@ -102,6 +105,7 @@ def update(call: Call) -> dict[str, Any]:
 
 def delete(call: Call) -> dict[str, Any]:
     """Delete a testset with its testcases, and return it as it was."""
+    turns.be_alone(call.session)
     testset = _of_path(call)
     body = describe(testset)
     testcases.remove(call, _VERSIONS.c.testset_id == testset.id)

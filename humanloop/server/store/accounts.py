@@ -1,7 +1,8 @@
 """Who may call: the organisation of a database and one user for each API key.
 
-A key is kept nowhere: the database holds a salted, slow digest that recognises its user again,
-and memory a fast one that requests are compared with, in constant time.
+The keys that a process takes are those that it was given: several processes on one database must be
+given the same ones. A key is kept nowhere: the database holds a salted, slow digest that recognises
+its user again, and memory a fast one that requests are compared with, in constant time.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from humanloop.server.errors import StartError, Unauthorized
+from humanloop.server.store import turns
 from humanloop.server.store.database import Database
 from humanloop.server.store.tables import Environment, Metric, Organization, User
 
@@ -47,6 +49,7 @@ class KeyRing:
             raise StartError("The server needs at least one API key.")
 
         def enroll(session: Session) -> KeyRing:
+            turns.be_alone(session)
             organization = session.scalar(select(Organization)) or _found(session)
             return cls({_fast(key): _account(session, organization, key) for key in api_keys})
 

@@ -1,28 +1,60 @@
-"""Large arrays whose writing has ended half-way, because the process did."""
+"""Large arrays that are being written, and those whose writing has ended half-way.
+
+Invariants: what a batch has written so far never counts before the batch is ended; who finds that
+its batch was deleted writes nothing more of it.
+"""
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import timedelta
 
-from sqlalchemy import Engine, and_, delete, select, true
+from sqlalchemy import ColumnElement, Connection, and_, delete, insert, select, update
 
+from humanloop.server.errors import Unavailable
 from humanloop.server.store.tables import Annotation, Batch, Log
+from humanloop.server.store.times import now
+
+_AGE = timedelta(minutes=10)  # between two parts of one are milliseconds; clocks may differ
 
 
-def delete_unfinished(engine: Engine, begun_before: datetime | None = None) -> None:
-    """Delete what they have written: all of them, or those that were begun before a moment."""
-    ended = true() if begun_before is None else Batch.created_at < begun_before
-    with engine.connect() as connection:
-        connection.execution_options(writes=True)
-        with connection.begin():
-            keys = select(Batch.organization_id, Batch.id).where(ended)
-            for organization_id, batch_id in connection.execute(keys).all():
-                within = and_(Log.organization_id == organization_id, Log.batch_id == batch_id)
-                connection.execute(
-                    delete(Annotation).where(
-                        Annotation.organization_id == organization_id,
-                        Annotation.log_id.in_(select(Log.id).where(within)),
-                    )
-                )
-                connection.execute(delete(Log).where(within))
-            connection.execute(delete(Batch).where(ended))
+def begin(connection: Connection, organization_id: str, batch_id: str) -> None:
+    """Begin a batch, and delete what others have left half-way."""
+    delete_unfinished(connection)
+    row = {"organization_id": organization_id, "id": batch_id, "created_at": now()}
+    connection.execute(insert(Batch), [row])
+
+
+def go_on(connection: Connection, organization_id: str, batch_id: str) -> None:
+    """Say that a batch is still being written; raises Unavailable when it was deleted."""
+    statement = update(Batch).where(_is(organization_id, batch_id)).values(created_at=now())
+    if connection.execute(statement).rowcount == 0:
+        raise Unavailable("Writing the array took too long, and was given up.")
+
+
+def end(connection: Connection, organization_id: str, batch_id: str) -> None:
+    """Let what was written count, or what was taken back be forgotten."""
+    connection.execute(delete(Batch).where(_is(organization_id, batch_id)))
+
+
+def _is(organization_id: str, batch_id: str) -> ColumnElement[bool]:
+    return and_(Batch.organization_id == organization_id, Batch.id == batch_id)
+
+
+def delete_unfinished(connection: Connection, *, every: bool = False) -> None:
+    """Delete what was written of batches whose process is gone.
+
+    every: whether no other process may be writing; else only of those that stand still.
+    """
+    wanted = select(Batch.organization_id, Batch.id).with_for_update(skip_locked=True)
+    if not every:
+        wanted = wanted.where(Batch.created_at < now() - _AGE)
+    for organization_id, batch_id in connection.execute(wanted).all():
+        within = and_(Log.organization_id == organization_id, Log.batch_id == batch_id)
+        connection.execute(
+            delete(Annotation).where(
+                Annotation.organization_id == organization_id,
+                Annotation.log_id.in_(select(Log.id).where(within)),
+            )
+        )
+        connection.execute(delete(Log).where(within))
+        end(connection, organization_id, batch_id)

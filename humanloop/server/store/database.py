@@ -1,30 +1,28 @@
-"""The database: opened once by one process, read by many threads, written by one.
+"""The database: opened once by a process, read by many threads, written by one.
 
 Invariants: a work is committed whole or rolled back whole; works wait for each other before they
-read anything, so a look-up and the insert that depends on it can't be torn apart; readers wait for
-nobody; a SQLite file is owned for as long as the database is open.
+read anything, so a look-up and the insert that depends on it can't be torn apart (`turns` says how,
+where several processes write); readers wait for nobody; a SQLite file is owned for as long as the
+database is open.
 """
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Callable, Generator
 from concurrent.futures import Future
-from contextlib import contextmanager
-from datetime import timedelta
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-from sqlalchemy import URL, Engine, create_engine, event
-from sqlalchemy.engine import Connection
+from sqlalchemy import URL, Engine
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from humanloop.server.errors import StartError
-from humanloop.server.store import batches, copies, migrate, urls
+from humanloop.server.store import batches, copies, engines, failures, migrate, urls
 from humanloop.server.store.ownership import Ownership
-from humanloop.server.store.times import now
+from humanloop.server.store.settings import DatabaseSettings
 from humanloop.server.store.writer import Writer
 
 T = TypeVar("T")
@@ -32,24 +30,28 @@ T = TypeVar("T")
 if TYPE_CHECKING:
     from importlib.abc import Traversable
 
-_BUSY_SECONDS = "10"  # how long to wait for another program that writes to a SQLite file
-_BATCH_AGE = timedelta(hours=1)  # no request takes so long
-_READERS = 40  # the most threads that Starlette's pool runs sync work in
-
 
 class Database:
     """An open database at the newest schema."""
 
-    def __init__(self, engine: Engine, owner: Ownership | None) -> None:
-        self._engine = engine
+    def __init__(self, url: URL, readers: Engine, writer: Engine, owner: Ownership | None) -> None:
+        self._url = url
+        self._engine = readers
+        self._writing = writer
         self._owner = owner
-        self._writer = Writer(engine)
+        self._writer = Writer(writer)
 
     @classmethod
-    def open(cls, url: str, *, scripts: Traversable = migrate.SCRIPTS) -> Database:
+    def open(
+        cls,
+        url: str,
+        settings: DatabaseSettings | None = None,
+        *,
+        scripts: Traversable = migrate.SCRIPTS,
+    ) -> Database:
         """Open or create the database at a SQLAlchemy URL and bring its schema up to date.
 
-        scripts: where the history of the schema is.
+        scripts: where the history of the schema is. Several processes may open one at once.
 
         Raises StartError when it can't be reached or written, is in use by another server, is
         not a database of this server, or has a schema newer than this version knows.
@@ -59,10 +61,12 @@ class Database:
         owner = None if path is None else Ownership.take(path)
         try:
             _migrate(parsed, path, scripts)
-            engine = _create_engine(parsed)
-            # Where there is no file to own, other servers may be writing theirs.
-            batches.delete_unfinished(engine, None if owner is not None else now() - _BATCH_AGE)
-            return cls(engine, owner)
+            readers, writer = engines.for_use(parsed, settings or DatabaseSettings())
+            with _start_errors(parsed), writer.connect() as connection:
+                connection.execution_options(writes=True)
+                with connection.begin():
+                    batches.delete_unfinished(connection, every=owner is not None)
+            return cls(parsed, readers, writer, owner)
         except BaseException:
             if owner is not None:
                 owner.release()
@@ -85,71 +89,62 @@ class Database:
         """Do as `submit` does, and wait for the result."""
         return self.submit(work).result()
 
+    def said(self, error: Exception) -> str:
+        """Return on one line what the database said, without the secrets of its URL."""
+        return urls.redact(self._url, failures.said(error))
+
     def close(self) -> None:
         """Close every connection and give the file free; harmless when called again."""
         self._writer.close()
         self._engine.dispose()
+        self._writing.dispose()
         if self._owner is not None:
             self._owner.release()
 
 
 def _migrate(url: URL, path: Path | None, scripts: Traversable) -> None:
-    # Changing a table on SQLite means to drop the old one, which must not cascade.
-    engine = _create_engine(url, foreign_keys=False)
+    engine = engines.for_schema(url)
     try:
         back_up = None if path is None else partial(copies.back_up_beside, path)
-        migrate.upgrade(engine, scripts, back_up=back_up)
-    except DBAPIError as error:
-        reason = str(error.orig).strip()
-        raise StartError(f"The database {url!r} can't be used: {reason}") from error
+        with _start_errors(url):
+            migrate.upgrade(engine, scripts, back_up=back_up)
     finally:
         engine.dispose()
 
 
-def _create_engine(url: URL, *, foreign_keys: bool = True) -> Engine:
-    sqlite = url.get_backend_name() == "sqlite"
-    if sqlite and "timeout" not in url.query:
-        url = url.update_query_dict({"timeout": _BUSY_SECONDS})
+@contextmanager
+def open_for_reading(url: str) -> Generator[Callable[[], AbstractContextManager[Session]]]:
+    """Open a database beside the server that has it; give how to open a session for reading.
+
+    All queries of one session see the same state. Nothing is created or changed.
+
+    Raises StartError when there is no such database, it can't be read, or its schema is not this
+    version's.
+    """
+    parsed = urls.parse(url)
+    path = urls.file_of(parsed)
+    if path is not None and not path.is_file():
+        raise StartError(f"There is no database {path}.")
+    engine = engines.for_reading(parsed)
+
+    @contextmanager
+    def read() -> Generator[Session]:
+        with engine.connect() as connection, Session(connection, autoflush=False) as session:
+            yield session
+
     try:
-        # The values of a failed statement are the users' data: they belong in no log.
-        engine = create_engine(
-            url,
-            max_overflow=_READERS,
-            hide_parameters=True,
-            **({} if sqlite else {"isolation_level": "REPEATABLE READ"}),
-        )
-    except ModuleNotFoundError as error:
-        raise StartError(
-            f"A database at {url.drivername}:// needs the package {error.name!r}, "
-            f"which is not installed: pip install '{error.name}[binary]'"
-        ) from error
-    except ValueError as error:
-        raise StartError(f"An option of the database's URL can't be used: {error}.") from error
-    if sqlite:
-        event.listen(engine, "connect", _configure_sqlite)
-        event.listen(engine, "begin", _begin_sqlite)
-        if foreign_keys:
-            event.listen(engine, "connect", _enforce_foreign_keys)
-    return engine
+        with _start_errors(parsed):
+            migrate.check_current(engine)
+            yield read
+    finally:
+        engine.dispose()
 
 
-def _configure_sqlite(connection: sqlite3.Connection, _record: object) -> None:
-    # Transactions are begun by _begin_sqlite alone, so that they hold schema changes and reads.
-    connection.isolation_level = None
-    connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute("PRAGMA synchronous = NORMAL")
-    # SQLite's own lower() knows ASCII only.
-    connection.create_function("lower", 1, _lower, deterministic=True)
-
-
-def _enforce_foreign_keys(connection: sqlite3.Connection, _record: object) -> None:
-    connection.execute("PRAGMA foreign_keys = ON")
-
-
-def _lower(value: Any) -> Any:
-    return value.lower() if isinstance(value, str) else value
-
-
-def _begin_sqlite(connection: Connection) -> None:
-    writes = connection.get_execution_options().get("writes", False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+@contextmanager
+def _start_errors(url: URL) -> Generator[None]:
+    """Say in one line why the database can't be used."""
+    try:
+        yield
+    except DBAPIError as error:
+        said = urls.redact(url, failures.said(error))
+        raise StartError(f"The database {urls.shown(url)} can't be used: {said}") from error

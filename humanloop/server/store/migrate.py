@@ -17,9 +17,10 @@ from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Engine, inspect
+from sqlalchemy import Connection, Engine, inspect
 
 from humanloop.server.errors import StartError
+from humanloop.server.store import turns
 
 if TYPE_CHECKING:
     from importlib.abc import Traversable
@@ -42,14 +43,15 @@ def upgrade(
 
 
 def _upgrade(engine: Engine, scripts: Path, back_up: Callable[[str], object] | None) -> None:
-    current = _current_revision(engine)
-    if current is not None:
-        check_known(current, scripts)
-    if current == ScriptDirectory(str(scripts)).get_current_head():
-        return
-    if current is not None and back_up is not None:
-        back_up(current)
-    with engine.connect().execution_options(writes=True) as connection:
+    with engine.connect().execution_options(writes=True) as connection, connection.begin():
+        turns.take(connection, alone=True)  # of several that start at once, one does it
+        current = _current_revision(connection)
+        if current is not None:
+            check_known(current, scripts)
+        if current == ScriptDirectory(str(scripts)).get_current_head():
+            return
+        if current is not None and back_up is not None:
+            back_up(current)
         config = Config(attributes={"connection": connection})
         # Alembic reads its options through configparser, where "%" starts a reference.
         config.set_main_option("script_location", str(scripts).replace("%", "%%"))
@@ -67,6 +69,22 @@ def check_known(revision: str, scripts: Traversable = SCRIPTS) -> None:
             f"The database has schema {revision}, which is newer than this version of humanloop "
             f"knows (its own is {directory.get_current_head()}). Upgrade humanloop, or use another "
             "database."
+        )
+
+
+def check_current(engine: Engine) -> None:
+    """Raise StartError for a database whose schema is not this version's own."""
+    with engine.connect() as connection:
+        current = _current_revision(connection)
+    if current is None:
+        raise StartError("The database is empty. `humanloop serve` begins one.")
+    check_known(current)
+    with _on_disk(SCRIPTS) as folder:
+        newest = ScriptDirectory(str(folder)).get_current_head()
+    if current != newest:
+        raise StartError(
+            f"The database has schema {current}, which is older than this version's, {newest}. "
+            "Start `humanloop serve` on it once, which updates it."
         )
 
 
@@ -93,10 +111,9 @@ def _copy(folder: Traversable, target: Path) -> None:
             (target / item.name).write_bytes(item.read_bytes())
 
 
-def _current_revision(engine: Engine) -> str | None:
+def _current_revision(connection: Connection) -> str | None:
     """Return the schema's revision; None for an empty database."""
-    with engine.connect() as connection:
-        revision = MigrationContext.configure(connection).get_current_revision()
-        if revision is None and inspect(connection).get_table_names():
-            raise StartError("The database holds tables that are not humanloop's. Use another one.")
-        return revision
+    revision = MigrationContext.configure(connection).get_current_revision()
+    if revision is None and inspect(connection).get_table_names():
+        raise StartError("The database holds tables that are not humanloop's. Use another one.")
+    return revision

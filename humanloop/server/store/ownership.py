@@ -63,6 +63,25 @@ class Ownership:
         self._beside.close()
 
 
+def owner_of(path: Path) -> str | None:
+    """Return which process has a file, as far as that can be told; None where none has it.
+
+    Takes no lock, so that a server may start meanwhile. Not for files of this process: closing the
+    descriptor would drop its locks.
+    """
+    lock = Path(f"{path}.lock")
+    if not lock.exists():
+        return None
+    if sys.platform != "linux":
+        return None
+    with lock.open("rb") as file:
+        answer = fcntl.fcntl(file, fcntl.F_GETLK, _record(fcntl.F_WRLCK, 0, 0))
+    kind, _, _, _, process = struct.unpack_from("hhqqi", answer)
+    if kind == fcntl.F_UNLCK:
+        return None
+    return f"process {process}" if process > 0 else "another process"
+
+
 def _unusable(path: Path, number: int | None) -> StartError:
     reason = os.strerror(number or errno.EIO)
     return StartError(f"The database {path} can't be opened for writing: {reason}.")

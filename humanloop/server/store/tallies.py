@@ -63,6 +63,10 @@ class Tally:
             session_id, created_at = session
             self._sessions[organization_id, project_id, session_id, created_at] += 1
 
+    def use_config(self, organization_id: str, config_id: str) -> None:
+        """Note that a config is used now, without a datapoint."""
+        self._configs[organization_id, config_id] += 0
+
     def count_label(
         self, organization_id: str, config_id: str, feedback_type_id: int, value: str, more: int
     ) -> None:
@@ -87,6 +91,7 @@ class Tally:
                     for (owner, key), more in sorted(self._configs.items())
                 ],
             )
+        if self._projects:
             connection.execute(
                 _COUNT_IN_PROJECT,
                 [

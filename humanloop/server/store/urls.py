@@ -1,21 +1,39 @@
-"""The database's URL: which kinds are taken, and which file a SQLite one names."""
+"""The name of a database: a file, or a URL of the kinds that are taken; and its secrets.
+
+Invariants: whatever is shown of a URL went through `shown` or `redact`. An engine is given a URL
+with no secret but its password, which SQLAlchemy masks wherever it shows one.
+"""
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
+from typing import Any
+from urllib.parse import quote, quote_plus
 
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
+from humanloop.secrets import MASK, is_secret_name, one_line
 from humanloop.server.errors import StartError
 
 _DRIVERS = frozenset({"sqlite", "sqlite+pysqlite", "postgresql+psycopg"})
+_OPTIONS = "options"  # settings of the session, of any name and content
 
 
-def parse(url: str) -> URL:
-    """Return the parts of a SQLAlchemy URL; raises StartError for one that can't be used."""
+# Of a URL; a single letter is a drive of Windows.
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")
+
+
+def parse(name: str) -> URL:
+    """Return the URL of a database, given as a SQLAlchemy URL or as the path of a SQLite file.
+
+    Raises StartError for a name that can't be used.
+    """
+    if name and _SCHEME.match(name) is None:
+        return URL.create("sqlite", database=name)
     try:
-        parsed = make_url(url)
+        parsed = _with_password(make_url(name))
         if parsed.drivername == "postgresql":
             # What this stands for depends on SQLAlchemy's version.
             return parsed.set(drivername="postgresql+psycopg")
@@ -25,7 +43,8 @@ def parse(url: str) -> URL:
         pass
     # The text may hold a password, so it is not repeated.
     raise StartError(
-        "The database must be a URL such as sqlite:///humanloop.db or postgresql://user@host/name."
+        "The database must be a file such as humanloop.db, or a URL such as "
+        "sqlite:///humanloop.db or postgresql://user@host/name."
     )
 
 
@@ -40,3 +59,51 @@ def file_of(url: URL) -> Path | None:
     if name == ":memory:" or name.startswith("file:"):
         raise StartError("The database must be a file, such as sqlite:///humanloop.db.")
     return Path(name).resolve()
+
+
+def is_sqlite(url: URL) -> bool:
+    """Tell whether it is a SQLite database."""
+    return url.get_backend_name() == "sqlite"
+
+
+def shown(url: str | URL) -> str:
+    """Return a URL as it may be shown to anybody, with stars for its secrets."""
+    parsed = parse(url) if isinstance(url, str) else url
+    if not is_sqlite(parsed):
+        parsed = parsed.set(drivername="postgresql")
+    masked = parsed.update_query_dict(dict.fromkeys(secret_options(parsed), MASK))
+    return masked.render_as_string(hide_password=True).replace(quote(MASK), MASK)
+
+
+def secret_options(url: URL) -> dict[str, Any]:
+    """Return the parameters of a parsed URL that may hold secrets, but for the password."""
+    return {key: each for key, each in url.query.items() if is_secret_name(key) or key == _OPTIONS}
+
+
+def without_secrets(url: URL) -> URL:
+    """Return a parsed URL with no secret but the password."""
+    return url.difference_update_query(list(secret_options(url)))
+
+
+def redact(url: URL, text: str) -> str:
+    """Return, on one line, what was said about a database, with stars for its URL's secrets."""
+    values = [url.password or "", *map(str, secret_options(url).values())]
+    forms = {form for each in values for form in _written_forms(each)}
+    for form in sorted(forms - {""}, key=len, reverse=True):
+        text = text.replace(form, MASK)
+    return one_line(text)
+
+
+def _written_forms(secret: str) -> tuple[str, ...]:
+    """Return a secret as it is, as URLs have it, and as libpq's connection strings do."""
+    escaped = secret.replace("\\", "\\\\").replace("'", "\\'")
+    return secret, quote(secret), quote(secret, ""), quote_plus(secret), escaped
+
+
+def _with_password(url: URL) -> URL:
+    """Move a password among the parameters, which libpq takes as well, to the password's place."""
+    given = url.query.get("password")
+    if given is None:
+        return url
+    password = given if isinstance(given, str) else given[-1]
+    return url.difference_update_query(["password"]).set(password=password)

@@ -5,10 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import sqlite3
 import threading
 from collections.abc import Callable
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +27,7 @@ from ..chatting import (
     chat,
     records,
 )
+from ..databases import query
 
 SECRET = "sk-provider-secret-0123456789"
 
@@ -161,6 +160,7 @@ class TestFailures:
 class TestKeys:
     """Provider keys go to the provider and nowhere else."""
 
+    @pytest.mark.sqlite
     def test_they_are_kept_nowhere(
         self, tmp_path: Path, database_url: str, caplog: pytest.LogCaptureFixture
     ) -> None:
@@ -213,7 +213,8 @@ def test_the_writer_is_free_while_a_provider_works(own: Own) -> None:
         own.api.ok("POST", "/chat", chat("p", num_samples=1))
     finally:
         event.remove(Engine, "begin", note)
-    assert begun == [True, True]
+    # The first one is begun again where it has to wait for other processes.
+    assert begun in ([True] * 2, [True] * 3)
 
 
 def test_slow_providers_don_t_hold_up_other_requests(own: Own) -> None:
@@ -257,32 +258,29 @@ async def call_app(
     return status
 
 
-def test_more_chats_at_once_than_threads(tmp_path: Path) -> None:
-    path, count = tmp_path / "own.db", 200
+def test_more_chats_at_once_than_threads(database_url: str) -> None:
+    count = 200
 
     async def main() -> list[int]:
-        app = create_app(f"sqlite:///{path}", [API_KEY])
+        app = create_app(database_url, [API_KEY])
         async with app.router.lifespan_context(app):
             return await asyncio.gather(*(call_app(app, chat("p")) for _ in range(count)))
 
     assert asyncio.run(main()) == [200] * count
-    with closing(sqlite3.connect(path)) as connection:
-        statement = "SELECT count(*), count(DISTINCT id), count(finish_reason) FROM logs"
-        assert connection.execute(statement).fetchall() == [(count, count, count)]
+    statement = "SELECT count(*), count(DISTINCT id), count(finish_reason) FROM logs"
+    assert query(database_url, statement) == [(count, count, count)]
 
 
-def test_a_sample_is_kept_before_its_last_event_is_sent(tmp_path: Path) -> None:
-    path = tmp_path / "own.db"
+def test_a_sample_is_kept_before_its_last_event_is_sent(database_url: str) -> None:
     kept: list[int] = []
 
     def look(message: dict[str, Any]) -> None:
         if b"finish_reason" in message.get("body", b""):
-            with closing(sqlite3.connect(path)) as connection:
-                statement = "SELECT count(*) FROM logs WHERE finish_reason IS NOT NULL"
-                kept.append(connection.execute(statement).fetchone()[0])
+            statement = "SELECT count(*) FROM logs WHERE finish_reason IS NOT NULL"
+            kept.append(query(database_url, statement)[0][0])
 
     async def main() -> None:
-        app = create_app(f"sqlite:///{path}", [API_KEY])
+        app = create_app(database_url, [API_KEY])
         async with app.router.lifespan_context(app):
             await call_app(app, chat("p", stream=True, num_samples=3), look)
 

@@ -20,6 +20,7 @@ from humanloop.server.operations.handlers import HANDLERS
 from humanloop.server.store.json_text import MAX_DEPTH
 
 from ..api import API_KEY, Api
+from ..databases import query
 
 JSON = "application/json"
 
@@ -251,6 +252,7 @@ def test_unknown_query_parameters_are_ignored(api: Api) -> None:
     assert api.call("GET", "/projects?colour=red").status == 200
 
 
+@pytest.mark.sqlite
 def test_provider_keys_are_taken_in_any_object_and_kept_nowhere(
     tmp_path: Path, database_url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -298,10 +300,9 @@ def test_provider_keys_are_taken_in_any_object_and_kept_nowhere(
 
 
 def test_a_response_that_does_not_fit_is_500_and_leaves_nothing(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+    database_url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    path = tmp_path / "own.db"
-    with EmbeddedServer(f"sqlite:///{path}", api_key=API_KEY) as server:
+    with EmbeddedServer(database_url, api_key=API_KEY) as server:
         api = Api(server.url)
         project_id = api.log("p")["project_id"]
         [config] = api.ok("GET", f"/projects/{project_id}/configs")
@@ -311,16 +312,16 @@ def test_a_response_that_does_not_fit_is_500_and_leaves_nothing(
             "config_ids": [config["config"]["id"]],
         }
         created = api.ok("POST", f"/projects/{project_id}/experiments", experiment)
-        with closing(sqlite3.connect(path, isolation_level=None)) as connection:
-            connection.execute("""UPDATE configs SET parameters = '{"model": 5}'""")
-            answer = api.call("GET", f"/experiments/{created['id']}/model-config")
-            [(trials,)] = connection.execute("SELECT count(*) FROM trials")
+        query(database_url, """UPDATE configs SET parameters = '{"model": 5}'""")
+        answer = api.call("GET", f"/experiments/{created['id']}/model-config")
+        [(trials,)] = query(database_url, "SELECT count(*) FROM trials")
     assert answer.status == 500
     assert answer.body == {"detail": "internal error: see the server's log"}
     assert trials == 0
     assert "experiments.sample: internal error" in caplog.text
 
 
+@pytest.mark.sqlite
 def test_a_locked_database_is_503(tmp_path: Path) -> None:
     path = tmp_path / "own.db"
     with EmbeddedServer(f"sqlite:///{path}?timeout=0.05", api_key=API_KEY) as server:
@@ -333,6 +334,7 @@ def test_a_locked_database_is_503(tmp_path: Path) -> None:
     assert answer.body == {"detail": "The database can't be used right now."}
 
 
+@pytest.mark.sqlite
 def test_readers_wait_for_no_writer(tmp_path: Path) -> None:
     path = tmp_path / "own.db"
     with EmbeddedServer(f"sqlite:///{path}?timeout=60", api_key=API_KEY) as server:

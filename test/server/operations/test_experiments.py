@@ -158,6 +158,12 @@ def test_other_positive_labels_change_the_mean(setup: Setup) -> None:
     assert setup.config(first)["mean"] == 1
 
 
+def test_positive_labels_stay_in_the_order_in_which_they_were_set(setup: Setup) -> None:
+    for labels in (LABELS[::-1], [*LABELS, BAD], [BAD], LABELS):
+        setup.update(positive_labels=labels)
+        assert setup.now()["positive_labels"] == labels
+
+
 def test_logs_without_a_trial_do_not_count(setup: Setup) -> None:
     setup.api.log(setup.name, config={"model": "m", "temperature": 0}, feedback=GOOD)
     assert setup.config(setup.configs[0])["trials_count"] == 0

@@ -18,6 +18,7 @@ from humanloop.server.operations.logs import SLICE
 
 from ..api import API_KEY, Api
 from ..chatting import Own
+from ..databases import query
 
 
 @contextmanager
@@ -28,7 +29,8 @@ def statements(*, by_workers: bool = False) -> Generator[list[tuple[str, Any]]]:
     def note(_connection: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
         name = threading.current_thread().name
         if by_workers or not name.startswith("humanloop-evaluation"):
-            found.append((statement, parameters))
+            values = parameters.values() if isinstance(parameters, dict) else parameters
+            found.append((statement, list(values)))
 
     event.listen(Engine, "before_cursor_execute", note)
     try:
@@ -100,6 +102,7 @@ def test_more_labels_take_no_more_statements(own: Own) -> None:
     assert log(1, 20) == log(100, 200)
 
 
+@pytest.mark.sqlite
 @pytest.mark.parametrize("path", ["/projects/{}/export", "/sessions?project_id={}"])
 def test_a_deep_page_reads_only_the_index_before_it(own: Own, tmp_path: Path, path: str) -> None:
     body = [
@@ -136,7 +139,7 @@ def test_an_export_gives_each_log_once_while_others_come(own: Own) -> None:
 
 
 def test_pages_are_those_of_the_whole_list_whatever_was_read_before(
-    own: Own, tmp_path: Path
+    own: Own, database_url: str
 ) -> None:
     randomness = random.Random(5)
     api = own.api
@@ -150,9 +153,11 @@ def test_pages_are_those_of_the_whole_list_whatever_was_read_before(
         return [each["id"] for each in records]
 
     for _ in range(120):
-        with closing(sqlite3.connect(tmp_path / "own.db")) as connection:
-            query = "SELECT id FROM logs WHERE project_id = ? ORDER BY created_at DESC, row DESC"
-            every = [row[0] for row in connection.execute(query, (project_id,))]
+        statement = (
+            f"SELECT id FROM logs WHERE project_id = '{project_id}'"
+            ' ORDER BY created_at DESC, "row" DESC'
+        )
+        every = [row[0] for row in query(database_url, statement)]
         for size, page in walks.items():
             if randomness.random() < 0.2:
                 page = randomness.randrange(12)

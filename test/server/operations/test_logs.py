@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 import threading
-from contextlib import closing
 from datetime import datetime, timezone
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,6 +15,7 @@ from humanloop.server.operations.logs import SLICE
 
 from ..api import Api
 from ..chatting import Own
+from ..databases import query
 
 FULL: dict[str, Any] = {
     "inputs": {"name": "Zo\u00eb", "nested": {"list": [1, None, True]}},
@@ -471,7 +469,7 @@ class TestLargeArrays:
             assert len(api.ok("POST", "/logs", body)) == len(body)
         assert count(api, name) == len(body)
 
-    def test_one_that_is_repeated_too_soon_has_to_wait(self, own: Own, tmp_path: Path) -> None:
+    def test_one_that_is_repeated_too_soon_has_to_wait(self, own: Own, database_url: str) -> None:
         log = {"project": "p", "config": {"model": "m"}, "reference_id": "r"}
         first = own.api.ok("POST", "/logs", log)
 
@@ -479,13 +477,13 @@ class TestLargeArrays:
             data, headers = json.dumps(log).encode(), {"x_retry_count": "1"}
             return own.api.send("POST", "/logs", data, content_type="application/json", **headers)
 
-        with closing(sqlite3.connect(tmp_path / "own.db", isolation_level=None)) as connection:
-            connection.execute(
-                "INSERT INTO batches SELECT id, 'batch_x', '2026-01-01 00:00:00' FROM organizations"
-            )
-            connection.execute("UPDATE logs SET batch_id = 'batch_x'")
-            assert repeat().status == 503
-            connection.execute("DELETE FROM batches")
+        moment = "2026-01-01 00:00:00"
+        query(
+            database_url, f"INSERT INTO batches SELECT id, 'batch_x', '{moment}' FROM organizations"
+        )
+        query(database_url, "UPDATE logs SET batch_id = 'batch_x'")
+        assert repeat().status == 503
+        query(database_url, "DELETE FROM batches")
         assert repeat().body == first
 
     def test_failures_of_others_at_the_same_time_change_nothing(self, api: Api, name: str) -> None:
@@ -542,6 +540,16 @@ class TestLargeArrays:
         assert seen <= {0, self.SIZE}
         assert in_between
         assert api.export(project_id)["total"] == logged + self.SIZE
+
+
+def test_logs_of_the_same_time_are_in_the_order_of_arrival(any_api: Api) -> None:
+    body = {"project": "p", "config": {"model": "m"}, "created_at": "2026-01-01T00:00:00Z"}
+    ids = [any_api.ok("POST", "/logs", body)["id"] for _ in range(3)]
+    ids += [each["id"] for each in any_api.ok("POST", "/logs", [body] * 300)]
+    ids += [any_api.ok("POST", "/logs", body)["id"] for _ in range(3)]
+    project_id = any_api.ok("GET", "/projects")["records"][0]["id"]
+    pages = [any_api.export(project_id, f"?size=100&page={page}") for page in range(4)]
+    assert [each["id"] for page in pages for each in page["records"]] == ids[::-1]
 
 
 def test_a_body_may_be_utf_8_throughout(api: Api, name: str) -> None:

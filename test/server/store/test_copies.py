@@ -17,6 +17,8 @@ from humanloop.server import EmbeddedServer
 
 from ..api import API_KEY, Api
 
+pytestmark = pytest.mark.sqlite
+
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:

@@ -8,9 +8,12 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from humanloop.server import EmbeddedServer
 
 from ..api import API_KEY, Api
+from ..databases import query
 
 LABELS = ("rating", "action", "issue")
 QUERIES = {
@@ -39,16 +42,13 @@ QUERIES = {
 }
 
 
-def check(path: Path) -> dict[str, int]:
+def check(url: str) -> dict[str, int]:
     """Compare what is kept with what is there; returns how many counts of each kind there are."""
     sizes = {}
-    with closing(sqlite3.connect(path)) as connection:
-        for name, (kept, counted) in QUERIES.items():
-            found, wanted = (
-                Counter(connection.execute(query).fetchall()) for query in (kept, counted)
-            )
-            assert found == wanted, name
-            sizes[name] = len(wanted)
+    for name, statements in QUERIES.items():
+        found, wanted = (Counter(query(url, statement)) for statement in statements)
+        assert found == wanted, name
+        sizes[name] = len(wanted)
     return sizes
 
 
@@ -78,15 +78,15 @@ def fill(api: Api) -> None:
     assert api.call("POST", "/logs", [log(1), {**log(2), "trial_id": "x"}]).status == 422
 
 
-def test_counts_are_those_of_what_is_there(tmp_path: Path) -> None:
-    path = tmp_path / "own.db"
-    with EmbeddedServer(f"sqlite:///{path}", api_key=API_KEY) as server:
+def test_counts_are_those_of_what_is_there(database_url: str) -> None:
+    with EmbeddedServer(database_url, api_key=API_KEY) as server:
         fill(Api(server.url))
-    sizes = check(path)
+    sizes = check(database_url)
     assert sizes["sessions"] == 10
     assert sizes["labels"] > 20
 
 
+@pytest.mark.sqlite
 def test_a_large_array_that_was_cut_off_has_left_nothing(tmp_path: Path) -> None:
     path = tmp_path / "own.db"
     with EmbeddedServer(f"sqlite:///{path}", api_key=API_KEY) as server:

@@ -17,6 +17,8 @@ from humanloop.server.store.database import Database
 
 from ..api import API_KEY, Api
 
+pytestmark = pytest.mark.sqlite
+
 NEXT_REVISION = """
 import sqlalchemy as sa
 from alembic import op
@@ -200,15 +202,15 @@ def test_another_name_of_a_file_that_is_in_use_is_refused(path: Path) -> None:
 @pytest.mark.parametrize(
     ("url", "said"),
     [
-        ("nonsense", "must be a URL such as sqlite:///humanloop.db"),
+        ("sqlite:humanloop.db", "must be a file such as humanloop.db, or a URL such as"),
         ("sqlite://", "must be a file"),
         ("sqlite:///:memory:", "must be a file"),
         ("sqlite:///file:x.db?mode=memory&uri=true", "must be a file"),
         ("sqlite:////nowhere/at/all.db", "No such file or directory"),
         ("sqlite:///x.db?timeout=soon", "option .* can't be used: .*'soon'"),
-        ("sqlite+other:///x.db", "must be a URL such as"),
-        ("mysql://user:secret@host/name", "must be a URL such as"),
-        ("postgresql://user:secret@host:port/name", "must be a URL such as"),
+        ("sqlite+other:///x.db", "or a URL such as"),
+        ("mysql://user:secret@host/name", "or a URL such as"),
+        ("postgresql://user:secret@host:port/name", "or a URL such as"),
     ],
 )
 def test_a_bad_url_is_refused_without_repeating_it(

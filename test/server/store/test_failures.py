@@ -15,6 +15,8 @@ from humanloop.server import EmbeddedServer
 
 from ..api import API_KEY, Api
 
+pytestmark = pytest.mark.sqlite
+
 
 def one_line(caplog: pytest.LogCaptureFixture) -> str:
     """The only line that was logged as a warning or worse."""

@@ -18,6 +18,8 @@ from humanloop.server.store.database import Database
 
 from ..api import API_KEY, Api
 
+pytestmark = pytest.mark.sqlite
+
 linux = pytest.mark.skipif(sys.platform != "linux", reason="only Linux locks files by descriptor")
 
 

@@ -75,6 +75,13 @@ class TestLeading:
         others = {("organizations", "id"), ("alembic_version", "version_num")}
         assert found == others | {(table, OWNER) for table in TABLES}
 
+    def test_each_table_can_be_partitioned_by_it_in_postgresql(self, postgres_url: str) -> None:
+        Database.open(postgres_url).close()
+        with connected(postgres_url) as connection:
+            for table in TABLES:  # what is unique must hold the key of the partitions
+                like = f"CREATE TABLE parts_of_{table} (LIKE {table} INCLUDING ALL)"
+                connection.execute(text(f"{like} PARTITION BY HASH ({OWNER})"))
+
 
 def test_the_migrations_make_what_the_tables_say(any_url: str) -> None:
     Database.open(any_url).close()

@@ -26,7 +26,7 @@ _OF_TYPE = (
     " JOIN old_feedback_types k ON k.id = t.feedback_type_id"
     " JOIN old_projects p ON p.id = k.project_id"
 )
-_COPIES: Mapping[str, tuple[Mapping[str, str], str]] = {
+_COPIES: dict[str, tuple[Mapping[str, str], str]] = {
     "users": ({}, ""),
     "environments": ({}, ""),
     "metrics": ({}, ""),
@@ -330,7 +330,7 @@ def _set_aside() -> None:
     for name in _COPIES:
         for index in found.get_indexes(name):
             if "duplicates_constraint" not in index:
-                op.drop_index(index["name"], name)
+                op.drop_index(str(index["name"]), name)
         if connection.dialect.name == "postgresql":  # in SQLite, those names are a table's own
             for constraint in (found.get_pk_constraint(name), *found.get_unique_constraints(name)):
                 op.execute(f"ALTER TABLE {name} DROP CONSTRAINT {constraint['name']} CASCADE")

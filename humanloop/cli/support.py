@@ -1,0 +1,115 @@
+"""What the commands share: common arguments, and how results, errors and progress are shown."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Any
+
+from typing_extensions import Self
+
+from humanloop.secrets import one_line
+
+DEFAULT_DATABASE = "humanloop.db"
+
+
+def add_database(parser: argparse.ArgumentParser, kinds: str = "FILE or postgresql://...") -> None:
+    """Add `--database`, which is `options.database`; kinds: what the command takes."""
+    parser.add_argument(
+        "--database",
+        # Not as %(default)s in the help: a URL may hold a password.
+        default=os.environ.get("HUMANLOOP_DATABASE") or DEFAULT_DATABASE,
+        metavar="DATABASE",
+        help=f"{kinds} (default: the environment's HUMANLOOP_DATABASE, else {DEFAULT_DATABASE})",
+    )
+
+
+def add_json(parser: argparse.ArgumentParser, text: str = "print JSON") -> None:
+    """Add `--json`, which is `options.json`."""
+    parser.add_argument("--json", action="store_true", help=text)
+
+
+def add_port(parser: argparse.ArgumentParser, text: str) -> None:
+    """Add `--port`, which is `options.port`."""
+    parser.add_argument("--port", default=8000, type=_port, help=f"{text} (default: %(default)s)")
+
+
+def _port(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and int(text) <= 65535):
+        raise argparse.ArgumentTypeError(f"a port is a number from 0 to 65535, {text!r} is none")
+    return int(text)
+
+
+def print_json(value: Any) -> None:
+    """Print a value as JSON on one line, and send it off at once."""
+    print(json.dumps(value, ensure_ascii=False), flush=True)
+
+
+def print_table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """Print rows of cells as aligned columns, those of numbers at the right."""
+    numeric = [rows and all(isinstance(row[n], int) for row in rows) for n in range(len(head))]
+    texts = [list(head), *([_cell(cell) for cell in row] for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*texts, strict=True)]
+    for line in texts:
+        cells = zip(line, widths, numeric, strict=True)
+        aligned = [text.rjust(w) if right else text.ljust(w) for text, w, right in cells]
+        print("  ".join(aligned).rstrip())
+
+
+def _cell(cell: object) -> str:
+    if isinstance(cell, int):
+        return f"{cell:,}"
+    return "-" if cell is None else one_line(str(cell))
+
+
+def complain(text: str) -> None:
+    """Say in one line on the standard error stream what went wrong."""
+    if sys.stderr is not None:  # pyright: ignore[reportUnnecessaryComparison]
+        print(f"humanloop: {one_line(text)}", file=sys.stderr)
+
+
+class Progress:
+    """A line on the standard error stream, if that is a terminal, which tells how far a walk is.
+
+    verb: such as "exported"; unit: what is counted; total: None if it is not known.
+    """
+
+    _SECONDS = 0.1  # between two drawings
+
+    def __init__(self, verb: str, total: int | None = None, unit: str = "logs") -> None:
+        self.done = 0
+        self._verb, self._total, self._unit = verb, total, unit
+        self._shown = sys.stderr is not None and sys.stderr.isatty()  # pyright: ignore[reportUnnecessaryComparison]
+        self._begun = self._drawn = time.monotonic()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._shown:
+            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+
+    def advance(self, count: int = 1) -> None:
+        """Count what was done."""
+        self.done += count
+        now = time.monotonic()
+        if self._shown and now - self._drawn >= self._SECONDS:
+            self._drawn = now
+            print(f"\r{self._line(now)}\x1b[K", end="", file=sys.stderr, flush=True)
+
+    def _line(self, now: float) -> str:
+        rate = f"{self.done / (now - self._begun):,.0f} per second"
+        if not self._total:
+            return f"{self._verb} {self.done:,} {self._unit}, {rate}"
+        share = self.done / self._total
+        return f"{self._verb} {self.done:,} of {self._total:,} {self._unit} ({share:.0%}), {rate}"

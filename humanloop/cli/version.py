@@ -1,0 +1,33 @@
+"""`humanloop version`: tell the version, and which form of the package runs."""
+
+from __future__ import annotations
+
+import argparse
+import platform
+
+from humanloop import __version__
+from humanloop.cli.support import add_json, print_json
+
+NAME = "version"
+HELP = "tell the version"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    add_json(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print the version."""
+    if options.json:
+        print_json({"version": __version__, "form": form(), "python": platform.python_version()})
+    else:
+        print(f"humanloop {__version__} ({form()})")
+    return 0
+
+
+def form() -> str:
+    """Return in which form the schema runtime is installed."""
+    from humanloop.schemas import compiled
+
+    return "compiled" if compiled else "pure Python"

@@ -1,0 +1,154 @@
+"""Engines: how connections to the kinds of databases are made."""
+
+from __future__ import annotations
+
+import sqlite3
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import URL, Engine, NullPool, event
+from sqlalchemy import create_engine as _create_engine
+from sqlalchemy.engine import Connection
+from sqlalchemy.exc import ArgumentError
+
+from humanloop.extras import how_to_install
+from humanloop.server.errors import StartError
+from humanloop.server.store import urls
+from humanloop.server.store.settings import DatabaseSettings
+
+_BUSY_SECONDS = "10"  # how long to wait for another program that writes to a SQLite file
+_READERS = 40  # the most threads that Starlette's pool runs sync work in
+_TCP = {  # a peer that is gone is noticed within a minute
+    "keepalives": 1,
+    "keepalives_idle": 30,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 60_000,
+}
+# What the database's or the role's owner has decided stays.
+_SET_LIMITS = """
+    SELECT set_config(name, wanted.value, false)
+    FROM unnest(%s::text[], %s::text[]) AS wanted(name, value) JOIN pg_settings USING (name)
+    WHERE source = 'default'
+"""
+
+
+def for_schema(url: URL) -> Engine:
+    """Return an engine that changes the schema, however long that takes."""
+    if urls.is_sqlite(url):
+        return _sqlite(url, foreign_keys=False)  # a table is changed by dropping the old one
+    return _create(url, connect_args=_arguments(url, DatabaseSettings()), poolclass=NullPool)
+
+
+def for_reading(url: URL) -> Engine:
+    """Return an engine that creates and changes nothing, and reads for as long as it takes."""
+    if not urls.is_sqlite(url):
+        return _create(
+            url,
+            connect_args=_arguments(url, DatabaseSettings()),
+            isolation_level="REPEATABLE READ",
+        )
+    location = Path(url.database or "").resolve().as_uri()
+    options = {"mode": "ro", "uri": "true", "timeout": _BUSY_SECONDS}
+    engine = _create(url.set(database=location).update_query_dict(options))
+    event.listen(engine, "connect", _begin_ourselves)
+    event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def for_use(url: URL, settings: DatabaseSettings) -> tuple[Engine, Engine]:
+    """Return an engine that reads, and one that writes, on which readers can't starve writers."""
+    if urls.is_sqlite(url):
+        engine = _sqlite(url, foreign_keys=True)
+        return engine, engine
+    arguments = _arguments(url, settings)
+    readers, writer = (
+        _create(
+            url,
+            connect_args=arguments,
+            pool_size=size,
+            max_overflow=0,
+            pool_timeout=settings.wait_seconds,
+            pool_pre_ping=True,
+            isolation_level=isolation,
+        )
+        # Each statement of a work sees what others have committed; all of a reader see the same.
+        for size, isolation in (
+            (max(settings.connections - 1, 1), "REPEATABLE READ"),
+            (1, "READ COMMITTED"),
+        )
+    )
+    for engine in (readers, writer):
+        event.listen(engine, "connect", partial(_limit, settings))
+    return readers, writer
+
+
+def _create(url: URL, **options: Any) -> Engine:
+    try:
+        # The values of a failed statement are the users' data: they belong in no log.
+        return _create_engine(urls.without_secrets(url), hide_parameters=True, **options)
+    except ModuleNotFoundError as error:
+        raise StartError(
+            f"A database at {url.drivername}:// needs the package {error.name!r}, which is not "
+            f"installed; {how_to_install('postgres')}"
+        ) from error
+    except (ValueError, ArgumentError) as error:
+        said = urls.redact(url, str(error))
+        raise StartError(f"An option of the database's URL can't be used: {said}.") from error
+
+
+def _sqlite(url: URL, *, foreign_keys: bool) -> Engine:
+    if "timeout" not in url.query:
+        url = url.update_query_dict({"timeout": _BUSY_SECONDS})
+    engine = _create(url, max_overflow=_READERS)
+    event.listen(engine, "connect", _configure_sqlite)
+    event.listen(engine, "begin", _begin_sqlite)
+    if foreign_keys:
+        event.listen(engine, "connect", _enforce_foreign_keys)
+    return engine
+
+
+def _arguments(url: URL, settings: DatabaseSettings) -> dict[str, Any]:
+    """Return what libpq is told, beside what the URL tells it."""
+    ours = {"connect_timeout": settings.connect_seconds, "application_name": "humanloop", **_TCP}
+    given = {key: value for key, value in ours.items() if key not in url.query}
+    return {**given, **urls.secret_options(url)}
+
+
+def _limit(settings: DatabaseSettings, connection: Any, _record: object) -> None:
+    limits = {
+        "lock_timeout": settings.lock_seconds,
+        "statement_timeout": settings.statement_seconds,
+        "idle_in_transaction_session_timeout": settings.idle_seconds,
+    }
+    milliseconds = [str(round(seconds * 1000)) for seconds in limits.values()]
+    connection.autocommit = True
+    connection.execute(_SET_LIMITS, (list(limits), milliseconds))
+    connection.autocommit = False
+
+
+def _begin_ourselves(connection: sqlite3.Connection, _record: object) -> None:
+    # Transactions are begun by _begin_sqlite alone, so that they hold schema changes and reads.
+    connection.isolation_level = None
+
+
+def _configure_sqlite(connection: sqlite3.Connection, record: object) -> None:
+    _begin_ourselves(connection, record)
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = NORMAL")
+    # SQLite's own lower() knows ASCII only.
+    connection.create_function("lower", 1, _lower, deterministic=True)
+
+
+def _enforce_foreign_keys(connection: sqlite3.Connection, _record: object) -> None:
+    connection.execute("PRAGMA foreign_keys = ON")
+
+
+def _lower(value: Any) -> Any:
+    return value.lower() if isinstance(value, str) else value
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    writes = connection.get_execution_options().get("writes", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")

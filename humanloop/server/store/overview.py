@@ -1,0 +1,96 @@
+"""What there is in a database, for whoever looks after it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from sqlalchemy import and_, func, select
+from sqlalchemy.orm import Session
+
+from humanloop.server.store.tables import (
+    Config,
+    Deployment,
+    Environment,
+    Experiment,
+    Log,
+    Organization,
+    Project,
+)
+
+
+class Overview(NamedTuple):
+    """A project; active: the name of the config or experiment that its default environment has."""
+
+    name: str
+    id: str
+    logs: int
+    configs: int
+    active: str | None
+    active_kind: str | None
+    last_log_at: datetime | None
+
+
+def of_projects(session: Session) -> Sequence[Overview]:
+    """Return all projects, the newest first."""
+    configs = select(func.count()).where(
+        Config.organization_id == Project.organization_id,
+        Config.project_id == Project.id,
+        Config.last_used.is_not(None),
+    )
+    newest = (
+        select(Log.created_at)
+        .where(Log.organization_id == Project.organization_id, Log.project_id == Project.id)
+        .order_by(Log.created_at.desc())
+        .limit(1)
+    )
+    statement = select(
+        Project.id,
+        Project.name,
+        Project.datapoints,
+        configs.scalar_subquery(),
+        newest.scalar_subquery(),
+    ).where(Project.organization_id == organization_id(session))
+    active = _active(session)
+    rows = session.execute(statement.order_by(Project.created_at.desc(), Project.id.desc()))
+    found: list[Overview] = []
+    for row_id, name, logs, used, last_log_at in rows:
+        title, kind = active.get(row_id, (None, None))
+        found.append(Overview(name, row_id, logs, used, title, kind, last_log_at))
+    return found
+
+
+def count_logs(session: Session) -> tuple[int, int]:
+    """Return how many projects there are, and how many logs in them."""
+    counts = select(func.count(), func.coalesce(func.sum(Project.datapoints), 0))
+    projects, logs = session.execute(
+        counts.where(Project.organization_id == organization_id(session))
+    ).one()
+    return projects, int(logs)
+
+
+def organization_id(session: Session) -> str:
+    """Return the id of the one organisation; there is none before the first start has ended."""
+    return session.scalar(select(Organization.id)) or ""
+
+
+def _active(session: Session) -> dict[str, tuple[str, str]]:
+    """Return the name and the kind of what is active, by the project's id."""
+    owner = organization_id(session)
+
+    def joined(row: Any, key: Any) -> Any:
+        return and_(row.organization_id == owner, row.id == key)
+
+    statement = (
+        select(Deployment.project_id, Config.name, Experiment.name)
+        .join(Environment, joined(Environment, Deployment.environment_id))
+        .outerjoin(Config, joined(Config, Deployment.config_id))
+        .outerjoin(Experiment, joined(Experiment, Deployment.experiment_id))
+        .where(Deployment.organization_id == owner, Environment.tag == "default")
+    )
+    rows: Any = session.execute(statement)  # of config and experiment, one is NULL
+    return {
+        project_id: (experiment, "experiment") if config is None else (config, "config")
+        for project_id, config, experiment in rows
+    }
