@@ -1,7 +1,8 @@
 """The virtual environments of the contestants, made under build/bench when they are first needed.
 
-One for ours, one for ours with the extra `fast`, one for the rivals, one for the original. They are
-made anew when what they need changes. With `uv` where it is found, else with venv and pip.
+One for ours, one for ours with the extra `fast`, one for the rivals, one for the original, and one
+for each rival of the server. They are made anew when what they need changes. With `uv` where it is
+found, else with venv and pip.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from pathlib import Path
 
 from bench.contestants import ROOT
 
-__all__ = ["BUILD", "command", "make", "pythons"]
+__all__ = ["BUILD", "command", "make", "make_one", "pythons"]
 
 BUILD = ROOT / "build" / "bench"
 
@@ -26,6 +27,8 @@ NEEDS = {
     "rivals": RIVALS,
     "original": ["humanloop==0.5.13", "frozendict==2.5.1", "urllib3==1.26.20"],
 }
+SERVERS = {"mlflow": ["mlflow==3.17.2"], "phoenix": ["arize-phoenix==20.26.1"]}
+"""The rivals of the server, for `bench.load_rivals` alone."""
 SOURCES = [
     "pyproject.toml",
     "hatch_build.py",
@@ -64,32 +67,36 @@ def pythons(asked: Iterable[str]) -> dict[str, str]:
 
 
 def make(version: str, python: str) -> dict[str, str]:
-    """The interpreter of each environment for a version of Python."""
-    made = {}
+    """The interpreter of each environment of the client's contestants for a version of Python."""
+    return {
+        name: make_one(name, version, python)
+        for name in NEEDS
+        if name != "original" or version in ORIGINAL_ON
+    }
+
+
+def make_one(name: str, version: str, python: str) -> str:
+    """The interpreter of one environment for a version of Python."""
+    needs = (NEEDS | SERVERS)[name]
     env = {**os.environ, "HUMANLOOP_BUILD": "require"}
     uv = shutil.which("uv")
     uv = uv if uv and _works([uv, "--version"]) else None
-    for name, needs in NEEDS.items():
-        if name == "original" and version not in ORIGINAL_ON:
-            continue
-        place = BUILD / "envs" / version / name
-        made[name] = str(place / ("Scripts" if os.name == "nt" else "bin") / "python")
-        stamp, wanted = place / "needs.txt", "\n".join(needs)
-        if name in ("ours", "fast"):
-            wanted += "".join((ROOT / name).read_text("utf-8") for name in SOURCES)
-        if stamp.exists() and stamp.read_text("utf-8") == wanted:
-            continue
-        print(f"making the environment {version}/{name}", file=sys.stderr)
-        shutil.rmtree(place, ignore_errors=True)
-        if uv:
-            subprocess.run([uv, "venv", "-q", "-p", python, str(place)], check=True)
-            subprocess.run(
-                [uv, "pip", "install", "-q", "-p", made[name], *needs], check=True, env=env
-            )
-        else:
-            subprocess.run([python, "-m", "venv", str(place)], check=True)
-            subprocess.run([made[name], "-m", "pip", "install", "-q", *needs], check=True, env=env)
-        stamp.write_text(wanted, "utf-8")
+    place = BUILD / "envs" / version / name
+    made = str(place / ("Scripts" if os.name == "nt" else "bin") / "python")
+    stamp, wanted = place / "needs.txt", "\n".join(needs)
+    if name in ("ours", "fast"):
+        wanted += "".join((ROOT / name).read_text("utf-8") for name in SOURCES)
+    if stamp.exists() and stamp.read_text("utf-8") == wanted:
+        return made
+    print(f"making the environment {version}/{name}", file=sys.stderr)
+    shutil.rmtree(place, ignore_errors=True)
+    if uv:
+        subprocess.run([uv, "venv", "-q", "-p", python, str(place)], check=True)
+        subprocess.run([uv, "pip", "install", "-q", "-p", made, *needs], check=True, env=env)
+    else:
+        subprocess.run([python, "-m", "venv", str(place)], check=True)
+        subprocess.run([made, "-m", "pip", "install", "-q", *needs], check=True, env=env)
+    stamp.write_text(wanted, "utf-8")
     return made
 
 

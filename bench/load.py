@@ -4,6 +4,7 @@
     python -m bench.load --against ../other-checkout  # both in turns, and the ratios
     python -m bench.load --grow 1000000 --chart docs/server-growth.svg
     python -m bench.load --database postgresql --workers 1 2
+    python -m bench.load --database postgresql --grow 1000000
 
 Each server is a process of its own on a fresh SQLite file, or several on a fresh PostgreSQL, which
 syncs each commit. The client writes bytes to sockets, so that it takes little of the machine.
@@ -35,6 +36,7 @@ from bench import chart, postgres
 
 ROOT = Path(__file__).parents[1]
 KEY = "hl_load"
+OURS = f"X-API-KEY: {KEY}\r\nContent-Type: application/json\r\n"
 THREADS = 8
 LARGE = 20_000
 
@@ -46,11 +48,13 @@ class Connection:
         self._socket = socket.create_connection(("127.0.0.1", port))
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
-    def call(self, method: str, path: str, body: bytes = b"") -> bytes:
+    def call(
+        self, method: str, path: str, body: bytes = b"", *, base: str = "/v4", headers: str = OURS
+    ) -> bytes:
         """Return the body of the answer, which must be one of success."""
         head = (
-            f"{method} /v4{path} HTTP/1.1\r\nHost: localhost\r\nX-API-KEY: {KEY}\r\n"
-            f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+            f"{method} {base}{path} HTTP/1.1\r\nHost: localhost\r\n{headers}"
+            f"Content-Length: {len(body)}\r\n\r\n"
         )
         self._socket.sendall(head.encode() + body)
         received = b""
@@ -301,26 +305,57 @@ def measure(
         }
 
 
-def grow(logs: int) -> list[chart.Measured]:
+def grow(logs: int, database: str = "sqlite") -> list[chart.Measured]:
     """Let a database grow; return the milliseconds of each operation at some sizes of it."""
     found: list[chart.Measured] = []
-    with serving(ROOT) as server:
+    with serving(ROOT, database) as server:
         connection, number = Connection(server.port), 0
-        project_id = json.loads(connection.call("POST", "/logs", _post(0)))["project_id"]
+
+        def call(method: str, path: str, body: Any = None) -> Any:
+            data = b"" if body is None else encoded(body)
+            return json.loads(connection.call(method, path, data))
+
+        ids = _begin(call)
         for size in (logs // 100, logs // 30, logs // 10, logs // 3, logs):
             while number < size:
-                part = [grown(number + each) for each in range(min(5000, size - number))]
-                connection.call("POST", "/logs", encoded(part))
+                many = range(number, number + min(5000, size - number))
+                part = [grown(each) for each in many]
+                for each in part[::_TRIAL_EVERY]:
+                    del each["config"]
+                    drawn = call("GET", f"/experiments/{ids['experiment']}/model-config")
+                    each["trial_id"] = drawn["trial_id"]
+                    each["feedback"] = {"type": "rating", "value": "good"}
+                answers = call("POST", "/logs", part)
+                ids["session"], ids["log"] = answers[-1]["session_id"], answers[-1]["id"]
                 number += len(part)
-            for name, (method, path, body) in _operations(project_id, number).items():
+            for name, (method, path, body) in _operations(ids, number).items():
+                data = b"" if body is None else encoded(body)
                 times: list[float] = []
                 for _ in range(25):
                     started = time.perf_counter()
-                    connection.call(method, path, body)
+                    connection.call(method, path, data)
                     times.append((time.perf_counter() - started) * 1000)
                 found.append((name, number, statistics.median(times)))
         connection.close()
     return found
+
+
+_TRIAL_EVERY = 100
+"""One log of so many is that of a trial."""
+
+
+def _begin(call: Callable[..., Any]) -> dict[str, str]:
+    """Begin a database that grows: with an experiment."""
+    project = call("POST", "/logs", log(0))["project_id"]
+    [config] = call("GET", f"/projects/{project}/configs")
+    config_id = config["config"]["id"]
+    body = {
+        "name": "load",
+        "positive_labels": [{"type": "rating", "value": "good"}],
+        "config_ids": [config_id],
+    }
+    experiment = call("POST", f"/projects/{project}/experiments", body)["id"]
+    return {"project": project, "config": config_id, "experiment": experiment}
 
 
 def grown(number: int) -> dict[str, Any]:
@@ -332,18 +367,29 @@ def grown(number: int) -> dict[str, Any]:
     return {**log(number), "config": config, **more}
 
 
-def _operations(project_id: str, logs: int) -> dict[str, tuple[str, str, bytes]]:
-    export = f"/projects/{project_id}/export?size=10&page="
+def _operations(ids: dict[str, str], logs: int) -> dict[str, tuple[str, str, Any]]:
+    project = f"/projects/{ids['project']}"
+    export, sessions = f"{project}/export?size=10&page=", f"/sessions?project_id={ids['project']}"
+    rating = {"data_id": ids["log"], "type": "rating", "value": "good"}
     return {
-        "log": ("POST", "/logs", encoded(grown(0))),
-        "array of 100": ("POST", "/logs", encoded([grown(each) for each in range(100)])),
-        "first page": ("POST", f"{export}0", b""),
-        "page in the middle": ("POST", f"{export}{logs // 20}", b""),
-        "last page": ("POST", f"{export}{logs // 10 - 1}", b""),
-        "active config": ("GET", f"/projects/{project_id}/active-config", b""),
-        "projects": ("GET", "/projects", b""),
-        "configs": ("GET", f"/projects/{project_id}/configs", b""),
-        "sessions": ("GET", f"/sessions?project_id={project_id}", b""),
+        "log": ("POST", "/logs", grown(0)),
+        "array of 100": ("POST", "/logs", [grown(each) for each in range(100)]),
+        "update of a log": ("PATCH", f"/logs/{ids['log']}", {"output": "new"}),
+        "feedback": ("POST", "/feedback", rating),
+        "first page": ("POST", f"{export}0", None),
+        "page in the middle": ("POST", f"{export}{logs // 20}", None),
+        "last page": ("POST", f"{export}{logs // 10 - 1}", None),
+        "active config": ("GET", f"{project}/active-config", None),
+        "projects": ("GET", "/projects", None),
+        "project": ("GET", project, None),
+        "configs": ("GET", f"{project}/configs", None),
+        "config": ("GET", f"/model-configs/{ids['config']}", None),
+        "deployed configs": ("GET", f"{project}/deployed-configs", None),
+        "experiments": ("GET", f"{project}/experiments", None),
+        "draw": ("GET", f"/experiments/{ids['experiment']}/model-config", None),
+        "sessions": ("GET", sessions, None),
+        "last page of sessions": ("GET", f"{sessions}&page={max(1, logs // 100)}", None),
+        "session": ("GET", f"/sessions/{ids['session']}", None),
     }
 
 
@@ -362,7 +408,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--chart", type=Path, metavar="FILE.svg", help="draw how it grew")
     options = parser.parse_args(arguments)
     if options.grow:
-        points = grow(options.grow)
+        points = grow(options.grow, options.database)
         for name, size, milliseconds in points:
             print(f"{name:<24}{size:>12,}{milliseconds:>10.2f} ms")
         if options.chart:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 
-from humanloop.cli.support import add_database, add_json, add_port
+from humanloop.cli.support import add_database, add_json, add_port, read_age
 
 NAME = "serve"
 HELP = "run the embedded server"
@@ -43,6 +43,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "(default: %(default)s)",
     )
     parser.add_argument(
+        "--keep-logs",
+        type=read_age,
+        metavar="AGE",
+        help="delete logs that are older: 12h, 90d or 2w (default: keep them all)",
+    )
+    parser.add_argument(
         "--workers",
         default=1,
         type=_count,
@@ -66,6 +72,7 @@ def run(options: argparse.Namespace) -> int:
         keys,
         sampling=options.sampling,
         sandbox=options.sandbox,
+        keep_logs=options.keep_logs,
         workers=options.workers,
         verbose=options.verbose,
         as_json=options.json,

@@ -8,6 +8,7 @@ import os
 import sys
 import time
 from collections.abc import Sequence
+from datetime import timedelta
 from types import TracebackType
 from typing import Any
 
@@ -27,6 +28,16 @@ def add_database(parser: argparse.ArgumentParser, kinds: str = "FILE or postgres
         metavar="DATABASE",
         help=f"{kinds} (default: the environment's HUMANLOOP_DATABASE, else {DEFAULT_DATABASE})",
     )
+
+
+def read_age(text: str) -> timedelta:
+    """Return the age of an argument such as 90d; raises argparse's error."""
+    from humanloop.server.store.retention import parse_age
+
+    try:
+        return parse_age(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def add_json(parser: argparse.ArgumentParser, text: str = "print JSON") -> None:

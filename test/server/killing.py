@@ -16,7 +16,7 @@ from typing import Any
 import urllib3
 
 import humanloop
-from humanloop.server.operations.logs import SLICE
+from humanloop.server.operations.calls import SLICE
 
 from .api import API_KEY, Api
 from .databases import query

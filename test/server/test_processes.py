@@ -17,14 +17,14 @@ from sqlalchemy import Engine, create_engine, event
 
 from bench.postgres import Postgres
 from humanloop.server import DatabaseSettings, EmbeddedServer, Settings, StartError
-from humanloop.server.operations.logs import SLICE
+from humanloop.server.operations.calls import SLICE
 from humanloop.server.store import batches, migrate, urls
 from humanloop.server.store.accounts import KeyRing
 from humanloop.server.store.database import Database
 
 from .api import API_KEY, Answer, Api
 from .databases import connected, query, wait_for
-from .store.test_counts import check
+from .store.test_counts import begin_experiment, check, draw
 
 pytestmark = pytest.mark.postgresql
 THREADS = 8
@@ -316,6 +316,27 @@ class TestChanging:
         assert pair.count("trials") == 0
         assert pair.count("experiments") == 0
         check(pair.url)
+
+    def test_trials_are_counted_by_both(self, pair: Pair) -> None:
+        pair.api.log("p0")
+        experiment = begin_experiment(pair.api)
+        body = [{"project": "p0", "trial_id": each} for each in draw(pair.api, experiment, 5)]
+        logged = pair.api.ok("POST", "/logs", body)
+
+        def change(api: Api, number: int) -> Answer:
+            for index in range(10):
+                labels = [{"type": "rating", "value": f"l{(number + index) % 3}"}]
+                if index % 4 == 3:
+                    answer = api.call("PATCH", experiment, {"positive_labels": labels})
+                else:
+                    ids = [logged[(number + index) % 5]["id"], logged[index % 5]["id"]]
+                    body = [{"data_id": each, **labels[0]} for each in ids]
+                    answer = api.call("POST", "/feedback", body)
+                assert answer.status == 200, answer.body
+            return answer
+
+        assert pair.statuses(change) == {200: THREADS}
+        assert check(pair.url)["trials"] == 1
 
     def test_an_experiment_by_name(self, pair: Pair) -> None:
         project_id = pair.api.log("p")["project_id"]

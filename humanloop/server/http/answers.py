@@ -1,6 +1,6 @@
 """Answers of success: JSON that fits the operation's schema, however large it is.
 
-Invariants: of a page only a portion is in memory at a time, and of a large answer nothing while it
+Invariants: of a list only a portion is in memory at a time, and of a large answer nothing while it
 is sent, so that neither many records nor a slow reader takes much.
 """
 
@@ -16,7 +16,7 @@ from starlette.types import Receive, Scope, Send
 
 from humanloop import schemas
 from humanloop.operation import Operation
-from humanloop.server.operations.calls import Page
+from humanloop.server.operations.calls import Listed
 
 _IN_MEMORY = 1024 * 1024  # bytes of an answer; a larger one goes to a file
 _CHUNK = 256 * 1024
@@ -60,8 +60,8 @@ def success(operation: Operation, result: Any) -> Response | LargeAnswer:
     schema = operation.response_schema
     if schema is None:
         return Response(status_code=operation.status)
-    if isinstance(result, Page):
-        return of_texts(operation.status, _page_texts(schema, result))
+    if isinstance(result, Listed):
+        return of_texts(operation.status, _list_texts(schema, result))
     return of_texts(operation.status, [schema(result).to_json()])
 
 
@@ -82,17 +82,16 @@ def _chained(held: list[str], rest: Iterator[str]) -> Iterator[str]:
     yield from rest
 
 
-def _page_texts(schema: type[schemas.Schema], page: Page) -> Iterator[str]:
-    """Yield the JSON of a page in parts, each of which was checked with the schema."""
+def _list_texts(schema: type[schemas.Schema], listed: Listed) -> Iterator[str]:
+    """Yield the JSON of an array or a page in parts, each of which was checked with the schema."""
 
     def text(records: list[dict[str, Any]]) -> str:
-        body = {"records": records, "page": page.page, "size": page.size, "total": page.total}
-        return schema(body).to_json()
+        return schema(listed.body(records)).to_json()
 
     head, tail = text([]).split("[]")
     yield f"{head}["
     separator = ""
-    for portion in page.portions:
+    for portion in listed.portions:
         if portion:
             yield separator + text(portion)[len(head) + 1 : -len(tail) - 1]
             separator = ","

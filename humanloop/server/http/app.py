@@ -53,7 +53,7 @@ from humanloop.server.http.routing import find_operation, read_query
 from humanloop.server.http.seldom import Seldom
 from humanloop.server.http.streams import EventStream
 from humanloop.server.operations.anchors import Anchors
-from humanloop.server.operations.calls import Afterwards, Call, NeedsWriter, Settings, Stages
+from humanloop.server.operations.calls import Afterwards, Call, NeedsWriter, Settings, Stage, Stages
 from humanloop.server.operations.evaluating import Evaluating
 from humanloop.server.operations.evaluation_workers import Workers
 from humanloop.server.operations.handlers import HANDLERS, Handler
@@ -62,6 +62,7 @@ from humanloop.server.store.database import Database
 from humanloop.server.store.failures import Failure, OutcomeUnknown, failure
 from humanloop.server.store.json_text import TooDeep
 from humanloop.server.store.key_text import KeyTooLong
+from humanloop.server.store.retention import Pruner
 
 T = TypeVar("T")
 logger = logging.getLogger("humanloop.server")
@@ -136,6 +137,8 @@ class Application:
         self._evaluating = Evaluating(engine)
         self._workers = Workers(database, settings, self._evaluating)
         self._checkers = ThreadPoolExecutor(_CHECKERS, "humanloop-check")
+        keep = settings.keep_logs
+        self._pruner = None if keep is None else Pruner(database, keep)
 
     def start(self) -> None:
         """Begin to work on evaluations."""
@@ -144,6 +147,8 @@ class Application:
     def close(self) -> None:
         """Wait for evaluators, and for what is being generated to be kept; close the database."""
         self._stopping.set()
+        if self._pruner is not None:
+            self._pruner.close()
         self._workers.stop()
         self._evaluating.engine.close()
         self._checkers.shutdown()
@@ -339,7 +344,7 @@ class Application:
             with self._database.read() as session:
                 stages.check(request.call(session, only_reads=True))
 
-        def write(stage: Callable[[Call], object]) -> Callable[[Session], object]:
+        def write(stage: Stage) -> Callable[[Session], object]:
             return lambda session: stage(request.call(session))
 
         if stages.slow:
@@ -349,9 +354,8 @@ class Application:
         try:
             for step in stages.steps:
                 await self._write(write(step))
-            return await self._write(
-                lambda session: request.success(stages.finish(request.call(session)))
-            )
+            answer = await run_in_threadpool(lambda: request.success(stages.answer()))
+            await self._write(write(stages.finish))
         except OutcomeUnknown:
             # Perhaps it is whole and counted. If not, nobody sees it, and it is deleted in time.
             raise
@@ -359,6 +363,7 @@ class Application:
             for step in stages.undo:
                 await self._write(write(step))
             raise
+        return answer
 
 
 @dataclass

@@ -12,7 +12,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from decimal import Decimal
 from email.message import Message
-from typing import Any
+from typing import Any, Literal
 
 from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect
@@ -176,15 +176,32 @@ def parse(operation: Operation, body: bytes, nullable: frozenset[str] = frozense
         return None
     if not body:
         raise invalid(("body",), "a JSON body is needed, none came", "required")
+    value = decode(body, spared=operation.provider_keys)
+    nulls = _take_nulls(value, nullable)
+    check(value, operation.body_schema, "request")
+    return {**value, **nulls} if nulls else value
+
+
+def decode(body: bytes, *, spared: bool = False) -> Any:
+    """Return the value of a JSON text that can be kept, without provider keys; raises Invalid.
+
+    spared: whether its own provider keys stay, which are then those of the request.
+    """
     value = _decode(body)
     if _PROVIDER_KEYS.encode() in body or b"\\u" in body:  # its letters may be escaped
-        _drop_provider_keys(value, spared=operation.provider_keys)
-    nulls = _take_nulls(value, nullable)
+        _drop_provider_keys(value, spared=spared)
+    return value
+
+
+def check(
+    value: Any, schema: type[schemas.Schema], direction: Literal["request", "response"]
+) -> Any:
+    """Return a value that fits the schema; raises Invalid."""
     try:
-        operation.body_schema.validate(value, "request")
+        schema.validate(value, direction)
     except SchemaValidationError as error:
         raise Invalid.from_details(error.errors, lambda path: ("body", *path)) from error
-    return {**value, **nulls} if nulls else value
+    return value
 
 
 def _take_nulls(value: Json, names: frozenset[str]) -> dict[str, None]:

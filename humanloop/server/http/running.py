@@ -14,6 +14,7 @@ import sys
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from types import FrameType
@@ -163,6 +164,7 @@ def serve(
     *,
     sampling: Sampling = "uniform",
     sandbox: Sandbox = "none",
+    keep_logs: timedelta | None = None,
     workers: int = 1,
     verbose: bool = False,
     as_json: bool = False,
@@ -185,6 +187,7 @@ def serve(
         settings = Settings(
             sampling=sampling,
             sandbox=sandbox,
+            keep_logs=keep_logs,
             allowed_hosts=allowed_hosts(listener, host),
             key_place=keys.place,
         )

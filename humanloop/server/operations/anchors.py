@@ -15,13 +15,15 @@ _ANCHORS = 16  # of each, for half as many readers that go from page to page
 class Anchor(NamedTuple):
     """A log, how many came before it and with it, and what there was in all.
 
-    total: the project's logs; newest: the last row of any log of the organisation.
+    total: the project's logs; deleted: those that it had before; newest: the last row of any
+    log of the organisation.
     """
 
     rank: int
     created_at: datetime
     row: int
     total: int
+    deleted: int
     newest: int
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Literal, TypeVar, cast
 
 from sqlalchemy import Connection, Select, func, select
@@ -29,7 +29,10 @@ from humanloop.server.store.times import to_text
 
 T = TypeVar("T")
 MAX_PAGE_SIZE = 100
+_PORTION = 1024 * 1024
 _CHUNK = 500  # databases limit how many values one statement has
+SLICE = 250
+"""How many of an array, or what takes as long, one transaction writes: some milliseconds."""
 MAX_DIGITS = 4300
 """Of an integer: Python's own JSON module reads no longer one."""
 Sampling = Literal["uniform", "thompson"]
@@ -61,6 +64,7 @@ class Settings:
     max_connections: how many may be open at once; also at most half of the files that the process
         may open.
     guess_seconds: how long the answer to a wrong key waits, once many came from the same address.
+    keep_logs: how old a log may become before it is deleted; None keeps them all.
     allowed_hosts: the names by which clients may address the server; None allows every name.
     key_place: where the server's key is: a sentence that a 401 tells to this machine alone.
     providers: what serves the models, by the API's name of the provider.
@@ -85,6 +89,7 @@ class Settings:
     idle_seconds: int = 5
     max_connections: int = 1000
     guess_seconds: float = 2
+    keep_logs: timedelta | None = None
     allowed_hosts: frozenset[str] | None = None
     key_place: str = ""
     providers: Mapping[str, Provider] = field(default_factory=lambda: {"mock": Mock()})
@@ -120,6 +125,11 @@ class Call:
     only_reads: bool = False
     prepared: Any = None
 
+    @classmethod
+    def without_request(cls, session: Session, account: Account, *, repeated: bool = False) -> Call:
+        """Return one for what no request asks for."""
+        return cls(session, account, Settings(), Anchors(), {}, {}, None, repeated=repeated)
+
     @property
     def connection(self) -> Connection:
         """Return the session's connection, for statements that leave its objects aside."""
@@ -141,9 +151,24 @@ def each_in(body: Any, run: Callable[[dict[str, Any], Location], T]) -> list[T]:
     return [run(request, ("body", index)) for index, request in enumerate(requests)]
 
 
+def slices(values: Sequence[T], weights: Iterable[int]) -> list[Sequence[T]]:
+    """Return the values in parts that weigh SLICE at most, or have one value that weighs more."""
+    parts: list[Sequence[T]] = []
+    start = weight = 0
+    for index, each in enumerate(weights):
+        if index > start and weight + each > SLICE:
+            parts.append(values[start:index])
+            start, weight = index, 0
+        weight += each
+    return [*parts, values[start:]]
+
+
 def like_body(body: Any, answers: Sequence[Any]) -> Any:
     """Return the answers in the shape of the body: one for an object, an array for an array."""
     return answers[0] if isinstance(body, dict) else answers
+
+
+Stage = Callable[[Call], object]
 
 
 @dataclass(frozen=True)
@@ -151,15 +176,18 @@ class Stages:
     """A result that takes several transactions, between which others get their turn.
 
     check: finds, by reading alone, whatever is to be refused.
-    steps: each writes a part, which nobody sees; finish: shows all parts, and returns the answer.
+    steps: each writes a part. The next one is asked for once a step is done.
+    answer: returns the answer, once the steps are done; it is made outside of any transaction.
+    finish: lets all parts count.
     undo: takes back the parts after a failure, each in a transaction of its own.
     slow: the check takes so long that it has threads of its own.
     """
 
-    check: Callable[[Call], object]
-    steps: Sequence[Callable[[Call], object]]
-    finish: Callable[[Call], Any]
-    undo: Sequence[Callable[[Call], object]]
+    check: Stage
+    steps: Iterable[Stage]
+    answer: Callable[[], Any]
+    finish: Stage
+    undo: Sequence[Stage] = ()
     slow: bool = False
 
 
@@ -182,13 +210,45 @@ def plain(row: object, *columns: str, **others: Any) -> dict[str, Any]:
 
 
 @dataclass(frozen=True)
-class Page:
-    """A PaginatedData body, whose records are made in portions, for they may be large."""
+class Listed:
+    """A body that is an array, whose records are made in portions, for they may be large."""
 
     portions: Iterable[list[dict[str, Any]]]
+
+    def body(self, records: list[dict[str, Any]]) -> Any:
+        """Return the body with these records."""
+        return records
+
+
+@dataclass(frozen=True)
+class Page(Listed):
+    """A PaginatedData body, whose records are made in portions."""
+
     page: int
     size: int
     total: int
+
+    def body(self, records: list[dict[str, Any]]) -> Any:
+        """Return the body with these records."""
+        return {"records": records, "page": self.page, "size": self.size, "total": self.total}
+
+
+def in_portions(sizes: Iterable[tuple[T, int]]) -> Iterator[list[T]]:
+    """Yield keys in portions that fit into one statement.
+
+    sizes: of what each key names, in characters; those of a portion are together _PORTION at most,
+        unless it has but one key.
+    """
+    portion: list[T] = []
+    filled = 0
+    for key, size in sizes:
+        if portion and (filled + size > _PORTION or len(portion) == _CHUNK):
+            yield portion
+            portion, filled = [], 0
+        portion.append(key)
+        filled += size
+    if portion:
+        yield portion
 
 
 def chunks(values: Sequence[T]) -> Iterator[Sequence[T]]:

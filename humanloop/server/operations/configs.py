@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from decimal import Decimal
 from functools import lru_cache
 from typing import Any
@@ -44,7 +45,7 @@ def register(session: Session, project: Project, request: Mapping[str, Any]) -> 
 
     A name or a description that is given replaces the one that a known config has.
     """
-    config = _find_or_add(session, project, request)
+    config = _find_or_add(session, project, request, {})
     name, description = request.get("name"), request.get("description")
     if name not in {None, config.name} or description not in {None, config.description}:
         turns.be_alone(session)
@@ -53,6 +54,43 @@ def register(session: Session, project: Project, request: Mapping[str, Any]) -> 
         config.updated_at = now()
     use(session, config)
     return config
+
+
+def restore(
+    session: Session, project: Project, described: Mapping[str, Any], times: Mapping[str, datetime]
+) -> Config:
+    """Return the project's config that a ConfigResponse describes, new or known.
+
+    A new one and its tools get the ids that are described, where these are free.
+
+    times: what a new one has as `created_at`, `updated_at` and `last_used`; the last counts for a
+        known one as well, if it is later.
+    """
+    request = request_of(described)
+    known = _find(session, project, identity(request))
+    config = known or _add(session, project, request, _ids_of(described))
+    if known is None:
+        config.created_at, config.updated_at = times["created_at"], times["updated_at"]
+    if config.last_used is None or config.last_used < times["last_used"]:
+        config.last_used = times["last_used"]
+    return config
+
+
+def request_of(described: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the request that a ConfigResponse answers."""
+    request = {key: value for key, value in described.items() if key not in {"id", "tool_configs"}}
+    if "tool_configs" in described:
+        request["tools"] = [
+            {key: value for key, value in tool.items() if key not in {"id", "type"}}
+            for tool in described["tool_configs"]
+        ]
+    return request
+
+
+def _ids_of(described: Mapping[str, Any]) -> dict[str, str]:
+    """Return the ids of the configs in a ConfigResponse, by digest."""
+    ids = {identity(request_of(each)): each["id"] for each in described.get("tool_configs", ())}
+    return {**ids, identity(request_of(described)): described["id"]}
 
 
 def use(session: Session, config: Config) -> None:
@@ -140,20 +178,38 @@ def _model_defaults() -> dict[str, Any]:
     return {key: each["default"] for key, each in properties.items() if "default" in each}
 
 
-def _find_or_add(session: Session, project: Project, request: Mapping[str, Any]) -> Config:
+def _find(session: Session, project: Project, digest: str) -> Config | None:
+    return session.scalar(of_project(project).where(Config.digest == digest))
+
+
+def _find_or_add(
+    session: Session, project: Project, request: Mapping[str, Any], ids: Mapping[str, str]
+) -> Config:
+    return _find(session, project, identity(request)) or _add(session, project, request, ids)
+
+
+def _add(
+    session: Session, project: Project, request: Mapping[str, Any], ids: Mapping[str, str]
+) -> Config:
+    """Add a config, and the tool configs in it that are new.
+
+    ids: by digest, those that new ones get, if no other config has them.
+    """
     digest = identity(request)
-    found = session.scalar(of_project(project).where(Config.digest == digest))
-    if found is not None:
-        return found
     turns.be_alone(session)
     kind = request.get("type", "model")
     parameters = _parameters(request)
     if kind == "model" and "tools" in parameters:
         tools: list[Config] = [
-            _find_or_add(session, project, {**tool, "type": "tool"}) for tool in parameters["tools"]
+            _find_or_add(session, project, {**tool, "type": "tool"}, ids)
+            for tool in parameters["tools"]
         ]
         parameters = {**parameters, "tools": [describe(tool) for tool in tools]}
+    wanted = ids.get(digest)
+    key = (project.organization_id, wanted)
+    is_free = wanted is not None and session.get(Config, key) is None
     config = Config(
+        **({"id": wanted} if is_free else {}),
         organization_id=project.organization_id,
         project=project,
         type=kind,

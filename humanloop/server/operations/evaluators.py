@@ -6,7 +6,7 @@ to the engine's limits; it runs before the transaction, in a thread that serves 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import select
@@ -14,7 +14,7 @@ from sqlalchemy import select
 from humanloop.server.errors import Busy, Invalid, Problem, Unavailable, invalid
 from humanloop.server.evaluation.engine import EngineNotInstalled, EngineUnavailable
 from humanloop.server.operations import lookups
-from humanloop.server.operations.calls import Call, Stages, plain
+from humanloop.server.operations.calls import Call, Stage, Stages, plain
 from humanloop.server.store import turns
 from humanloop.server.store.tables import Evaluator
 from humanloop.server.store.times import now
@@ -44,27 +44,28 @@ def list_(call: Call) -> list[dict[str, Any]]:
 
 def create(call: Call) -> Stages:
     """Create an evaluator whose source can be used."""
-    body = call.body
+    body, written = call.body, list[dict[str, Any]]()
 
     def check(call: Call) -> None:
         _check_name(call, body["name"])
         _check_source(call, body)
 
-    def finish(call: Call) -> dict[str, Any]:
+    def write(call: Call) -> None:
         turns.be_alone(call.session)
         _check_name(call, body["name"])
         values = {key: body[key] for key in CONTENT}
         evaluator = Evaluator(organization_id=call.account.organization_id, **values)
         call.session.add(evaluator)
         call.session.flush()
-        return describe(evaluator)
+        written.append(describe(evaluator))
 
-    return Stages(check, (), finish, (), slow=True)
+    return _checked(check, write, written)
 
 
 def update(call: Call) -> Stages:
     """Change what is given; what an evaluation has begun with stays as it is there."""
     checked: list[Mapping[str, Any]] = []
+    written: list[dict[str, Any]] = []
 
     def wanted(call: Call) -> tuple[Evaluator, dict[str, Any]]:
         evaluator = _of_path(call)
@@ -79,7 +80,7 @@ def update(call: Call) -> Stages:
             _check_source(call, values)
         checked.append(values)
 
-    def finish(call: Call) -> dict[str, Any]:
+    def write(call: Call) -> None:
         turns.be_alone(call.session)
         evaluator, values = wanted(call)
         if any(values[key] != checked[0][key] for key in _CHECKED):
@@ -88,9 +89,18 @@ def update(call: Call) -> Stages:
             setattr(evaluator, key, value)
         evaluator.updated_at = now()
         call.session.flush()
-        return describe(evaluator)
+        written.append(describe(evaluator))
 
-    return Stages(check, (), finish, (), slow=True)
+    return _checked(check, write, written)
+
+
+def _checked(check: Stage, write: Stage, written: Sequence[Mapping[str, Any]]) -> Stages:
+    """Return the stages of a check and a write, which adds its answer to those written."""
+
+    def done(_call: Call) -> None:
+        """Do nothing: all of it is written."""
+
+    return Stages(check, [write], lambda: written[-1], done, slow=True)
 
 
 def delete(call: Call) -> None:

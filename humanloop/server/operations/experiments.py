@@ -8,20 +8,32 @@ a positive label, and its mean is the share of these.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Select, and_, case, exists, func, select
+from sqlalchemy import Select, and_, exists, func, select
+from sqlalchemy import delete as sql_delete
 from sqlalchemy import update as sql_update
 from sqlalchemy.orm import Session, joinedload, subqueryload
 
 from humanloop.server.errors import Location, NotFound, invalid
 from humanloop.server.operations import configs, deployments, feedback_types, lookups
-from humanloop.server.operations.calls import Call, NeedsWriter, chunks, plain
-from humanloop.server.store import turns
+from humanloop.server.operations.calls import (
+    SLICE,
+    Call,
+    Listed,
+    NeedsWriter,
+    Settings,
+    Stage,
+    Stages,
+    chunks,
+    in_portions,
+    load,
+    plain,
+)
+from humanloop.server.store import tallies, turns
 from humanloop.server.store.tables import (
-    Annotation,
     Config,
     Experiment,
     ExperimentConfig,
@@ -30,7 +42,6 @@ from humanloop.server.store.tables import (
     Metric,
     Project,
     Trial,
-    is_complete,
 )
 from humanloop.server.store.tallies import table
 from humanloop.server.store.times import now
@@ -47,8 +58,8 @@ LOADED = (
 class Result:
     """Count a config's datapoints with feedback, and those with a positive label."""
 
-    trials: int = 0
-    positives: int = 0
+    trials: int
+    positives: int
 
     @property
     def posterior(self) -> tuple[int, int]:
@@ -68,47 +79,14 @@ class Result:
         return math.sqrt(alpha * beta / (total * total * (total + 1)))
 
 
-Results = Mapping[tuple[str, str], Result]
-"""By the ids of an experiment and of a config; one that was never drawn is missing."""
-
-
-def results(session: Session, experiments: Sequence[Experiment]) -> Results:
-    """Return how each config that was drawn fares in each experiment."""
-    key = (Trial.experiment_id, Trial.config_id)
-    positive_log = case((ExperimentLabel.value.is_not(None), Log.id))
-    return {
-        (experiment_id, config_id): Result(trials, positives)
-        for owner in {experiment.organization_id for experiment in experiments}
-        for some in chunks([experiment.id for experiment in experiments])
-        for experiment_id, config_id, trials, positives in session.execute(
-            select(*key, func.count(Log.id.distinct()), func.count(positive_log.distinct()))
-            .join(Log, and_(Log.organization_id == owner, Log.trial_id == Trial.id))
-            .join(
-                Annotation, and_(Annotation.organization_id == owner, Annotation.log_id == Log.id)
-            )
-            .outerjoin(
-                ExperimentLabel,
-                and_(
-                    ExperimentLabel.organization_id == owner,
-                    ExperimentLabel.experiment_id == Trial.experiment_id,
-                    ExperimentLabel.feedback_type_id == Annotation.feedback_type_id,
-                    ExperimentLabel.value == Annotation.value,
-                ),
-            )
-            .where(Trial.organization_id == owner, Trial.experiment_id.in_(some), is_complete())
-            .group_by(*key)
-        )
-    }
-
-
 def draw(call: Call, experiment: Experiment) -> Trial:
     """Return a new trial of one of the experiment's active configs; 404 when it has none."""
     if call.only_reads:
         raise NeedsWriter
-    candidates = [member.config for member in experiment.members if member.active]
+    candidates = [member for member in experiment.members if member.active]
     if not candidates:
         raise NotFound(f"The experiment {experiment.id!r} has no active config to sample.")
-    config = _choose(call, experiment, candidates)
+    config = _choose(call.settings, candidates).config
     configs.use(call.session, config)
     trial = Trial(organization_id=experiment.organization_id, experiment=experiment, config=config)
     call.session.add(trial)
@@ -116,35 +94,38 @@ def draw(call: Call, experiment: Experiment) -> Trial:
     return trial
 
 
-def _choose(call: Call, experiment: Experiment, candidates: Sequence[Config]) -> Config:
-    randomness = call.settings.randomness
-    if call.settings.sampling == "uniform":
+def _choose(settings: Settings, candidates: Sequence[ExperimentConfig]) -> ExperimentConfig:
+    randomness = settings.randomness
+    if settings.sampling == "uniform":
         return randomness.choice(candidates)
-    known = results(call.session, [experiment])
 
-    def sample(config: Config) -> float:
-        result = known.get((experiment.id, config.id), Result())
-        return randomness.betavariate(*result.posterior)
+    def sample(member: ExperimentConfig) -> float:
+        return randomness.betavariate(*Result(member.trials, member.positives).posterior)
 
     return max(candidates, key=sample)
 
 
 def add_config(experiment: Experiment, config: Config) -> None:
     """Let a config take part, or take part again."""
-    for member in experiment.members:
-        if member.config_id == config.id:
-            if not member.active:
-                member.active, member.updated_at = True, now()
-            return
-    experiment.members.append(
-        ExperimentConfig(
+    members = (each for each in experiment.members if each.config_id == config.id)
+    _take_part(experiment, next(members, None), config)
+
+
+def _take_part(
+    experiment: Experiment, member: ExperimentConfig | None, config: Config
+) -> ExperimentConfig:
+    if member is None:
+        member = ExperimentConfig(
             organization_id=config.organization_id,
             config_id=config.id,
             config=config,
             active=True,
         )
-    )
-    experiment.updated_at = now()
+        experiment.members.append(member)
+        experiment.updated_at = now()
+    elif not member.active:
+        member.active, member.updated_at = True, now()
+    return member
 
 
 def find_by_name(session: Session, project: Project, name: str) -> Experiment | None:
@@ -167,7 +148,6 @@ def describe(session: Session, experiment: Experiment) -> dict[str, Any]:
 
 def describe_all(session: Session, experiments: Sequence[Experiment]) -> list[dict[str, Any]]:
     """Return an ExperimentResponse for each."""
-    known = results(session, experiments)
     drawn: set[str] = set()
     any_trial = exists().where(
         Trial.organization_id == Experiment.organization_id, Trial.experiment_id == Experiment.id
@@ -175,12 +155,10 @@ def describe_all(session: Session, experiments: Sequence[Experiment]) -> list[di
     for some in chunks([experiment.id for experiment in experiments]):
         owned = (Experiment.organization_id == experiments[0].organization_id, any_trial)
         drawn |= set(session.scalars(select(Experiment.id).where(*owned, Experiment.id.in_(some))))
-    return [
-        _describe(experiment, known, is_drawn=experiment.id in drawn) for experiment in experiments
-    ]
+    return [_describe(experiment, is_drawn=experiment.id in drawn) for experiment in experiments]
 
 
-def _describe(experiment: Experiment, known: Results, *, is_drawn: bool) -> dict[str, Any]:
+def _describe(experiment: Experiment, *, is_drawn: bool) -> dict[str, Any]:
     return plain(
         experiment,
         "id",
@@ -191,10 +169,7 @@ def _describe(experiment: Experiment, known: Results, *, is_drawn: bool) -> dict
         status="In progress" if is_drawn else "Initialized",
         metric=_describe_metric(experiment.metric),
         positive_labels=[plain(label, "type", "value") for label in experiment.positive_labels],
-        configs=[
-            _describe_member(member, known.get((experiment.id, member.config_id), Result()))
-            for member in experiment.members
-        ],
+        configs=[_describe_member(member) for member in experiment.members],
     )
 
 
@@ -203,7 +178,8 @@ def _describe_metric(metric: Metric) -> dict[str, Any]:
     return plain(metric, *columns, default=True, active=True)
 
 
-def _describe_member(member: ExperimentConfig, result: Result) -> dict[str, Any]:
+def _describe_member(member: ExperimentConfig) -> dict[str, Any]:
+    result = Result(member.trials, member.positives)
     return plain(
         member,
         "active",
@@ -251,12 +227,32 @@ def create(call: Call) -> dict[str, Any]:
     return describe(call.session, experiment)
 
 
-def list_(call: Call) -> list[dict[str, Any]]:
+def list_(call: Call) -> Listed:
     """Return a project's experiments, newest first."""
     project = lookups.project(call, call.path["project_id"])
-    statement = _of_project(project).options(*LOADED)
-    rows = call.session.scalars(statement.order_by(Experiment.created_at.desc(), Experiment.id))
-    return describe_all(call.session, rows.all())
+    # Each has all of its configs.
+    size = (
+        select(func.sum(func.length(Config.parameters)))
+        .join(
+            ExperimentConfig,
+            and_(
+                ExperimentConfig.organization_id == Config.organization_id,
+                ExperimentConfig.config_id == Config.id,
+            ),
+        )
+        .where(
+            ExperimentConfig.organization_id == Experiment.organization_id,
+            ExperimentConfig.experiment_id == Experiment.id,
+        )
+        .scalar_subquery()
+    )
+    sizes = _of_project(project).with_only_columns(Experiment.id, func.coalesce(size, 0))
+    found = call.session.execute(sizes.order_by(Experiment.created_at.desc(), Experiment.id)).all()
+    statement = select(Experiment).options(*LOADED)
+    return Listed(
+        describe_all(call.session, load(call, statement, Experiment, ids))
+        for ids in in_portions((row[0], row[1]) for row in found)
+    )
 
 
 def update(call: Call) -> dict[str, Any]:
@@ -269,6 +265,7 @@ def update(call: Call) -> dict[str, Any]:
         experiment.name = name
     if "positive_labels" in call.body:
         _set_positive_labels(call, experiment)
+        _recount(call, experiment)
     members = {member.config_id: member for member in experiment.members}
     for location, config_id in _listed(call.body, "config_ids_to_deregister"):
         if config_id not in members:
@@ -281,20 +278,44 @@ def update(call: Call) -> dict[str, Any]:
     return describe(call.session, experiment)
 
 
-def delete(call: Call) -> None:
-    """Delete an experiment with its trials; its logs stay, without their trial."""
+def delete(call: Call) -> Stages:
+    """Delete an experiment with its trials; its logs stay, without their trial.
+
+    There may be many trials. Until they are gone the experiment is there, and what ends half-way
+    can be done again.
+    """
+    left = [True]
+
+    def delete_some(call: Call) -> None:
+        left[0] = _delete_trials(call, _of_path(call), SLICE) == SLICE
+
+    def steps() -> Iterator[Stage]:
+        while left[0]:
+            yield delete_some
+
+    def finish(call: Call) -> None:
+        experiment = _of_path(call)
+        _delete_trials(call, experiment, None)  # those that were drawn in between
+        call.session.delete(experiment)
+
+    return Stages(_of_path, steps(), lambda: None, finish)
+
+
+def _delete_trials(call: Call, experiment: Experiment, limit: int | None) -> int:
+    """Delete trials, up to a limit, and take them off their logs; return how many they were."""
     turns.be_alone(call.session)
-    experiment = _of_path(call)
+    owner = experiment.organization_id
     trials = select(Trial.id).where(
-        Trial.organization_id == experiment.organization_id, Trial.experiment_id == experiment.id
+        Trial.organization_id == owner, Trial.experiment_id == experiment.id
     )
-    # ON DELETE SET NULL would take the organisation off the logs, too.
-    call.connection.execute(
-        sql_update(table(Log))
-        .where(Log.organization_id == experiment.organization_id, Log.trial_id.in_(trials))
-        .values(trial_id=None)
-    )
-    call.session.delete(experiment)
+    ids = call.session.scalars(trials.limit(limit)).all()
+    for some in chunks(ids):
+        # ON DELETE SET NULL would take the organisation off the logs, too.
+        logs = sql_update(table(Log)).where(Log.organization_id == owner, Log.trial_id.in_(some))
+        call.connection.execute(logs.values(trial_id=None))
+        gone = sql_delete(table(Trial)).where(Trial.organization_id == owner, Trial.id.in_(some))
+        call.connection.execute(gone)
+    return len(ids)
 
 
 def sample(call: Call) -> dict[str, Any]:
@@ -331,12 +352,31 @@ def _set_positive_labels(call: Call, experiment: Experiment) -> None:
     ]
 
 
+def _recount(call: Call, experiment: Experiment) -> None:
+    """Count again what was judged by other labels: for the answer now, for good in the end.
+
+    What others in the same transaction have noted is counted only then.
+    """
+    call.session.flush()
+    counts = tallies.count_trials(call.connection, experiment.organization_id, experiment.id)
+    for member in experiment.members:
+        member.trials, member.positives = counts[member.config_id]
+    call.tally.recount_trials(experiment.organization_id, experiment.id)
+
+
 def _add_configs(call: Call, experiment: Experiment, key: str) -> None:
-    for location, config_id in _listed(call.body, key):
-        config = lookups.find_in_project(
-            call.session, Config, experiment.project, config_id, location
-        )
-        add_config(experiment, config)
+    listed = list(_listed(call.body, key))
+    project = experiment.project
+    found: dict[str, Config] = {}
+    for some in chunks([config_id for _, config_id in listed]):
+        of_project = configs.of_project(project).where(Config.id.in_(some))
+        found |= {config.id: config for config in call.session.scalars(of_project)}
+    members = {member.config_id: member for member in experiment.members}
+    for location, config_id in listed:
+        if config_id not in found:
+            message = f"the project {project.name!r} has no config {config_id!r}"
+            raise invalid(location, message)
+        members[config_id] = _take_part(experiment, members.get(config_id), found[config_id])
 
 
 def _listed(body: Mapping[str, Any], key: str) -> Iterable[tuple[Location, str]]:

@@ -13,7 +13,7 @@ from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, delete, insert, select
+from sqlalchemy import Connection, and_, delete, insert, select
 
 from humanloop import schemas
 from humanloop.server.errors import Location, invalid
@@ -29,8 +29,15 @@ from humanloop.server.operations.calls import (
 from humanloop.server.operations.feedback_types import Kind
 from humanloop.server.store import turns, upserts
 from humanloop.server.store.ids import new_id
-from humanloop.server.store.tables import Annotation, FeedbackLabel, Log, is_complete
-from humanloop.server.store.tallies import Tally, table
+from humanloop.server.store.tables import (
+    LABEL_CLASSES,
+    Annotation,
+    FeedbackLabel,
+    Log,
+    Trial,
+    is_complete,
+)
+from humanloop.server.store.tallies import Tally, Values, table
 from humanloop.server.store.times import created_at
 
 _NUMBER = re.compile(rf"-?(0|[1-9][0-9]{{0,{MAX_DIGITS - 1}}})(\.[0-9]+)?([eE][+-]?[0-9]+)?")
@@ -38,11 +45,12 @@ _ANNOTATIONS = table(Annotation)
 
 
 class Target(NamedTuple):
-    """A log that feedback is on; None is a project or a config to come."""
+    """A log that feedback is on; None is a project or a config to come, or no experiment."""
 
     id: str
     project_id: str | None
     config_id: str | None
+    experiment_id: str | None
 
 
 @dataclass
@@ -77,6 +85,7 @@ class Notes:
         self._held: dict[tuple[str, Kind], dict[str, Note]] = {}
         self._added: dict[str, Note] = {}
         self._removed: list[Note] = []
+        self._before: dict[Target, Values] = {}  # what logs of trials held until they were changed
 
     def load(self, logs: Sequence[Target]) -> None:
         """Read what is on these logs already."""
@@ -108,6 +117,7 @@ class Notes:
         """Put the requested value on the log, under its type's rule."""
         kind = self.find_kind(log.project_id, request["type"], (*location, "type"))
         value = read_value(kind, request, location)
+        self._remember(log)
         held = self._held.get((log.id, kind), {})
         if kind.feedback_class == "multi_select":
             if value in held:
@@ -134,8 +144,20 @@ class Notes:
         if not notes:
             which = kind.type if value is None else f"{kind.type}: {value}"
             raise invalid((*location, "unset"), f"{log.id!r} has no feedback {which!r} to unset")
+        self._remember(log)
         self._remove(notes)
         return notes[-1]
+
+    def _remember(self, log: Target) -> None:
+        if log.experiment_id is not None and log not in self._before:
+            self._before[log] = self._values(log)
+
+    def _values(self, log: Target) -> Values:
+        return frozenset(
+            (kind.id, note.value)
+            for kind in self._kinds_of(log.project_id)
+            for note in self._held.get((log.id, kind), {}).values()
+        )
 
     def _hold(self, note: Note) -> None:
         held = self._held.setdefault((note.log.id, note.feedback_type), {})
@@ -168,12 +190,17 @@ class Notes:
                 assert kind_id is not None, "what is to come has no feedback"
                 assert config_id is not None, "what is to come has no feedback"
                 tally.count_label(self._organization_id, config_id, kind_id, note.value, more)
-        self._added, self._removed = {}, []
+        for log, before in self._before.items():
+            assert log.experiment_id is not None, "others are not remembered"
+            assert log.config_id is not None, "a trial has a config"
+            tally.count_outcome(
+                self._organization_id, log.experiment_id, log.config_id, before, self._values(log)
+            )
+        self._added, self._removed, self._before = {}, [], {}
 
 
 def _labels_of(notes: Iterable[Note]) -> list[Note]:
-    classes = feedback_types.LABEL_CLASSES
-    return [each for each in notes if each.feedback_type.feedback_class in classes]
+    return [each for each in notes if each.feedback_type.feedback_class in LABEL_CLASSES]
 
 
 def _row(note: Note) -> dict[str, Any]:
@@ -274,14 +301,17 @@ def _lock_logs(call: Call) -> None:
 def _find_logs(call: Call) -> dict[str, Target]:
     """Return the logs that the body names, by their ids."""
     wanted = each_in(call.body, lambda request, _: request.get("data_id"))
-    columns = (Log.id, Log.project_id, Log.config_id)
+    columns = (Log.id, Log.project_id, Log.config_id, Trial.experiment_id)
+    its_trial = and_(Trial.organization_id == Log.organization_id, Trial.id == Log.trial_id)
     return {
         target.id: target
         for some in chunks([each for each in dict.fromkeys(wanted) if each is not None])
         for target in (
             Target(*row)
             for row in call.connection.execute(
-                select(*columns).where(
+                select(*columns)
+                .outerjoin(Trial, its_trial)
+                .where(
                     Log.organization_id == call.account.organization_id,
                     Log.id.in_(some),
                     is_complete(),

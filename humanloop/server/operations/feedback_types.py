@@ -16,9 +16,8 @@ from humanloop.secrets import CANDIDATES, did_you_mean
 from humanloop.server.errors import Location, invalid
 from humanloop.server.operations.calls import chunks, plain
 from humanloop.server.store import turns
-from humanloop.server.store.tables import FeedbackKind, FeedbackLabel, Project
+from humanloop.server.store.tables import LABEL_CLASSES, FeedbackKind, FeedbackLabel, Project
 
-LABEL_CLASSES = frozenset({"select", "multi_select"})
 _DEFAULT_CLASSES = {
     "rating": "select",
     "action": "multi_select",

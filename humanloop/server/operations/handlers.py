@@ -34,7 +34,7 @@ class Handler:
     It returns the answer as plain data, or in Afterwards; or a Generation, which comes to one after
     the transaction; or Stages, which come to one in several.
     prepare: works out of the body what needs no database, before the transaction.
-    large_pages: the records of its pages may be large, so only a few are made at the same time.
+    large_pages: the records of its lists may be large, so only a few are made at the same time.
     nullable: the keys of the body that a null clears, whatever the schema says.
     """
 
@@ -69,7 +69,7 @@ HANDLERS: Mapping[str, Handler] = {
     "evaluators.update": Handler(evaluators.update),
     "experiments.create": Handler(experiments.create),
     "experiments.delete": Handler(experiments.delete),
-    "experiments.list": Handler(experiments.list_, only_reads=True),
+    "experiments.list": Handler(experiments.list_, only_reads=True, large_pages=True),
     "experiments.sample": Handler(experiments.sample),
     "experiments.update": Handler(experiments.update),
     "feedback_api.feedback": Handler(feedback.submit),
@@ -87,8 +87,8 @@ HANDLERS: Mapping[str, Handler] = {
     "projects.export": Handler(projects.export, only_reads=True, large_pages=True),
     "projects.get": Handler(projects.get, only_reads=True),
     "projects.get_active_config": Handler(projects.get_active_config, only_reads=True),
-    "projects.list": Handler(projects.list_, only_reads=True),
-    "projects.list_configs": Handler(projects.list_configs, only_reads=True),
+    "projects.list": Handler(projects.list_, only_reads=True, large_pages=True),
+    "projects.list_configs": Handler(projects.list_configs, only_reads=True, large_pages=True),
     "projects.list_deployed_configs": Handler(projects.list_deployed_configs, only_reads=True),
     "projects.update": Handler(projects.update),
     "projects.update_feedback_types": Handler(projects.update_feedback_types),

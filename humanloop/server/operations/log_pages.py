@@ -51,7 +51,7 @@ def find_ids(call: Call, project: Project, offset: int, size: int) -> list[str]:
     else:
         found = _logs(call, keys.offset(offset))
     anchors = [
-        Anchor(offset + number, moment, row, project.datapoints, newest)
+        Anchor(offset + number, moment, row, project.datapoints, project.deleted, newest)
         for number, (_, moment, row) in enumerate(found, start=1)
     ]
     # The first one helps when so many logs are added that the next page begins before the last.
@@ -72,6 +72,8 @@ def _logs(call: Call, keys: Select[str, str, datetime, int]) -> Sequence[Row[str
 
 def _rank_now(call: Call, project: Project, anchor: Anchor) -> int | None:
     """Return how many logs come before the anchor and with it now; None when that is not sure."""
+    if anchor.deleted != project.deleted:
+        return None  # as many others may have been added by a transaction that was committed later
     new = (
         select(Log.project_id, Log.created_at, Log.row)
         .where(Log.organization_id == project.organization_id, Log.row > anchor.newest)
@@ -93,5 +95,5 @@ def _rank_now(call: Call, project: Project, anchor: Anchor) -> int | None:
     ).one()
     if all_added > _ADDED:
         return None
-    # Otherwise logs were deleted, or written by a transaction that was committed later.
+    # Otherwise there are logs of a transaction that was committed later.
     return anchor.rank + before if anchor.total + added == project.datapoints else None

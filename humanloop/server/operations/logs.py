@@ -11,7 +11,7 @@ own, so that others get their turn; until the last one, what is written does not
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from typing import Any, NamedTuple
@@ -22,7 +22,17 @@ from sqlalchemy.sql.elements import ColumnElement
 
 from humanloop.server.errors import Location, Unavailable, invalid
 from humanloop.server.operations import configs, deployments, feedback, lookups
-from humanloop.server.operations.calls import Call, Stages, each_in, like_body, load, plain
+from humanloop.server.operations.calls import (
+    Call,
+    Stage,
+    Stages,
+    each_in,
+    in_portions,
+    like_body,
+    load,
+    plain,
+    slices,
+)
 from humanloop.server.operations.feedback import Notes, Target
 from humanloop.server.store import batches, turns, upserts
 from humanloop.server.store.ids import new_id
@@ -31,6 +41,7 @@ from humanloop.server.store.tables import (
     Annotation,
     Config,
     Conversation,
+    Experiment,
     Log,
     Project,
     Trial,
@@ -39,11 +50,9 @@ from humanloop.server.store.tables import (
 from humanloop.server.store.tallies import Tally, table
 from humanloop.server.store.times import created_at, now
 
-SLICE = 250
-"""How many logs of an array are written in one transaction, which takes milliseconds."""
-
 _LOGS, _FEEDBACK = table(Log), table(Annotation)
 _INSERT_LOGS = insert(_LOGS)
+_CONFIG_WEIGHT = 20
 _CONFIGS, _PROJECTS, _SESSIONS = table(Config), table(Project), table(Conversation)
 
 LOADED = (
@@ -54,7 +63,6 @@ LOADED = (
 )
 """What describe() reads of a log, to be loaded with many at once."""
 
-_PORTION = 1024 * 1024
 _TEXTS = (
     Log.inputs,
     Log.messages,
@@ -114,6 +122,11 @@ class Place(NamedTuple):
     project_id: str | None
     config_id: str | None
     trial_id: str | None = None
+    experiment_id: str | None = None
+
+    def target(self, log_id: str) -> Target:
+        """Return a log here as one that feedback is on."""
+        return Target(log_id, self.project_id, self.config_id, self.experiment_id)
 
 
 class Draft:
@@ -122,7 +135,8 @@ class Draft:
     def __init__(self, request: Mapping[str, Any], location: Location, **others: Any) -> None:
         self.request = request
         self.location = location
-        self.id = new_id("data_")
+        self.id: str = others.pop("id", None) or new_id("data_")
+        self.is_use = True  # of its config, just now
         self.reference_id: str | None = request.get("reference_id")
         self.parent_key = _exclusive(request, "parent_id", "parent_reference_id", location)
         self.session_key = _exclusive(request, "session_id", "session_reference_id", location)
@@ -133,7 +147,7 @@ class Draft:
         self.session: Session | None = None
         self.added: Mapping[str, Any] | None = None
         get = request.get
-        self.columns = {
+        self.columns: dict[str, Any] = {
             "id": self.id,
             "reference_id": self.reference_id,
             "inputs": to_json(get("inputs", {})),
@@ -196,8 +210,9 @@ def draft(body: Any) -> list[Draft]:
 def log(call: Call) -> Any:
     """Log one datapoint, or an array of them all or nothing."""
     drafts: list[Draft] = call.prepared
-    if len(drafts) > SLICE:
-        return _in_stages(drafts)
+    parts = _slices(drafts)
+    if len(parts) > 1:
+        return _in_stages(drafts, parts)
     arrival = Arrival()
     arrival.find_parents(call, drafts)
     arrival.find_places(call, drafts)
@@ -205,10 +220,24 @@ def log(call: Call) -> Any:
     return like_body(call.body, [each.answer for each in drafts])
 
 
-def _in_stages(drafts: list[Draft]) -> Stages:
+def _slices(drafts: Sequence[Draft]) -> list[Sequence[Draft]]:
+    """Return the drafts in parts, each of which is written in milliseconds.
+
+    A config that may be new takes as long as many logs.
+    """
+    known: set[tuple[str | None, ...]] = set()
+    weights: list[int] = []
+    for each in drafts:
+        key = each.request.get("project"), each.request.get("project_id"), each.digest
+        is_new = each.digest is not None and key not in known
+        known.add(key)
+        weights.append(1 + len(each.feedback) + (_CONFIG_WEIGHT if is_new else 0))
+    return slices(drafts, weights)
+
+
+def _in_stages(drafts: Sequence[Draft], parts: Sequence[Sequence[Draft]]) -> Stages:
     batch_id = new_id("batch_")
     tallies: dict[int, Tally] = {}
-    slices = [drafts[start : start + SLICE] for start in range(0, len(drafts), SLICE)]
 
     def check(call: Call) -> None:
         """Work through all of it without writing, so that whatever is refused has left nothing."""
@@ -227,16 +256,17 @@ def _in_stages(drafts: list[Draft]) -> Stages:
         # Nothing is carried on from slice to slice: what was done may be rolled back and run again.
         batches.go_on(call.connection, call.account.organization_id, batch_id)
         arrival, tally = Arrival(), Tally()
-        arrival.find_places(call, slices[index])
-        arrival.write(call, slices[index], tally, batch_id)
+        arrival.find_parents(call, parts[index])  # one may have been deleted since
+        arrival.find_places(call, parts[index])
+        arrival.write(call, parts[index], tally, batch_id)
         tallies[index] = tally
 
-    def finish(call: Call) -> Any:
+    def finish(call: Call) -> None:
         batches.go_on(call.connection, call.account.organization_id, batch_id)
         end(call)
+        _check_projects(call, drafts)
         for tally in tallies.values():
             call.tally.update(tally)
-        return [each.answer for each in drafts]
 
     def take_back(some: Sequence[Draft], call: Call) -> None:
         ids = [each.id for each in some]
@@ -246,9 +276,21 @@ def _in_stages(drafts: list[Draft]) -> Stages:
     def end(call: Call) -> None:
         batches.end(call.connection, call.account.organization_id, batch_id)
 
-    steps: list[Callable[[Call], object]] = [partial(write, index) for index in range(len(slices))]
-    undo: list[Callable[[Call], object]] = [partial(take_back, some) for some in slices]
-    return Stages(check, [begin, *steps], finish, [*undo, end])
+    steps: list[Stage] = [partial(write, index) for index in range(len(parts))]
+    undo: list[Stage] = [partial(take_back, some) for some in parts]
+    return Stages(
+        check, [begin, *steps], lambda: [each.answer for each in drafts], finish, [*undo, end]
+    )
+
+
+def _check_projects(call: Call, drafts: Sequence[Draft]) -> None:
+    """Raise Unavailable when a project was deleted between the slices, with what was in it."""
+    used = {each.place.project_id for each in drafts if each.place is not None}
+    statement = select(_PROJECTS.c.id).where(
+        _PROJECTS.c.organization_id == bindparam("organization_id")
+    )
+    if len(used) != len(list(lookups.rows(call, statement, _PROJECTS.c.id, list(used)))):
+        raise Unavailable("A project was deleted while the array was written. Send it again.")
 
 
 def _delete(call: Call, rows: Table, condition: ColumnElement[bool]) -> None:
@@ -288,6 +330,25 @@ _PLACES = (
         _CONFIGS.c.digest == bindparam("digest"),
     )
 )
+_TRIALS_TABLE, _EXPERIMENTS = table(Trial), table(Experiment)
+_TRIAL_ID = _TRIALS_TABLE.c.id
+_TRIALS = (
+    select(
+        _TRIAL_ID,
+        _TRIALS_TABLE.c.experiment_id,
+        _EXPERIMENTS.c.project_id,
+        _TRIALS_TABLE.c.config_id,
+        _CONFIGS.c.digest,
+    )
+    .join(_EXPERIMENTS, _EXPERIMENTS.c.id == _TRIALS_TABLE.c.experiment_id)
+    .join(_CONFIGS, _CONFIGS.c.id == _TRIALS_TABLE.c.config_id)
+    .where(
+        *(
+            each.c.organization_id == bindparam("organization_id")
+            for each in (_TRIALS_TABLE, _EXPERIMENTS, _CONFIGS)
+        )
+    )
+)
 
 
 class Arrival:
@@ -295,18 +356,26 @@ class Arrival:
 
     def __init__(self) -> None:
         self._places: dict[tuple[str | None, ...], Place] = {}
+        self._projects: dict[tuple[str | None, str | None], Project | None] = {}
+        self._trials: dict[str, Any] = {}
 
-    def find_parents(self, call: Call, drafts: Sequence[Draft]) -> None:
-        """Find the logs that the drafts name as their parents."""
+    def known_parents(self, call: Call, keys: Iterable[Key | None]) -> dict[Key, Parent]:
+        """Return the logs that are named as parents, as far as they are there."""
         found: dict[Key, Parent] = {}
+        named = list(keys)
         columns = {"parent_id": _LOGS.c.id, "parent_reference_id": _LOGS.c.reference_id}
         for key, column in columns.items():
-            wanted = _values(key, (each.parent_key for each in drafts))
+            wanted = _values(key, named)
             for row in lookups.rows(call, _PARENTS, column, wanted):
                 log_id, reference_id, session_id, moment = row
                 session = None if session_id is None else (session_id, moment)
                 value = log_id if key == "parent_id" else reference_id
                 found[key, value] = Parent(log_id, session)
+        return found
+
+    def find_parents(self, call: Call, drafts: Sequence[Draft]) -> None:
+        """Find the logs that the drafts name as their parents; raises Invalid for missing ones."""
+        found = self.known_parents(call, (each.parent_key for each in drafts))
         for each in drafts:
             if each.parent_key is not None:
                 key, value = each.parent_key
@@ -316,6 +385,8 @@ class Arrival:
 
     def find_places(self, call: Call, drafts: Sequence[Draft], *, create: bool = True) -> None:
         """Find the projects, configs and trials of drafts; create those that may be new."""
+        wanted = [each.request["trial_id"] for each in drafts if "trial_id" in each.request]
+        self._trials = {row.id: row for row in lookups.rows(call, _TRIALS, _TRIAL_ID, wanted)}
         for each in drafts:
             named = each.request.get("config", {})
             key = (
@@ -328,9 +399,37 @@ class Arrival:
             )
             place = self._places.get(key)
             if place is None:
-                place = _known_place(call, each) or _place(call, each, create=create)
+                place = _known_place(call, each) or self._place(call, each, create=create)
                 self._places[key] = place
             each.place = place
+
+    def _place(self, call: Call, draft: Draft, *, create: bool) -> Place:
+        """Return a draft's place; create its project and its config, if they are not there."""
+        request = draft.request
+        key = request.get("project"), request.get("project_id")
+        if key not in self._projects:
+            found = lookups.project_of_body(call, request, draft.location, create=create)
+            self._projects[key] = found
+        project = self._projects[key]
+        if "trial_id" in request:
+            return self._place_of_trial(project, draft)
+        if project is None or not create:
+            return Place(None if project is None else project.id, None)
+        config = deployments.register_config(call, project, request["config"])
+        call.session.flush()
+        return Place(project.id, config.id)
+
+    def _place_of_trial(self, project: Project | None, draft: Draft) -> Place:
+        trial_id, location = draft.request["trial_id"], draft.location
+        trial = self._trials.get(trial_id)
+        if project is None or trial is None or trial.project_id != project.id:
+            name = draft.request["project"] if project is None else project.name
+            message = f"the project {name!r} has no trial {trial_id!r}"
+            raise invalid((*location, "trial_id"), message)
+        if draft.digest not in {None, trial.digest}:
+            message = f"the trial {trial_id!r} drew another config; leave `config` out"
+            raise invalid((*location, "config"), message, "not")
+        return Place(project.id, trial.config_id, trial_id, trial.experiment_id)
 
     def find_added(self, call: Call, drafts: Sequence[Draft]) -> None:
         """Find the logs that a repeated request has added already, if its answer was lost.
@@ -419,7 +518,7 @@ class Arrival:
         notes = Notes(call)
         for each in drafts:
             assert each.place is not None
-            target = Target(each.id, each.place.project_id, each.place.config_id)
+            target = each.place.target(each.id)
             for request, location in each.feedback:
                 notes.add(target, request, location)
 
@@ -438,12 +537,12 @@ class Arrival:
         notes = Notes(call)
         for each in new:
             assert each.place is not None
-            project_id, config_id, _ = each.place
+            project_id, config_id = each.place.project_id, each.place.config_id
             assert project_id is not None
             assert config_id is not None
-            tally.count_log(organization_id, project_id, config_id, each.session)
+            tally.count_log(organization_id, project_id, config_id, each.session, used=each.is_use)
             for request, location in each.feedback:
-                notes.add(Target(each.id, project_id, config_id), request, location)
+                notes.add(each.place.target(each.id), request, location)
         notes.write(tally)
 
 
@@ -483,32 +582,6 @@ def _known_place(call: Call, draft: Draft) -> Place | None:
     wanted = request["config"]
     same = wanted.get("name") in {None, name} and wanted.get("description") in {None, description}
     return Place(project_id, config_id) if same and last_used is not None else None
-
-
-def _place(call: Call, draft: Draft, *, create: bool) -> Place:
-    """Return a draft's place; create its project and its config, if they are not there."""
-    request, location = draft.request, draft.location
-    project = lookups.project_of_body(call, request, location, create=create)
-    if "trial_id" in request:
-        trial = _trial(call, project, draft)
-        return Place(trial.project_id, trial.config_id, trial.id)
-    if project is None or not create:
-        return Place(None if project is None else project.id, None)
-    config = deployments.register_config(call, project, request["config"])
-    call.session.flush()
-    return Place(project.id, config.id)
-
-
-def _trial(call: Call, project: Project | None, draft: Draft) -> Trial:
-    trial_id, location = draft.request["trial_id"], draft.location
-    if project is None:
-        message = f"the project {draft.request['project']!r} has no trial {trial_id!r}"
-        raise invalid((*location, "trial_id"), message)
-    trial = lookups.find_in_project(call.session, Trial, project, trial_id, (*location, "trial_id"))
-    if draft.digest not in {None, trial.config.digest}:
-        message = f"the trial {trial.id!r} drew another config; leave `config` out"
-        raise invalid((*location, "config"), message, "not")
-    return trial
 
 
 def _session(draft: Draft, found: Mapping[Key, Session]) -> Session | None:
@@ -560,21 +633,13 @@ def _update(call: Call, found: Log) -> dict[str, Any]:
     return describe(found)
 
 
-def in_portions(call: Call, ids: Sequence[str]) -> Iterator[list[Log]]:
-    """Load the logs with some ids, in their order, in portions of about _PORTION characters."""
+def load_in_portions(call: Call, ids: Sequence[str]) -> Iterator[list[Log]]:
+    """Load the logs with some ids, in their order, in portions that are not too large."""
     statement = select(Log).options(*LOADED)
     owned = (Log.organization_id == call.account.organization_id, Log.id.in_(ids))
     weighed = call.session.execute(select(Log.id, _SIZE).where(*owned))
     sizes = {key: size for key, size in weighed}  # noqa: C416 (a Row is no pair to type checkers)
-    portion: list[str] = []
-    filled = 0
-    for log_id in ids:
-        if portion and filled + sizes[log_id] > _PORTION:
-            yield load(call, statement, Log, portion)
-            portion, filled = [], 0
-        portion.append(log_id)
-        filled += sizes[log_id]
-    if portion:
+    for portion in in_portions((key, sizes[key]) for key in ids):
         yield load(call, statement, Log, portion)
 
 

@@ -26,7 +26,6 @@ from humanloop.server.store.tables import (
     Log,
     Project,
     Testset,
-    Trial,
 )
 
 Found = TypeVar(
@@ -41,7 +40,7 @@ Found = TypeVar(
     Project,
     Testset,
 )
-Part = TypeVar("Part", Config, Experiment, Testset, Trial)
+Part = TypeVar("Part", Config, Experiment, Testset)
 
 
 def rows(call: Call, statement: Any, column: ColumnElement[Any], values: Sequence[Any]) -> Any:
@@ -131,11 +130,17 @@ def project_of_body(
     return None
 
 
-def create_project(call: Call, name: str, location: Location) -> Project:
-    """Return a new project with the default feedback types; its name must not be taken."""
+def create_project(
+    call: Call, name: str, location: Location, project_id: str | None = None
+) -> Project:
+    """Return a new project with the default feedback types; its name must not be taken.
+
+    project_id: the id that it gets in place of a new one.
+    """
     turns.be_alone(call.session)
     check_project_name(call, name, location)
     created = Project(
+        **({} if project_id is None else {"id": project_id}),
         organization_id=call.account.organization_id,
         creator_id=call.account.user_id,
         name=name,

@@ -20,7 +20,16 @@ from humanloop.server.operations import (
     lookups,
     scores,
 )
-from humanloop.server.operations.calls import Call, Page, load, paginate, paginate_by, plain
+from humanloop.server.operations.calls import (
+    Call,
+    Listed,
+    Page,
+    in_portions,
+    load,
+    paginate,
+    paginate_by,
+    plain,
+)
 from humanloop.server.store import turns
 from humanloop.server.store.tables import (
     Config,
@@ -33,6 +42,7 @@ from humanloop.server.store.tables import (
 from humanloop.server.store.times import now
 
 _MAX_FILTER = 1000  # databases limit what they match
+_PORTION = 10  # projects that are described at once: what is active in them may be large
 
 
 def describe(call: Call, project: Project) -> dict[str, Any]:
@@ -163,7 +173,7 @@ def list_(call: Call) -> Page:
     def describe_some(ids: list[str]) -> list[dict[str, Any]]:
         return describe_all(call, load(call, select(Project), Project, ids))
 
-    return paginate(call, statement, describe_some, first=0)
+    return paginate(call, statement, describe_some, first=0, portion=_PORTION)
 
 
 def update(call: Call) -> dict[str, Any]:
@@ -205,14 +215,20 @@ def _chosen(
     return None
 
 
-def list_configs(call: Call) -> list[dict[str, Any]]:
+def list_configs(call: Call) -> Listed:
     """Return the configs that were registered or used in a project, newest first."""
     project = lookups.project(call, call.path["id"])
     used = configs.of_project(project).where(Config.last_used.is_not(None))
-    statement = used.order_by(Config.created_at.desc(), Config.id)
-    bodies = configs.describe_with_counts(call.session, call.session.scalars(statement).all())
     wanted = call.query.get("evaluation_aggregates", False)
-    return scores.with_aggregates(call, bodies) if wanted else bodies
+
+    def describe_some(ids: list[str]) -> list[dict[str, Any]]:
+        found = load(call, select(Config), Config, ids)
+        bodies = configs.describe_with_counts(call.session, found)
+        return scores.with_aggregates(call, bodies) if wanted else bodies
+
+    sizes = used.with_only_columns(Config.id, func.length(Config.parameters))
+    found = call.session.execute(sizes.order_by(Config.created_at.desc(), Config.id)).all()
+    return Listed(describe_some(ids) for ids in in_portions((row[0], row[1]) for row in found))
 
 
 def get_active_config(call: Call) -> dict[str, Any]:
@@ -325,6 +341,6 @@ def export(call: Call) -> Page:
 
     def portions(offset: int, size: int) -> Iterator[list[dict[str, Any]]]:
         ids = log_pages.find_ids(call, project, offset, size)
-        return ([logs.describe(log) for log in found] for found in logs.in_portions(call, ids))
+        return ([logs.describe(log) for log in found] for found in logs.load_in_portions(call, ids))
 
     return paginate_by(call, portions, project.datapoints, first=0)

@@ -114,7 +114,8 @@ def begin(call: Call, task: Task, choose: Choose) -> Generation:
         if config.id not in asked:
             asked[config.id] = ask(call.settings, task, config, body, location)
         provider, request = asked[config.id]
-        draft.place = logs.Place(project.id, config.id, None if trial is None else trial.id)
+        drawn = () if trial is None else (trial.id, trial.experiment_id)
+        draft.place = logs.Place(project.id, config.id, *drawn)
         name = config.parameters["provider"]
         request = replace(request, index=index)
         owner = call.account.organization_id

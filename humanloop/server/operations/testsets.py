@@ -6,7 +6,7 @@ until the last one, what is written belongs to no testset.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
@@ -19,8 +19,16 @@ from sqlalchemy import update as sql_update
 from humanloop.server.errors import Location, invalid
 from humanloop.server.generation import templates
 from humanloop.server.operations import lookups, testcases
-from humanloop.server.operations.calls import Call, Page, Stages, chunks, paginate_by, plain
-from humanloop.server.operations.logs import SLICE
+from humanloop.server.operations.calls import (
+    SLICE,
+    Call,
+    Page,
+    Stage,
+    Stages,
+    chunks,
+    paginate_by,
+    plain,
+)
 from humanloop.server.store import turns
 from humanloop.server.store.ids import new_id, next_row
 from humanloop.server.store.tables import Log, Project, TestcaseVersion, Testset, is_complete
@@ -230,22 +238,24 @@ def _in_stages(testset_id: str, drafts: Sequence[Draft]) -> Stages:
     def write(some: Sequence[Draft], call: Call) -> None:
         _insert(call, some, None)
 
-    def finish(call: Call) -> Any:
+    def answer() -> list[dict[str, Any]]:
+        return [each.describe(testset_id) for each in drafts]
+
+    def finish(call: Call) -> None:
         _of_path(call, "testset_id")
         for condition in _versions(call, drafts):
             call.connection.execute(
                 sql_update(_VERSIONS).where(*condition).values(testset_id=testset_id)
             )
         testcases.count(call, testset_id, len(drafts))
-        return [each.describe(testset_id) for each in drafts]
 
     def take_back(some: Sequence[Draft], call: Call) -> None:
         for condition in _versions(call, some):
             call.connection.execute(sql_delete(_VERSIONS).where(*condition))
 
-    steps: list[Callable[[Call], object]] = [partial(write, some) for some in slices]
-    undo: list[Callable[[Call], object]] = [partial(take_back, some) for some in slices]
-    return Stages(check, steps, finish, undo)
+    steps: list[Stage] = [partial(write, some) for some in slices]
+    undo: list[Stage] = [partial(take_back, some) for some in slices]
+    return Stages(check, steps, answer, finish, undo)
 
 
 def _versions(call: Call, drafts: Sequence[Draft]) -> Any:

@@ -18,8 +18,8 @@ _AGE = timedelta(minutes=10)  # between two parts of one are milliseconds; clock
 
 
 def begin(connection: Connection, organization_id: str, batch_id: str) -> None:
-    """Begin a batch, and delete what others have left half-way."""
-    delete_unfinished(connection)
+    """Begin a batch, and delete what others of the organisation have left half-way."""
+    delete_unfinished(connection, organization_id)
     row = {"organization_id": organization_id, "id": batch_id, "created_at": now()}
     connection.execute(insert(Batch), [row])
 
@@ -40,15 +40,15 @@ def _is(organization_id: str, batch_id: str) -> ColumnElement[bool]:
     return and_(Batch.organization_id == organization_id, Batch.id == batch_id)
 
 
-def delete_unfinished(connection: Connection, *, every: bool = False) -> None:
-    """Delete what was written of batches whose process is gone.
+def delete_unfinished(connection: Connection, organization_id: str, *, every: bool = False) -> None:
+    """Delete what was written of an organisation's batches whose process is gone.
 
     every: whether no other process may be writing; else only of those that stand still.
     """
-    wanted = select(Batch.organization_id, Batch.id).with_for_update(skip_locked=True)
+    wanted = select(Batch.id).where(Batch.organization_id == organization_id)
     if not every:
         wanted = wanted.where(Batch.created_at < now() - _AGE)
-    for organization_id, batch_id in connection.execute(wanted).all():
+    for batch_id in connection.scalars(wanted.with_for_update(skip_locked=True)).all():
         within = and_(Log.organization_id == organization_id, Log.batch_id == batch_id)
         connection.execute(
             delete(Annotation).where(

@@ -15,14 +15,15 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from sqlalchemy import URL, Engine
+from sqlalchemy import URL, Engine, inspect, select
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from humanloop.server.errors import StartError
 from humanloop.server.store import batches, copies, engines, failures, migrate, urls
-from humanloop.server.store.ownership import Ownership
+from humanloop.server.store.ownership import Ownership, check_name
 from humanloop.server.store.settings import DatabaseSettings
+from humanloop.server.store.tables import Organization
 from humanloop.server.store.writer import Writer
 
 T = TypeVar("T")
@@ -65,12 +66,41 @@ class Database:
             with _start_errors(parsed), writer.connect() as connection:
                 connection.execution_options(writes=True)
                 with connection.begin():
-                    batches.delete_unfinished(connection, every=owner is not None)
+                    for each in connection.scalars(select(Organization.id)).all():
+                        batches.delete_unfinished(connection, each, every=owner is not None)
             return cls(parsed, readers, writer, owner)
         except BaseException:
             if owner is not None:
                 owner.release()
             raise
+
+    @classmethod
+    def join(cls, url: str, *, begin: bool = False, foreign_keys: bool = True) -> Database:
+        """Open a database beside the servers that may run on it; its schema stays as it is.
+
+        begin: whether one that is not there, or is empty, is begun.
+        foreign_keys: False for who deletes all that refers to what is deleted by itself: SQLite
+            would look through a whole table for each row.
+
+        Raises StartError when it is not there, can't be used, or has another schema.
+        """
+        if begin and _is_new(urls.parse(url)):
+            return cls.open(url)
+        parsed = _existing(url)
+        readers, writer = engines.for_use(parsed, DatabaseSettings(), foreign_keys=foreign_keys)
+        try:
+            with _start_errors(parsed):
+                migrate.check_current(readers)
+            return cls(parsed, readers, writer, None)
+        except BaseException:
+            readers.dispose()
+            writer.dispose()
+            raise
+
+    @property
+    def dialect(self) -> str:
+        """Return the kind of database: `sqlite` or `postgresql`."""
+        return self._engine.dialect.name
 
     @contextmanager
     def read(self) -> Generator[Session]:
@@ -113,6 +143,24 @@ def _migrate(url: URL, path: Path | None, scripts: Traversable) -> None:
 
 
 @contextmanager
+def joined(url: str, *, begin: bool = False, foreign_keys: bool = True) -> Generator[Database]:
+    """Join a database, as `Database.join` does, and close it at the end.
+
+    Raises StartError for whatever the database fails with meanwhile, too.
+    """
+    database = Database.join(url, begin=begin, foreign_keys=foreign_keys)
+    try:
+        yield database
+    except Exception as error:
+        failed = failures.failure(error)
+        if failed is None or isinstance(error, OSError):
+            raise
+        raise StartError(f"{failed.value} It said: {database.said(error)}") from error
+    finally:
+        database.close()
+
+
+@contextmanager
 def open_for_reading(url: str) -> Generator[Callable[[], AbstractContextManager[Session]]]:
     """Open a database beside the server that has it; give how to open a session for reading.
 
@@ -121,10 +169,7 @@ def open_for_reading(url: str) -> Generator[Callable[[], AbstractContextManager[
     Raises StartError when there is no such database, it can't be read, or its schema is not this
     version's.
     """
-    parsed = urls.parse(url)
-    path = urls.file_of(parsed)
-    if path is not None and not path.is_file():
-        raise StartError(f"There is no database {path}.")
+    parsed = _existing(url)
     engine = engines.for_reading(parsed)
 
     @contextmanager
@@ -138,6 +183,29 @@ def open_for_reading(url: str) -> Generator[Callable[[], AbstractContextManager[
             yield read
     finally:
         engine.dispose()
+
+
+def _is_new(url: URL) -> bool:
+    path = urls.file_of(url)
+    if path is not None:
+        return not path.exists() or path.stat().st_size == 0
+    engine = engines.for_schema(url)
+    try:
+        with _start_errors(url), engine.connect() as connection:
+            return not inspect(connection).get_table_names()
+    finally:
+        engine.dispose()
+
+
+def _existing(url: str) -> URL:
+    """Return the URL of a database that is there, by the name that a server has it by, if any."""
+    parsed = urls.parse(url)
+    path = urls.file_of(parsed)
+    if path is not None:
+        if not path.is_file():
+            raise StartError(f"There is no database {path}.")
+        check_name(path)
+    return parsed
 
 
 @contextmanager

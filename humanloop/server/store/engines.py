@@ -57,10 +57,12 @@ def for_reading(url: URL) -> Engine:
     return engine
 
 
-def for_use(url: URL, settings: DatabaseSettings) -> tuple[Engine, Engine]:
+def for_use(
+    url: URL, settings: DatabaseSettings, *, foreign_keys: bool = True
+) -> tuple[Engine, Engine]:
     """Return an engine that reads, and one that writes, on which readers can't starve writers."""
     if urls.is_sqlite(url):
-        engine = _sqlite(url, foreign_keys=True)
+        engine = _sqlite(url, foreign_keys=foreign_keys)
         return engine, engine
     arguments = _arguments(url, settings)
     readers, writer = (
@@ -135,6 +137,9 @@ def _begin_ourselves(connection: sqlite3.Connection, _record: object) -> None:
 
 def _configure_sqlite(connection: sqlite3.Connection, record: object) -> None:
     _begin_ourselves(connection, record)
+    # Before anything is in the file; later it takes a VACUUM, and to set it the lock of the writer.
+    if connection.execute("PRAGMA page_count").fetchone() == (0,):
+        connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = NORMAL")
     # SQLite's own lower() knows ASCII only.

@@ -8,6 +8,7 @@ from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
 from humanloop.server.errors import StartError
+from humanloop.server.store.overview import organization_id
 from humanloop.server.store.tables import Project
 
 
@@ -21,8 +22,11 @@ class Named(NamedTuple):
 
 def find_project(session: Session, name: str) -> Named:
     """Return the project of that name, else of that id; raises StartError."""
-    statement = select(Project.id, Project.name, Project.datapoints)
-    found = session.execute(statement.where(or_(Project.name == name, Project.id == name)))
+    statement = select(Project.id, Project.name, Project.datapoints).where(
+        Project.organization_id == organization_id(session),
+        or_(Project.name == name, Project.id == name),
+    )
+    found = session.execute(statement)
     projects = sorted((Named(*row) for row in found), key=lambda each: each.name != name)
     if not projects:
         raise StartError(f"There is no project {name!r}.")

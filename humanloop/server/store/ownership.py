@@ -63,6 +63,32 @@ class Ownership:
         self._beside.close()
 
 
+def check_name(path: Path) -> None:
+    """Raise StartError when a server runs on an existing file that has another name as well.
+
+    SQLite has a write-ahead log beside each name, so nobody else may use this one meanwhile.
+    """
+    try:
+        owned = _is_owned(path)
+    except OSError as error:
+        raise _unusable(path, error.errno) from error
+    if owned and not _is_locked_beside(path):
+        raise StartError(
+            f"A server uses the file {path} under another name. Give the name that it has there."
+        )
+
+
+def _is_locked_beside(path: Path) -> bool:
+    lock = sqlite3.connect(f"{path}.lock", timeout=0, isolation_level=None)
+    try:
+        lock.execute("SELECT 1 FROM sqlite_master").fetchall()
+        return False
+    except sqlite3.OperationalError:
+        return True
+    finally:
+        lock.close()
+
+
 def owner_of(path: Path) -> str | None:
     """Return which process has a file, as far as that can be told; None where none has it.
 
@@ -149,6 +175,20 @@ if sys.platform == "linux":
             raise _in_use(path)
         return _idle.pop(inode) if inode in _idle else os.open(path, os.O_RDWR)
 
+    def _is_owned(path: Path) -> bool:
+        """Tell whether somebody has locked the file itself."""
+        with _guard:
+            _close_idle()
+            status = os.stat(path)
+            inode = (status.st_dev, status.st_ino)
+            if inode in _owned:
+                return True
+            if inode not in _idle:
+                _idle[inode] = os.open(path, os.O_RDWR)
+            answer = fcntl.fcntl(_idle[inode], fcntl.F_OFD_GETLK, _record(fcntl.F_WRLCK, *_MARK))
+            _close_idle()
+            return bool(struct.unpack_from("h", answer)[0] != fcntl.F_UNLCK)
+
     def _unlock_file(inode: Inode) -> None:
         with _guard:
             descriptor = _owned.pop(inode, None)
@@ -182,6 +222,10 @@ else:
         """Create the file, if it is new; it is not locked itself."""
         with suppress(FileExistsError):
             os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+
+    def _is_owned(path: Path) -> bool:
+        """Return False: here nobody can tell."""
+        return False
 
     def _unlock_file(inode: Inode) -> None:
         """Do nothing: here the lock beside the file is the only one."""

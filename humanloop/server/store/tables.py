@@ -223,7 +223,10 @@ class Metric(Top):
 
 
 class Project(Top):
-    """A named collection of configs, logs and experiments."""
+    """A named collection of configs, logs and experiments.
+
+    `deleted` counts the logs that once counted and are gone.
+    """
 
     __tablename__ = "projects"
     id_prefix = "pr_"
@@ -233,6 +236,7 @@ class Project(Top):
     name: Mapped[str] = mapped_column(KeyText)
     updated_at: Mapped[datetime]
     datapoints: Mapped[int] = _count()
+    deleted: Mapped[int] = _count()
 
     creator: Mapped[User] = _link("Project.creator_id", "User", lazy="joined")
 
@@ -260,6 +264,10 @@ class Config(Entity):
     datapoints: Mapped[int] = _count()
 
     project: Mapped[Project] = _link("Config.project_id", "Project")
+
+
+LABEL_CLASSES = frozenset({"select", "multi_select"})
+"""The classes of feedback whose values are labels."""
 
 
 class FeedbackKind(Owned):
@@ -331,7 +339,10 @@ class ExperimentLabel(Owned):
 
 
 class ExperimentConfig(Owned):
-    """A config's part in an experiment; only active ones are sampled."""
+    """A config's part in an experiment; only active ones are sampled.
+
+    `trials` counts its datapoints with feedback, `positives` those of them with a positive label.
+    """
 
     __tablename__ = "experiment_configs"
 
@@ -339,6 +350,8 @@ class ExperimentConfig(Owned):
     config_id: Mapped[str] = _reference("configs", primary_key=True)
     row: Mapped[int] = _order()
     active: Mapped[bool]
+    trials: Mapped[int] = _count()
+    positives: Mapped[int] = _count()
     created_at: Mapped[datetime]
     updated_at: Mapped[datetime]
 
@@ -357,11 +370,6 @@ class Trial(Entity):
 
     experiment: Mapped[Experiment] = _link("Trial.experiment_id", "Experiment")
     config: Mapped[Config] = _link("Trial.config_id", "Config")
-
-    @property
-    def project_id(self) -> str:
-        """Return the id of the experiment's project."""
-        return self.experiment.project_id
 
 
 class Deployment(Owned):

@@ -239,6 +239,15 @@ class TestPeak:
             assert len({each.result()["id"] for each in sent}) == 16
         assert child.grown < 200
 
+    def test_of_many_configs_with_large_templates(self, child: Child) -> None:
+        for number in range(60):
+            config = {"model": f"m{number}", "prompt_template": "x" * 1_000_000}
+            project_id = child.api.log("p", config=config)["project_id"]
+        before = child.grown
+        listed = child.api.ok("GET", f"/projects/{project_id}/configs")
+        assert len(listed) == 60
+        assert child.grown - before < 40
+
     def test_of_large_pages_and_readers_that_take_nothing(self, child: Child) -> None:
         for _ in range(50):
             project_id = child.api.log("p", output="x" * 1_000_000)["project_id"]

@@ -8,9 +8,11 @@ from collections import Counter
 from typing import Any
 
 import pytest
+from sqlalchemy import Engine, event
 
 from humanloop.model import ExperimentResponse, GetModelConfigResponse
 from humanloop.server import EmbeddedServer, Settings
+from humanloop.server.operations.calls import SLICE
 
 from ..api import Api
 
@@ -292,3 +294,31 @@ def test_uniform_sampling_ignores_the_results_and_follows_the_seed(tmp_path: Any
 def test_thompson_sampling_prefers_what_is_liked(tmp_path: Any) -> None:
     settings = Settings(sampling="thompson", randomness=random.Random(7))
     assert Counter(draws(settings, tmp_path, 40))[1] >= 35
+
+
+def test_its_trials_are_deleted_in_slices(setup: Setup) -> None:
+    logged = [setup.log(setup.sample()["trial_id"], GOOD) for _ in range(3)]
+    for _ in range(SLICE):
+        setup.sample()
+    commits: list[object] = []
+    note = commits.append
+    event.listen(Engine, "commit", note)
+    try:
+        assert setup.api.call("DELETE", f"/experiments/{setup.id}").status == 204
+    finally:
+        event.remove(Engine, "commit", note)
+    assert len(commits) > 2
+    assert setup.api.ok("GET", setup.path) == []
+    assert setup.api.call("DELETE", f"/experiments/{setup.id}").status == 404
+    records = setup.api.export(logged[0]["project_id"])["records"]
+    assert [each.get("trial_id") for each in records] == [None] * 4
+
+
+def test_trials_that_turn_positive_in_one_array_are_counted(setup: Setup) -> None:
+    trial = setup.trial_of(setup.configs[0])
+    ids = [each["id"] for each in (setup.log(trial), setup.log(trial, BAD), setup.log(trial, GOOD))]
+    body = [{"data_id": each, **GOOD} for each in ids]
+    unset = {"data_id": ids[2], "type": "rating", "unset": True}
+    setup.api.ok("POST", "/feedback", [*body, unset])
+    assert setup.config(setup.configs[0])["trials_count"] == 2
+    assert setup.config(setup.configs[0])["mean"] == 1

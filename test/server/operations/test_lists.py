@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import sqlite3
 import threading
 from collections.abc import Generator
@@ -14,11 +15,16 @@ import pytest
 from sqlalchemy import Engine, event
 
 from humanloop import Humanloop
-from humanloop.server.operations.logs import SLICE
+from humanloop.server.operations.calls import SLICE
 
 from ..api import API_KEY, Api
 from ..chatting import Own
 from ..databases import query
+
+
+def values(parameters: Any) -> list[Any]:
+    """The values of a statement's parameters, which drivers take by name or in their order."""
+    return list(parameters.values() if isinstance(parameters, dict) else parameters)
 
 
 @contextmanager
@@ -29,8 +35,7 @@ def statements(*, by_workers: bool = False) -> Generator[list[tuple[str, Any]]]:
     def note(_connection: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
         name = threading.current_thread().name
         if by_workers or not name.startswith("humanloop-evaluation"):
-            values = parameters.values() if isinstance(parameters, dict) else parameters
-            found.append((statement, list(values)))
+            found.append((statement, parameters))
 
     event.listen(Engine, "before_cursor_execute", note)
     try:
@@ -99,7 +104,42 @@ def test_more_labels_take_no_more_statements(own: Own) -> None:
         return len(found)
 
     log(0, 1)
-    assert log(1, 20) == log(100, 200)
+    assert log(1, 20) == log(100, 100)
+
+
+def test_more_trials_or_configs_take_no_more_statements(own: Own) -> None:
+    configs = [{"project": "p", "config": {"model": f"m{number}"}} for number in range(10)]
+    [project_id] = {each["project_id"] for each in own.api.ok("POST", "/logs", configs)}
+    ids = [each["config"]["id"] for each in own.api.ok("GET", f"/projects/{project_id}/configs")]
+    experiment: Any = None
+
+    def create(number: int) -> int:
+        nonlocal experiment
+        body = {"name": str(number), "positive_labels": [], "config_ids": ids[:number]}
+        with statements() as found:
+            experiment = own.api.ok("POST", f"/projects/{project_id}/experiments", body)
+        return len(found)
+
+    fewer = create(2)
+    assert create(10) - fewer <= 8  # to insert them
+    path = f"/experiments/{experiment['id']}/model-config"
+    trials = [own.api.ok("GET", path)["trial_id"] for _ in range(20)]
+
+    def log(number: int) -> int:
+        with statements() as found:
+            own.api.ok("POST", "/logs", [{"project": "p", "trial_id": t} for t in trials[:number]])
+        return len(found)
+
+    assert log(2) == log(20)
+
+
+def test_what_became_of_trials_is_not_counted_for_a_list(own: Own) -> None:
+    project_id = own.api.log("p")["project_id"]
+    experiment(own.api, project_id, "e")
+    with statements() as found:
+        [listed] = own.api.ok("GET", f"/projects/{project_id}/experiments")
+    assert listed["configs"][0]["mean"] == 1
+    assert not [statement for statement, _ in found if re.search(r"\b(logs|feedback)\b", statement)]
 
 
 @pytest.mark.sqlite
@@ -115,7 +155,7 @@ def test_a_deep_page_reads_only_the_index_before_it(own: Own, tmp_path: Path, pa
         page = own.api.ok(method, f"{path.format(project_id)}{mark}page=15&size=10")
     assert len(page["records"]) == 10
     [(statement, parameters)] = [
-        each for each in found if "OFFSET" in each[0] and {140, 150} & set(each[1])
+        each for each in found if "OFFSET" in each[0] and {140, 150} & set(values(each[1]))
     ]
     with closing(sqlite3.connect(tmp_path / "own.db")) as connection:
         explained = connection.execute(f"EXPLAIN QUERY PLAN {statement}", parameters)
@@ -177,6 +217,7 @@ def test_the_next_page_is_found_from_the_one_before(own: Own) -> None:
     for page in range(8):
         with statements() as found:
             own.api.export(project_id, f"?size=10&page={page}")
-        [(_, parameters)] = [each for each in found if "OFFSET" in each[0] and 10 in each[1]]
+        pages = [values(parameters) for statement, parameters in found if "OFFSET" in statement]
+        [parameters] = [each for each in pages if 10 in each]
         assert parameters[-1] <= 9
         own.api.log("p")

@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import Engine, event
 
 from humanloop.model import CreateLogResponse, LogResponse, SessionResponse
-from humanloop.server.operations.logs import SLICE
+from humanloop.server.operations.calls import SLICE
 
 from ..api import Api
 from ..chatting import Own

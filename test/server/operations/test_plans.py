@@ -107,10 +107,7 @@ def test_every_row_is_found_by_an_index_within_the_organisation(any_url: str) ->
 
 def first(parameters: Any) -> Any:
     """The parameters of the first row, where there are many."""
-    if isinstance(parameters, list):
-        found = parameters[0]
-        return found if isinstance(found, tuple | dict) else tuple(parameters)
-    return parameters
+    return parameters[0] if isinstance(parameters, list) else parameters
 
 
 def explain_sqlite(connection: Any, statement: str, parameters: Any) -> Iterator[str]:

@@ -9,7 +9,7 @@ import pytest
 
 from humanloop.model import TestcaseResponse as Testcase
 from humanloop.model import TestsetResponse as Testset_
-from humanloop.server.operations.logs import SLICE
+from humanloop.server.operations.calls import SLICE
 
 from ..api import Api
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import sqlite3
+import threading
 from collections import Counter
 from contextlib import closing
 from pathlib import Path
@@ -39,6 +41,16 @@ QUERIES = {
         " JOIN logs ON logs.id = log_id JOIN feedback_types t ON t.id = feedback_type_id"
         " WHERE feedback_class IN ('select', 'multi_select') GROUP BY 1, 2, 3",
     ),
+    "trials": (
+        "SELECT experiment_id, config_id, trials, positives FROM experiment_configs"
+        " WHERE trials > 0",
+        "SELECT t.experiment_id, t.config_id, count(DISTINCT l.id),"
+        " count(DISTINCT CASE WHEN p.value IS NOT NULL THEN l.id END)"
+        " FROM trials t JOIN logs l ON l.trial_id = t.id JOIN feedback f ON f.log_id = l.id"
+        " LEFT JOIN positive_labels p ON p.experiment_id = t.experiment_id"
+        " AND p.feedback_type_id = f.feedback_type_id AND p.value = f.value"
+        " GROUP BY 1, 2",
+    ),
 }
 
 
@@ -50,6 +62,23 @@ def check(url: str) -> dict[str, int]:
         assert found == wanted, name
         sizes[name] = len(wanted)
     return sizes
+
+
+def begin_experiment(api: Api) -> str:
+    """The path of a new experiment on all configs of a project."""
+    [project] = api.ok("GET", "/projects?filter=p0")["records"]
+    path = f"/projects/{project['id']}"
+    body = {
+        "name": "of all",
+        "positive_labels": [{"type": kind, "value": "l1"} for kind in LABELS],
+        "config_ids": [each["config"]["id"] for each in api.ok("GET", f"{path}/configs")],
+    }
+    return f"/experiments/{api.ok('POST', f'{path}/experiments', body)['id']}"
+
+
+def draw(api: Api, experiment: str, count: int) -> list[str]:
+    """The ids of some new trials."""
+    return [api.ok("GET", f"{experiment}/model-config")["trial_id"] for _ in range(count)]
 
 
 def fill(api: Api) -> None:
@@ -65,7 +94,18 @@ def fill(api: Api) -> None:
         }
 
     ids = [api.ok("POST", "/logs", log(index))["id"] for index in range(20)]
-    ids += [each["id"] for each in api.ok("POST", "/logs", [log(index) for index in range(600)])]
+    experiment = begin_experiment(api)
+    trials = draw(api, experiment, 20)
+
+    def log_trial(index: int) -> dict[str, Any]:
+        drawn = {**log(2 * index), "trial_id": trials[index % len(trials)]}
+        del drawn["config"]
+        return drawn
+
+    ids += [api.ok("POST", "/logs", log_trial(index))["id"] for index in range(20)]
+    for log_of in (log_trial, log):
+        body = [log_of(index) for index in range(600)]
+        ids += [each["id"] for each in api.ok("POST", "/logs", body)]
     for index, log_id in enumerate(ids[:40]):
         for kind in LABELS:
             api.ok("POST", "/feedback", {"data_id": log_id, "type": kind, "value": f"l{index % 4}"})
@@ -76,6 +116,8 @@ def fill(api: Api) -> None:
     bad = [{"data_id": ids[0], "type": "rating", "value": "good"}, {"data_id": "data_x"}]
     assert api.call("POST", "/feedback", bad).status == 422
     assert api.call("POST", "/logs", [log(1), {**log(2), "trial_id": "x"}]).status == 422
+    labels = [{"type": "rating", "value": "new"}, {"type": "issue", "value": "l2"}]
+    api.ok("PATCH", experiment, {"positive_labels": labels})
 
 
 def test_counts_are_those_of_what_is_there(database_url: str) -> None:
@@ -84,6 +126,42 @@ def test_counts_are_those_of_what_is_there(database_url: str) -> None:
     sizes = check(database_url)
     assert sizes["sessions"] == 10
     assert sizes["labels"] > 20
+    assert sizes["trials"] == 3
+
+
+def test_trials_are_counted_by_the_labels_that_are_positive_at_last(database_url: str) -> None:
+    with EmbeddedServer(database_url, api_key=API_KEY) as server:
+        api = Api(server.url)
+        api.log("p0")
+        experiment = begin_experiment(api)
+        trials = draw(api, experiment, 10)
+        done = threading.Event()
+
+        def log() -> None:
+            own = Api(server.url)
+            for size in (1, 3, 1500):
+                body = [
+                    {
+                        "project": "p0",
+                        "trial_id": trials[index % 10],
+                        "feedback": {"type": "rating", "value": ("good", "bad")[index % 2]},
+                    }
+                    for index in range(size)
+                ]
+                ids = [each["id"] for each in own.ok("POST", "/logs", body)]
+                better = [{"data_id": each, "type": "rating", "value": "good"} for each in ids]
+                own.ok("POST", "/feedback", better[: size // 2])
+            done.set()
+
+        thread = threading.Thread(target=log)
+        thread.start()
+        for value in itertools.cycle(["good", "bad"]):
+            labels = [{"type": "rating", "value": value}]
+            api.ok("PATCH", experiment, {"positive_labels": labels})
+            if done.is_set():
+                break
+        thread.join()
+    assert check(database_url)["trials"] == 1
 
 
 @pytest.mark.sqlite

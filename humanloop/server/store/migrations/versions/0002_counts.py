@@ -42,7 +42,25 @@ _COPIES: dict[str, tuple[Mapping[str, str], str]] = {
         + " JOIN old_feedback_types k ON k.project_id = e.project_id AND k.type = t.type"
         " GROUP BY p.organization_id, t.experiment_id, k.id, t.value",
     ),
-    "experiment_configs": (_OWNER | {"row": "t.id"}, _OF_EXPERIMENT),
+    "experiment_configs": (
+        _OWNER
+        | {
+            "row": "t.id",
+            "trials": "coalesce(c.trials, 0)",
+            "positives": "coalesce(c.positives, 0)",
+        },
+        _OF_EXPERIMENT
+        + " LEFT JOIN (SELECT r.experiment_id, r.config_id, count(DISTINCT l.id) AS trials,"
+        " count(DISTINCT CASE WHEN b.id IS NOT NULL THEN l.id END) AS positives"
+        " FROM old_trials r"
+        " JOIN old_logs l ON l.trial_id = r.id"
+        " JOIN old_feedback f ON f.log_id = l.id"
+        " JOIN old_feedback_types k ON k.id = f.feedback_type_id"
+        " LEFT JOIN old_positive_labels b ON b.experiment_id = r.experiment_id"
+        " AND b.type = k.type AND b.value = f.value"
+        " GROUP BY r.experiment_id, r.config_id) c"
+        " ON c.experiment_id = t.experiment_id AND c.config_id = t.config_id",
+    ),
     "trials": (_OWNER, _OF_EXPERIMENT),
     "deployments": (_OWNER, _OF_PROJECT),
     "logs": ({}, ""),
@@ -92,8 +110,8 @@ def _moments(*names: str) -> Items:
     return tuple(sa.Column(name, sa.DateTime(), nullable=False) for name in names)
 
 
-def _count() -> Items:
-    return (sa.Column("datapoints", sa.Integer(), nullable=False, server_default="0"),)
+def _count(name: str = "datapoints") -> Items:
+    return (sa.Column(name, sa.Integer(), nullable=False, server_default="0"),)
 
 
 def _reference(
@@ -188,6 +206,7 @@ def _create_tables() -> None:
         _texts("name"),
         _moments("created_at", "updated_at"),
         _count(),
+        _count("deleted"),
         _owner(),
         _unique("name"),
         indexes=[["created_at", "id"]],
@@ -250,6 +269,8 @@ def _create_tables() -> None:
         _reference("config_id", "configs"),
         _number("row"),
         (sa.Column("active", sa.Boolean(), nullable=False),),
+        _count("trials"),
+        _count("positives"),
         _moments("created_at", "updated_at"),
     )
     _create(

@@ -1,0 +1,100 @@
+"""The room that deleted rows leave in a SQLite file, given back in steps beside traffic.
+
+PostgreSQL does that by itself, by its autovacuum.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from contextlib import closing
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from humanloop.server.errors import StartError
+from humanloop.server.store import urls
+from humanloop.server.store.database import Database
+from humanloop.server.store.ownership import Ownership
+
+_PAGES = 256  # in one transaction: a megabyte, which takes milliseconds
+_INCREMENTAL = 2
+SPARE = 20
+"""One in so many pages may be empty: what is written next goes there."""
+
+
+def shrinks(database: Database) -> bool:
+    """Tell whether a file can be made smaller in steps; one of an older version can't yet."""
+    if database.dialect != "sqlite":
+        return False
+    with database.read() as session:
+        return _pragma(session, "auto_vacuum") == _INCREMENTAL
+
+
+def give_back(database: Database, stop: Event | None = None, *, spare: bool = False) -> int:
+    """Make a SQLite file as small as its rows are; return by how many bytes.
+
+    stop: ends between two steps. spare: leave some room for what is written next.
+    """
+    stop = stop or Event()
+    if not shrinks(database):
+        return 0
+    freed = 0
+    while not stop.is_set():
+        begun = time.monotonic()
+        pages = database.write(lambda session: _step(session, spare=spare))
+        freed += pages
+        if not pages:
+            break
+        stop.wait(time.monotonic() - begun)
+    with database.read() as session:
+        return freed * _pragma(session, "page_size")
+
+
+def _step(session: Session, *, spare: bool) -> int:
+    free = _pragma(session, "freelist_count")
+    keep = _pragma(session, "page_count") // SPARE if spare else 0
+    pages = min(free - keep, _PAGES)
+    if pages <= 0:
+        return 0
+    driver: Any = session.connection().connection.driver_connection
+    # Each step of the statement gives one page back. It has no columns, so that SQLAlchemy would
+    # end it after the first one.
+    driver.execute(f"PRAGMA incremental_vacuum({pages})").fetchall()
+    return free - _pragma(session, "freelist_count")
+
+
+def _pragma(session: Session, name: str) -> int:
+    return int(session.connection().exec_driver_sql(f"PRAGMA {name}").scalar_one())
+
+
+def rebuild(url: str) -> int:
+    """Write a SQLite file anew, as small as it can be; return by how many bytes it is smaller.
+
+    From then on it can be made smaller in steps. It takes as much room again while it runs, and
+    nobody else can write, so no server may run. Raises StartError.
+    """
+    path = urls.file_of(urls.parse(url))
+    if path is None:
+        raise StartError("Only a SQLite file is written anew; PostgreSQL has VACUUM FULL.")
+    if not path.is_file():
+        raise StartError(f"There is no database {path}.")
+    owner = Ownership.take(path)
+    try:
+        before = path.stat().st_size
+        _vacuum(path)
+        return before - path.stat().st_size
+    except sqlite3.Error as error:
+        raise StartError(f"{path} can't be written anew: {error}.") from error
+    finally:
+        owner.release()
+
+
+def _vacuum(path: Path) -> None:
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
+        connection.execute("VACUUM")
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")

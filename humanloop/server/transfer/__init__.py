@@ -1,0 +1,1 @@
+"""Logs out of a database into files, and back into one."""

@@ -1,0 +1,595 @@
+"""Logs out of a file into a database, through the same code that logs what a client sends.
+
+A line is a LogResponse, as an export has it, or the body of a request to POST /logs. The former
+brings its ids, times and feedback; the latter gets an id that the same line of the same file always
+gets. Invariants: a log that is there already is left as it is, so that an import can be repeated,
+also one that was killed; what a line brings is written whole or not at all.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import islice
+from typing import IO, Any, TypeVar, cast
+
+from sqlalchemy import insert, select, update
+from sqlalchemy.exc import DataError
+from sqlalchemy.orm import Session
+
+from humanloop.model import LogRequest, LogResponse
+from humanloop.server.errors import Invalid, Location, Problem, invalid
+from humanloop.server.http.body import check, decode
+from humanloop.server.operations import configs, feedback_types, lookups
+from humanloop.server.operations.calls import Call, chunks
+from humanloop.server.operations.logs import Arrival, Draft, Parent, Place
+from humanloop.server.store import accounts
+from humanloop.server.store.database import Database
+from humanloop.server.store.json_text import TooDeep, to_json
+from humanloop.server.store.tables import (
+    Conversation,
+    Experiment,
+    FeedbackKind,
+    Log,
+    Metric,
+    Project,
+    Trial,
+)
+from humanloop.server.store.tallies import table
+from humanloop.server.store.times import created_at
+from humanloop.server.transfer.formats import Line
+
+Row = TypeVar("Row", Project, Trial)
+
+_BATCH = 250  # lines in one transaction, between which others write
+_BYTES = 4 * 1024 * 1024  # of them, or few more
+_ID_LENGTH = 40
+_TEXT_LENGTH = 100  # a longer value of feedback is no label
+_PLACEHOLDER = "imported"
+_TEXTS = ("user", "raw_output", "finish_reason")
+_PROVIDER = ("provider_response", "provider_latency")
+_TAKEN = (
+    "project",
+    "project_id",
+    "inputs",
+    "source",
+    "metadata",
+    "reference_id",
+    "messages",
+    "output",
+    "created_at",
+    "error",
+    "duration",
+    "parent_id",
+)
+"""What a request can hold of a LogResponse, apart from what is restored by itself."""
+
+
+@dataclass(frozen=True)
+class BadLine:
+    """A line that can't be imported: its number, where in it the fault is, and what was wanted."""
+
+    number: int
+    pointer: str
+    message: str
+    text: bytes
+
+    def __str__(self) -> str:
+        place = f" at {self.pointer}" if self.pointer else ""
+        return f"line {self.number}{place}: {self.message}"
+
+
+@dataclass
+class Imported:
+    """What became of the lines so far.
+
+    orphans: logs whose parent is neither in the file nor in the database.
+    """
+
+    logs: int = 0
+    known: int = 0
+    orphans: int = 0
+    bad: int = 0
+
+
+@dataclass(frozen=True)
+class _Item:
+    """A line, read: `record` is a LogResponse, or None where it is a request."""
+
+    line: Line
+    draft: Draft
+    record: Mapping[str, Any] | None
+
+
+def _draft(request: dict[str, Any], id_: str | None, record: Mapping[str, Any]) -> Draft:
+    """Return the draft of a log; raises Invalid.
+
+    record: says what no request can; all drafts have the same columns, to be written together.
+    """
+    others: dict[str, Any] = {key: record.get(key) for key in _TEXTS}
+    others |= {key: to_json(record[key]) if key in record else None for key in _PROVIDER}
+    return Draft(request, ("body",), id=id_, **others)
+
+
+class Import:
+    """An import of one file.
+
+    source: what the file is called, from which the ids of requests follow; None for what has no
+        name, whose requests get new ids.
+    project: the name of the project that all logs go to, in place of their own.
+    skip_bad: go on after a line that can't be imported; else the import ends before it.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        source: str | None,
+        project: str | None = None,
+        *,
+        skip_bad: bool = False,
+    ) -> None:
+        self.done = Imported()
+        self._database = database
+        self._source = source
+        self._project = project
+        self._skip_bad = skip_bad
+        self._account = database.write(accounts.stand_in)
+        # Children whose parents were not there yet, as lines of JSON.
+        self._waiting: IO[str] = tempfile.TemporaryFile("w+", encoding="utf-8")  # noqa: SIM115
+
+    def run(self, lines: Iterator[Line]) -> Iterator[list[BadLine]]:
+        """Import batch after batch; after each, yield the lines of it that were left out."""
+        for batch in _batches(lines):
+            for good, unreadable in self._split(batch):
+                bad = self._write(good)
+                if self._goes_on(bad):
+                    bad += unreadable
+                self.done.bad += len(bad)
+                yield bad
+                if not self._goes_on(bad):
+                    return
+
+    def _goes_on(self, bad: Sequence[BadLine]) -> bool:
+        return self._skip_bad or not bad
+
+    def _split(self, lines: Sequence[Line]) -> Iterator[tuple[list[_Item], list[BadLine]]]:
+        """Yield what can be read up to each line that can't."""
+        good: list[_Item] = []
+        for line in lines:
+            try:
+                good.append(_read(line, self._id_of(line), self._project))
+            except Invalid as error:
+                yield good, [_blame(line, error.problems[0])]
+                good = []
+            except TooDeep as error:
+                yield good, [BadLine(line.number, "", f"a value is {error}", line.text)]
+                good = []
+        yield good, []
+
+    def _id_of(self, line: Line) -> str | None:
+        if self._source is None:
+            return None
+        digest = hashlib.sha256(f"{self._source}\n{line.number}\n".encode() + line.text)
+        return f"data_{digest.hexdigest()[:32]}"
+
+    def _write(self, items: list[_Item]) -> list[BadLine]:
+        """Write what can be written up to the first that can't, that one's fault, and go on."""
+        if not items:
+            return []
+        for index, each in enumerate(items):
+            each.draft.location = ("body", index)
+        try:
+            outcome = self._database.write(lambda session: _Batch(self._call(session)).write(items))
+        except Invalid as error:
+            return self._write_around(items, error.problems[0])
+        except DataError:
+            if len(items) > 1:
+                half = len(items) // 2
+                return self._write_both(items[:half], items[half:])
+            message = "it holds a text that this database can't keep"
+            return [BadLine(items[0].line.number, "", message, items[0].line.text)]
+        self.done.logs += outcome.added
+        self.done.known += len(items) - outcome.added
+        for child in outcome.waiting:
+            self._waiting.write(json.dumps(child) + "\n")
+        return []
+
+    def _write_around(self, items: list[_Item], problem: Problem) -> list[BadLine]:
+        number = problem.location[1]
+        assert isinstance(number, int), "every problem is in some line"
+        bad = self._write(items[:number])
+        if not self._goes_on(bad):
+            return bad
+        bad.append(_blame(items[number].line, problem))
+        return [*bad, *self._write(items[number + 1 :])] if self._skip_bad else bad
+
+    def _write_both(self, some: list[_Item], others: list[_Item]) -> list[BadLine]:
+        bad = self._write(some)
+        return [*bad, *self._write(others)] if self._goes_on(bad) else bad
+
+    def _call(self, session: Session) -> Call:
+        # As if repeated: a request whose reference is there with the same output is known.
+        return Call.without_request(session, self._account, repeated=True)
+
+    def finish(self) -> None:
+        """Let the children that came before their parents know them."""
+        self._waiting.seek(0)
+        while some := [json.loads(each) for each in islice(self._waiting, _BATCH)]:
+            self.done.orphans += self._database.write(
+                lambda session, some=some: _adopt(self._call(session), some)  # type: ignore[misc]
+            )
+        self._waiting.close()
+
+
+def _batches(lines: Iterator[Line]) -> Iterator[list[Line]]:
+    batch: list[Line] = []
+    size = 0
+    for line in lines:
+        batch.append(line)
+        size += len(line.text)
+        if len(batch) == _BATCH or size > _BYTES:
+            yield batch
+            batch, size = [], 0
+    yield batch
+
+
+def _blame(line: Line, problem: Problem) -> BadLine:
+    path = problem.location[1:]
+    if path and isinstance(path[0], int):
+        path = path[1:]
+    pointer = "".join(f"/{str(each).replace('~', '~0').replace('/', '~1')}" for each in path)
+    return BadLine(line.number, pointer, problem.message, line.text)
+
+
+def _read(line: Line, id_: str | None, project: str | None) -> _Item:
+    """Return what a line is, checked as far as it can be by itself; raises Invalid, TooDeep."""
+    decoded = _value(line)
+    if not isinstance(decoded, dict):
+        raise invalid(("body",), "a JSON object was wanted", "type")
+    value = cast("dict[str, Any]", decoded)
+    is_record = "id" in value
+    if is_record:
+        check(value, LogResponse, "response")
+        _check_ids(value, ("body",))
+        request = _request_again(value)
+    else:
+        request = {**check(value, LogRequest, "request")}
+        if "config" not in request and "trial_id" not in request:
+            raise invalid(("body", "config"), "`config` is needed", "required")
+    if project is not None:
+        request = {key: each for key, each in request.items() if key != "project_id"}
+        request["project"] = project
+    elif is_record and "project" not in request:
+        raise invalid(("body", "project"), "the name of its project is needed", "required")
+    if not is_record:
+        return _Item(line, _draft(request, id_, {}), None)
+    draft = _draft(request, value["id"], value)
+    draft.is_use = False
+    return _Item(line, draft, value)
+
+
+def _request_again(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the request that would log what a record says, as far as a request can."""
+    request = {key: record[key] for key in _TAKEN if key in record}
+    given = record.get("feedback", [])
+    request["feedback"] = [given] if isinstance(given, dict) else given
+    request["config"] = configs.request_of(record["config"])
+    return request
+
+
+def _value(line: Line) -> Any:
+    if line.cells is not None and "" in line.cells:
+        raise invalid(("body",), line.cells[""])
+    try:
+        return decode(line.text)
+    except Invalid as error:
+        for name, cell in (line.cells or {}).items():
+            try:
+                decode(cell.encode())
+            except Invalid as fault:
+                message = fault.problems[0].message.replace("the body", "the cell")
+                raise invalid(("body", name), message, "json") from None
+        message = error.problems[0].message.replace("the body", "the line")
+        raise invalid(("body",), message, "json") from None
+
+
+def _check_ids(value: Mapping[str, Any], location: Location) -> None:
+    """Raise Invalid for an id that can't be one: it comes from outside, and is kept as it is."""
+    for key in ("id", "project_id", "session_id", "parent_id", "trial_id"):
+        if key in value and not _is_id(value[key]):
+            message = f"an id has 1 to {_ID_LENGTH} letters, digits, - and _"
+            raise invalid((*location, key), message, "pattern")
+    for key in ("config", "model_config"):
+        if isinstance(value.get(key), dict):
+            _check_ids(value[key], (*location, key))
+    for index, tool in enumerate(value.get("tool_configs", ())):
+        _check_ids(tool, (*location, "tool_configs", index))
+    if value.get("parent_id", "") == value.get("id"):
+        raise invalid((*location, "parent_id"), "a log can't be its own parent", "not")
+
+
+def _is_id(text: str) -> bool:
+    plain = text.replace("-", "").replace("_", "")
+    return len(text) <= _ID_LENGTH and plain.isascii() and plain.isalnum()
+
+
+@dataclass(frozen=True)
+class _Outcome:
+    """How many logs were added, and which wait for their parents: (id, key, value)."""
+
+    added: int
+    waiting: list[tuple[str, str, str]]
+
+
+class _Batch:
+    """Lines that are written in one transaction."""
+
+    def __init__(self, call: Call) -> None:
+        self._call = call
+        self._session = call.session
+        self._owner = call.account.organization_id
+        self._arrival = Arrival()
+        self._projects: dict[tuple[str | None, str | None], Project] = {}
+        self._places: dict[tuple[str, str], tuple[Place, datetime]] = {}
+        self._trials: dict[str, str | None] = {}
+
+    def write(self, items: Sequence[_Item]) -> _Outcome:
+        """Write the logs that are not there yet."""
+        known = self._known([each.draft.id for each in items])
+        drafts: dict[str, Draft] = {}
+        records: list[tuple[Draft, Mapping[str, Any]]] = []
+        for item in items:
+            draft = item.draft
+            if draft.id not in known and draft.id not in drafts:
+                drafts[draft.id] = draft
+                if item.record is not None:
+                    records.append((draft, item.record))
+        self._restore(records)
+        of_record = {draft.id for draft, _ in records}
+        requests = [each for each in drafts.values() if each.id not in of_record]
+        self._arrival.find_places(self._call, requests)
+        waiting = self._find_parents(list(drafts.values()), of_record)
+        waiting += [
+            (each.draft.id, *each.draft.parent_key)
+            for each in items
+            if each.draft.parent_key is not None and known.get(each.draft.id, "") is None
+        ]
+        self._arrival.write(self._call, list(drafts.values()), self._call.tally)
+        added = sum(each.added is None for each in drafts.values())
+        return _Outcome(added, waiting)
+
+    def _known(self, ids: Sequence[str]) -> dict[str, str | None]:
+        """Return the ids of the logs that are there, with their parents."""
+        logs = select(Log.id, Log.parent_id).where(Log.organization_id == self._owner)
+        return {
+            row[0]: row[1]
+            for some in chunks(ids)
+            for row in self._session.execute(logs.where(Log.id.in_(some)))
+        }
+
+    def _find_parents(
+        self, drafts: Sequence[Draft], of_record: set[str]
+    ) -> list[tuple[str, str, str]]:
+        """Find the parents that are there or come before in the batch; return who waits for one."""
+        keys = (each.parent_key for each in drafts)
+        found = self._arrival.known_parents(self._call, keys)
+        waiting: list[tuple[str, str, str]] = []
+        for each in drafts:
+            each.parent = None  # not that of a transaction that was rolled back
+            if each.parent_key is not None:
+                parent = found.get(each.parent_key)
+                if parent is None:
+                    waiting.append((each.id, *each.parent_key))
+                elif each.id in of_record:
+                    each.parent = Parent(parent.id, None)  # its session is the record's own
+                else:
+                    each.parent = parent
+            found["parent_id", each.id] = Parent(each.id, None)
+            if each.reference_id is not None:
+                found["parent_reference_id", each.reference_id] = Parent(each.id, None)
+        return waiting
+
+    def _restore(self, records: Sequence[tuple[Draft, Mapping[str, Any]]]) -> None:
+        """Put back all that the records refer to."""
+        if not records:
+            return
+        sessions = self._restore_sessions(records)
+        kinds: dict[str, list[Any]] = {}
+        for draft, record in records:
+            project = self._project_of(draft, record)
+            trial_id = record.get("trial_id")
+            draft.place = self._place_of(draft, record, project)
+            if trial_id is not None:
+                trial = self._restore_trial(trial_id, project, draft)
+                draft.place = draft.place._replace(trial_id=trial)
+            if "session_id" in record:
+                draft.session_key = ("session_id", sessions[record["session_id"]])
+            kinds.setdefault(project.id, []).extend(
+                (each, record["id"]) for each, _ in draft.feedback
+            )
+        for project_id, given in kinds.items():
+            self._restore_kinds(project_id, given)
+
+    def _project_of(self, draft: Draft, record: Mapping[str, Any]) -> Project:
+        """Return the project of that id, else of that name, else a new one that has both."""
+        key = (draft.request.get("project"), draft.request.get("project_id"))
+        if key not in self._projects:
+            name, project_id = key
+            found = None if project_id is None else self._get(Project, project_id)
+            if found is None:
+                location = (*draft.location, "project")
+                found = lookups.project_by_name(self._call, name or "") or lookups.create_project(
+                    self._call, name or "", location, project_id
+                )
+            self._projects[key] = found
+        return self._projects[key]
+
+    def _get(self, kind: type[Row], row_id: str) -> Row | None:
+        return self._session.get(kind, (self._owner, row_id))
+
+    def _place_of(self, draft: Draft, record: Mapping[str, Any], project: Project) -> Place:
+        digest = draft.digest
+        assert digest is not None, "a record has a config"
+        moment: datetime = draft.columns["created_at"]
+        times = _times(record, draft.location, moment)
+        place, used = self._places.get((project.id, digest), (None, None))
+        if place is None or used is None or used < times["last_used"]:
+            config = configs.restore(self._session, project, record["config"], times)
+            self._session.flush()
+            place = Place(project.id, config.id)
+            self._places[project.id, digest] = place, times["last_used"]
+        return place
+
+    def _restore_trial(self, trial_id: str, project: Project, draft: Draft) -> str | None:
+        """Return the id if the trial is the project's; one that is not there becomes one."""
+        if trial_id not in self._trials:
+            found = self._get(Trial, trial_id)
+            if found is None:
+                assert draft.place is not None
+                found = Trial(
+                    organization_id=self._owner,
+                    id=trial_id,
+                    experiment=self._placeholder(project),
+                    config_id=draft.place.config_id,
+                    created_at=draft.columns["created_at"],
+                )
+                self._session.add(found)
+                self._session.flush()
+            self._trials[trial_id] = trial_id if found.project_id == project.id else None
+        return self._trials[trial_id]
+
+    def _placeholder(self, project: Project) -> Experiment:
+        """Return the experiment to which trials belong whose own is not here."""
+        found = self._session.scalar(
+            select(Experiment).where(
+                Experiment.organization_id == self._owner,
+                Experiment.project_id == project.id,
+                Experiment.name == _PLACEHOLDER,
+            )
+        )
+        if found is None:
+            metrics = select(Metric).where(Metric.organization_id == self._owner)
+            found = Experiment(
+                organization_id=self._owner,
+                project=project,
+                metric=self._session.scalars(metrics.order_by(Metric.created_at)).first(),
+                name=_PLACEHOLDER,
+            )
+            self._session.add(found)
+            self._session.flush()
+        return found
+
+    def _restore_sessions(
+        self, records: Sequence[tuple[Draft, Mapping[str, Any]]]
+    ) -> dict[str, str]:
+        """Return for each session's id the one that it has here; add those that are missing."""
+        wanted: dict[str, tuple[str | None, datetime]] = {}
+        for draft, record in records:
+            if "session_id" in record:
+                moment = draft.columns["created_at"]
+                reference, earliest = wanted.get(
+                    record["session_id"], (record.get("session_reference_id"), moment)
+                )
+                wanted[record["session_id"]] = (reference, min(earliest, moment))
+        known = self._known_sessions(Conversation.id, list(wanted))
+        rest = {key: value for key, value in wanted.items() if key not in known}
+        named = self._known_sessions(
+            Conversation.reference_id, [ref for ref, _ in rest.values() if ref is not None]
+        )
+        here = {key: key for key in known}
+        new: list[dict[str, Any]] = []
+        for key, (reference, moment) in rest.items():
+            here[key] = key if reference is None else named.setdefault(reference, key)
+            if here[key] == key:
+                new.append(
+                    {
+                        "id": key,
+                        "organization_id": self._owner,
+                        "reference_id": reference,
+                        "created_at": moment,
+                    }
+                )
+        if new:
+            self._call.connection.execute(insert(table(Conversation)), new)
+        return here
+
+    def _known_sessions(self, column: Any, values: Sequence[str]) -> dict[str, str]:
+        """Return the ids of the sessions that have one of the values in a column, by the value."""
+        ours = Conversation.organization_id == self._owner
+        return {
+            row[0]: row[1]
+            for some in chunks(list(dict.fromkeys(values)))
+            for row in self._session.execute(
+                select(column, Conversation.id).where(column.in_(some), ours)
+            )
+        }
+
+    def _restore_kinds(
+        self, project_id: str, given: Sequence[tuple[Mapping[str, Any], str]]
+    ) -> None:
+        """Add the feedback types that the project lacks.
+
+        A LogResponse does not tell their class: numbers are of `number`; long texts, and texts that
+        a log has twice, of `text`; all else can be of `multi_select`.
+        """
+        kinds = feedback_types.kinds(self._call.connection, self._owner, project_id)
+        known = {each.type for each in kinds}
+        values: dict[str, list[tuple[str, Any]]] = {}
+        for each, log_id in given:
+            if each["type"] not in known:
+                values.setdefault(each["type"], []).append((log_id, each["value"]))
+        for name, of_type in values.items():
+            kind = _class_of(of_type)
+            self._session.add(
+                FeedbackKind(
+                    organization_id=self._owner,
+                    project_id=project_id,
+                    type=name,
+                    feedback_class=kind,
+                )
+            )
+        self._session.flush()
+
+
+def _class_of(values: Sequence[tuple[str, Any]]) -> str:
+    if all(not isinstance(value, str) for _, value in values):
+        return "number"
+    is_text = len(set(values)) < len(values) or any(
+        len(str(value)) > _TEXT_LENGTH for _, value in values
+    )
+    return "text" if is_text else "multi_select"
+
+
+def _times(record: Mapping[str, Any], location: Location, moment: datetime) -> dict[str, datetime]:
+    """Return the times of a record's config: its own, else that of the log."""
+    described = record.get("model_config", {})
+    times = {"created_at": moment, "updated_at": moment, "last_used": moment}
+    for key in times:
+        if key in described:
+            place = (*location, "model_config", key)
+            times[key] = created_at({"created_at": described[key]}, place[:-1])
+    return times
+
+
+def _adopt(call: Call, waiting: Iterable[tuple[str, str, str]]) -> int:
+    """Set the parents of children; return how many have none here."""
+    logs = table(Log)
+    children = [(child, (key, value)) for child, key, value in waiting]
+    found = Arrival().known_parents(call, (key for _, key in children))
+    missing = 0
+    for child, key in children:
+        parent = found.get(key)
+        if parent is None:
+            missing += 1
+        elif parent.id != child:
+            statement = update(logs).where(
+                logs.c.organization_id == call.account.organization_id,
+                logs.c.id == child,
+                logs.c.parent_id.is_(None),
+            )
+            call.connection.execute(statement.values(parent_id=parent.id))
+    return missing
