@@ -47,7 +47,7 @@ from humanloop.server.http.answers import LargeAnswer
 from humanloop.server.http.body import SMALL, Upload, check_encoding, check_samples, parse, weigh
 from humanloop.server.http.guesses import Guesses
 from humanloop.server.http.memory import Memory
-from humanloop.server.http.places import refuse_key
+from humanloop.server.http.places import long_key
 from humanloop.server.http.public import HEALTH, Public
 from humanloop.server.http.routing import find_operation, read_query
 from humanloop.server.http.seldom import Seldom
@@ -400,7 +400,7 @@ class _Request:
         """Raise Invalid when the error is of a key in the request that is too long."""
         if isinstance(error.orig, KeyTooLong):
             places = {"path": self.path, "query": self.parameters, "body": self.parsed}
-            refuse_key(places, error.orig)
+            raise long_key(places, error.orig) from error
 
     def check_samples(self, count: int) -> None:
         """Raise Invalid when the answer, which repeats much of the body, is too large."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
-from typing import Any, NoReturn, cast
+from typing import Any, cast
 
 from humanloop.server.errors import MAX_PROBLEMS, Invalid, Location, Problem, invalid
 from humanloop.server.store.key_text import KeyTooLong
@@ -17,22 +17,22 @@ from humanloop.server.store.key_text import KeyTooLong
 def check_nul(request: Mapping[str, Any]) -> None:
     """Raise Invalid for texts and keys with U+0000, which PostgreSQL can't keep."""
     message = "text with the character U+0000 can't be kept"
-    _refuse(request, lambda text: "\0" in text, message, "pattern")
-
-
-def refuse_key(request: Mapping[str, Any], error: KeyTooLong) -> NoReturn:
-    """Raise Invalid for each place of a key that is too long."""
-    _refuse(request, lambda text: text == error.text, str(error), "maxLength")
-    raise invalid(("body",), str(error), "maxLength")
-
-
-def _refuse(
-    request: Mapping[str, Any], is_meant: Callable[[str], bool], message: str, keyword: str
-) -> None:
-    found = (path for path, text in _texts(request, ()) if is_meant(text))
-    problems = [Problem(path, message, keyword) for path in islice(found, MAX_PROBLEMS)]
+    problems = _problems(request, lambda text: "\0" in text, message, "pattern")
     if problems:
         raise Invalid(problems)
+
+
+def long_key(request: Mapping[str, Any], error: KeyTooLong) -> Invalid:
+    """Return the error for each place of a key that is too long."""
+    problems = _problems(request, lambda text: text == error.text, str(error), "maxLength")
+    return Invalid(problems) if problems else invalid(("body",), str(error), "maxLength")
+
+
+def _problems(
+    request: Mapping[str, Any], is_meant: Callable[[str], bool], message: str, keyword: str
+) -> list[Problem]:
+    found = (path for path, text in _texts(request, ()) if is_meant(text))
+    return [Problem(path, message, keyword) for path in islice(found, MAX_PROBLEMS)]
 
 
 def _texts(value: Any, path: Location) -> Iterator[tuple[Location, str]]:

@@ -17,6 +17,7 @@ from sqlalchemy.orm import Session
 
 from humanloop.server.errors import Location, invalid
 from humanloop.server.evaluation.engine import Limits, Sandbox
+from humanloop.server.evaluation.engines import NoEngine
 from humanloop.server.generation.mock import Mock
 from humanloop.server.generation.providers import Provider
 from humanloop.server.operations.anchors import Anchors
@@ -128,7 +129,10 @@ class Call:
     @classmethod
     def without_request(cls, session: Session, account: Account, *, repeated: bool = False) -> Call:
         """Return one for what no request asks for."""
-        return cls(session, account, Settings(), Anchors(), {}, {}, None, repeated=repeated)
+        evaluating = Evaluating(NoEngine())
+        return cls(
+            session, account, Settings(), Anchors(), evaluating, {}, {}, None, repeated=repeated
+        )
 
     @property
     def connection(self) -> Connection:

@@ -22,7 +22,6 @@ from humanloop.server.evaluation.engine import EngineUnavailable, Failure, Score
 from humanloop.server.generation.generations import Sample
 from humanloop.server.generation.providers import storable
 from humanloop.server.operations import configs, evaluators, logs, prompts, scores, testcases
-from humanloop.server.operations.anchors import Anchors
 from humanloop.server.operations.calls import Call, Settings
 from humanloop.server.operations.chats import CHAT
 from humanloop.server.operations.completions import COMPLETION
@@ -200,7 +199,7 @@ class Runner:
             mine = self._mine(session, case, GENERATE)
             if mine is None:
                 return None
-            call = self._call(session)
+            call = Call.without_request(session, Account("", self._organization_id))
             logs.Arrival().write(call, [draft], call.tally)
             mine.stage, mine.log_id = EVALUATE, draft.id
             mine.failed = outcome.get("error") is not None
@@ -316,7 +315,3 @@ class Runner:
     def _read(self, work: Callable[[Session], T]) -> T:
         with self._database.read() as session:
             return work(session)
-
-    def _call(self, session: Session) -> Call:
-        account = Account("", self._organization_id)
-        return Call(session, account, self._settings, Anchors(), self._evaluating, {}, {}, None)

@@ -75,9 +75,11 @@ def stand_in(session: Session) -> Account:
 
     The first one of a new database has no key.
     """
-    user = session.scalar(select(User).order_by(User.created_at, User.id).limit(1))
+    turns.be_alone(session)
+    organization = session.scalar(select(Organization)) or _found(session)
+    users = select(User).where(User.organization_id == organization.id)
+    user = session.scalar(users.order_by(User.created_at, User.id).limit(1))
     if user is None:
-        organization = session.scalar(select(Organization)) or _found(session)
         # No key has this digest.
         user = User(
             organization_id=organization.id,

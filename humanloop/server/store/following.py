@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, NamedTuple
 
-from sqlalchemy import and_, func, select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from humanloop.server.store.overview import organization_id
@@ -95,13 +95,9 @@ def _load(session: Session, rows: Sequence[int]) -> Iterator[Arrived]:
         portion = rows[start : start + _PORTION]
         statement = (
             select(Log, Project.name, Config.name)
-            .join(Project, _is_of(Log.project_id, Project))
-            .join(Config, _is_of(Log.config_id, Config))
+            .join(Log.config)
+            .join(Config.project)
             .where(Log.organization_id == organization_id(session), Log.row.in_(portion))
         )
         found = {row[0].row: Arrived(*row) for row in session.execute(statement)}
         yield from (found[row] for row in portion)
-
-
-def _is_of(key: Any, row: Any) -> Any:
-    return and_(row.organization_id == Log.organization_id, row.id == key)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import and_, func, select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from humanloop.server.store.tables import (
@@ -78,16 +78,14 @@ def organization_id(session: Session) -> str:
 def _active(session: Session) -> dict[str, tuple[str, str]]:
     """Return the name and the kind of what is active, by the project's id."""
     owner = organization_id(session)
-
-    def joined(row: Any, key: Any) -> Any:
-        return and_(row.organization_id == owner, row.id == key)
-
+    default = select(Environment.id).where(
+        Environment.organization_id == owner, Environment.tag == "default"
+    )
     statement = (
         select(Deployment.project_id, Config.name, Experiment.name)
-        .join(Environment, joined(Environment, Deployment.environment_id))
-        .outerjoin(Config, joined(Config, Deployment.config_id))
-        .outerjoin(Experiment, joined(Experiment, Deployment.experiment_id))
-        .where(Deployment.organization_id == owner, Environment.tag == "default")
+        .outerjoin(Deployment.config)
+        .outerjoin(Deployment.experiment)
+        .where(Deployment.organization_id == owner, Deployment.environment_id.in_(default))
     )
     rows: Any = session.execute(statement)  # of config and experiment, one is NULL
     return {

@@ -61,6 +61,6 @@ def records(session: Session, wanted: Wanted) -> Iterator[list[dict[str, Any]]]:
             statement.order_by(Log.created_at, Log.row), execution_options={"yield_per": _ROWS}
         )
         for some in ids.partitions():
-            for portion in logs.in_portions(call, some):
+            for portion in logs.load_in_portions(call, some):
                 yield [logs.describe(each) for each in portion]
                 session.expunge_all()

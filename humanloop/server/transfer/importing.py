@@ -18,18 +18,20 @@ from itertools import islice
 from typing import IO, Any, TypeVar, cast
 
 from sqlalchemy import insert, select, update
-from sqlalchemy.exc import DataError
+from sqlalchemy.exc import DataError, StatementError
 from sqlalchemy.orm import Session
 
 from humanloop.model import LogRequest, LogResponse
 from humanloop.server.errors import Invalid, Location, Problem, invalid
 from humanloop.server.http.body import check, decode
+from humanloop.server.http.places import long_key
 from humanloop.server.operations import configs, feedback_types, lookups
 from humanloop.server.operations.calls import Call, chunks
 from humanloop.server.operations.logs import Arrival, Draft, Parent, Place
 from humanloop.server.store import accounts
 from humanloop.server.store.database import Database
 from humanloop.server.store.json_text import TooDeep, to_json
+from humanloop.server.store.key_text import KeyTooLong
 from humanloop.server.store.tables import (
     Conversation,
     Experiment,
@@ -52,6 +54,8 @@ _TEXT_LENGTH = 100  # a longer value of feedback is no label
 _PLACEHOLDER = "imported"
 _TEXTS = ("user", "raw_output", "finish_reason")
 _PROVIDER = ("provider_response", "provider_latency")
+_TrialKey = tuple[str | None, str | None]
+"""The ids of a trial and of its experiment; without any, where the trial is another project's."""
 _TAKEN = (
     "project",
     "project_id",
@@ -186,12 +190,14 @@ class Import:
             outcome = self._database.write(lambda session: _Batch(self._call(session)).write(items))
         except Invalid as error:
             return self._write_around(items, error.problems[0])
-        except DataError:
+        except StatementError as error:
+            fault = error if isinstance(error, DataError) else error.orig
+            if not isinstance(fault, (DataError, KeyTooLong)):
+                raise
             if len(items) > 1:
                 half = len(items) // 2
                 return self._write_both(items[:half], items[half:])
-            message = "it holds a text that this database can't keep"
-            return [BadLine(items[0].line.number, "", message, items[0].line.text)]
+            return [_blame_for(items[0], fault)]
         self.done.logs += outcome.added
         self.done.known += len(items) - outcome.added
         for child in outcome.waiting:
@@ -245,6 +251,15 @@ def _blame(line: Line, problem: Problem) -> BadLine:
     return BadLine(line.number, pointer, problem.message, line.text)
 
 
+def _blame_for(item: _Item, fault: DataError | KeyTooLong) -> BadLine:
+    """Return what the database can't keep of a line."""
+    if isinstance(fault, KeyTooLong):
+        written = {**(item.record or {}), **item.draft.request}
+        return _blame(item.line, long_key({"body": written}, fault).problems[0])
+    message = "it holds a text that this database can't keep"
+    return BadLine(item.line.number, "", message, item.line.text)
+
+
 def _read(line: Line, id_: str | None, project: str | None) -> _Item:
     """Return what a line is, checked as far as it can be by itself; raises Invalid, TooDeep."""
     decoded = _value(line)
@@ -291,10 +306,15 @@ def _value(line: Line) -> Any:
             try:
                 decode(cell.encode())
             except Invalid as fault:
-                message = fault.problems[0].message.replace("the body", "the cell")
-                raise invalid(("body", name), message, "json") from None
-        message = error.problems[0].message.replace("the body", "the line")
-        raise invalid(("body",), message, "json") from None
+                raise _within(fault, ("body", name), "the cell") from None
+        raise _within(error, ("body",), "the line") from None
+
+
+def _within(error: Invalid, location: Location, what: str) -> Invalid:
+    """Return the error of a text that was taken for a body, and is at a location."""
+    problem = error.problems[0]
+    message = problem.message.replace("the body", what)
+    return invalid((*location, *problem.location[1:]), message, problem.keyword)
 
 
 def _check_ids(value: Mapping[str, Any], location: Location) -> None:
@@ -335,7 +355,7 @@ class _Batch:
         self._arrival = Arrival()
         self._projects: dict[tuple[str | None, str | None], Project] = {}
         self._places: dict[tuple[str, str], tuple[Place, datetime]] = {}
-        self._trials: dict[str, str | None] = {}
+        self._trials: dict[str, _TrialKey] = {}
 
     def write(self, items: Sequence[_Item]) -> _Outcome:
         """Write the logs that are not there yet."""
@@ -404,8 +424,8 @@ class _Batch:
             trial_id = record.get("trial_id")
             draft.place = self._place_of(draft, record, project)
             if trial_id is not None:
-                trial = self._restore_trial(trial_id, project, draft)
-                draft.place = draft.place._replace(trial_id=trial)
+                trial, experiment = self._restore_trial(trial_id, project, draft)
+                draft.place = draft.place._replace(trial_id=trial, experiment_id=experiment)
             if "session_id" in record:
                 draft.session_key = ("session_id", sessions[record["session_id"]])
             kinds.setdefault(project.id, []).extend(
@@ -444,8 +464,8 @@ class _Batch:
             self._places[project.id, digest] = place, times["last_used"]
         return place
 
-    def _restore_trial(self, trial_id: str, project: Project, draft: Draft) -> str | None:
-        """Return the id if the trial is the project's; one that is not there becomes one."""
+    def _restore_trial(self, trial_id: str, project: Project, draft: Draft) -> _TrialKey:
+        """Return the trial and its experiment, if it is the project's; a missing one is added."""
         if trial_id not in self._trials:
             found = self._get(Trial, trial_id)
             if found is None:
@@ -459,7 +479,8 @@ class _Batch:
                 )
                 self._session.add(found)
                 self._session.flush()
-            self._trials[trial_id] = trial_id if found.project_id == project.id else None
+            is_theirs = found.experiment.project_id == project.id
+            self._trials[trial_id] = (trial_id, found.experiment_id) if is_theirs else (None, None)
         return self._trials[trial_id]
 
     def _placeholder(self, project: Project) -> Experiment:

@@ -8,13 +8,13 @@ from collections import Counter
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, event
 
 from humanloop.model import ExperimentResponse, GetModelConfigResponse
 from humanloop.server import EmbeddedServer, Settings
 from humanloop.server.operations.calls import SLICE
 
 from ..api import Api
+from .test_lists import commits
 
 GOOD = {"type": "rating", "value": "good"}
 BAD = {"type": "rating", "value": "bad"}
@@ -300,14 +300,9 @@ def test_its_trials_are_deleted_in_slices(setup: Setup) -> None:
     logged = [setup.log(setup.sample()["trial_id"], GOOD) for _ in range(3)]
     for _ in range(SLICE):
         setup.sample()
-    commits: list[object] = []
-    note = commits.append
-    event.listen(Engine, "commit", note)
-    try:
+    with commits() as found:
         assert setup.api.call("DELETE", f"/experiments/{setup.id}").status == 204
-    finally:
-        event.remove(Engine, "commit", note)
-    assert len(commits) > 2
+    assert len(found) > 2
     assert setup.api.ok("GET", setup.path) == []
     assert setup.api.call("DELETE", f"/experiments/{setup.id}").status == 404
     records = setup.api.export(logged[0]["project_id"])["records"]

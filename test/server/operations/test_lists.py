@@ -22,11 +22,6 @@ from ..chatting import Own
 from ..databases import query
 
 
-def values(parameters: Any) -> list[Any]:
-    """The values of a statement's parameters, which drivers take by name or in their order."""
-    return list(parameters.values() if isinstance(parameters, dict) else parameters)
-
-
 @contextmanager
 def statements(*, by_workers: bool = False) -> Generator[list[tuple[str, Any]]]:
     """What is sent to databases meanwhile; by_workers: also by those of evaluations."""
@@ -42,6 +37,23 @@ def statements(*, by_workers: bool = False) -> Generator[list[tuple[str, Any]]]:
         yield found
     finally:
         event.remove(Engine, "before_cursor_execute", note)
+
+
+def values(parameters: Any) -> list[Any]:
+    """The values of a statement's parameters, which some drivers name."""
+    return list(parameters.values() if isinstance(parameters, dict) else parameters)
+
+
+@contextmanager
+def commits() -> Generator[list[object]]:
+    """The transactions that are committed meanwhile."""
+    found: list[object] = []
+    note = found.append
+    event.listen(Engine, "commit", note)
+    try:
+        yield found
+    finally:
+        event.remove(Engine, "commit", note)
 
 
 def experiment(api: Api, project_id: str, name: str) -> None:

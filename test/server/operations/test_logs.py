@@ -16,6 +16,7 @@ from humanloop.server.operations.calls import SLICE
 from ..api import Api
 from ..chatting import Own
 from ..databases import query
+from .test_lists import commits
 
 FULL: dict[str, Any] = {
     "inputs": {"name": "Zo\u00eb", "nested": {"list": [1, None, True]}},
@@ -391,6 +392,20 @@ class TestLargeArrays:
             }
             for index in range(self.SIZE)
         ]
+
+    @pytest.mark.parametrize("keys", ["config", "feedback"])
+    def test_what_comes_with_logs_makes_their_array_larger(
+        self, api: Api, name: str, keys: str
+    ) -> None:
+        def log(number: int) -> dict[str, Any]:
+            labels = [{"type": "action", "value": f"{number} {index}"} for index in range(10)]
+            more = {"config": {"model": f"new {number}"}, "feedback": labels}
+            return {"project": name, "config": {"model": "m"}, keys: more[keys]}
+
+        for size, is_large in ((10, False), (SLICE // 10, True)):
+            with commits() as found:
+                api.ok("POST", "/logs", [log(number) for number in range(size)])
+            assert (len(found) > 1) == is_large
 
     def test_all_of_it_is_there_afterwards(self, api: Api, name: str) -> None:
         parent = api.log(f"{name} parents", reference_id=f"{name} parent")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import sqlite3
 import threading
 from collections import Counter
@@ -109,6 +108,8 @@ def fill(api: Api) -> None:
     for index, log_id in enumerate(ids[:40]):
         for kind in LABELS:
             api.ok("POST", "/feedback", {"data_id": log_id, "type": kind, "value": f"l{index % 4}"})
+    labels = [{"type": "rating", "value": "new"}, {"type": "issue", "value": "l2"}]
+    api.ok("PATCH", experiment, {"positive_labels": labels})
     batch = [{"data_id": log_id, "type": kind, "value": "new"} for log_id in ids for kind in LABELS]
     api.ok("POST", "/feedback", batch)
     unset = [{**each, "unset": True} for each in batch[: len(batch) // 2]]
@@ -116,8 +117,6 @@ def fill(api: Api) -> None:
     bad = [{"data_id": ids[0], "type": "rating", "value": "good"}, {"data_id": "data_x"}]
     assert api.call("POST", "/feedback", bad).status == 422
     assert api.call("POST", "/logs", [log(1), {**log(2), "trial_id": "x"}]).status == 422
-    labels = [{"type": "rating", "value": "new"}, {"type": "issue", "value": "l2"}]
-    api.ok("PATCH", experiment, {"positive_labels": labels})
 
 
 def test_counts_are_those_of_what_is_there(database_url: str) -> None:
@@ -135,33 +134,36 @@ def test_trials_are_counted_by_the_labels_that_are_positive_at_last(database_url
         api.log("p0")
         experiment = begin_experiment(api)
         trials = draw(api, experiment, 10)
-        done = threading.Event()
 
-        def log() -> None:
+        def body(size: int) -> list[dict[str, Any]]:
+            return [
+                {
+                    "project": "p0",
+                    "trial_id": trials[index % 10],
+                    "feedback": {"type": "rating", "value": ("good", "bad")[index % 2]},
+                }
+                for index in range(size)
+            ]
+
+        def log_many() -> None:
+            Api(server.url).ok("POST", "/logs", body(1500))
+
+        def rate() -> None:
             own = Api(server.url)
-            for size in (1, 3, 1500):
-                body = [
-                    {
-                        "project": "p0",
-                        "trial_id": trials[index % 10],
-                        "feedback": {"type": "rating", "value": ("good", "bad")[index % 2]},
-                    }
-                    for index in range(size)
-                ]
-                ids = [each["id"] for each in own.ok("POST", "/logs", body)]
-                better = [{"data_id": each, "type": "rating", "value": "good"} for each in ids]
-                own.ok("POST", "/feedback", better[: size // 2])
-            done.set()
+            for each in own.ok("POST", "/logs", body(20)):
+                better = {"data_id": each["id"], "type": "rating", "value": "good"}
+                own.ok("POST", "/feedback", better)
 
-        thread = threading.Thread(target=log)
-        thread.start()
-        for value in itertools.cycle(["good", "bad"]):
-            labels = [{"type": "rating", "value": value}]
-            api.ok("PATCH", experiment, {"positive_labels": labels})
-            if done.is_set():
-                break
-        thread.join()
-    assert check(database_url)["trials"] == 1
+        for number in range(8):
+            threads = [threading.Thread(target=target) for target in (log_many, rate, rate)]
+            for thread in threads:
+                thread.start()
+            for index in range(5):
+                labels = [{"type": "rating", "value": ("good", "bad")[(number + index) % 2]}]
+                api.ok("PATCH", experiment, {"positive_labels": labels})
+            for thread in threads:
+                thread.join()
+            assert check(database_url)["trials"] == 1
 
 
 @pytest.mark.sqlite

@@ -11,7 +11,7 @@ import pytest
 
 from humanloop import cli
 from humanloop.server import EmbeddedServer, Settings, StartError, create_app
-from humanloop.server.http.running import welcome
+from humanloop.server.http.welcome import Welcome
 from humanloop.server.store import urls
 from humanloop.server.store.database import Database
 
@@ -43,7 +43,9 @@ class TestSecrets:
         check(repr(urls.without_secrets(urls.parse(url))))
 
     def test_the_welcome(self, url: str) -> None:
-        check(welcome("http://localhost", url, None))
+        welcome = Welcome("http://localhost", [], url, None, None)
+        check(welcome.to_text())
+        check(welcome.to_json())
 
     def test_a_database_that_can_t_be_reached(
         self, url: str, capsys: pytest.CaptureFixture[str]

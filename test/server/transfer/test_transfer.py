@@ -210,6 +210,8 @@ def test_requests_can_be_imported_too(tmp_path: Path) -> None:
 
 MODEL = {"project": "p", "config": {"model": "m"}}
 STORED = {"id": "c", "type": "model", "model": "m"}
+LONG = "x" * 2501
+RECORD = {"id": "data_9", "project": "p", "config": STORED}
 BAD: list[tuple[Any, str, str]] = [
     ('{"project": "p"', "", "JSON"),
     ([], "", "object"),
@@ -223,6 +225,24 @@ BAD: list[tuple[Any, str, str]] = [
     ({"id": "data x", "project": "p", "config": STORED}, " at /id", "an id"),
     ({"id": "data_9", "config": STORED}, " at /project", "needed"),
     ({**MODEL, "created_at": "yesterday"}, " at /created_at", ""),
+    ({**MODEL, "inputs": {"a": ["\0"]}}, " at /inputs/a/0", "U+0000"),
+    ({**MODEL, "project": LONG}, " at /project", "at most 2,500"),
+    ({**MODEL, "reference_id": LONG}, " at /reference_id", "at most 2,500"),
+    (
+        {**RECORD, "session_id": "s", "session_reference_id": LONG},
+        " at /session_reference_id",
+        "at most",
+    ),
+    (
+        {**RECORD, "feedback": [{"type": "action", "value": LONG}]},
+        " at /feedback/0/value",
+        "at most 2,500",
+    ),
+    (
+        {**RECORD, "feedback": [{"type": LONG, "value": "y"}]},
+        " at /feedback/0/type",
+        "at most 2,500",
+    ),
 ]
 
 
@@ -252,6 +272,9 @@ def test_a_bad_cell_is_told_by_its_column(
     file.write_text('project,config,inputs\np,"{""model"": ""m""}",{}\np,"{""model"": ""m""}",{x\n')
     assert load(tmp_path / "copy.db", file) == 1
     assert "line 3 at /inputs: " in capsys.readouterr().err
+    file.write_text('project,config,output\np,"{""model"": ""\\u0000""}",x\n')
+    assert load(tmp_path / "copy.db", file) == 1
+    assert "line 2 at /config/model: text with the character U+0000" in capsys.readouterr().err
     file.write_text("project,what\n")
     assert load(tmp_path / "copy.db", file) == 1
     assert "'what'" in capsys.readouterr().err

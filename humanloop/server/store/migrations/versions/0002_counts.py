@@ -344,6 +344,17 @@ def _create_tables() -> None:
     )
 
 
+def _index_references() -> None:
+    """Let PostgreSQL find what refers to a row that is deleted."""
+    if op.get_bind().dialect.name == "postgresql":
+        for name, column in (
+            ("logs", "config_id"),
+            ("trials", "config_id"),
+            ("feedback", "feedback_type_id"),
+        ):
+            _index(name, [column])
+
+
 def _set_aside() -> None:
     """Rename the old tables, and drop what has a name that the new ones need."""
     connection = op.get_bind()
@@ -377,5 +388,6 @@ def upgrade() -> None:
         _copy(name, others, joins)
     for statement in _COUNTS:
         op.execute(statement)
+    _index_references()
     for name in reversed(_COPIES):
         op.drop_table(f"old_{name}")
