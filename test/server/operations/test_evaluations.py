@@ -589,7 +589,7 @@ def test_without_workers_others_do_the_work(serve: Serve) -> None:
     assert setup.ended(evaluation_id)["status"] == "completed"
 
 
-def test_servers_on_one_postgresql_share_the_work(serve: Serve, postgres_url: str) -> None:
+def test_servers_on_one_postgresql_share_the_work(postgres_url: str, serve: Serve) -> None:
     talkers = [Talker(), Talker()]
     apis = [Api(serve(postgres_url, each, evaluation_workers=2).url) for each in talkers]
     setup = Setup(apis[0], "p")
@@ -600,6 +600,7 @@ def test_servers_on_one_postgresql_share_the_work(serve: Serve, postgres_url: st
     evaluation_id = setup.start()
     for each in talkers:
         assert each.asked.acquire(timeout=SECONDS)
+    for each in talkers:
         each.may_speak.set()
     evaluation = wait_for(apis[1], evaluation_id)
     assert evaluation["status"] == "completed"
@@ -608,7 +609,7 @@ def test_servers_on_one_postgresql_share_the_work(serve: Serve, postgres_url: st
 
 
 def test_on_postgresql_the_work_of_a_dead_server_is_taken_over(
-    serve: Serve, postgres_url: str, talker: Talker
+    postgres_url: str, serve: Serve, talker: Talker
 ) -> None:
     first = serve(postgres_url, takeover_seconds=1)
     setup = Setup(Api(first.url), "p")
