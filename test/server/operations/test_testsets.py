@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from humanloop.model import TestcaseResponse as Testcase
 from humanloop.model import TestsetResponse as Testset_
+from humanloop.server import EmbeddedServer
 from humanloop.server.operations.logs import SLICE
 
-from ..api import Api
+from ..api import API_KEY, Api
 
 CASE = {
     "inputs": {"topic": "tea"},
@@ -253,6 +257,24 @@ class TestDelete:
         assert api.call("DELETE", f"/testsets/{testset['id']}").status == 404
         body = {"name": testset["name"], "description": ""}
         assert api.ok("POST", f"/projects/{project['id']}/testsets", body)["testcase_count"] == 0
+
+
+def test_what_an_array_has_left_half_way_is_deleted_at_the_start(tmp_path: Path) -> None:
+    path = tmp_path / "own.db"
+    with EmbeddedServer(f"sqlite:///{path}", api_key=API_KEY) as server:
+        own = Api(server.url)
+        project = own.ok("POST", "/projects", {"name": "p"})
+        body = {"name": "t", "description": ""}
+        testset = own.ok("POST", f"/projects/{project['id']}/testsets", body)
+        made = add(own, testset, [CASE] * 2)
+    with closing(sqlite3.connect(path)) as connection, connection:
+        half_way = "UPDATE testcase_versions SET testset_id = NULL WHERE testcase_id = ?"
+        connection.execute(half_way, [made[1]["id"]])
+    with EmbeddedServer(f"sqlite:///{path}", api_key=API_KEY) as server:
+        assert page(Api(server.url), testset)["records"] == made[:1]
+    with closing(sqlite3.connect(path)) as connection:
+        found = connection.execute("SELECT testcase_id FROM testcase_versions").fetchall()
+    assert found == [(made[0]["id"],)]
 
 
 @pytest.fixture
