@@ -6,8 +6,7 @@ The rules for a page:
   `HUMANLOOP_API_KEY` set for an embedded server of the page's own. On README each block runs alone,
   with a namespace and a server of its own, because readers paste single blocks.
 - A `text` block right below a `python` block is its output; `...` stands for anything.
-- On the pages of the tags, an ID of 21 characters stands for an existing object. An example of an
-  operation that the embedded server lacks may get status 501, which it sends after its validation.
+- On the pages of the tags, an ID of 21 characters stands for an existing object.
 - `<!-- needs: NAME -->` right above a block: it runs only if that package is installed, as in the
   tox environment `docs`. `<!-- not run: REASON -->`: it never runs.
 - Shell is `sh`, data is `json`, and everything else is `text`.
@@ -31,7 +30,7 @@ from typing import Any
 
 import pytest
 
-from humanloop import Humanloop, ServerError
+from humanloop import Humanloop
 from humanloop.configuration import ConnectionOptions
 from humanloop.server import EmbeddedServer, Settings
 from humanloop.server.generation.mock import Mock
@@ -40,16 +39,13 @@ ROOT = Path(__file__).resolve().parents[1]
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
 README = ROOT / "README.md"
 LANGUAGES = {"json", "python", "sh", "text"}
-NOT_BUILT = 501
-"""The embedded server's status for a valid request of an operation that it lacks."""
-
 NUMBERS = count(1)
 FENCE = re.compile(
     r"(?:^<!-- (?P<mark>[a-z ]+): (?P<what>[^\n]+) -->\n)?"
     r"^```(?P<language>[^\n]*)\n(?P<code>.*?)^```$",
     re.M | re.S,
 )
-ID = re.compile(r"\b(?:config|data|env|exp|pr|sesh)_\w{21}\b")
+ID = re.compile(r"\b(?:config|data|env|ev|evfn|evtc|evts|exp|pr|sesh)_\w{21}\b")
 LINK = re.compile(r"\]\(([^()\s]+)\)")
 
 
@@ -109,7 +105,8 @@ def existing_ids(project: str) -> dict[str, list[str]]:
     with Humanloop() as client:
         common: Any = {"project": project, "config": {"model": "gpt-4"}}
         session = client.sessions.create().body["id"]
-        logged = [client.log(**common, session_id=session).body for _ in range(2)]
+        copied = {"type": "action", "value": "copied"}
+        logged = [client.log(**common, session_id=session, feedback=copied).body for _ in range(2)]
         configs = [
             client.model_configs.register(
                 project=project,
@@ -130,6 +127,25 @@ def existing_ids(project: str) -> dict[str, list[str]]:
         [environment, *_] = client.projects.deploy_config(
             project_id=project_id, config_id=configs[0]
         ).body
+        testset = client.testsets.create(
+            project_id=project_id, name=f"testset {number}", description=""
+        ).body["id"]
+        testcases = client.testsets.create_testcase(
+            testset_id=testset, body=[{"inputs": {"a": "b"}}] * 2
+        ).body
+        evaluator = client.evaluators.create(
+            name=f"evaluator {number}",
+            description="",
+            code="def f(log, testcase=None):\n    return True\n",
+            arguments_type="target_free",
+            return_type="boolean",
+        ).body["id"]
+        evaluation = client.evaluations.create(
+            project_id=project_id,
+            config_id=configs[0],
+            testset_id=testset,
+            evaluator_ids=[evaluator],
+        ).body["id"]
     return {
         "pr": [project_id],
         "sesh": [session],
@@ -137,6 +153,10 @@ def existing_ids(project: str) -> dict[str, list[str]]:
         "config": configs,
         "exp": [experiment],
         "env": [environment["environment_id"]],
+        "ev": [evaluation],
+        "evfn": [evaluator],
+        "evtc": [testcase["id"] for testcase in testcases],
+        "evts": [testset],
     }
 
 
@@ -157,11 +177,7 @@ def run(page: Path, block: Block, namespace: dict[str, Any]) -> None:
     code = compile("\n" * block.line + source, str(page), "exec")
     output = io.StringIO()
     with contextlib.redirect_stdout(output):
-        try:
-            exec(code, namespace)
-        except ServerError as error:
-            if error.status != NOT_BUILT or not is_reference(page):
-                raise
+        exec(code, namespace)
     if block.printed is not None:
         printed = output.getvalue()
         as_shown = doctest.OutputChecker().check_output(block.printed, printed, doctest.ELLIPSIS)

@@ -87,7 +87,9 @@ def test_the_client_needs_five_packages(about: Message) -> None:
 
 
 def test_extras(about: Message) -> None:
-    assert {"all", "async", "dev", "fast", "server"} <= set(about.get_all("Provides-Extra", []))
+    assert {"all", "async", "dev", "evaluators", "fast", "server"} <= set(
+        about.get_all("Provides-Extra", [])
+    )
 
 
 def test_entry_points(wheel: Path) -> None:

@@ -36,6 +36,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="how experiments draw a config (default: %(default)s)",
     )
     parser.add_argument(
+        "--sandbox",
+        choices=("none", "bwrap"),
+        default="none",
+        help="what keeps evaluators apart from the system besides their interpreter "
+        "(default: %(default)s)",
+    )
+    parser.add_argument(
         "--keep-logs",
         type=read_age,
         metavar="AGE",
@@ -64,6 +71,7 @@ def run(options: argparse.Namespace) -> int:
         options.database,
         keys,
         sampling=options.sampling,
+        sandbox=options.sandbox,
         keep_logs=options.keep_logs,
         workers=options.workers,
         verbose=options.verbose,

@@ -5,7 +5,6 @@ RequestError
 ├── NotFound 404          what the path or the query names does not exist
 ├── MethodNotAllowed 405, RequestTimeout 408, TooLarge 413, UnsupportedMediaType 415
 ├── Invalid 422           the body or a parameter does not fit, with every location
-├── NotBuilt 501
 └── Unavailable 503         the database or a provider can't be used right now
     ├── Busy                nothing was done, and soon there may be room
     └── ProviderFailed
@@ -97,10 +96,6 @@ class UnsupportedMediaType(RequestError):
     def headers(self) -> Mapping[str, str]:
         """Return what a body may be (RFC 9110, section 15.5.16)."""
         return {"Accept": "application/json", "Accept-Encoding": "identity"}
-
-
-class NotBuilt(RequestError):
-    status = 501
 
 
 class Unavailable(RequestError):

@@ -313,3 +313,13 @@ def test_a_missing_extra_is_named(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert "install the extra `server`: pip install '.[server]' in a clone" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_sandbox_that_is_missing_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("pydantic_monty", reason="the extra `evaluators` is not installed here")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATH", "")
+    assert cli.main(["serve", "--port=0", "--sandbox=bwrap"]) == 1
+    assert "bubblewrap is not installed: there is no program `bwrap`" in capsys.readouterr().err

@@ -9,7 +9,7 @@ import pytest
 
 from humanloop import server
 
-ROOMS = ("transfer", "http", "operations", "generation", "store")
+ROOMS = ("transfer", "http", "operations", "generation", "store", "evaluation")
 FOLDER = Path(server.__file__).parent
 
 

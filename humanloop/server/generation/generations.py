@@ -111,18 +111,23 @@ class Sample:
         log = session.get(Log, (self.organization_id, self.log_id))
         if log is None:
             return
+        for column, value in self.outcome().items():
+            setattr(log, column, value)
+
+    def outcome(self) -> dict[str, Any]:
+        """Return what its log is to say of what came of it, by the names of the columns."""
         if not self.begun:
-            log.error = _NOT_BEGUN
-            return
+            return {"error": _NOT_BEGUN}
+        found: dict[str, Any] = {"provider_latency": round(self.latency, 6)}
         if self.error is not None:
-            log.error = self.error
-        log.provider_latency = round(self.latency, 6)
+            found["error"] = self.error
         if self.pieces or self.ending is not None:
-            log.raw_output = self.raw_output
-            log.output = self.raw_output.strip()
+            found["raw_output"] = self.raw_output
+            found["output"] = self.raw_output.strip()
         if self.ending is not None:
-            log.finish_reason = self.ending.finish_reason
-            log.provider_response = self.ending.response
+            found["finish_reason"] = self.ending.finish_reason
+            found["provider_response"] = self.ending.response
+        return found
 
 
 @dataclass

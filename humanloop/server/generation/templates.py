@@ -34,7 +34,7 @@ def fill(templates: Sequence[str], inputs: Mapping[str, Any], location: Location
     missing: list[Problem] = []
     for name in names:
         try:
-            values[name] = _text(_look_up(inputs, name))
+            values[name] = to_text(_look_up(inputs, name))
         except LookupError:
             message = f"the template needs a value for the variable {name!r}"
             missing.append(Problem((*location, name), message, "required"))
@@ -66,5 +66,6 @@ def _look_up(inputs: Mapping[str, Any], name: str) -> Any:
     return value
 
 
-def _text(value: Any) -> str:
+def to_text(value: Any) -> str:
+    """Return what a variable with that value is replaced by."""
     return value if isinstance(value, str) else schemas.to_json(value)

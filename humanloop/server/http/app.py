@@ -32,13 +32,14 @@ from humanloop.operation import RETRY_HEADER, Operation
 from humanloop.server.errors import (
     BadRequest,
     Busy,
-    NotBuilt,
     RequestError,
     StartError,
     Unauthorized,
     Unavailable,
     invalid,
 )
+from humanloop.server.evaluation.engine import Engine, EngineUnavailable
+from humanloop.server.evaluation.engines import open_engine
 from humanloop.server.generation import generations
 from humanloop.server.generation.generations import Generation
 from humanloop.server.http import answers, guard
@@ -52,7 +53,9 @@ from humanloop.server.http.routing import find_operation, read_query
 from humanloop.server.http.seldom import Seldom
 from humanloop.server.http.streams import EventStream
 from humanloop.server.operations.anchors import Anchors
-from humanloop.server.operations.calls import Call, NeedsWriter, Settings, Stage, Stages
+from humanloop.server.operations.calls import Afterwards, Call, NeedsWriter, Settings, Stage, Stages
+from humanloop.server.operations.evaluating import Evaluating
+from humanloop.server.operations.evaluation_workers import Workers
 from humanloop.server.operations.handlers import HANDLERS, Handler
 from humanloop.server.store.accounts import Account, KeyRing
 from humanloop.server.store.database import Database
@@ -66,6 +69,7 @@ logger = logging.getLogger("humanloop.server")
 _PAGE_BYTES = 16 * 1024 * 1024  # about what a portion of a page takes while its JSON is made
 _PARSED_AT_ONCE = 8192  # bytes of a body
 _GENERATORS = 40  # calls of providers at the same time; the others wait
+_CHECKERS = 4  # slow checks at the same time; the others wait
 
 
 def create_app(
@@ -73,12 +77,13 @@ def create_app(
 ) -> Starlette:
     """Return an application on an open database; its lifespan's end closes the database.
 
-    Raises StartError when the database or the keys can't be used.
+    Raises StartError when the database, the keys or the sandbox can't be used.
     """
     settings = settings or Settings()
     database = Database.open(database_url, settings.database)
     try:
         keys = KeyRing.enroll(database, api_keys)
+        engine = _open_engine(settings)
     except (DBAPIError, OutcomeUnknown) as error:
         database.close()
         raise StartError(f"The database can't be used: {database.said(error)}") from error
@@ -86,11 +91,12 @@ def create_app(
         database.close()
         raise
 
-    application = Application(database, keys, settings)
+    application = Application(database, keys, settings, engine)
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncGenerator[None]:
         try:
+            await run_in_threadpool(application.start)
             yield
         finally:
             await run_in_threadpool(application.close)
@@ -103,12 +109,15 @@ def create_app(
 
 Success = Response | LargeAnswer
 Answer = Success | EventStream
+Outcome = Success | Generation | Stages | Afterwards
 
 
 class Application:
     """Answer every HTTP request."""
 
-    def __init__(self, database: Database, keys: KeyRing, settings: Settings) -> None:
+    def __init__(
+        self, database: Database, keys: KeyRing, settings: Settings, engine: Engine
+    ) -> None:
         self._database = database
         self._keys = keys
         self._settings = settings
@@ -125,14 +134,24 @@ class Application:
         self._generations: list[Generation] = []  # those of which not all may be kept yet
         self._stopping = threading.Event()
         self._anchors = Anchors()
+        self._evaluating = Evaluating(engine)
+        self._workers = Workers(database, settings, self._evaluating)
+        self._checkers = ThreadPoolExecutor(_CHECKERS, "humanloop-check")
         keep = settings.keep_logs
         self._pruner = None if keep is None else Pruner(database, keep)
 
+    def start(self) -> None:
+        """Begin to work on evaluations."""
+        self._workers.start()
+
     def close(self) -> None:
-        """Wait for what is being generated to be kept, then close the database."""
+        """Wait for evaluators, and for what is being generated to be kept; close the database."""
         self._stopping.set()
         if self._pruner is not None:
             self._pruner.close()
+        self._workers.stop()
+        self._evaluating.engine.close()
+        self._checkers.shutdown()
         self._generators.shutdown()
         samples = [sample for generation in self._generations for sample in generation.samples]
         if rest := [sample for sample in samples if not sample.kept]:  # their turn never came
@@ -179,7 +198,7 @@ class Application:
             account = await self._account(request)
             operation, path = find_operation(request.method, raw_path)
             name = operation.name
-            handler = _handler(operation)
+            handler = HANDLERS[operation.name]
             if not handler.only_reads:
                 self._check_writable()
             limits = self._settings
@@ -200,6 +219,7 @@ class Application:
                 account,
                 self._settings,
                 self._anchors,
+                self._evaluating,
                 path,
                 query=request.scope["query_string"].decode("latin-1"),
                 body=body,
@@ -283,13 +303,15 @@ class Application:
         thread of the pool, in which reads run.
         """
 
-        def run(session: Session, *, only_reads: bool = False) -> Success | Generation | Stages:
+        def run(session: Session, *, only_reads: bool = False) -> Outcome:
             result = request.handler.run(request.call(session, only_reads=only_reads))
             if isinstance(result, Generation):
                 request.check_samples(len(result.samples))
+            if isinstance(result, Afterwards):
+                return Afterwards(request.success(result.result), result.act)
             return result if isinstance(result, Generation | Stages) else request.success(result)
 
-        def read() -> Success | Generation | Stages:
+        def read() -> Outcome:
             request.parse()
             with self._database.read() as session:
                 return run(session, only_reads=True)
@@ -305,6 +327,10 @@ class Application:
             else:
                 await run_in_threadpool(request.parse)
             outcome = await self._write(run)
+        if isinstance(outcome, Afterwards):
+            outcome.act()
+            result: Success = outcome.result
+            return result
         return await self._go_through(outcome, request) if isinstance(outcome, Stages) else outcome
 
     async def _write(self, work: Callable[[Session], T]) -> T:
@@ -321,7 +347,10 @@ class Application:
         def write(stage: Stage) -> Callable[[Session], object]:
             return lambda session: stage(request.call(session))
 
-        await run_in_threadpool(check)
+        if stages.slow:
+            await asyncio.get_running_loop().run_in_executor(self._checkers, check)
+        else:
+            await run_in_threadpool(check)
         try:
             for step in stages.steps:
                 await self._write(write(step))
@@ -346,6 +375,7 @@ class _Request:
     account: Account
     settings: Settings
     anchors: Anchors
+    evaluating: Evaluating
     path: dict[str, str]
     query: str
     body: bytes
@@ -362,7 +392,7 @@ class _Request:
     def parse(self) -> None:
         """Decode and check the parameters and the body, and prepare; raises RequestError."""
         self.parameters = read_query(self.operation, self.path, self.query)
-        self.parsed = parse(self.operation, self.body)
+        self.parsed = parse(self.operation, self.body, self.handler.nullable)
         if self.handler.prepare is not None:
             self.prepared = self.handler.prepare(self.parsed)
 
@@ -383,6 +413,7 @@ class _Request:
             self.account,
             self.settings,
             self.anchors,
+            self.evaluating,
             self.path,
             self.parameters,
             self.parsed,
@@ -396,16 +427,16 @@ class _Request:
         return answers.success(self.operation, result)
 
 
+def _open_engine(settings: Settings) -> Engine:
+    try:
+        return open_engine(settings.evaluators, settings.sandbox)
+    except EngineUnavailable as error:
+        raise StartError(f"Evaluators can't be kept in the sandbox: {error}") from error
+
+
 def _raw_path(request: Request) -> str:
     raw: bytes = request.scope.get("raw_path") or request.scope["path"].encode()
     return raw.partition(b"?")[0].decode("latin-1")
-
-
-def _handler(operation: Operation) -> Handler:
-    handler = HANDLERS.get(operation.name)
-    if handler is None:
-        raise NotBuilt(f"{operation.name} is not built into the embedded server yet.")
-    return handler
 
 
 def _json(body: Any, status: int, headers: dict[str, str] | None = None) -> Response:

@@ -164,8 +164,10 @@ def _count_values(body: bytes, most: int) -> int:
     return values
 
 
-def parse(operation: Operation, body: bytes) -> Any:
+def parse(operation: Operation, body: bytes, nullable: frozenset[str] = frozenset()) -> Any:
     """Return the body as plain data that fits the operation's schema; raises Invalid.
+
+    nullable: keys of it that may be null, whatever the schema says.
 
     Provider keys are left out wherever the operation has no use for them, since clients of the 0.5
     line send them everywhere, and what is kept may be any part of a body.
@@ -174,7 +176,10 @@ def parse(operation: Operation, body: bytes) -> Any:
         return None
     if not body:
         raise invalid(("body",), "a JSON body is needed, none came", "required")
-    return check(decode(body, spared=operation.provider_keys), operation.body_schema, "request")
+    value = decode(body, spared=operation.provider_keys)
+    nulls = _take_nulls(value, nullable)
+    check(value, operation.body_schema, "request")
+    return {**value, **nulls} if nulls else value
 
 
 def decode(body: bytes, *, spared: bool = False) -> Any:
@@ -197,6 +202,13 @@ def check(
     except SchemaValidationError as error:
         raise Invalid.from_details(error.errors, lambda path: ("body", *path)) from error
     return value
+
+
+def _take_nulls(value: Json, names: frozenset[str]) -> dict[str, None]:
+    """Take those keys out of an object whose value is null, and return them."""
+    if not isinstance(value, dict):
+        return {}
+    return {name: value.pop(name) for name in names if name in value and value[name] is None}
 
 
 def _drop_provider_keys(value: Json, *, spared: bool) -> None:

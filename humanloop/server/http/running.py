@@ -24,6 +24,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from humanloop.server.errors import StartError
+from humanloop.server.evaluation.engine import Sandbox
 from humanloop.server.http import guard
 from humanloop.server.http.app import create_app
 from humanloop.server.http.connections import MAX_HEAD, Connection, connections_within
@@ -162,6 +163,7 @@ def serve(
     api_keys: Sequence[str],
     *,
     sampling: Sampling = "uniform",
+    sandbox: Sandbox = "none",
     keep_logs: timedelta | None = None,
     workers: int = 1,
     verbose: bool = False,
@@ -184,6 +186,7 @@ def serve(
     with bind(host, port) as listener:
         settings = Settings(
             sampling=sampling,
+            sandbox=sandbox,
             keep_logs=keep_logs,
             allowed_hosts=allowed_hosts(listener, host),
             key_place=keys.place,

@@ -16,9 +16,12 @@ from sqlalchemy import Connection, Select, func, select
 from sqlalchemy.orm import Session
 
 from humanloop.server.errors import Location, invalid
+from humanloop.server.evaluation.engine import Limits, Sandbox
+from humanloop.server.evaluation.engines import NoEngine
 from humanloop.server.generation.mock import Mock
 from humanloop.server.generation.providers import Provider
 from humanloop.server.operations.anchors import Anchors
+from humanloop.server.operations.evaluating import Evaluating
 from humanloop.server.store import tallies
 from humanloop.server.store.accounts import Account
 from humanloop.server.store.settings import DatabaseSettings
@@ -66,6 +69,12 @@ class Settings:
     allowed_hosts: the names by which clients may address the server; None allows every name.
     key_place: where the server's key is: a sentence that a 401 tells to this machine alone.
     providers: what serves the models, by the API's name of the provider.
+    evaluators: what one run of an evaluator may take.
+    sandbox: "bwrap" runs evaluators in namespaces of their own, by bubblewrap.
+    evaluation_workers: how many testcases of evaluations are worked on at the same time; 0 leaves
+        them to other servers on the same database.
+    takeover_seconds: how long a server on the same database may be silent before others go on with
+        what it was working on.
     database: the limits of the process on a PostgreSQL.
     """
 
@@ -85,6 +94,10 @@ class Settings:
     allowed_hosts: frozenset[str] | None = None
     key_place: str = ""
     providers: Mapping[str, Provider] = field(default_factory=lambda: {"mock": Mock()})
+    evaluators: Limits = field(default_factory=Limits)
+    sandbox: Sandbox = "none"
+    evaluation_workers: int = 4
+    takeover_seconds: float = 30
     database: DatabaseSettings = field(default_factory=DatabaseSettings)
 
 
@@ -105,6 +118,7 @@ class Call:
     account: Account
     settings: Settings
     anchors: Anchors
+    evaluating: Evaluating
     path: Mapping[str, str]
     query: Mapping[str, Any]
     body: Any
@@ -115,7 +129,10 @@ class Call:
     @classmethod
     def without_request(cls, session: Session, account: Account, *, repeated: bool = False) -> Call:
         """Return one for what no request asks for."""
-        return cls(session, account, Settings(), Anchors(), {}, {}, None, repeated=repeated)
+        evaluating = Evaluating(NoEngine())
+        return cls(
+            session, account, Settings(), Anchors(), evaluating, {}, {}, None, repeated=repeated
+        )
 
     @property
     def connection(self) -> Connection:
@@ -167,6 +184,7 @@ class Stages:
     answer: returns the answer, once the steps are done; it is made outside of any transaction.
     finish: lets all parts count.
     undo: takes back the parts after a failure, each in a transaction of its own.
+    slow: the check takes so long that it has threads of its own.
     """
 
     check: Stage
@@ -174,6 +192,15 @@ class Stages:
     answer: Callable[[], Any]
     finish: Stage
     undo: Sequence[Stage] = ()
+    slow: bool = False
+
+
+@dataclass(frozen=True)
+class Afterwards:
+    """A result, and what is to be done in this process once its transaction is committed."""
+
+    result: Any
+    act: Callable[[], object]
 
 
 def plain(row: object, *columns: str, **others: Any) -> dict[str, Any]:

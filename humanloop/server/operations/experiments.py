@@ -334,17 +334,21 @@ def _check_name(session: Session, project: Project, name: str) -> None:
 
 
 def _set_positive_labels(call: Call, experiment: Experiment) -> None:
-    known = feedback_types.kinds(call.connection, experiment.organization_id, experiment.project.id)
-    unique: dict[tuple[int | None, str], None] = {}
-    for index, label in enumerate(call.body["positive_labels"]):
-        location = ("body", "positive_labels", index, "type")
-        kind = feedback_types.find_kind(known, label["type"], location)
-        unique[kind.id, label["value"]] = None
+    owner, location = experiment.organization_id, ("body", "positive_labels")
+    if not call.body["positive_labels"]:
+        message = "at least one label is wanted: without any, nothing would be measured"
+        raise invalid(location, message, "minItems")
+    known = feedback_types.kinds(call.connection, owner, experiment.project.id)
+    wanted = [
+        (feedback_types.find_kind(known, label["type"], (*location, index, "type")), label["value"])
+        for index, label in enumerate(call.body["positive_labels"])
+    ]
+    feedback_types.check_labels(call.session, owner, wanted, location)
     experiment.positive_labels = [
         ExperimentLabel(
             organization_id=experiment.organization_id, feedback_type_id=kind_id, value=value
         )
-        for kind_id, value in unique
+        for kind_id, value in dict.fromkeys((kind.id, value) for kind, value in wanted)
     ]
 
 

@@ -12,8 +12,9 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, select
 from sqlalchemy.orm import Session, subqueryload
 
+from humanloop.secrets import CANDIDATES, did_you_mean
 from humanloop.server.errors import Location, invalid
-from humanloop.server.operations.calls import plain
+from humanloop.server.operations.calls import chunks, plain
 from humanloop.server.store import turns
 from humanloop.server.store.tables import LABEL_CLASSES, FeedbackKind, FeedbackLabel, Project
 
@@ -24,6 +25,7 @@ _DEFAULT_CLASSES = {
     "correction": "text",
     "comment": "text",
 }
+_SHOWN_LABELS = 10  # in a message
 _DEFAULT_LABELS = {"rating": {"good": "positive", "bad": "negative"}}
 
 
@@ -91,15 +93,60 @@ def kinds(connection: Connection, organization_id: str, project_id: str) -> list
     return [Kind(*row) for row in connection.execute(statement.order_by(FeedbackKind.row))]
 
 
-def find_kind(known: Iterable[Kind], name: str, location: Location) -> Kind:
+def find_kind(known: Sequence[Kind], name: str, location: Location) -> Kind:
     """Return the type of that name, which a body named at `location`."""
     for kind in known:
         if kind.type == name:
             return kind
     names = ", ".join(repr(kind.type) for kind in known)
-    raise invalid(
-        location, f"{name!r} is not a feedback type of this project, which has {names}", "enum"
-    )
+    message = f"{name!r} is not a feedback type of this project, which has {names}"
+    likely = did_you_mean(name, (kind.type for kind in known))
+    raise invalid(location, message + likely, "enum")
+
+
+def check_labels(
+    session: Session,
+    organization_id: str,
+    wanted: Sequence[tuple[Kind, str]],
+    location: Location,
+) -> None:
+    """Raise Invalid, with the likely one, for a label that the type of a project does not have.
+
+    location: of the array of the labels, which are objects with a `type` and a `value`.
+    """
+    owned = FeedbackLabel.organization_id == organization_id
+    values: dict[int | None, list[str]] = {}
+    for index, (kind, value) in enumerate(wanted):
+        check_has_labels(kind, (*location, index, "type"))
+        values.setdefault(kind.id, []).append(value)
+    found = {
+        (kind_id, value)
+        for kind_id, of_kind in values.items()
+        for some in chunks(list(dict.fromkeys(of_kind)))
+        for value in session.scalars(
+            select(FeedbackLabel.value).where(
+                owned, FeedbackLabel.feedback_type_id == kind_id, FeedbackLabel.value.in_(some)
+            )
+        )
+    }
+    for index, (kind, value) in enumerate(wanted):
+        if (kind.id, value) not in found:
+            labels = select(FeedbackLabel.value).where(
+                owned, FeedbackLabel.feedback_type_id == kind.id
+            )
+            known = session.scalars(labels.order_by(FeedbackLabel.row).limit(CANDIDATES)).all()
+            shown = ", ".join(map(repr, known[:_SHOWN_LABELS])) or "none"
+            more = ", ..." if len(known) > _SHOWN_LABELS else ""
+            message = f"{value!r} is not a label of {kind.type!r}, which has {shown}{more}"
+            place = (*location, index, "value")
+            raise invalid(place, message + did_you_mean(value, known), "enum")
+
+
+def check_has_labels(kind: Kind, location: Location) -> None:
+    """Raise Invalid for a type of a class without labels."""
+    if kind.feedback_class not in LABEL_CLASSES:
+        described = f"feedback of class {kind.feedback_class!r}, without labels"
+        raise invalid(location, f"{kind.type!r} is {described}")
 
 
 class Labels:
@@ -146,9 +193,7 @@ class Labels:
         for index, each in enumerate(wanted):
             place = (*location, index, "type")
             kind = find_kind(kinds, each["type"], place)
-            if kind.feedback_class not in LABEL_CLASSES:
-                described = f"feedback of class {kind.feedback_class!r}, without labels"
-                raise invalid(place, f"{kind.type!r} is {described}")
+            check_has_labels(kind, place)
             self._set(self.types[kind.type], each["value"], "positive")
 
     def _set(self, feedback_type: FeedbackKind, value: str, sentiment: str | None) -> None:

@@ -1,4 +1,4 @@
-"""Which function runs which operation; an operation that is not here is not built yet."""
+"""Which function runs which operation."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from typing import Any
 from humanloop.server.operations import (
     chats,
     completions,
+    evaluations,
+    evaluators,
     experiments,
     feedback,
     logs,
@@ -17,6 +19,8 @@ from humanloop.server.operations import (
     projects,
     prompts,
     sessions,
+    testcases,
+    testsets,
 )
 from humanloop.server.operations.calls import Call
 
@@ -27,16 +31,18 @@ class Handler:
 
     It may be run again when its transaction was rolled back, so it leaves nothing behind elsewhere.
 
-    It returns the answer as plain data; or a Generation, which comes to one after the transaction;
-    or Stages, which come to one in several.
+    It returns the answer as plain data, or in Afterwards; or a Generation, which comes to one after
+    the transaction; or Stages, which come to one in several.
     prepare: works out of the body what needs no database, before the transaction.
     large_pages: the records of its lists may be large, so only a few are made at the same time.
+    nullable: the keys of the body that a null clears, whatever the schema says.
     """
 
     run: Callable[[Call], Any]
     only_reads: bool = False
     prepare: Callable[[Any], Any] | None = None
     large_pages: bool = False
+    nullable: frozenset[str] = frozenset()
 
 
 HANDLERS: Mapping[str, Handler] = {
@@ -49,6 +55,18 @@ HANDLERS: Mapping[str, Handler] = {
         "create_model_config": prompts.registered,
     }.items()
 } | {
+    "evaluations.create": Handler(evaluations.create),
+    "evaluations.get": Handler(evaluations.get, only_reads=True),
+    "evaluations.list_all_for_project": Handler(
+        evaluations.list_, only_reads=True, large_pages=True
+    ),
+    "evaluations.list_testcases": Handler(
+        evaluations.list_testcases, only_reads=True, large_pages=True
+    ),
+    "evaluators.create": Handler(evaluators.create),
+    "evaluators.delete": Handler(evaluators.delete),
+    "evaluators.list": Handler(evaluators.list_, only_reads=True),
+    "evaluators.update": Handler(evaluators.update),
     "experiments.create": Handler(experiments.create),
     "experiments.delete": Handler(experiments.delete),
     "experiments.list": Handler(experiments.list_, only_reads=True, large_pages=True),
@@ -77,5 +95,15 @@ HANDLERS: Mapping[str, Handler] = {
     "sessions.create": Handler(sessions.create),
     "sessions.get": Handler(sessions.get, only_reads=True),
     "sessions.list": Handler(sessions.list_, only_reads=True, large_pages=True),
+    "testcases.delete": Handler(testcases.delete),
+    "testcases.get": Handler(testcases.get, only_reads=True),
+    "testcases.update": Handler(testcases.update, nullable=frozenset(testcases.CONTENT)),
+    "testsets.create": Handler(testsets.create),
+    "testsets.create_testcase": Handler(testsets.create_testcases, prepare=testsets.draft),
+    "testsets.delete": Handler(testsets.delete),
+    "testsets.get": Handler(testsets.get, only_reads=True),
+    "testsets.list_all_for_project": Handler(testsets.list_, only_reads=True),
+    "testsets.list_testcases": Handler(testsets.list_testcases, only_reads=True, large_pages=True),
+    "testsets.update": Handler(testsets.update, nullable=frozenset({"description"})),
 }
 """By the name of the operation."""

@@ -20,13 +20,27 @@ from humanloop.server.store.tables import (
     Config,
     Conversation,
     Environment,
+    Evaluation,
+    Evaluator,
     Experiment,
     Log,
     Project,
+    Testset,
 )
 
-Found = TypeVar("Found", Config, Conversation, Environment, Experiment, Log, Project)
-Part = TypeVar("Part", Config, Experiment)
+Found = TypeVar(
+    "Found",
+    Config,
+    Conversation,
+    Environment,
+    Evaluation,
+    Evaluator,
+    Experiment,
+    Log,
+    Project,
+    Testset,
+)
+Part = TypeVar("Part", Config, Experiment, Testset)
 
 
 def rows(call: Call, statement: Any, column: ColumnElement[Any], values: Sequence[Any]) -> Any:

@@ -18,6 +18,7 @@ from humanloop.server.operations import (
     log_pages,
     logs,
     lookups,
+    scores,
 )
 from humanloop.server.operations.calls import (
     Call,
@@ -218,12 +219,16 @@ def list_configs(call: Call) -> Listed:
     """Return the configs that were registered or used in a project, newest first."""
     project = lookups.project(call, call.path["id"])
     used = configs.of_project(project).where(Config.last_used.is_not(None))
+    wanted = call.query.get("evaluation_aggregates", False)
+
+    def describe_some(ids: list[str]) -> list[dict[str, Any]]:
+        found = load(call, select(Config), Config, ids)
+        bodies = configs.describe_with_counts(call.session, found)
+        return scores.with_aggregates(call, bodies) if wanted else bodies
+
     sizes = used.with_only_columns(Config.id, func.length(Config.parameters))
     found = call.session.execute(sizes.order_by(Config.created_at.desc(), Config.id)).all()
-    return Listed(
-        configs.describe_with_counts(call.session, load(call, select(Config), Config, ids))
-        for ids in in_portions((row[0], row[1]) for row in found)
-    )
+    return Listed(describe_some(ids) for ids in in_portions((row[0], row[1]) for row in found))
 
 
 def get_active_config(call: Call) -> dict[str, Any]:
@@ -231,8 +236,10 @@ def get_active_config(call: Call) -> dict[str, Any]:
     project, environment = _project_and_environment(call)
     active = deployments.active(call.session, project, environment)
     if isinstance(active, Experiment):
-        return experiments.describe_draw(experiments.draw(call, active))
-    [body] = configs.describe_with_counts(call.session, [active])
+        found = [experiments.describe_draw(experiments.draw(call, active))]
+    else:
+        found = configs.describe_with_counts(call.session, [active])
+    [body] = scores.with_aggregates(call, found)
     return body
 
 

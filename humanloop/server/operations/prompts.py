@@ -16,7 +16,7 @@ from humanloop.server.errors import Location, invalid
 from humanloop.server.generation.generations import Generation, Sample
 from humanloop.server.generation.providers import Provider, ProviderRequest
 from humanloop.server.operations import configs, deployments, experiments, logs, lookups
-from humanloop.server.operations.calls import Call
+from humanloop.server.operations.calls import Call, Settings
 from humanloop.server.store.tables import Config, Experiment, Project, Trial
 
 MAX_SAMPLES = 100
@@ -112,7 +112,7 @@ def begin(call: Call, task: Task, choose: Choose) -> Generation:
     samples: list[Sample] = []
     for index, (draft, (config, trial)) in enumerate(zip(drafts, draws, strict=False)):
         if config.id not in asked:
-            asked[config.id] = _ask(call, task, config, location)
+            asked[config.id] = ask(call.settings, task, config, body, location)
         provider, request = asked[config.id]
         drawn = () if trial is None else (trial.id, trial.experiment_id)
         draft.place = logs.Place(project.id, config.id, *drawn)
@@ -142,34 +142,41 @@ def _count(body: Mapping[str, Any]) -> int:
     return int(count)
 
 
-def _ask(
-    call: Call, task: Task, config: Config, location: Location
+def ask(
+    settings: Settings, task: Task, config: Config, body: Mapping[str, Any], location: Location
 ) -> tuple[Provider, ProviderRequest]:
-    """Return who serves the config's model, and what to ask."""
-    if config.type != "model":
-        raise invalid(
-            location, f"{config.id!r} is not a model config but of the type {config.type!r}"
-        )
+    """Return who serves the config's model, and what to ask.
+
+    body: of a chat or completion request; location: where a request names the config. Raises
+    Invalid.
+    """
+    provider = provider_of(settings, config, location)
     parameters = config.parameters
-    return _provider(call, parameters["provider"], location), ProviderRequest(
+    return provider, ProviderRequest(
         model=parameters["model"],
-        **task.text(parameters, call.body, location),
-        parameters={**_model_parameters(parameters), **_only(call.body, _CALL_PARAMETERS)},
+        **task.text(parameters, body, location),
+        parameters={**_model_parameters(parameters), **_only(body, _CALL_PARAMETERS)},
         other=parameters["other"],
-        stream=call.body.get("stream", False),
-        api_keys=_strings(call.body.get("provider_api_keys", {})),
+        stream=body.get("stream", False),
+        api_keys=strings(body.get("provider_api_keys", {})),
     )
 
 
-def _strings(keys: Mapping[str, Any]) -> dict[str, str]:
+def strings(keys: Mapping[str, Any]) -> dict[str, str]:
     """Return the keys that may be ones: the schema lets anything else stand beside them."""
     return {name: key for name, key in keys.items() if isinstance(key, str)}
 
 
-def _provider(call: Call, name: str, location: Location) -> Provider:
-    provider = call.settings.providers.get(name)
+def provider_of(settings: Settings, config: Config, location: Location) -> Provider:
+    """Return who serves the config's model; raises Invalid when nobody does."""
+    if config.type != "model":
+        raise invalid(
+            location, f"{config.id!r} is not a model config but of the type {config.type!r}"
+        )
+    name = config.parameters["provider"]
+    provider = settings.providers.get(name)
     if provider is None:
-        known = " or ".join(repr(each) for each in call.settings.providers)
+        known = " or ".join(repr(each) for each in settings.providers)
         message = f"provider {name!r} has no adapter in the embedded server; use provider {known}"
         raise invalid(location, message)
     return provider

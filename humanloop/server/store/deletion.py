@@ -39,6 +39,10 @@ from humanloop.server.store.tables import (
     Config,
     Conversation,
     Deployment,
+    Evaluation,
+    EvaluationEvaluator,
+    EvaluationResult,
+    EvaluationTestcase,
     Experiment,
     ExperimentConfig,
     ExperimentLabel,
@@ -49,6 +53,8 @@ from humanloop.server.store.tables import (
     Owned,
     Project,
     SessionProject,
+    TestcaseVersion,
+    Testset,
     Trial,
     is_complete,
 )
@@ -262,7 +268,9 @@ def delete_project(batches: Batches, project_id: str) -> int:
 
 
 def _ids(
-    owner: str, kind: type[Config | Experiment | FeedbackKind | Log], project_id: str
+    owner: str,
+    kind: type[Config | Evaluation | Experiment | FeedbackKind | Log | Testset],
+    project_id: str,
 ) -> Select[Any]:
     """Return the statement for the ids of a project's rows of a kind."""
     return select(kind.id).where(kind.organization_id == owner, kind.project_id == project_id)
@@ -278,6 +286,7 @@ def _delete_rest(session: Session, project_id: str) -> int:
     experiments, configs, kinds = (
         _ids(owner, kind, project_id) for kind in (Experiment, Config, FeedbackKind)
     )
+    _delete_evaluations(session, owner, project_id)
     tallies.of(session).forget_project(owner, project_id, session.scalars(kinds).all())
     for kind, condition in (
         (Deployment, Deployment.project_id == project_id),
@@ -294,6 +303,30 @@ def _delete_rest(session: Session, project_id: str) -> int:
     ):
         _delete(session, owner, kind, condition)
     return sum(bool(complete) for _, complete in rows)
+
+
+def _delete_evaluations(session: Session, owner: str, project_id: str) -> None:
+    """Delete a project's evaluations and testsets, with what snapshots alone have kept."""
+    evaluations, testsets = (_ids(owner, kind, project_id) for kind in (Evaluation, Testset))
+    of_evaluations = EvaluationTestcase.evaluation_id.in_(evaluations)
+    versions = session.scalars(
+        select(EvaluationTestcase.version_id)
+        .where(EvaluationTestcase.organization_id == owner, of_evaluations)
+        .distinct()
+    ).all()
+    for kind, condition in (
+        (EvaluationResult, EvaluationResult.evaluation_id.in_(evaluations)),
+        (EvaluationTestcase, of_evaluations),
+        (EvaluationEvaluator, EvaluationEvaluator.evaluation_id.in_(evaluations)),
+        (Evaluation, Evaluation.project_id == project_id),
+        *(
+            (TestcaseVersion, TestcaseVersion.id.in_(versions[start : start + _MOST]))
+            for start in range(0, len(versions), _MOST)
+        ),
+        (TestcaseVersion, TestcaseVersion.testset_id.in_(testsets)),
+        (Testset, Testset.project_id == project_id),
+    ):
+        _delete(session, owner, kind, condition)
 
 
 def known_logs(database: Database, ids: Sequence[str]) -> list[str]:

@@ -510,3 +510,158 @@ class LabelCount(Owned):
     feedback_type: Mapped[FeedbackKind] = _link(
         "LabelCount.feedback_type_id", "FeedbackKind", lazy="joined"
     )
+
+
+class Testset(Entity):
+    """Testcases of a project; `testcase_count` is how many there are now."""
+
+    __tablename__ = "testsets"
+    id_prefix = "evts_"
+    __table_args__ = (_unique("project_id", "name"), _index("project_id", "created_at", "id"))
+
+    project_id: Mapped[str] = _reference("projects")
+    name: Mapped[str] = mapped_column(KeyText)
+    description: Mapped[str | None]
+    testcase_count: Mapped[int] = _count()
+    updated_at: Mapped[datetime]
+
+
+class TestcaseVersion(Entity):
+    """A testcase as it is or was; `created_at` is the testcase's, `updated_at` the version's.
+
+    `testset_id` is NULL once the version is not current any more: another one took its place, or
+    the testcase was deleted. It stays as long as an evaluation has it in its snapshot, and never
+    changes then. `row` is the testcase's place in its testset, the same in all versions.
+    """
+
+    __tablename__ = "testcase_versions"
+    id_prefix = "evtv_"
+    __table_args__ = (
+        _index("testcase_id", unique=True, where="testset_id"),
+        _index("testset_id", "row", "testcase_id", where="testset_id"),
+    )
+
+    testcase_id: Mapped[str] = mapped_column(_ID)
+    testset_id: Mapped[str | None] = _reference("testsets")
+    row: Mapped[int] = _order()
+    inputs: Mapped[Any | None] = mapped_column(JsonText)
+    messages: Mapped[Any | None] = mapped_column(JsonText)
+    target: Mapped[Any | None] = mapped_column(JsonText)
+    source_project_data_id: Mapped[str | None] = mapped_column(_ID)
+    updated_at: Mapped[datetime]
+
+
+class Evaluator(Top):
+    """Python source that judges datapoints. Evaluations keep their own copies of it."""
+
+    __tablename__ = "evaluators"
+    id_prefix = "evfn_"
+    __table_args__ = (_unique("name"),)
+
+    name: Mapped[str] = mapped_column(KeyText)
+    description: Mapped[str]
+    code: Mapped[str]
+    arguments_type: Mapped[str] = mapped_column(String(16))
+    return_type: Mapped[str] = mapped_column(String(16))
+    updated_at: Mapped[datetime]
+
+
+class Evaluation(Entity):
+    """A config that is run over a snapshot of a testset and judged by evaluators.
+
+    `testset` is the TestsetResponse of the moment when it was created: the testset itself may be
+    gone. `keys_owner` is the EvaluationWorker that holds the caller's provider keys in memory.
+    """
+
+    __tablename__ = "evaluations"
+    id_prefix = "ev_"
+    __table_args__ = (
+        _index("project_id", "created_at", "id"),
+        _index("config_id", "created_at", "id"),
+        _index("status", "created_at", "id"),
+    )
+
+    project_id: Mapped[str] = _reference("projects")
+    config_id: Mapped[str] = _reference("configs")
+    testset_id: Mapped[str] = mapped_column(_ID)
+    testset: Mapped[Any] = mapped_column(JsonText)
+    status: Mapped[str] = mapped_column(String(16))
+    keys_owner: Mapped[str | None] = mapped_column(_ID)
+    updated_at: Mapped[datetime]
+
+    config: Mapped[Config] = _link("Evaluation.config_id", "Config")
+    evaluators: Mapped[list[EvaluationEvaluator]] = _links(
+        "EvaluationEvaluator.evaluation_id", "Evaluation"
+    )
+
+
+class EvaluationEvaluator(Owned):
+    """An evaluator's part in an evaluation.
+
+    `evaluator` is the EvaluatorResponse of the moment when the evaluation was created, so that it
+    says which code ran. The others are NULL until the evaluation has ended: how many of its results
+    have a value, how many an error, and the mean of the values.
+    """
+
+    __tablename__ = "evaluation_evaluators"
+
+    evaluation_id: Mapped[str] = _reference("evaluations", primary_key=True)
+    evaluator_id: Mapped[str] = mapped_column(_ID, primary_key=True)
+    row: Mapped[int] = _order()
+    evaluator: Mapped[Any] = mapped_column(JsonText)
+    results_count: Mapped[int | None]
+    errors_count: Mapped[int | None]
+    aggregate_value: Mapped[Any | None] = mapped_column(JsonText)
+
+
+class EvaluationTestcase(Owned):
+    """A testcase in the snapshot of an evaluation, which is also a job.
+
+    `stage` is what is to be done next, `generate` or `evaluate`, and NULL once all is done; `owner`
+    is the EvaluationWorker that does it now. `log_id` is the datapoint that was generated, written
+    in one transaction with the stage; it may have been deleted since. `failed`: the datapoint has
+    an error in place of an output.
+    """
+
+    __tablename__ = "evaluation_testcases"
+    __table_args__ = (
+        _index("evaluation_id", "row", "testcase_id"),
+        _index("evaluation_id", "row", where="stage"),
+        _index("version_id"),
+    )
+
+    evaluation_id: Mapped[str] = _reference("evaluations", primary_key=True)
+    testcase_id: Mapped[str] = mapped_column(_ID, primary_key=True)
+    row: Mapped[int] = _order()
+    version_id: Mapped[str] = _reference("testcase_versions")
+    stage: Mapped[str | None] = mapped_column(String(16))
+    owner: Mapped[str | None] = mapped_column(_ID)
+    log_id: Mapped[str | None] = mapped_column(_ID)
+    failed: Mapped[bool]
+
+    version: Mapped[TestcaseVersion] = _link("EvaluationTestcase.version_id", "TestcaseVersion")
+
+
+class EvaluationResult(Owned):
+    """An evaluator's value for a datapoint of an evaluation, or why there is none."""
+
+    __tablename__ = "evaluation_results"
+    id_prefix = "evres_"
+
+    evaluation_id: Mapped[str] = _reference("evaluations", primary_key=True)
+    testcase_id: Mapped[str] = mapped_column(_ID, primary_key=True)
+    evaluator_id: Mapped[str] = mapped_column(_ID, primary_key=True)
+    id: Mapped[str] = mapped_column(_ID)
+    log_id: Mapped[str] = mapped_column(_ID)
+    value: Mapped[Any | None] = mapped_column(JsonText)
+    error: Mapped[str | None]
+    updated_at: Mapped[datetime]
+
+
+class EvaluationWorker(Top):
+    """A server process that works on evaluations; `beats` grows for as long as it lives."""
+
+    __tablename__ = "evaluation_workers"
+    id_prefix = "evw_"
+
+    beats: Mapped[int] = mapped_column(BigInteger)

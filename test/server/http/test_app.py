@@ -15,7 +15,6 @@ from urllib.parse import urlsplit
 import pytest
 
 from humanloop.apis.operations import OPERATIONS
-from humanloop.operation import Operation
 from humanloop.server import EmbeddedServer
 from humanloop.server.operations.handlers import HANDLERS
 from humanloop.server.store.json_text import MAX_DEPTH
@@ -95,17 +94,8 @@ def test_another_method_is_405_with_all_that_are_allowed(api: Api) -> None:
     assert answer.headers["Allow"] == "DELETE, GET"
 
 
-@pytest.mark.parametrize(
-    "operation", [each for each in OPERATIONS if each.name not in HANDLERS], ids=lambda o: o.name
-)
-def test_operations_that_are_not_built_say_so(api: Api, operation: Operation) -> None:
-    answer = api.call(operation.method, operation.path.replace("{", "").replace("}", ""), {})
-    assert answer.status == 501
-    assert answer.body == {"detail": f"{operation.name} is not built into the embedded server yet."}
-
-
-def test_every_handler_belongs_to_an_operation() -> None:
-    assert HANDLERS.keys() <= {operation.name for operation in OPERATIONS}
+def test_every_operation_has_a_handler() -> None:
+    assert HANDLERS.keys() == {operation.name for operation in OPERATIONS}
 
 
 @pytest.mark.parametrize("content_type", ["text/plain", "application/x-www-form-urlencoded", ""])
@@ -161,7 +151,8 @@ def test_what_is_kept_is_not_too_deep_to_be_read(
         path = f"/projects/{answer.body['project_id']}"
         assert api.export(answer.body["project_id"])["total"] == 1
         [config_id] = [each["config"]["id"] for each in api.ok("GET", f"{path}/configs")]
-        experiment = {"name": "e", "positive_labels": [], "config_ids": [config_id]}
+        labels = [{"type": "rating", "value": "good"}]
+        experiment = {"name": "e", "positive_labels": labels, "config_ids": [config_id]}
         api.ok("POST", f"{path}/experiments", {**experiment, "set_active": True})
         assert api.ok("GET", f"/projects?filter={name.replace(' ', '%20')}")["total"] == 1
     else:
@@ -291,7 +282,14 @@ def test_provider_keys_are_taken_in_any_object_and_kept_nowhere(
         api.ok("POST", "/chat", {**chat, "messages": [{"role": "user", "content": "x"}], **keys})
         escaped = json.dumps({"project": "p", "config": config}).replace("_api_", "\\u005fapi_")
         assert api.send("POST", "/logs", escaped.encode(), content_type=JSON).status == 200
-        assert api.call("POST", "/evaluators", {"name": "e", **keys}).status == 501
+        assert api.call("POST", "/evaluators", {"name": "e", **keys}).status == 422
+        testset = {"name": "t", "description": "", **keys}
+        path = f"/projects/{logged['project_id']}"
+        testset_id = api.ok("POST", f"{path}/testsets", testset)["id"]
+        testcase = {"inputs": {"a": "b"}, "target": nested, **keys}
+        api.ok("POST", f"/testsets/{testset_id}/testcases", [testcase])
+        evaluation = {"testset_id": testset_id, "config_id": "x", "evaluator_ids": [], **keys}
+        assert api.call("POST", f"{path}/evaluations", evaluation).status == 422
         files = [path.read_bytes() for path in tmp_path.iterdir()]
     files += [path.read_bytes() for path in tmp_path.iterdir()]
     assert len(files) >= 2

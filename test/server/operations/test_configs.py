@@ -212,7 +212,8 @@ class TestActive:
         """A project with two configs and an experiment."""
         first = register(api, name)
         second = register(api, name, temperature=0)
-        body = {"name": "e", "positive_labels": [], "config_ids": [second["config"]["id"]]}
+        labels = [{"type": "rating", "value": "good"}]
+        body = {"name": "e", "positive_labels": labels, "config_ids": [second["config"]["id"]]}
         path = f"/projects/{first['project_id']}"
         experiment = api.ok("POST", f"{path}/experiments", body)
         return {

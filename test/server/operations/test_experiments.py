@@ -29,6 +29,9 @@ class Setup:
         self.configs = [self.register(temperature) for temperature in (0, 0.5)]
         config = {"model": "m", "temperature": 0}
         self.path = f"/projects/{api.log(name, config=config)['project_id']}/experiments"
+        copied = {"type": "action", "values": [{"value": "copied"}]}
+        path = self.path.removesuffix("/experiments")
+        api.ok("PATCH", f"{path}/feedback-types", [copied])
         body = {"name": "e", "positive_labels": LABELS, "config_ids": self.configs, **keys}
         self.created = api.ok("POST", self.path, body)
         self.id = self.created["id"]
@@ -209,6 +212,40 @@ def test_what_is_refused_changes_nothing(setup: Setup) -> None:
     for key in ("config_ids_to_register", "config_ids_to_deregister"):
         assert api.places("PATCH", path, {"name": "f", key: ["x"]}) == [["body", key, 0]]
     assert api.ok("GET", setup.path) == [setup.created]
+
+
+@pytest.mark.parametrize(
+    ("label", "place", "message"),
+    [
+        ({"type": "rating", "value": "goood"}, "value", "did you mean 'good'?"),
+        ({"type": "rating", "value": "x"}, "value", "which has 'good', 'bad'"),
+        ({"type": "action", "value": "good"}, "value", "which has 'copied'"),
+        ({"type": "issue", "value": "x"}, "value", "which has none"),
+        ({"type": "ratings", "value": "good"}, "type", "did you mean 'rating'?"),
+        ({"type": "comment", "value": "good"}, "type", "without labels"),
+    ],
+)
+def test_a_label_that_nobody_gives_is_refused(
+    setup: Setup, label: Any, place: str, message: str
+) -> None:
+    body = {"name": "f", "positive_labels": [GOOD, label]}
+    for method, path in (("POST", setup.path), ("PATCH", f"/experiments/{setup.id}")):
+        answer = setup.api.call(method, path, body)
+        assert answer.places == [["body", "positive_labels", 1, place]]
+        assert message in answer.body["detail"][0]["msg"]
+    assert setup.api.ok("GET", setup.path) == [setup.created]
+
+
+def test_without_a_positive_label_nothing_is_measured(setup: Setup) -> None:
+    body: Any = {"name": "f", "positive_labels": []}
+    for method, path in (("POST", setup.path), ("PATCH", f"/experiments/{setup.id}")):
+        assert setup.api.places(method, path, body) == [["body", "positive_labels"]]
+
+
+def test_a_label_that_was_given_once_is_known(setup: Setup) -> None:
+    setup.api.log(setup.name, feedback={"type": "issue", "value": "slow"})
+    slow = {"type": "issue", "value": "slow"}
+    assert setup.update(positive_labels=[slow])["positive_labels"] == [slow]
 
 
 def test_deleting_keeps_the_logs(setup: Setup) -> None:

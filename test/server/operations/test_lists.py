@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import re
 import sqlite3
+import threading
 from collections.abc import Generator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -22,12 +23,14 @@ from ..databases import query
 
 
 @contextmanager
-def statements() -> Generator[list[tuple[str, Any]]]:
-    """What is sent to databases meanwhile, with its parameters as the driver takes them."""
+def statements(*, by_workers: bool = False) -> Generator[list[tuple[str, Any]]]:
+    """What is sent to databases meanwhile; by_workers: also by those of evaluations."""
     found: list[tuple[str, Any]] = []
 
     def note(_connection: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
-        found.append((statement, parameters))
+        name = threading.current_thread().name
+        if by_workers or not name.startswith("humanloop-evaluation"):
+            found.append((statement, parameters))
 
     event.listen(Engine, "before_cursor_execute", note)
     try:

@@ -19,6 +19,7 @@ from humanloop.server.store.tables import Base
 from humanloop.server.store.times import now
 
 from ..api import API_KEY, Api
+from .test_evaluations import Setup
 from .test_lists import experiment, statements
 
 PART = re.compile(r"(SCAN|SEARCH) (\w+?)(?:_\d+)?(?: |$)")
@@ -63,6 +64,37 @@ def use(api: Api) -> None:
     assert api.call("DELETE", f"/experiments/{made['id']}").status == 204
 
 
+def evaluate(api: Api) -> None:
+    """Do what is done with testsets, evaluators and evaluations."""
+    setup = Setup(api, "evaluated")
+    made = setup.say(*(str(each) for each in range(300)))
+    api.ok("POST", f"/testsets/{setup.testset_id}/testcases", [{}] * 300)
+    datapoint = api.log("evaluated", output="x")["id"]
+    api.ok("POST", f"/testsets/{setup.testset_id}/testcases", {"datapoint_ids": [datapoint]})
+    assert api.call("DELETE", "/testcases", [each["id"] for each in made[3:]]).status == 204
+    project = f"/projects/{setup.project_id}"
+    testset = api.ok("POST", f"{project}/testsets", {"name": "u", "description": ""})
+    small = setup.testset_id
+    setup.testset_id = testset["id"]
+    made = setup.say(*"abc")
+    setup.evaluator()
+    evaluation_id = setup.start()
+    setup.ended(evaluation_id)
+    setup.cases(evaluation_id)
+    for each in ("testsets", "evaluations?evaluator_aggregates=true", "active-config"):
+        api.ok("GET", f"{project}/{each}")
+    api.ok("GET", f"{project}/configs?evaluation_aggregates=true")
+    api.ok("GET", f"/testsets/{small}/testcases")
+    path = f"/testcases/{made[0]['id']}"
+    api.ok("GET", path)
+    api.ok("PATCH", path, {"inputs": {}})
+    api.ok("PATCH", f"/testsets/{small}", {"name": "v"})
+    api.ok("DELETE", f"/testsets/{testset['id']}")
+    api.ok("GET", "/evaluators")
+    api.ok("PATCH", f"/evaluators/{setup.evaluator_ids[0]}", {"name": "renamed"})
+    assert api.call("DELETE", f"/evaluators/{setup.evaluator_ids[0]}").status == 204
+
+
 def look_after(api: Api, database: str, directory: Path) -> None:
     """Do what commands do beside a server."""
     for name in ("p", "q"):
@@ -91,8 +123,9 @@ def test_every_row_is_found_by_an_index_within_the_organisation(
     any_url: str, tmp_path: Path
 ) -> None:
     with EmbeddedServer(any_url, api_key=API_KEY, settings=Settings(sampling="thompson")) as server:
-        with statements() as sent:
+        with statements(by_workers=True) as sent:
             use(Api(server.url))
+            evaluate(Api(server.url))
             look_after(Api(server.url), any_url, tmp_path)
         seen = {each: given for each, given in sent if OURS.match(each)}
         explain = explain_sqlite if any_url.startswith("sqlite") else explain_postgresql

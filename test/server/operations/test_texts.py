@@ -101,7 +101,9 @@ class TestKeys:
         logged = any_api.log(project, feedback=label, **keys)
         path = f"/projects/{logged['project_id']}"
         labels = [label, {"type": key(), "value": key()}]
-        any_api.ok("POST", f"{path}/feedback-types", {"type": labels[1]["type"]})
+        values = [{"value": labels[1]["value"]}]
+        kind = {"type": labels[1]["type"], "values": values}
+        any_api.ok("POST", f"{path}/feedback-types", kind)
         experiment = {"name": key(), "positive_labels": labels}
         made = any_api.ok("POST", f"{path}/experiments", experiment)
         assert made["positive_labels"] == labels

@@ -17,12 +17,15 @@ from humanloop.server import EmbeddedServer
 
 from ..api import API_KEY, Api
 from ..databases import connected, query
+from ..operations.test_evaluations import Setup
 from .test_counts import check
 
 TABLES = (
     *("projects", "configs", "feedback_types", "feedback_labels", "experiments", "trials"),
     *("positive_labels", "experiment_configs", "deployments", "sessions", "session_projects"),
     *("logs", "feedback", "label_counts", "batches"),
+    *("testsets", "testcase_versions", "evaluations", "evaluation_evaluators"),
+    *("evaluation_testcases", "evaluation_results"),
 )
 
 
@@ -56,6 +59,13 @@ def fill(api: Api, name: str) -> str:
         drawn = api.ok("GET", f"/experiments/{experiment['id']}/model-config")
         api.log(name, trial_id=drawn["trial_id"])
     api.ok("GET", f"/experiments/{experiment['id']}/model-config")
+    setup = Setup(api, name)
+    made = setup.say("a", "b")
+    evaluator_id = setup.evaluator()
+    setup.ended(setup.start())
+    assert api.call("DELETE", f"/evaluators/{evaluator_id}").status == 204  # it is in no project
+    api.ok("PATCH", f"/testcases/{made[0]['id']}", {"inputs": {}})
+    assert api.call("DELETE", "/testcases", [made[1]["id"]]).status == 204
     return project_id
 
 
@@ -73,7 +83,7 @@ def test_a_project_goes_with_all_that_is_in_it(
         assert json.loads(capsys.readouterr().out) == {
             "project": "gone",
             "project_id": gone,
-            "logs": 304,
+            "logs": 306,
         }
         assert api.call("GET", f"/projects/{gone}").status == 404
         assert api.export(kept) == export

@@ -1,0 +1,66 @@
+"""Which engine runs evaluators here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from humanloop.extras import how_to_install
+from humanloop.server.evaluation.engine import (
+    Engine,
+    EngineNotInstalled,
+    Failure,
+    Limits,
+    Returns,
+    Sandbox,
+    Score,
+    SourceProblem,
+)
+
+
+def open_engine(limits: Limits | None = None, sandbox: Sandbox = "none") -> Engine:
+    """Return the engine, which starts no process before it is used.
+
+    Without the extra `evaluators` it is one whose use raises EngineNotInstalled.
+
+    limits: None is the default ones.
+    sandbox: "bwrap" puts each worker into namespaces of its own with bubblewrap.
+
+    Raises EngineUnavailable when bubblewrap is wanted and can't be used.
+    """
+    try:
+        from humanloop.server.evaluation.monty import MontyEngine
+    except ModuleNotFoundError as error:
+        if error.name != "pydantic_monty":
+            raise
+        return NoEngine()
+    return MontyEngine(limits or Limits(), sandbox)
+
+
+class NoEngine:
+    """Tell whoever uses it how to install an engine."""
+
+    def check(self, source: str, *, with_testcase: bool | None = None) -> Sequence[SourceProblem]:
+        """Raise EngineNotInstalled."""
+        raise _not_installed()
+
+    def run(
+        self,
+        source: str,
+        log: Mapping[str, Any],
+        testcase: Mapping[str, Any] | None = None,
+        *,
+        returns: Returns | None = None,
+    ) -> Score | Failure:
+        """Raise EngineNotInstalled."""
+        raise _not_installed()
+
+    def close(self) -> None:
+        """Do nothing."""
+
+
+def _not_installed() -> EngineNotInstalled:
+    return EngineNotInstalled(
+        "evaluators need the package 'pydantic-monty', which is not installed;"
+        f" {how_to_install('evaluators')}"
+    )

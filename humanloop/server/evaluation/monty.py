@@ -1,0 +1,462 @@
+"""The engine on Monty, a sandbox for Python (the package pydantic-monty, extra `evaluators`).
+
+Monty interprets Python in worker processes, which can reach no file, no network and no
+environment variable. Each check and each run is a session of its own in a worker. Invariants:
+workers start with the first use and end with `close`; at most `Limits.workers` runs go on at the
+same time, and the others wait their turn; a worker that died is replaced.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import secrets
+import shutil
+import sysconfig
+import threading
+from collections import deque
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+from pydantic_monty import (
+    ExternalModule,
+    FunctionSnapshot,
+    Monty,
+    MontyComplete,
+    MontyCrashedError,
+    MontyError,
+    MontyRuntimeError,
+    MontySession,
+    MontySyntaxError,
+    MontyTypingError,
+)
+
+from humanloop import schemas
+from humanloop.server.evaluation import modules
+from humanloop.server.evaluation.bubblewrap import Wrapper
+from humanloop.server.evaluation.engine import (
+    EngineUnavailable,
+    Failure,
+    Limits,
+    Returns,
+    Sandbox,
+    Score,
+    SourceProblem,
+)
+from humanloop.server.evaluation.host import Clock, Host
+from humanloop.server.evaluation.sources import caret, last_function
+
+_MOST_PROBLEMS = 100
+_MOST_WORKERS = 8
+_EXACT = 2**53  # up to this every integer is a float as well
+_LARGEST = 2**1024  # from this on no integer is a float
+_SUSPENDS = re.compile(r"external function '_host_\w+' cannot suspend in this synchronous context")
+_CALLED_BACK = (
+    "statistics and difflib can't be used in a function that is given to sorted, min, max, map"
+    " or filter: compute a list first"
+)
+
+# Helpers of a session, defined before the evaluator's source runs. They keep the functions that
+# they need as defaults, since the source may give these names to others. The score is judged here,
+# so that nothing large leaves the sandbox.
+_PRELUDE = f"""
+from decimal import Decimal as _Decimal_ID
+from json import loads as _loads_ID
+from time import process_time as _seconds_ID
+def _call_ID(*arguments):
+    return _host_ID(*arguments)
+def _run_ID(function, texts, loads=_loads_ID, kind_of=type, text=str, seconds=_seconds_ID,
+            decimal=_Decimal_ID, to_float=float, boolean=bool, integer=int):
+    value = function(*[loads(each) for each in texts])
+    kind = kind_of(value)
+    if kind is decimal:
+        value = to_float(value)
+    elif kind is integer:
+        value = value if -{_LARGEST} < value < {_LARGEST} else None
+    elif not (kind is boolean or kind is to_float):
+        value = None
+    return text(kind)[:200], value, seconds()
+"""
+
+
+class MontyEngine:
+    """Run evaluators in Monty; an `Engine`."""
+
+    # Monty's threads serve all pools of a process, and no process that was forked from it.
+    _process: int | None = None
+
+    def __init__(self, limits: Limits, sandbox: Sandbox = "none") -> None:
+        """Start nothing yet.
+
+        sandbox: "bwrap" puts each worker into namespaces of its own with bubblewrap.
+
+        Raises EngineUnavailable when bubblewrap is wanted and can't be used.
+        """
+        self._limits = limits
+        self._workers = limits.workers or min(os.cpu_count() or 1, _MOST_WORKERS)
+        self._pool: Monty | None = None
+        self._resources = ExitStack()
+        self._wrapper: Wrapper | None = None
+        self._turns = threading.Condition()
+        self._waiting: deque[object] = deque()  # who came first is first
+        self._running = 0
+        self._closed = False
+        if sandbox == "bwrap":
+            self._wrapper = self._resources.enter_context(Wrapper(_worker_program()))
+
+    def check(self, source: str, *, with_testcase: bool | None = None) -> Sequence[SourceProblem]:
+        """Return what is wrong with a source; see `Engine`."""
+        if problem := self._unreadable(source):
+            return [problem]
+        with self._turn() as pool:
+            problems = _Session(pool, self._limits, source, checks=True).check()
+        if problems:
+            return problems[:_MOST_PROBLEMS]
+        function = last_function(source)
+        if function is None:
+            return [_problem(source, 1, 1, 2, "the source has no function at its top level")]
+        if text := function.problem(with_testcase):
+            end = function.column + len(function.name)
+            return [_problem(source, function.line, function.column, end, text)]
+        return []
+
+    def run(
+        self,
+        source: str,
+        log: Mapping[str, Any],
+        testcase: Mapping[str, Any] | None = None,
+        *,
+        returns: Returns | None = None,
+    ) -> Score | Failure:
+        """Return the score of a log, or its failure; see `Engine`."""
+        if problem := self._unreadable(source):
+            return self._failure(problem.message)
+        values = [log] if testcase is None else [log, testcase]
+        texts = [_text(value) for value in values]
+        with self._turn() as pool:
+            outcome = _Session(pool, self._limits, source).run(texts)
+        if isinstance(outcome, str):
+            return self._failure(outcome)
+        kind, value = outcome
+        return _judge(kind, value, returns)
+
+    def close(self) -> None:
+        """End the workers; see `Engine`."""
+        if self._is_forked():
+            return  # the workers, and whatever lock is held, are the other process's
+        with self._turns:
+            self._closed = True
+            self._turns.notify_all()
+            self._turns.wait_for(lambda: not self._running)
+            self._resources.close()
+            self._pool = None
+
+    def _unreadable(self, source: str) -> SourceProblem | None:
+        """Return why a source is not even sent to a worker."""
+        if len(source.encode("utf-8", "surrogatepass")) > self._limits.source_bytes:
+            text = f"the source is longer than {self._limits.source_bytes} bytes"
+            return _problem(source, 1, 1, 2, text)
+        if found := re.search("[\ud800-\udfff]", source):
+            line = source.count("\n", 0, found.start()) + 1
+            column = found.start() - source.rfind("\n", 0, found.start())
+            text = "the source is not valid Unicode: it has a lone surrogate"
+            return _problem(source, line, column, column + 1, text)
+        return None
+
+    def _failure(self, text: str) -> Failure:
+        """Return a failure whose text is valid Unicode and within the limit."""
+        encoded = text.encode("utf-8", "replace")
+        most = self._limits.result_bytes
+        if len(encoded) > most:
+            text = encoded[: most - 3].decode("utf-8", "ignore") + "..."
+        return Failure(text)
+
+    @contextmanager
+    def _turn(self) -> Generator[Monty]:
+        """Wait until a worker may be taken, and give the pool."""
+        if self._is_forked():
+            raise EngineUnavailable(
+                "evaluators ran in the process that this one was forked from; start processes"
+                " with `spawn`, or fork before the first evaluator runs"
+            )
+        ticket = object()
+        with self._turns:
+            self._waiting.append(ticket)
+            try:
+                self._turns.wait_for(
+                    lambda: (
+                        self._closed
+                        or (self._running < self._workers and self._waiting[0] is ticket)
+                    )
+                )
+                if self._closed:
+                    raise EngineUnavailable("the server is stopping: no evaluator runs any more")
+                pool = self._pool = self._pool or self._start()
+                self._running += 1
+            finally:
+                self._waiting.remove(ticket)
+                self._turns.notify_all()
+        try:
+            yield pool
+        finally:
+            with self._turns:
+                self._running -= 1
+                self._turns.notify_all()
+
+    def _start(self) -> Monty:
+        """Return a pool with its first worker."""
+        MontyEngine._process = os.getpid()
+        limits = self._limits
+        try:
+            pool = Monty(
+                binary_path=self._wrapper.program if self._wrapper else None,
+                max_processes=self._workers,
+                request_timeout=max(limits.request_seconds, limits.seconds + 1),
+            )
+            return self._resources.enter_context(pool)
+        except (OSError, RuntimeError, MontyError) as error:
+            raise EngineUnavailable(f"the sandbox can't be started: {error}") from error
+
+    @staticmethod
+    def _is_forked() -> bool:
+        return MontyEngine._process not in (None, os.getpid())
+
+
+class _OutOfTime(Exception):
+    """A run took longer than it may, calls of the host included."""
+
+
+class _Session:
+    """One evaluator's source in one session of a worker."""
+
+    _HELPERS = "<python-input-0>"  # what tracebacks call the first feed of a session
+
+    def __init__(self, pool: Monty, limits: Limits, source: str, *, checks: bool = False) -> None:
+        self._pool = pool
+        self._limits = limits
+        self._source = source
+        self._checks = checks
+        self._id = f"_{secrets.token_hex(8)}"  # takes the place of `_ID`
+        self._clock = Clock(limits.seconds)
+        self._modules: dict[str, Any] = {}
+        self._calls = 0
+
+    def check(self) -> list[SourceProblem]:
+        """Type-check the source and run its top level; return what is wrong with it."""
+        try:
+            with self._opened() as session:
+                try:
+                    self._feed(session, self._source)
+                except MontyTypingError as error:
+                    if problems := self._found_by_type_checker(error.display()):
+                        return problems
+                    # These were only warnings.
+                    self._feed(session, self._source, skip_type_check=True)
+        except _OutOfTime:
+            return [_problem(self._source, 1, 1, 2, _out_of_time(self._limits))]
+        except MontyError as error:
+            line, column, end = self._place(error)
+            return [_problem(self._source, line, column, end, self._said(error))]
+        return []
+
+    def run(self, texts: Sequence[str]) -> tuple[str, Any] | str:
+        """Call the function with values as JSON text; return its score's kind and value.
+
+        Returns the error's text when there is no score.
+        """
+        try:
+            with self._opened() as session:
+                self._feed(session, self._source)
+                # Only what the sandbox could read is read here.
+                function = last_function(self._source)
+                if function is None:
+                    return "the source has no function at its top level"
+                given = texts if function.takes(len(texts)) else texts[:1]
+                if text := function.problem(len(given) > 1):
+                    return text
+                try:
+                    kind, value, seconds = self._feed(
+                        session,
+                        f"_run{self._id}({function.name}, _texts{self._id})",
+                        {f"_texts{self._id}": list(given)},
+                    )
+                    is_late = float(seconds) > self._limits.seconds
+                except (TypeError, ValueError):  # who found out the helper's name replaced it
+                    return "the evaluator changed what runs it"
+        except _OutOfTime:
+            return _out_of_time(self._limits)
+        except MontyError as error:
+            line, _, _ = self._place(error, default=0)
+            return f"line {line}: {self._said(error)}" if line else self._said(error)
+        # The sandbox limits the two feeds each for itself.
+        if is_late or (self._calls and self._clock.is_over):
+            return _out_of_time(self._limits)
+        return kind, value
+
+    @contextmanager
+    def _opened(self) -> Generator[MontySession]:
+        """Open a session with its helpers; once more, if the worker died before that."""
+        used = [name for name in modules.SOURCES if name in self._source]
+        for is_last in (False, True):
+            with ExitStack() as stack:
+                try:
+                    session = stack.enter_context(self._check_out(used))
+                    self._prepare(session, used)
+                except (MontyCrashedError, OSError, RuntimeError) as error:
+                    if is_last:
+                        raise EngineUnavailable(f"no sandbox can be had: {error}") from error
+                    continue
+                limits = self._limits
+                self._clock = Clock(limits.request_seconds if self._checks else limits.seconds)
+                yield session
+                return
+
+    def _prepare(self, session: MontySession, used: Sequence[str]) -> None:
+        """Define the helpers and the modules that are used."""
+        made = [f"{modules.SOURCES[name]}_{name}_ID = {name}()\n" for name in used]
+        text = "".join([_PRELUDE, *made, "[", *(f"_{name}_ID, " for name in used), "]"])
+        instances = self._feed(session, text.replace("_ID", self._id), skip_type_check=True)
+        self._modules = dict(zip(used, instances, strict=True))
+        if self._checks and used:
+            # The type checker asks for stubs at imports outside of functions only.
+            imports = ", ".join(f"{name} as _{name}{self._id}" for name in used)
+            self._feed(session, f"import {imports}")
+
+    def _check_out(self, used: Sequence[str]) -> MontySession:
+        limits = self._limits
+        return self._pool.checkout(
+            limits={
+                "max_feed_duration_secs": limits.seconds,
+                "max_memory": limits.memory_bytes,
+                "max_recursion_depth": limits.recursion,
+                "max_suspensions": limits.calls,
+                "max_total_sleep_secs": limits.sleep_seconds,
+            },
+            os_policy={"process_time": "elapsed"},
+            type_check=self._checks,
+            type_check_format="gitlab",
+            type_check_stubs=modules.BUILTINS,
+            external_modules={name: ExternalModule({}, stubs=modules.stub(name)) for name in used},
+        )
+
+    def _feed(
+        self,
+        session: MontySession,
+        text: str,
+        inputs: dict[str, Any] | None = None,
+        *,
+        skip_type_check: bool = False,
+    ) -> Any:
+        """Execute source, answer its imports and calls, and return its last value."""
+        snapshot = session.feed_start(
+            text,
+            inputs=inputs,
+            external_lookup={f"_host{self._id}": Host(self._clock)},
+            print_callback=_ignore,
+            skip_type_check=skip_type_check,
+        )
+        while not isinstance(snapshot, MontyComplete):
+            # Monty's own clock stands still while it waits for an answer, and the evaluator may
+            # have caught what the host raised at the end of the time.
+            self._calls += 1
+            if self._clock.is_over:
+                raise _OutOfTime
+            if isinstance(snapshot, FunctionSnapshot) and snapshot.function_name == "import":
+                module = self._modules.get(snapshot.args[0])
+                if module is not None:
+                    snapshot = snapshot.resume({"return_value": module})
+                    continue
+            snapshot = snapshot.resume_auto()
+        return snapshot.output
+
+    def _found_by_type_checker(self, text: str) -> list[SourceProblem]:
+        """Return the errors in the type checker's answer, without its warnings.
+
+        text: a report of GitLab's code quality format, the only JSON of these that tells errors
+            (`major` and worse) from warnings (`minor`).
+        """
+        found: list[dict[str, Any]] = json.loads(text)
+        problems: list[SourceProblem] = []
+        for each in found:
+            begin, end = (each["location"]["positions"][side] for side in ("begin", "end"))
+            last = end["column"] if end["line"] == begin["line"] else begin["column"] + 1
+            message = each["description"].removeprefix(f"{each['check_name']}: ")
+            if each["severity"] != "minor":
+                problems.append(
+                    _problem(self._source, begin["line"], begin["column"], last, message)
+                )
+        return problems
+
+    def _place(self, error: MontyError, default: int = 1) -> tuple[int, int, int]:
+        """Return where in the source an error is: its line, column and end of the column."""
+        if isinstance(error, (MontySyntaxError, MontyRuntimeError)):
+            for frame in reversed(error.traceback()):
+                # Neither a helper nor what calls it.
+                if frame.filename != self._HELPERS and self._id not in (frame.source_line or ""):
+                    same = frame.end_line == frame.line
+                    return frame.line, frame.column, frame.end_column if same else frame.column + 1
+        return default, 1, 2
+
+    def _said(self, error: MontyError) -> str:
+        """Return an error's kind and message."""
+        if isinstance(error, MontyCrashedError):
+            if error.timed_out:
+                return f"TimeoutError: no answer within {self._limits.request_seconds:g} s"
+            return "the process of the sandbox died"
+        if not isinstance(error, (MontySyntaxError, MontyRuntimeError)):
+            return str(error)
+        text = error.display("type-msg")
+        if text.startswith("TimeoutError: feed time limit exceeded"):
+            return _out_of_time(self._limits)
+        return _SUSPENDS.sub(_CALLED_BACK, text)
+
+
+def _out_of_time(limits: Limits) -> str:
+    return f"TimeoutError: the evaluator takes longer than {limits.seconds:g} s"
+
+
+def _judge(kind: object, value: object, returns: Returns | None) -> Score | Failure:
+    """Return the score that a value is, or why it is none."""
+    name = str(kind).removeprefix("<class '").removesuffix("'>")
+    if name == "int" and value is None:
+        return Failure("OverflowError: the evaluator returned a number that is too large")
+    if isinstance(value, bool):
+        if returns != "number":
+            return value
+    elif isinstance(value, (int, float)) and returns != "boolean":
+        if not abs(value) < _LARGEST:  # NaN is not less than anything
+            return Failure(f"ValueError: the evaluator must return a finite number, not {value}")
+        return value if abs(value) <= _EXACT else float(value)
+    wanted = {None: "a boolean or a number", "boolean": "a boolean", "number": "a number"}
+    return Failure(f"TypeError: the evaluator must return {wanted[returns]}, not {name}")
+
+
+def _text(value: Mapping[str, Any]) -> str:
+    """Return JSON text, with U+FFFD in place of surrogates without a partner.
+
+    JSON can spell these, but the sandbox's strings are Unicode.
+    """
+    text = schemas.to_json(value)
+    if "\\ud" in text:
+        text = json.dumps(json.loads(text), ensure_ascii=False)
+        text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text
+
+
+def _problem(source: str, line: int, column: int, end: int, message: str) -> SourceProblem:
+    return SourceProblem(line, column, message[:2000], caret(source, line, column, end))
+
+
+def _ignore(_stream: str, _text: str) -> None:
+    """Take what evaluators print, which goes nowhere."""
+
+
+def _worker_program() -> str:
+    """Return the path of Monty's program, as the package itself looks for it."""
+    places = os.pathsep.join([sysconfig.get_path("scripts"), os.environ.get("PATH", os.defpath)])
+    found = os.environ.get("MONTY_BIN") or shutil.which("monty", path=places)
+    if found is None:
+        raise EngineUnavailable("the program `monty`, which pydantic-monty installs, is missing")
+    return found

@@ -1,0 +1,162 @@
+"""An evaluator's source as text: its function, and places in it.
+
+The source is a stranger's, so it is never compiled, and never parsed by `ast`: that recurses in C
+and may end the process. `tokenize` doesn't recurse, and on every Python from 3.10 on it finds the
+functions of what the sandbox's parser accepts, which reads newer syntax than Python 3.10 does.
+"""
+
+from __future__ import annotations
+
+import io
+import tokenize
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from tokenize import TokenInfo
+
+_SHOWN = 100  # characters of a line beside a caret
+_BRACKETS = {"(": 1, "[": 1, "{": 1, ")": -1, "]": -1, "}": -1}
+_LAYOUT = (tokenize.NEWLINE, tokenize.NL, tokenize.INDENT, tokenize.DEDENT, tokenize.COMMENT)
+
+
+@dataclass(frozen=True)
+class Function:
+    """Hold how a function is called.
+
+    required, most: how many arguments it takes by position; `most` is None with `*args`.
+    keywords: the names of arguments that must be given by name.
+    line, column: where its name stands, both from 1.
+    """
+
+    name: str
+    line: int
+    column: int
+    is_async: bool = False
+    required: int = 0
+    most: int | None = 0
+    keywords: tuple[str, ...] = ()
+
+    def takes(self, count: int) -> bool:
+        """Tell whether it can be called with so many arguments by position."""
+        return self.required <= count and (self.most is None or count <= self.most)
+
+    def problem(self, with_testcase: bool | None) -> str | None:
+        """Return why it can't be called as an evaluator, if it can't."""
+        if self.is_async:
+            return f"the evaluator {self.name}() must be a plain function, not an async one"
+        if self.keywords:
+            names = ", ".join(self.keywords)
+            return f"{self.name}() is called by position, but needs these by name: {names}"
+        counts = {None: (1, 2), False: (1,), True: (2,)}[with_testcase]
+        if any(map(self.takes, counts)):
+            return None
+        wanted = {None: "(log) or (log, testcase)", False: "(log)", True: "(log, testcase)"}
+        return (
+            f"{self.name}() is called with {wanted[with_testcase]}, but takes {self._arguments()}"
+        )
+
+    def _arguments(self) -> str:
+        if self.most is None:
+            return f"at least {self.required} arguments"
+        if self.required < self.most:
+            return f"{self.required} to {self.most} arguments"
+        return "1 argument" if self.most == 1 else f"{self.most} arguments"
+
+
+@lru_cache(maxsize=64)
+def last_function(source: str) -> Function | None:
+    """Return the last function at the top level of a source that the sandbox accepts."""
+    found: list[TokenInfo] = []
+    line: list[TokenInfo] = []  # the logical line
+    try:
+        for token in tokenize.generate_tokens(io.StringIO(source, newline=None).readline):
+            if token.type == tokenize.NEWLINE:
+                found = line if _is_function(line) else found
+                line = []
+            elif token.type not in _LAYOUT:
+                line.append(token)
+    except (SyntaxError, tokenize.TokenError):
+        return None  # Python can't read what the sandbox could: no function can be found
+    return _function(found) if found else None
+
+
+def _is_function(line: Sequence[TokenInfo]) -> bool:
+    words = [token.string for token in line[:2]]
+    return line[0].start[1] == 0 and (words[0] == "def" or words == ["async", "def"])
+
+
+def _function(line: Sequence[TokenInfo]) -> Function:
+    """Return the function of a line `def name(...): ...`."""
+    start = [token.string for token in line].index("def")
+    name = line[start + 1]
+    required = most = 0
+    takes_any = by_name = False
+    keywords: list[str] = []
+    for parameter in _parameters(line[start + 2 :]):
+        first = parameter[0].string
+        has_default = any(token.string == "=" for token in parameter)
+        if first == "/":
+            continue
+        if first in ("*", "**"):
+            by_name = True
+            takes_any |= first == "*" and len(parameter) > 1
+        elif not by_name:
+            most += 1
+            required += not has_default
+        elif not has_default:
+            keywords.append(first)
+    return Function(
+        name.string,
+        name.start[0],
+        name.start[1] + 1,
+        is_async=start == 1,
+        required=required,
+        most=None if takes_any else most,
+        keywords=tuple(keywords),
+    )
+
+
+def _parameters(line: Sequence[TokenInfo]) -> Iterator[list[TokenInfo]]:
+    """Yield the tokens of each parameter, without those inside of brackets.
+
+    line: what follows the name: type parameters, perhaps, then the parameters in parentheses.
+    """
+    depth = lambdas = 0
+    opened = False  # whether these are the parameters, and no type parameters
+    parameter: list[TokenInfo] = []
+    for token in line:
+        text = token.string if token.type in (tokenize.OP, tokenize.NAME) else ""
+        change = _BRACKETS.get(text, 0)
+        opened |= depth == 0 and text == "("
+        depth += change
+        if opened and depth == 0:
+            break
+        if not opened or depth > 1 or change:
+            continue
+        # The commas of `key=lambda a, b: a` part no parameters.
+        lambdas += text == "lambda"
+        if text == ":" and lambdas:
+            lambdas -= 1
+        if text == "," and not lambdas:
+            yield parameter
+            parameter = []
+        else:
+            parameter.append(token)
+    if parameter:
+        yield parameter
+
+
+def caret(source: str, line: int, column: int, end_column: int) -> str:
+    """Return a line of the source, and below it carets from a column up to another."""
+    # As Python's tokenizer does, which no form feed or U+2028 ends a line for.
+    lines = io.StringIO(source, newline=None).read().split("\n")
+    text = lines[line - 1] if 0 < line <= len(lines) else ""
+    start = min(max(column - 1, 0), len(text))
+    first = max(0, start - _SHOWN // 2)
+    shown = text[first : first + _SHOWN]
+    end = min(max(end_column - 1, start + 1), max(first + len(shown), start + 1))
+    # Tabs stay, so that the carets stand below their place whatever a tab's width is.
+    gap = "".join("\t" if each == "\t" else " " for each in text[first:start])
+    # What moves the cursor or is no character at all would break the picture.
+    clean = "".join(each if each == "\t" or each.isprintable() else "\ufffd" for each in shown)
+    return f"{clean}\n{gap}{'^' * (end - start)}"

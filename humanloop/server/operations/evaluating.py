@@ -1,0 +1,48 @@
+"""What evaluations need beside the database, in this process alone.
+
+Provider keys that came with an evaluation are held here, in memory, and nowhere else.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+
+from humanloop.server.evaluation.engine import Engine
+from humanloop.server.store.ids import new_id
+from humanloop.server.store.tables import EvaluationWorker
+
+_WORKER = EvaluationWorker.id_prefix or ""
+
+
+class Evaluating:
+    """The engine that runs evaluators, the provider keys of evaluations, and what wakes workers.
+
+    worker_id: the name under which this process works on evaluations.
+    bell: set when there may be something to do.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self.worker_id = new_id(_WORKER)
+        self.bell = threading.Event()
+        self._keys: dict[str, Mapping[str, str]] = {}
+
+    def begin(self, evaluation_id: str, keys: Mapping[str, str]) -> None:
+        """Wake the workers for an evaluation; keep its keys, if there are any, until `forget`."""
+        if keys:
+            self._keys[evaluation_id] = keys
+        self.bell.set()
+
+    def keys(self, evaluation_id: str) -> Mapping[str, str] | None:
+        """Return the keys that are held for an evaluation."""
+        return self._keys.get(evaluation_id)
+
+    @property
+    def holds_keys(self) -> bool:
+        """Tell whether keys of any evaluation are held."""
+        return bool(self._keys)
+
+    def forget(self, evaluation_id: str) -> None:
+        """Drop the keys of an evaluation that has ended."""
+        self._keys.pop(evaluation_id, None)

@@ -1,0 +1,142 @@
+"""What is wrong with a source is told before it is used, with its place."""
+
+from __future__ import annotations
+
+import pytest
+
+from humanloop.server.evaluation.engine import Engine
+
+GOOD = "def evaluate(log):\n    return True\n"
+
+
+@pytest.mark.parametrize(
+    ("source", "line", "column", "message", "caret"),
+    [
+        (
+            "def f(log):\n    return log['output'] +\n",
+            2, 27, "Expected an expression", "    return log['output'] +\n" + " " * 26 + "^",
+        ),
+        (
+            "def f(log) -> bool:\n    return 'x'\n",
+            2, 12, "Return type does not match returned value",
+            "    return 'x'\n           ^^^",
+        ),
+        (
+            "def f(log):\n\treturn '日本' + 1\n",
+            2, 9, "Operator `+` is not supported",
+            "\treturn '日本' + 1\n\t       ^^^^^^^^",
+        ),
+        (
+            "import numpy\n" + GOOD,
+            1, 8, "Cannot resolve imported module `numpy`", "import numpy\n       ^^^^^",
+        ),
+        (
+            "def f(log):\n    yield True\n",
+            2, 5, "NotImplementedError: The monty syntax parser does not yet support yield",
+            "    yield True\n    ^^^^^^^^^^",
+        ),
+        (
+            "rate = 1 / 0\n" + GOOD,
+            1, 8, "ZeroDivisionError: division by zero", "rate = 1 / 0\n       ^^^^^",
+        ),
+        ("x = 1\n", 1, 1, "the source has no function at its top level", "x = 1\n^"),
+        ("", 1, 1, "the source has no function at its top level", "\n^"),
+        (
+            "async def f(log):\n    return True\n",
+            1, 11, "the evaluator f() must be a plain function, not an async one",
+            "async def f(log):\n          ^",
+        ),
+        (
+            "def rate(log, *, least):\n    return True\n",
+            1, 5, "rate() is called by position, but needs these by name: least",
+            "def rate(log, *, least):\n    ^^^^",
+        ),
+        (
+            "a = '\ud800'\n" + GOOD,
+            1, 6, "the source is not valid Unicode: it has a lone surrogate",
+            "a = '\ufffd'\n     ^",
+        ),
+    ],
+)  # fmt: skip
+def test_a_problem_is_told_with_its_place(
+    engine: Engine, source: str, line: int, column: int, message: str, caret: str
+) -> None:
+    problem = engine.check(source)[0]
+    assert (problem.line, problem.column) == (line, column)
+    assert problem.message.startswith(message)
+    assert problem.caret == caret
+    assert str(problem).startswith(f"line {line}, column {column}: {message}")
+
+
+@pytest.mark.parametrize(
+    ("parameters", "takes", "log_alone", "with_testcase"),
+    [
+        ("", "0 arguments", False, False),
+        ("log", "1 argument", True, False),
+        ("log, testcase", "2 arguments", False, True),
+        ("log, testcase=None", "1 to 2 arguments", True, True),
+        ("log=1, testcase=None, more=3", "", True, True),
+        ("a, b, c", "3 arguments", False, False),
+        ("a, b, c, *rest", "at least 3 arguments", False, False),
+        ("*both", "", True, True),
+        ("**names", "0 arguments", False, False),
+        ("log, *, least=1", "1 argument", True, False),
+        ("log, key=lambda a, b: (a, b)", "1 to 2 arguments", True, True),
+    ],
+)
+def test_the_function_takes_what_it_is_called_with(
+    engine: Engine, parameters: str, takes: str, log_alone: bool, with_testcase: bool
+) -> None:
+    source = f"def evaluate({parameters}):\n    return True\n"
+    assert bool(engine.check(source, with_testcase=False)) is not log_alone
+    assert bool(engine.check(source, with_testcase=True)) is not with_testcase
+    assert bool(engine.check(source)) is not (log_alone or with_testcase)
+    for problem in engine.check(source, with_testcase=not log_alone):
+        assert problem.message.endswith(f"but takes {takes}")
+
+
+def test_all_problems_are_told_at_once(engine: Engine) -> None:
+    source = "def f(log):\n    a: int = 'x'\n    return missing\n"
+    assert [problem.line for problem in engine.check(source)] == [2, 3]
+
+
+def test_warnings_are_no_problems(engine: Engine) -> None:
+    assert engine.check("x = 1  # type: ignore\n" + GOOD) == []
+    [problem] = engine.check("import string\nx = 1 / 0  # type: ignore\n" + GOOD)
+    assert (problem.line, problem.column) == (2, 5)
+    assert problem.message == "ZeroDivisionError: division by zero"
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "def f(log):\n    return log['output'].lower() == 'x' or len(log['feedback']) > 2.5\n",
+        "def f(log: dict, testcase: dict) -> bool:\n    return testcase['target'] == log\n",
+        "from typing import Any\ndef f(log: dict[str, Any]) -> float:\n    return log['a'] / 2\n",
+        "import json, math, re, datetime, collections, itertools, functools, random\n" + GOOD,
+        "import statistics, difflib, string, operator\n" + GOOD,
+        "def f(log):\n    return sum(map(len, filter(None, log['words']))) > 1\n",
+        "def f(log):\n    return format(1.5, '.2f') == '1.50' and hasattr(log, 'get')\n",
+        "import re\ntry:\n    import re\nexcept ImportError:\n    pass\n" + GOOD,
+    ],
+)
+def test_common_evaluators_have_none(engine: Engine, source: str) -> None:
+    assert engine.check(source) == []
+
+
+def test_the_top_level_runs_within_the_limits(engine: Engine) -> None:
+    [problem] = engine.check("while True:\n    pass\n" + GOOD)
+    assert problem.message == "TimeoutError: the evaluator takes longer than 1 s"
+
+
+def test_a_long_line_is_shown_in_part(engine: Engine) -> None:
+    [problem] = engine.check("x = " + "'a' + " * 40 + "1\n" + GOOD)
+    shown, carets = problem.caret.split("\n")
+    assert len(shown) <= 100
+    assert set(carets) <= {" ", "^"}
+    assert len(carets) <= 100
+
+
+def test_what_would_break_the_picture_is_replaced(engine: Engine) -> None:
+    [problem] = engine.check("x: int = '\x1b[2J\u202e'\n" + GOOD)
+    assert problem.caret == "x: int = '\ufffd[2J\ufffd'\n         ^^^^^^^"
