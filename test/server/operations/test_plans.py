@@ -116,7 +116,7 @@ def look_after(api: Api, database: str, directory: Path) -> None:
     run("prune", "--keep", "1h", "--project", "q")
     with joined(database) as opened:
         retention.count(opened, now())
-        assert retention.prune(opened, now()).logs == 2
+        assert retention.prune(opened, now()).logs == 6
 
 
 def test_every_row_is_found_by_an_index_within_the_organisation(
