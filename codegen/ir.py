@@ -75,6 +75,13 @@ SHORTCUTS: Mapping[str, tuple[str, str | None]] = {
 }
 
 
+# The classes, written by hand, that our own client's tags inherit in place of `Api`.
+HELPERS: Mapping[str, tuple[str, str]] = {
+    "evaluations": ("humanloop.evaluations.helpers", "EvaluationHelpers"),
+    "experiments": ("humanloop.experiments", "ExperimentHelpers"),
+}
+
+
 @dataclass(frozen=True)
 class Model:
     """A named schema: its bare module and its stub."""
@@ -180,6 +187,8 @@ class Tag:
     attribute: str
     module: str
     class_name: str
+    base_module: str
+    base: str  # the class that it inherits
     doc: str
     methods: list[Method]
 
@@ -228,7 +237,7 @@ def build(spec: Spec, package: str = PACKAGE) -> GeneratedApi:
     models = [_model(spec, package, *pair) for pair in modules.items()]
     own = package == PACKAGE
     shortcuts: Mapping[str, tuple[str, str | None]] = SHORTCUTS if own else {}
-    tags = list(_tags(spec, package, classes, shortcuts))
+    tags = list(_tags(spec, package, classes, shortcuts, HELPERS if own else {}))
     by_id = {
         m.operation_id: (tag.attribute, tag.class_name, m) for tag in tags for m in tag.methods
     }
@@ -366,7 +375,11 @@ def _only_additional(schema: SchemaNode) -> bool:
 
 
 def _tags(
-    spec: Spec, package: str, classes: names.Names, shortcuts: Iterable[str]
+    spec: Spec,
+    package: str,
+    classes: names.Names,
+    shortcuts: Iterable[str],
+    helpers: Mapping[str, tuple[str, str]],
 ) -> Iterator[Tag]:
     """Yield the tags by their modules; an operation belongs to the first of its tags."""
     attributes, constants = names.attributes(shortcuts), names.constants(spec.schemas)
@@ -380,10 +393,13 @@ def _tags(
         word = words[tag["name"]]
         attribute, methods = attributes.add(word), names.methods()
         made = [_method(spec, package, attribute, word, constants, methods, parts) for parts in own]
+        base_module, base = helpers.get(attribute, ("humanloop.api", "Api"))
         yield Tag(
             attribute=attribute,
             module=modules.add(f"{word}_api"),
             class_name=classes.add(names.tag_class_name(tag["name"])),
+            base_module=base_module,
+            base=base,
             doc=_sentence(tag.get("description") or f"The operations of the tag {tag['name']}."),
             methods=sorted(made, key=lambda m: m.name),
         )
