@@ -132,8 +132,7 @@ class Subject:
         inner: Any = getattr(self.function, "func", self.function)
         place = getattr(inner, "__qualname__", type(inner).__qualname__)
         module = getattr(inner, "__module__", None)
-        function = f"{module}.{place}" if module else str(place)
-        return {"type": "generic", "name": self.name, "other": {"function": function}}
+        return config_of(self.name, f"{module}.{place}" if module else str(place))
 
     def invoke(self, inputs: Any, messages: Any) -> Invoke:
         """Return the step that calls it, with copies."""
@@ -141,6 +140,11 @@ class Subject:
         if self._named:
             return Invoke(self.function, [inputs], {"messages": messages})
         return Invoke(self.function, [inputs, messages] if self._second else [inputs])
+
+
+def config_of(name: str, place: str) -> Mapping[str, Any]:
+    """Return a config for code that produces outputs; place: what tells it from other code."""
+    return {"type": "generic", "name": name, "other": {"function": place}}
 
 
 def _fits(signature: inspect.Signature, count: int, messages: bool = False) -> bool:
@@ -171,23 +175,8 @@ class _Rows:
             produced = log_keys((yield self.subject.invoke(inputs, messages)))
         except Exception as error:
             produced = {"error": error_text(error)}
-        metadata: dict[str, Any] = {
-            "evaluation": self.name,
-            "testset_id": self.testset["id"],
-            "testcase_id": case["id"],
-            **produced.pop("metadata", {}),
-        }
-        request: dict[str, Any] = {
-            "project_id": self.testset["project_id"],
-            "config": self.config,
-            "inputs": inputs,
-            "source": SOURCE,
-            "created_at": datetime.now(timezone.utc).isoformat(),
-            "duration": time.monotonic() - begun,
-            "metadata": metadata,
-            **({"messages": messages} if messages else {}),
-            **produced,
-        }
+        produced.setdefault("duration", time.monotonic() - begun)
+        request = log_request(self.testset, case, self.config, self.name, produced)
         log_id = (yield Call(LOGS_LOG, {"body": request}, PLAIN)).body["id"]
         scores, errors = yield from self._judge(log_id, request, case)
         yield from send_scores(log_id, scores)
@@ -231,6 +220,28 @@ class _Rows:
             except Exception as error:
                 errors[each.name] = error_text(error)
         return scores, errors
+
+
+def log_request(
+    testset: Mapping[str, Any],
+    case: Mapping[str, Any],
+    config: Mapping[str, Any],
+    name: str,
+    produced: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Return the LogRequest for what was produced for a testcase; name: of the run."""
+    metadata = {"evaluation": name, "testset_id": testset["id"], "testcase_id": case["id"]}
+    messages = case.get("messages")
+    return {
+        "project_id": testset["project_id"],
+        "config": config,
+        "inputs": case.get("inputs", {}),
+        "source": SOURCE,
+        "created_at": datetime.now(timezone.utc).isoformat(),
+        **({"messages": messages} if messages else {}),
+        **produced,
+        "metadata": {**metadata, **produced.get("metadata", {})},
+    }
 
 
 def log_keys(returned: Any) -> dict[str, Any]:
