@@ -171,7 +171,7 @@ def _rows(stats: Mapping[str, Sequence[Any]]) -> dict[str, dict[str, _Row]]:
     found: dict[str, dict[str, _Row]] = {}
     for outcome in reversed(_OUTCOMES):
         for report in stats.get(outcome, ()):
-            known = dict(getattr(report, "user_properties", ()))
+            known: dict[str, Any] = dict(getattr(report, "user_properties", ()))
             if f"{_PROPERTY}testcase" not in known:
                 continue
             test, testcase = report.nodeid.partition("[")[0], known[f"{_PROPERTY}testcase"]

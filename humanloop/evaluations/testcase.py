@@ -120,4 +120,5 @@ class Testcase:
 
 
 def _log(request: Mapping[str, Any]) -> Flow[str]:
-    return (yield Call(LOGS_LOG, {"body": request}, PLAIN)).body["id"]
+    log_id: str = (yield Call(LOGS_LOG, {"body": request}, PLAIN)).body["id"]
+    return log_id

@@ -629,3 +629,60 @@ def test_a_run_shows_a_bar_on_a_terminal(place: Place, bars: list[FakeBar]) -> N
     place.say("a", "b")
     place.client.evaluations.run(shout, place.testset_id)
     assert [bar.log for bar in bars] == [[(2, "shout", " testcases"), 1, 1, "closed"]]
+
+
+def test_coroutines_may_use_the_client_that_runs_them(place: Place) -> None:
+    place.say("a", "b")
+    client = place.client
+
+    async def function(inputs: Mapping[str, Any]) -> str:
+        projects = await client.projects.aget(id=place.project_id)
+        return str(projects.body["id"])
+
+    for _ in range(2):
+        report = client.evaluations.run(function, place.testset_id)
+        assert {row.output for row in report.rows} == {place.project_id}
+
+
+def test_a_run_inside_of_an_event_loop_that_waits_for_it(place: Place) -> None:
+    place.say("a")
+
+    async def notebook() -> EvaluationReport:
+        return place.client.evaluations.run(ashout, place.testset_id)
+
+    assert asyncio.run(notebook()).rows[0].output == "A"
+
+
+@pytest.mark.parametrize("settings", [{"bodies": "plain"}, {"skip_deserialization": True}])
+def test_settings_of_the_client_change_nothing(place: Place, settings: Any) -> None:
+    place.say("a")
+    place.talker.turns.release(1)
+    client = place.client.with_options(**settings)
+    started = place.start()
+    client.evaluations.wait(started, timeout=PATIENCE)
+    report = client.evaluations.run(shout, place.testset_id, [exact], baseline=started)
+    assert report.scores["exact"].mean == 1
+
+
+def test_a_coroutine_that_is_cancelled_leaves_nothing(place: Place) -> None:
+    place.say("a", "b")
+    client = place.client
+
+    async def main() -> None:
+        begun = asyncio.Event()
+
+        async def function(inputs: Any) -> str:
+            begun.set()
+            await asyncio.Event().wait()
+            return "x"
+
+        running = asyncio.create_task(client.evaluations.arun(function, place.testset_id))
+        await begun.wait()
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+        await client.aclose()
+
+    asyncio.run(main())
+    assert place.logs() == []
