@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from codegen import hints, names
 from codegen.constructors import Constructor, constructor
@@ -75,11 +75,29 @@ SHORTCUTS: Mapping[str, tuple[str, str | None]] = {
 }
 
 
-# The classes, written by hand, that our own client's tags inherit in place of `Api`.
-HELPERS: Mapping[str, tuple[str, str]] = {
-    "evaluations": ("humanloop.evaluations.helpers", "EvaluationHelpers"),
-    "experiments": ("humanloop.experiments", "ExperimentHelpers"),
+class Helpers(NamedTuple):
+    """A class, written by hand, that a tag inherits in place of `Api`, and what its page says."""
+
+    module: str = "humanloop.api"
+    name: str = "Api"
+    doc: str = ""
+
+
+HELPERS: Mapping[str, Helpers] = {
+    "evaluations": Helpers(
+        "humanloop.evaluations.helpers",
+        "EvaluationHelpers",
+        "Beside these it has `wait`, `run` and `summarize`: see"
+        " [evaluations](../../evaluations.md).",
+    ),
+    "experiments": Helpers(
+        "humanloop.experiments",
+        "ExperimentHelpers",
+        "Beside these it has `summarize`: see"
+        " [how sure an experiment is](../../evaluations.md#how-sure-is-an-experiment).",
+    ),
 }
+"""The tags of our own client that have methods beside their operations."""
 
 
 @dataclass(frozen=True)
@@ -187,8 +205,7 @@ class Tag:
     attribute: str
     module: str
     class_name: str
-    base_module: str
-    base: str  # the class that it inherits
+    base: Helpers  # what it inherits
     doc: str
     methods: list[Method]
 
@@ -379,7 +396,7 @@ def _tags(
     package: str,
     classes: names.Names,
     shortcuts: Iterable[str],
-    helpers: Mapping[str, tuple[str, str]],
+    helpers: Mapping[str, Helpers],
 ) -> Iterator[Tag]:
     """Yield the tags by their modules; an operation belongs to the first of its tags."""
     attributes, constants = names.attributes(shortcuts), names.constants(spec.schemas)
@@ -393,13 +410,11 @@ def _tags(
         word = words[tag["name"]]
         attribute, methods = attributes.add(word), names.methods()
         made = [_method(spec, package, attribute, word, constants, methods, parts) for parts in own]
-        base_module, base = helpers.get(attribute, ("humanloop.api", "Api"))
         yield Tag(
             attribute=attribute,
             module=modules.add(f"{word}_api"),
             class_name=classes.add(names.tag_class_name(tag["name"])),
-            base_module=base_module,
-            base=base,
+            base=helpers.get(attribute, Helpers()),
             doc=_sentence(tag.get("description") or f"The operations of the tag {tag['name']}."),
             methods=sorted(made, key=lambda m: m.name),
         )

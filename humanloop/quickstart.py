@@ -23,7 +23,6 @@ from operator import getitem
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeAlias, TypeVar, cast
 
 from humanloop import Humanloop, OpenApiException, SchemaValidationError, __version__
-from humanloop.extras import how_to_install
 from humanloop.model import LogResponse
 from humanloop.text_table import text_table
 
@@ -74,7 +73,7 @@ def _tour(client: Humanloop) -> None:
     if find_spec("pydantic_monty"):
         _show("An evaluation: answer each testcase, judge each answer", _evaluate, client, project)
     else:
-        print(f"\nThe evaluation is left out; to see it, {how_to_install('evaluators')}")
+        print("\nThe evaluation is left out: it needs the extra, pip install '.[evaluators]'")
     _show("Read the logs back, page by page", _read_back, client, project)
     _show("A bad payload gets all its errors at once, each with its place", _refuse)
 

@@ -112,7 +112,7 @@ def test_goes_on_without_the_extra_for_evaluators(
     assert quickstart.main([]) == 0
     printed = capsys.readouterr().out
     [line] = [each for each in printed.splitlines() if "evaluation" in each]
-    assert line.startswith("The evaluation is left out; to see it, install the extra `evaluators`:")
+    assert line.endswith("it needs the extra, pip install '.[evaluators]'")
     assert "bad payload" in printed
 
 

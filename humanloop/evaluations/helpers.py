@@ -24,6 +24,7 @@ class EvaluationHelpers(Api):
         """Wait until an evaluation has ended, and return it, with its aggregates.
 
         The server is asked again after 0.1 seconds, and then after longer times up to 2 seconds.
+        Once it has answered, it may be away for a minute, to restart.
 
         Args:
             id: ID of the evaluation. Starts with `ev_`.

@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any, cast
 from humanloop.apis.operations import EVALUATIONS_GET, EVALUATIONS_LIST_TESTCASES
 from humanloop.evaluations.steps import Call, Flow, Pause
 from humanloop.exceptions import (
-    ApiTimeoutError,
+    ApiConnectionError,
     ApiValueError,
+    ClientClosedError,
     EvaluationFailedError,
     EvaluationTimeoutError,
+    ServerError,
 )
 from humanloop.progress import Bar
 from humanloop.secrets import shorten
@@ -26,6 +28,7 @@ _FIRST_PAUSE, _LONGEST_PAUSE, _GROWTH = 0.1, 2.0, 1.5  # seconds between two loo
 _FIRST_LOOK = (
     1.0  # seconds that the first look may take at least, so that there is a status to tell
 )
+_PATIENCE = 60.0  # seconds that a server which has answered before may be away
 _REASON_LIMIT = 300  # characters
 
 
@@ -42,22 +45,12 @@ def _waiting(
     id: str, timeout: float | None, progress: bool, call_timeout: float | None
 ) -> Flow[EvaluationResponse]:
     deadline = math.inf if timeout is None else time.monotonic() + timeout
-    latest: EvaluationResponse | None = None
+    look = _Look(id, deadline, call_timeout)
     bar = Bar("evaluation", "testcases", progress)
     pause = _FIRST_PAUSE
     try:
         while True:
-            least = _FIRST_LOOK if latest is None else 0.001
-            left = max(deadline - time.monotonic(), least)
-            limit = min(left, math.inf if call_timeout is None else call_timeout)
-            options: RequestOptions = {} if timeout is None else {"timeout": limit}
-            arguments = {"id": id, "evaluator_aggregates": True}
-            try:
-                latest = (yield Call(EVALUATIONS_GET, arguments, options)).body
-            except ApiTimeoutError:
-                if latest is None or time.monotonic() < deadline:
-                    raise
-            assert latest is not None
+            latest = yield from look.again()
             done, total = _progress(latest)
             if done is not None:
                 bar.show(done, total)
@@ -74,6 +67,33 @@ def _waiting(
             pause = min(pause * _GROWTH, _LONGEST_PAUSE)
     finally:
         bar.close()
+
+
+class _Look:
+    """Reads the evaluation. Once that has worked, a server may be away for a while, to restart."""
+
+    def __init__(self, id: str, deadline: float, call_timeout: float | None) -> None:
+        self._arguments = {"id": id, "evaluator_aggregates": True}
+        self._deadline = deadline
+        self._call_timeout = math.inf if call_timeout is None else call_timeout
+        self._latest: EvaluationResponse | None = None
+        self._seen = 0.0
+
+    def again(self) -> Flow[EvaluationResponse]:
+        """Return the flow that reads it; what it was before, where the server is away."""
+        left = self._deadline - time.monotonic()
+        limit = min(max(left, _FIRST_LOOK if self._latest is None else 0.001), self._call_timeout)
+        options: RequestOptions = {"timeout": limit} if limit < math.inf else {}
+        try:
+            found: EvaluationResponse = (yield Call(EVALUATIONS_GET, self._arguments, options)).body
+        except (ApiConnectionError, ServerError) as error:
+            away = time.monotonic() - self._seen
+            given_up = away > _PATIENCE and time.monotonic() < self._deadline
+            if self._latest is None or given_up or isinstance(error, ClientClosedError):
+                raise
+            return self._latest
+        self._latest, self._seen = found, time.monotonic()
+        return found
 
 
 def _progress(evaluation: Mapping[str, Any]) -> tuple[int | None, int]:

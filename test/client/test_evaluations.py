@@ -12,6 +12,7 @@ from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import partial
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -213,6 +214,36 @@ def test_a_failed_evaluation_is_an_error_with_the_reason(place: Place, kind: Kin
     with pytest.raises(EvaluationFailedError, match=f"{started} has failed: .*no more") as caught:
         kind(place.client, "wait", started, timeout=PATIENCE)
     assert caught.value.evaluation["status"] == "failed"
+
+
+def test_wait_goes_on_when_the_server_has_restarted(tmp_path: Path, talker: Talker) -> None:
+    pytest.importorskip("pydantic_monty", reason="the extra `evaluators` is not installed")
+    url, key = f"sqlite:///{tmp_path / 'humanloop.db'}", "hl_key"
+    settings = Settings(providers={"mock": talker})
+    ended: list[EvaluationResponse] = []
+    with EmbeddedServer(url, api_key=key, settings=settings) as first:
+        port = int(first.url.split(":")[2].split("/")[0])
+        looked, away = threading.Event(), threading.Event()
+        hooks: Any = {"response": [lambda *_: looked.set()], "error": [lambda *_: away.set()]}
+        client = Humanloop(api_key=key, host=first.url, event_hooks=hooks)
+        place = Place(client, talker)
+        place.project_id = client.projects.create(name="restart").body["id"]
+        place.testset_id = client.testsets.create(
+            project_id=place.project_id, name="t", description=""
+        ).body["id"]
+        place.say("a")
+        started = place.start()
+        looked.clear()
+        waiter = threading.Thread(
+            target=lambda: ended.append(client.evaluations.wait(started, timeout=PATIENCE))
+        )
+        waiter.start()
+        assert looked.wait(PATIENCE)
+    assert away.wait(PATIENCE)
+    talker.turns.release(1)
+    with client, EmbeddedServer(url, api_key=key, port=port, settings=settings):
+        waiter.join()
+    assert [each["status"] for each in ended] == ["completed"]
 
 
 def test_wait_for_what_is_not_there(client: Humanloop, kind: Kind) -> None:
