@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from codegen import hints, names
 from codegen.constructors import Constructor, constructor
@@ -73,6 +73,31 @@ SHORTCUTS: Mapping[str, tuple[str, str | None]] = {
     "feedback": ("feedback_feedback", None),
     "log": ("logs_log", None),
 }
+
+
+class Helpers(NamedTuple):
+    """A class, written by hand, that a tag inherits in place of `Api`, and what its page says."""
+
+    module: str = "humanloop.api"
+    name: str = "Api"
+    doc: str = ""
+
+
+HELPERS: Mapping[str, Helpers] = {
+    "evaluations": Helpers(
+        "humanloop.evaluations.helpers",
+        "EvaluationHelpers",
+        "Beside these it has `wait`, `run` and `summarize`: see"
+        " [evaluations](../../evaluations.md).",
+    ),
+    "experiments": Helpers(
+        "humanloop.experiments",
+        "ExperimentHelpers",
+        "Beside these it has `summarize`: see"
+        " [how sure an experiment is](../../evaluations.md#how-sure-is-an-experiment).",
+    ),
+}
+"""The tags of our own client that have methods beside their operations."""
 
 
 @dataclass(frozen=True)
@@ -180,6 +205,7 @@ class Tag:
     attribute: str
     module: str
     class_name: str
+    base: Helpers  # what it inherits
     doc: str
     methods: list[Method]
 
@@ -228,7 +254,7 @@ def build(spec: Spec, package: str = PACKAGE) -> GeneratedApi:
     models = [_model(spec, package, *pair) for pair in modules.items()]
     own = package == PACKAGE
     shortcuts: Mapping[str, tuple[str, str | None]] = SHORTCUTS if own else {}
-    tags = list(_tags(spec, package, classes, shortcuts))
+    tags = list(_tags(spec, package, classes, shortcuts, HELPERS if own else {}))
     by_id = {
         m.operation_id: (tag.attribute, tag.class_name, m) for tag in tags for m in tag.methods
     }
@@ -366,7 +392,11 @@ def _only_additional(schema: SchemaNode) -> bool:
 
 
 def _tags(
-    spec: Spec, package: str, classes: names.Names, shortcuts: Iterable[str]
+    spec: Spec,
+    package: str,
+    classes: names.Names,
+    shortcuts: Iterable[str],
+    helpers: Mapping[str, Helpers],
 ) -> Iterator[Tag]:
     """Yield the tags by their modules; an operation belongs to the first of its tags."""
     attributes, constants = names.attributes(shortcuts), names.constants(spec.schemas)
@@ -384,6 +414,7 @@ def _tags(
             attribute=attribute,
             module=modules.add(f"{word}_api"),
             class_name=classes.add(names.tag_class_name(tag["name"])),
+            base=helpers.get(attribute, Helpers()),
             doc=_sentence(tag.get("description") or f"The operations of the tag {tag['name']}."),
             methods=sorted(made, key=lambda m: m.name),
         )

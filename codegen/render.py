@@ -91,6 +91,7 @@ def _modules(api: GeneratedApi) -> Iterable[tuple[str, str]]:
     root = _path(api.package)
     homes = {model.name: f"{api.package}.model.{model.module}" for model in api.models}
     homes |= {tag.class_name: f"{api.package}.apis.tags.{tag.module}" for tag in api.tags}
+    homes |= {tag.base.name: tag.base.module for tag in api.tags}
     plain = {form.model for form in api.plain_forms}
     stub_homes = homes | {form.name: f"{api.package}.typed_dicts" for form in api.plain_forms}
 

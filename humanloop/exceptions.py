@@ -12,6 +12,9 @@
     |   |-- ApiTlsError                     ... since TLS failed, such as a certificate not trusted
     |   |-- ApiResponseTooLargeError        ... of a size that is allowed
     |   `-- ClientClosedError               ... before the client was closed
+    |-- EvaluationError                     an evaluation has no result
+    |   |-- EvaluationFailedError           ... since it failed
+    |   `-- EvaluationTimeoutError (TimeoutError)  ... within the time allowed
     `-- ApiException                        the server answered, and the answer is no result
         |-- BadRequestError 400, UnauthorizedError 401, ForbiddenError 403, NotFoundError 404,
         |   RequestTimeoutError 408, ConflictError 409, UnprocessableEntityError 422,
@@ -73,6 +76,9 @@ __all__ = [
     "ClientConfigurationError",
     "ConflictError",
     "ErrorDetail",
+    "EvaluationError",
+    "EvaluationFailedError",
+    "EvaluationTimeoutError",
     "ForbiddenError",
     "GatewayTimeoutError",
     "InternalServerError",
@@ -118,6 +124,25 @@ class OpenApiException(Exception):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return copyreg.__newobj__, (type(self),), {**self.__dict__, "args": self.args}  # type: ignore[attr-defined]
+
+
+# -- an evaluation without a result ---------------------------------------------------------------
+
+
+class EvaluationError(OpenApiException):
+    """An evaluation that was waited for has no result. `evaluation` is as it was last read."""
+
+    def __init__(self, message: str, evaluation: Mapping[str, Any]) -> None:
+        self.evaluation = evaluation
+        super().__init__(message)
+
+
+class EvaluationFailedError(EvaluationError):
+    """The evaluation has ended as `failed`: no testcase has an output."""
+
+
+class EvaluationTimeoutError(EvaluationError, TimeoutError):
+    """The evaluation has not ended within the time allowed. It goes on; wait for it again."""
 
 
 # -- a value or a call that can't be sent ---------------------------------------------------------

@@ -27,12 +27,12 @@ from collections.abc import (
 )
 from contextvars import copy_context
 from functools import partial
-from importlib import import_module
 from threading import Thread
 from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar, cast
 from weakref import finalize
 
 from humanloop.exceptions import ApiTypeError
+from humanloop.progress import bar_opener
 
 if TYPE_CHECKING:
     from asyncio import Task
@@ -48,7 +48,6 @@ FetchType = TypeVar("FetchType", bound=Callable[..., Any])
 
 Fetch: TypeAlias = "Callable[[int, int | None], ApiResponse[Any]]"
 AsyncFetch: TypeAlias = "Callable[[int, int | None], Awaitable[ApiResponse[Any]]]"
-OpenBar: TypeAlias = "Callable[[int, str], tuple[Callable[[int], object], Callable[[], object]]]"
 
 
 class Pages:
@@ -131,7 +130,7 @@ class _PageIteratorBase(ABC, Generic[T, FetchType]):
         self._pages = Pages(first, page, size)
         self._records: deque[T] = deque()
         self._prefetch: Any = None
-        self._open_bar = _bar_opener() if progress else None
+        self._open_bar = bar_opener() if progress else None
         self._description = description
         self._advance: Callable[[int], object] = lambda count: None
         self._close_bar: Callable[[], object] = lambda: None
@@ -163,7 +162,7 @@ class _PageIteratorBase(ABC, Generic[T, FetchType]):
         pages = self._pages
         self._records.extend(pages.take(response.body))
         if self._open_bar is not None and pages.expected is not None:
-            self._advance, close = self._open_bar(pages.expected, self._description)
+            self._advance, close = self._open_bar(pages.expected, self._description, "records")
             # Also when the interpreter exits, lest the terminal stay without its cursor.
             self._close_bar = finalize(self, close)
             self._open_bar = None
@@ -402,32 +401,3 @@ def _retrieve_error(task: Task[Any]) -> None:
     # Else asyncio logs the error of a page that nobody asks for as never retrieved.
     if not task.cancelled():
         task.exception()
-
-
-def _bar_opener() -> OpenBar:
-    """Return a function that opens a progress bar, and returns how to advance and to close it."""
-    # Neither package is a dependency, nor known to the type checkers.
-    with contextlib.suppress(ImportError):
-        tqdm: Any = import_module("tqdm.auto").tqdm
-
-        def open_tqdm(total: int, description: str) -> Any:
-            bar = tqdm(total=total, desc=description or None, unit=" records")
-            return bar.update, bar.close
-
-        return open_tqdm
-    with contextlib.suppress(ImportError):
-        rich: Any = import_module("rich.progress")
-        console: Any = import_module("rich.console")
-        escape: Any = import_module("rich.markup").escape
-
-        def open_rich(total: int, description: str) -> Any:
-            # What the caller prints to stdout, perhaps into a file, must stay there.
-            bar = rich.Progress(
-                console=console.Console(stderr=True), redirect_stdout=False, redirect_stderr=False
-            )
-            task = bar.add_task(escape(description), total=total)
-            bar.start()
-            return partial(bar.advance, task), bar.stop
-
-        return open_rich
-    raise ImportError("progress needs tqdm or rich: pip install tqdm")

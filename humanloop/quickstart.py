@@ -17,11 +17,13 @@ import textwrap
 from collections.abc import Callable, Generator, Iterator, Sequence
 from decimal import Decimal
 from functools import reduce
+from importlib.util import find_spec
 from operator import getitem
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeAlias, TypeVar, cast
 
 from humanloop import Humanloop, OpenApiException, SchemaValidationError, __version__
 from humanloop.model import LogResponse
+from humanloop.text_table import text_table
 
 if TYPE_CHECKING:
     from humanloop.model import ExperimentResponse, ProjectConfigResponse, ProjectResponse
@@ -63,6 +65,10 @@ def _tour(client: Humanloop) -> None:
         "An experiment: which config do people like?", _compare, client, project, brief, chatty
     )
     _show("Sixteen trials: sample a config, log the answer, rate it", _try, client, experiment)
+    if find_spec("pydantic_monty"):
+        _show("An evaluation: answer each testcase, judge each answer", _evaluate, client, project)
+    else:
+        print("\nThe evaluation is left out: it needs the extra, pip install '.[evaluators]'")
     _show("Read the logs back, page by page", _read_back, client, project)
     _show("A bad payload gets all its errors at once, each with its place", _refuse)
 
@@ -120,6 +126,29 @@ def _try(client: Humanloop, experiment: ExperimentResponse) -> Section[None]:
     [experiment] = client.experiments.list(project_id=experiment["project_id"]).body
     names = ("display_name", "trials_count", "mean", "spread")
     yield [names, *([config[name] for name in names] for config in experiment["configs"])]
+    ranked = client.experiments.summarize(experiment).configs
+    yield [(config.name, f"the best with {config.probability_best:.0%}") for config in ranked]
+
+
+def _evaluate(client: Humanloop, project: ProjectResponse) -> Section[None]:
+    testset = client.testsets.create(project_id=project["id"], name="faq", description="").body
+    asked = [{"messages": [{"role": "user", "content": text}]} for text in ("Hi!", "Where is it?")]
+    client.testsets.create_testcase(testset_id=testset["id"], body=asked)
+    short = client.evaluators.create(
+        name="short",
+        description="At most four words.",
+        code="def short(log):\n    return len(log['output'].split()) <= 4\n",
+        arguments_type="target_free",
+        return_type="boolean",
+    ).body
+    yield [("testset", testset["id"]), ("evaluator", short["id"])]
+    register = client.model_configs.register
+    mock = register(project="support", model="m", provider="mock", endpoint="chat").body["config"]
+    started = client.evaluations.create(mock["id"], [short["id"]], testset["id"], project["id"])
+    ended = client.evaluations.wait(started.body["id"], timeout=60)
+    report = client.evaluations.summarize(ended["id"])
+    answers = [(row.output, row.scores["short"]) for row in report.rows]
+    yield [*answers, ("share of true", report.scores["short"].mean)]
 
 
 def _read_back(client: Humanloop, project: ProjectResponse) -> Section[None]:
@@ -186,13 +215,7 @@ def _pieces(source: str) -> Iterator[str]:
 
 def _table(rows: Rows) -> str:
     """Rows of cells as indented, aligned columns."""
-    texts = [[_text(cell) for cell in row] for row in rows]
-    widths = [max(map(len, column)) for column in zip(*texts, strict=True)]
-    return "\n".join(
-        "    "
-        + "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip()
-        for row in texts
-    )
+    return textwrap.indent(text_table([_text(cell) for cell in row] for row in rows), "    ")
 
 
 def _text(cell: object) -> str:

@@ -102,6 +102,9 @@ def test_entry_points(wheel: Path) -> None:
         "",
         "[pyinstaller40]",
         "hook-dirs = humanloop._pyinstaller:hook_dirs",
+        "",
+        "[pytest11]",
+        "humanloop.pytest_plugin = humanloop.pytest_plugin",
     ]
 
 

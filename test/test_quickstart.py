@@ -7,6 +7,7 @@ import random
 import re
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,9 @@ from humanloop.model import LogResponse
 from humanloop.server import EmbeddedServer
 
 ID = r"[0-9A-Za-z]{21}"
+EVALUATES = find_spec("pydantic_monty") is not None
+LOGS = 23 if EVALUATES else 21
+EVALUATION = ("evts", "evfn") if EVALUATES else ()
 
 
 def run(directory: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -41,14 +45,15 @@ def output(directory: Path) -> str:
     return done.stdout
 
 
-@pytest.mark.parametrize("prefix", ["pr", "config", "data", "sesh", "ann", "exp"])
+@pytest.mark.parametrize("prefix", ["pr", "config", "data", "sesh", "ann", "exp", *EVALUATION])
 def test_shows_ids(output: str, prefix: str) -> None:
     assert re.search(rf"\b{prefix}_{ID}\b", output)
 
 
 def test_has_its_sections_in_order(output: str) -> None:
     titles = re.findall(r"^\n([A-Z].*)\n>>> ", output, re.M)
-    topics = ("config", "Log", "experiment", "trials", "page", "bad payload")
+    evaluation = ("evaluation",) if EVALUATES else ()
+    topics = ("config", "Log", "experiment", "trials", *evaluation, "page", "bad payload")
     assert len(titles) == len(topics)
     assert all(topic in title for topic, title in zip(topics, titles, strict=True))
 
@@ -65,11 +70,9 @@ def test_the_code_that_it_prints_runs_as_one_program(output: str) -> None:
         Humanloop(api_key=server.api_key, host=server.url) as names["client"],
     ):
         exec(code, names)
-    for name, value in (("pages", 3), ("logs", 21)):
-        assert re.search(rf"^ +{name} +{value}$", output, re.M)
     logs = names["logs"]
     assert isinstance(logs, list)
-    assert len(logs) == 21
+    assert len(logs) == LOGS
 
 
 def test_shows_typed_values(output: str) -> None:
@@ -88,8 +91,33 @@ def test_the_experiment_adds_up(output: str) -> None:
     assert sum(int(trials) for trials, _ in rows) == 16
 
 
+def test_says_which_config_is_likely_the_best(output: str) -> None:
+    shares = re.findall(r"^ +(?:brief|chatty) +the best with (\d+)%$", output, re.M)
+    assert len(shares) == 2
+    assert sum(map(int, shares)) == 100
+
+
+@pytest.mark.skipif(not EVALUATES, reason="the extra `evaluators` is not installed here")
+def test_evaluates_in_six_lines(output: str) -> None:
+    [code] = re.findall(r"^ +evaluator +evfn_.*\n((?:>>> .*\n)+)", output, re.M)
+    assert code.count("\n") == 6
+    assert re.search(r"^ +Mock answer to: Hi! +True\n", output, re.M)
+    assert re.search(r"^ +share of true +0\.5$", output, re.M)
+
+
+def test_goes_on_without_the_extra_for_evaluators(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(quickstart, "find_spec", lambda name: None)
+    assert quickstart.main([]) == 0
+    printed = capsys.readouterr().out
+    [line] = [each for each in printed.splitlines() if "evaluation" in each]
+    assert line.endswith("it needs the extra, pip install '.[evaluators]'")
+    assert "bad payload" in printed
+
+
 def test_reads_every_log_back(output: str) -> None:
-    assert re.search(r"^ +pages +3\n +logs +21$", output, re.M)
+    assert re.search(rf"^ +pages +3\n +logs +{LOGS}$", output, re.M)
 
 
 def test_a_bad_payload_gets_a_line_for_each_error(output: str) -> None:
@@ -106,7 +134,7 @@ def test_a_bad_payload_gets_a_line_for_each_error(output: str) -> None:
 
 def test_is_short_and_plain(output: str) -> None:
     lines = output.splitlines()
-    assert len(lines) < 100
+    assert len(lines) < 125
     assert max(map(len, lines)) < 120
     assert output.isascii()
     assert "\x1b" not in output

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import statistics
+from collections.abc import Mapping
 from datetime import timedelta
 from decimal import Decimal
 from functools import cached_property
@@ -30,6 +31,8 @@ from humanloop import (
     Stream,
 )
 from humanloop.apis.tags.logs_api import LogsApi
+from humanloop.evaluations import EvaluationReport
+from humanloop.evaluations.testcase import Testcase
 from humanloop.model import ChatRole, PaginatedDataLogResponse
 from humanloop.model.base_metric_response import BaseMetricResponse
 from humanloop.model.chat_message import ChatMessage
@@ -37,6 +40,7 @@ from humanloop.model.chat_response import ChatResponse
 from humanloop.model.completion_response import CompletionResponse
 from humanloop.model.config_response import ConfigResponse
 from humanloop.model.create_log_response import CreateLogResponse
+from humanloop.model.evaluation_response import EvaluationResponse
 from humanloop.model.experiment_config_response import ExperimentConfigResponse
 from humanloop.model.experiment_response import ExperimentResponse
 from humanloop.model.experiment_status import ExperimentStatus
@@ -363,3 +367,40 @@ def derives() -> None:
     assert_type(Rated.from_json("{}"), Rated)
     assert_type(rated.__replace__(output="b"), Rated)
     assert_type(rated.config, ConfigResponse)
+
+
+def evaluates(client: Humanloop) -> None:
+    ended = client.evaluations.wait("ev_1", timeout=5, progress=False)
+    assert_type(ended, EvaluationResponse)
+
+    def exact(log: Mapping[str, Any], testcase: Mapping[str, Any]) -> bool:
+        return bool(log["output"] == testcase["target"]["output"])
+
+    def answer(inputs: Mapping[str, str]) -> str:
+        return inputs["question"]
+
+    report = client.evaluations.run(answer, "evts_1", [exact], workers=2, baseline="ev_1")
+    assert_type(report, EvaluationReport)
+    assert_type(report.scores["exact"].mean, float | None)
+    for row in report.rows:
+        assert_type(row.scores["exact"], bool | int | float)
+    client.evaluations.run(answer, "evts_1", {"same": exact}, baseline=report)
+    assert_type(client.evaluations.summarize("ev_1"), EvaluationReport)
+    summary = client.experiments.summarize(client.experiments.list("pr_1").body[0])
+    for config in summary.configs:
+        assert_type(config.probability_best, float)
+        assert_type(config.interval, tuple[float, float])
+
+
+async def evaluates_in_a_loop(client: Humanloop) -> None:
+    async def answer(inputs: Mapping[str, str]) -> str:
+        return inputs["question"]
+
+    assert_type(await client.evaluations.await_("ev_1"), EvaluationResponse)
+    assert_type(await client.evaluations.arun(answer, "evts_1"), EvaluationReport)
+    assert_type(await client.evaluations.asummarize("ev_1", baseline="ev_2"), EvaluationReport)
+
+
+def test_answer(humanloop_testcase: Testcase) -> None:
+    assert_type(humanloop_testcase.log(humanloop_testcase.inputs["question"]), str)
+    assert humanloop_testcase.score("exact", True)

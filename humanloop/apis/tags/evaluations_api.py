@@ -3,13 +3,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from humanloop.api import Api, async_iteration, async_variant
+from humanloop.api import async_iteration, async_variant
 from humanloop.apis.operations import (
     EVALUATIONS_CREATE,
     EVALUATIONS_GET,
     EVALUATIONS_LIST_ALL_FOR_PROJECT,
     EVALUATIONS_LIST_TESTCASES,
 )
+from humanloop.evaluations.helpers import EvaluationHelpers
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from humanloop.schemas import BoolClass
 
 
-class EvaluationsApi(Api):
+class EvaluationsApi(EvaluationHelpers):
     """Run a config over a testset and judge its outputs with evaluators.
 
     See `humanloop.api.Api` for what every method takes, returns and raises.

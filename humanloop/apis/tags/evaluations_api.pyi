@@ -5,9 +5,10 @@ from typing import Any, overload
 
 from typing_extensions import Unpack
 
-from humanloop.api import Api, async_iteration, async_variant
+from humanloop.api import async_iteration, async_variant
 from humanloop.api_client import RequestOptions
 from humanloop.api_response import ApiResponse
+from humanloop.evaluations.helpers import EvaluationHelpers
 from humanloop.model.create_evaluation_request import CreateEvaluationRequest
 from humanloop.model.evaluation_response import EvaluationResponse
 from humanloop.model.evaluation_testcase_snapshot_response import EvaluationTestcaseSnapshotResponse
@@ -20,7 +21,7 @@ from humanloop.pagination import PageIterator
 from humanloop.schemas import BoolClass
 from humanloop.typed_dicts import CreateEvaluationRequestDict, ProviderApiKeysDict
 
-class EvaluationsApi(Api):
+class EvaluationsApi(EvaluationHelpers):
     @overload
     def create(
         self: Any,

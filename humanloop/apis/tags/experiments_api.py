@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from humanloop.api import Api, async_variant
+from humanloop.api import async_variant
 from humanloop.apis.operations import (
     EXPERIMENTS_CREATE,
     EXPERIMENTS_DELETE,
@@ -11,6 +11,7 @@ from humanloop.apis.operations import (
     EXPERIMENTS_SAMPLE,
     EXPERIMENTS_UPDATE,
 )
+from humanloop.experiments import ExperimentHelpers
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from humanloop.schemas import BoolClass, Unset
 
 
-class ExperimentsApi(Api):
+class ExperimentsApi(ExperimentHelpers):
     """Compare configs of a project on live traffic, by the feedback that they earn.
 
     See `humanloop.api.Api` for what every method takes, returns and raises.

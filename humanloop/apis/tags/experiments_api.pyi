@@ -4,9 +4,10 @@ from typing import Any, overload
 
 from typing_extensions import Unpack
 
-from humanloop.api import Api, async_variant
+from humanloop.api import async_variant
 from humanloop.api_client import RequestOptions
 from humanloop.api_response import ApiResponse
+from humanloop.experiments import ExperimentHelpers
 from humanloop.model.create_experiment_request import CreateExperimentRequest
 from humanloop.model.experiment_response import ExperimentResponse
 from humanloop.model.experiments_list_response import ExperimentsListResponse
@@ -20,7 +21,7 @@ from humanloop.typed_dicts import (
     UpdateExperimentRequestDict,
 )
 
-class ExperimentsApi(Api):
+class ExperimentsApi(ExperimentHelpers):
     @overload
     def create(
         self: Any,

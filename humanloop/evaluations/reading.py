@@ -1,0 +1,81 @@
+"""Read an evaluation of the server, whether it has ended or still runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from humanloop.apis.operations import EVALUATIONS_GET, EVALUATIONS_LIST_TESTCASES
+from humanloop.evaluations.report import EvaluationReport, EvaluationRow
+from humanloop.evaluations.steps import Call, Flow
+from humanloop.pagination import Pages
+
+if TYPE_CHECKING:
+    from humanloop.api_client import RequestOptions
+    from humanloop.operation import Operation
+
+_PLAIN: RequestOptions = {"bodies": "plain"}
+_SIZE = 100
+
+
+def all_records(
+    operation: Operation, arguments: Mapping[str, Any]
+) -> Flow[list[Mapping[str, Any]]]:
+    """Return the flow that reads the records of all pages."""
+    first = next(each for each in operation.parameters if each.name == "page")
+    pages = Pages(int(first.schema["default"]), size=_SIZE)
+    records: list[Mapping[str, Any]] = []
+    while pages.next is not None:
+        page = {"page": pages.next, "size": pages.size}
+        answer = yield Call(operation, {**arguments, **page}, _PLAIN)
+        records += pages.take(answer.body)
+    return records
+
+
+def report_of(id: str, baseline: EvaluationReport | str | None = None) -> Flow[EvaluationReport]:
+    """Return the flow that reads an evaluation, and the one that it is compared with."""
+    if isinstance(baseline, str):
+        baseline = yield from report_of(baseline)
+    evaluation: Mapping[str, Any] = (yield Call(EVALUATIONS_GET, {"id": id}, _PLAIN)).body
+    cases = yield from all_records(EVALUATIONS_LIST_TESTCASES, {"id": id})
+    names = _names(evaluation["evaluators"])
+    config: Mapping[str, Any] = evaluation["config"]
+    testset: Mapping[str, Any] = evaluation.get("testset_snapshot") or evaluation["testset"]
+    return EvaluationReport(
+        config.get("name") or config["id"],
+        testset["name"],
+        list(names.values()),
+        [_row(case, names) for case in cases],
+        evaluation_id=id,
+        status=evaluation["status"],
+        baseline=baseline,
+    )
+
+
+def _names(evaluators: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """Return the name of each evaluator by its id, with the id where several have that name."""
+    names = [each["name"] for each in evaluators]
+    return {
+        each["id"]: each["name"]
+        if names.count(each["name"]) == 1
+        else f"{each['name']} {each['id']}"
+        for each in evaluators
+    }
+
+
+def _row(case: Mapping[str, Any], names: Mapping[str, str]) -> EvaluationRow:
+    testcase: Mapping[str, Any] = case["testcase"]
+    datapoint: Mapping[str, Any] = case.get("datapoint", {})
+    results: Sequence[Mapping[str, Any]] = case["evaluation_results"]
+    row = EvaluationRow(testcase["id"], testcase.get("inputs", {}), testcase.get("messages", ()))
+    return replace(
+        row,
+        target=testcase.get("target"),
+        output=datapoint.get("output"),
+        error=datapoint.get("error"),
+        duration=datapoint.get("duration"),
+        log_id=datapoint.get("id"),
+        scores={names[each["evaluator_id"]]: each["value"] for each in results if "value" in each},
+        errors={names[each["evaluator_id"]]: each["error"] for each in results if "error" in each},
+    )
