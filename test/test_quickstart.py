@@ -109,7 +109,7 @@ def test_goes_on_without_the_extra_for_evaluators(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(quickstart, "find_spec", lambda name: None)
-    assert quickstart.main([]) == 0
+    assert quickstart.main() == 0
     printed = capsys.readouterr().out
     [line] = [each for each in printed.splitlines() if "evaluation" in each]
     assert line.endswith("it needs the extra, pip install '.[evaluators]'")
