@@ -41,7 +41,7 @@ def interrupted(
     number: int, times: int, event: str, text: str, *arguments: str, cwd: Path
 ) -> subprocess.CompletedProcess[str]:
     """Run a command that is signalled when something happens."""
-    command = [COMMAND[0], "-c", PROGRAM, str(number), str(times), event, text]
+    command = [COMMAND[0], "-c", PROGRAM, str(int(number)), str(times), event, text]
     return run(*arguments, cwd=cwd, command=command)
 
 
@@ -145,7 +145,7 @@ def test_interrupts_that_are_ignored_stay_so(tmp_path: Path) -> None:
         COMMAND[0],
         "-c",
         "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)\n" + PROGRAM,
-        *(str(signal.SIGINT), "1", "import", "argparse"),
+        *(str(int(signal.SIGINT)), "1", "import", "argparse"),
     ]
     assert run("version", cwd=tmp_path, command=command).returncode == 0
 

@@ -25,7 +25,7 @@ from humanloop.server.store.database import Database, joined
 
 from .api import API_KEY, Answer, Api
 from .databases import connected, query, wait_for
-from .store.test_counts import begin_experiment, check, draw
+from .store.test_counts import LABELS, begin_experiment, check, draw
 
 pytestmark = pytest.mark.postgresql
 THREADS = 8
@@ -319,7 +319,8 @@ class TestChanging:
         check(pair.url)
 
     def test_trials_are_counted_by_both(self, pair: Pair) -> None:
-        pair.api.log("p0")
+        given = [{"type": kind, "value": f"l{n}"} for kind in LABELS for n in range(3)]
+        pair.api.log("p0", feedback=given)  # which makes the labels known
         experiment = begin_experiment(pair.api)
         body = [{"project": "p0", "trial_id": each} for each in draw(pair.api, experiment, 5)]
         logged = pair.api.ok("POST", "/logs", body)
@@ -388,7 +389,8 @@ class TestLargeArrays:
 
         def delete() -> bool:
             with engine.begin() as connection:
-                batches.delete_unfinished(connection, every=True)
+                [(organization_id,)] = query(pair.url, "SELECT id FROM organizations")
+                batches.delete_unfinished(connection, organization_id, every=True)
             return pair.count("batches") == 0
 
         with ThreadPoolExecutor() as pool:

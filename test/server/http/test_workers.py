@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import urllib3
 
-from humanloop import cli
+import humanloop
 
 from ..api import API_KEY, Api
 from ..databases import query, wait_for
@@ -28,10 +28,10 @@ pytestmark = [
 @contextmanager
 def serving(url: str, *options: str) -> Generator[tuple[subprocess.Popen[str], str]]:
     """Run the command in a group of its own; gives the process, and what it has printed."""
-    command = [sys.executable, "-m", "humanloop.cli", "serve", "--port", "0", "--database", url]
+    command = [sys.executable, "-m", "humanloop", "serve", "--port", "0", "--database", url]
     process = subprocess.Popen(
         [*command, "--workers", "2", *options],
-        env={**os.environ, "PYTHONPATH": str(Path(cli.__file__).parents[1])},
+        env={**os.environ, "PYTHONPATH": str(Path(humanloop.__file__).parents[1])},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
