@@ -22,7 +22,8 @@ left = times
 
 def watch(name, arguments):
     global left
-    if left and name == event and arguments and str(arguments[0]).endswith(text):
+    # Python 3.10 gives paths to sqlite3's events as bytes.
+    if left and name == event and arguments and str(arguments[0]).rstrip("'").endswith(text):
         left -= 1
         os.kill(os.getpid(), number)
 

@@ -319,8 +319,9 @@ class TestChanging:
         check(pair.url)
 
     def test_trials_are_counted_by_both(self, pair: Pair) -> None:
-        given = [{"type": kind, "value": f"l{n}"} for kind in LABELS for n in range(3)]
-        pair.api.log("p0", feedback=given)  # which makes the labels known
+        for number in range(3):  # which makes the labels known
+            given = [{"type": kind, "value": f"l{number}"} for kind in LABELS]
+            pair.api.log("p0", feedback=given)
         experiment = begin_experiment(pair.api)
         body = [{"project": "p0", "trial_id": each} for each in draw(pair.api, experiment, 5)]
         logged = pair.api.ok("POST", "/logs", body)
