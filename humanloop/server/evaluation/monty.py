@@ -3,7 +3,8 @@
 Monty interprets Python in worker processes, which can reach no file, no network and no
 environment variable. Each check and each run is a session of its own in a worker. Invariants:
 workers start with the first use and end with `close`; at most `Limits.workers` runs go on at the
-same time, and the others wait their turn; a worker that died is replaced.
+same time, and the others wait their turn; checks have one worker more, for which they wait among
+themselves; a worker that died is replaced.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import secrets
 import shutil
 import sysconfig
 import threading
+import time
 from collections import deque
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -84,9 +86,6 @@ def _run_ID(function, texts, loads=_loads_ID, kind_of=type, text=str, seconds=_s
 class MontyEngine:
     """Run evaluators in Monty; an `Engine`."""
 
-    # Monty's threads serve all pools of a process, and no process that was forked from it.
-    _process: int | None = None
-
     def __init__(self, limits: Limits, sandbox: Sandbox = "none") -> None:
         """Start nothing yet.
 
@@ -95,22 +94,20 @@ class MontyEngine:
         Raises EngineUnavailable when bubblewrap is wanted and can't be used.
         """
         self._limits = limits
-        self._workers = limits.workers or min(os.cpu_count() or 1, _MOST_WORKERS)
-        self._pool: Monty | None = None
         self._resources = ExitStack()
-        self._wrapper: Wrapper | None = None
-        self._turns = threading.Condition()
-        self._waiting: deque[object] = deque()  # who came first is first
-        self._running = 0
-        self._closed = False
+        wrapper: Wrapper | None = None
         if sandbox == "bwrap":
-            self._wrapper = self._resources.enter_context(Wrapper(_worker_program()))
+            wrapper = self._resources.enter_context(Wrapper(_worker_program()))
+        silent = _silent_seconds(limits)
+        count = limits.workers or min(os.cpu_count() or 1, _MOST_WORKERS)
+        self._runs = _Workers(count, silent, wrapper)
+        self._checks = _Workers(1, silent, wrapper)  # so that no check waits for evaluations
 
     def check(self, source: str, *, with_testcase: bool | None = None) -> Sequence[SourceProblem]:
         """Return what is wrong with a source; see `Engine`."""
         if problem := self._unreadable(source):
             return [problem]
-        with self._turn() as pool:
+        with self._checks.turn() as pool:
             problems = _Session(pool, self._limits, source, checks=True).check()
         if problems:
             return problems[:_MOST_PROBLEMS]
@@ -135,7 +132,7 @@ class MontyEngine:
             return self._failure(problem.message)
         values = [log] if testcase is None else [log, testcase]
         texts = [_text(value) for value in values]
-        with self._turn() as pool:
+        with self._runs.turn() as pool:
             outcome = _Session(pool, self._limits, source).run(texts)
         if isinstance(outcome, str):
             return self._failure(outcome)
@@ -144,14 +141,10 @@ class MontyEngine:
 
     def close(self) -> None:
         """End the workers; see `Engine`."""
-        if self._is_forked():
-            return  # the workers, and whatever lock is held, are the other process's
-        with self._turns:
-            self._closed = True
-            self._turns.notify_all()
-            self._turns.wait_for(lambda: not self._running)
+        if not _Workers.is_forked():
+            self._checks.close()
+            self._runs.close()
             self._resources.close()
-            self._pool = None
 
     def _unreadable(self, source: str) -> SourceProblem | None:
         """Return why a source is not even sent to a worker."""
@@ -173,10 +166,41 @@ class MontyEngine:
             text = encoded[: most - 3].decode("utf-8", "ignore") + "..."
         return Failure(text)
 
+
+class _Workers:
+    """A pool of worker processes, and the turns that those who need one take."""
+
+    # Monty's threads serve all pools of a process, and no process that was forked from it.
+    _process: int | None = None
+
+    def __init__(self, count: int, silent_seconds: float, wrapper: Wrapper | None) -> None:
+        """Start nothing yet.
+
+        silent_seconds: how long a worker may go without an answer before it is killed.
+        """
+        self._count = count
+        self._silent_seconds = silent_seconds
+        self._wrapper = wrapper
+        self._pool: Monty | None = None
+        self._resources = ExitStack()
+        self._turns = threading.Condition()
+        self._waiting: deque[object] = deque()  # who came first is first
+        self._running = 0
+        self._closed = False
+
+    def close(self) -> None:
+        """Refuse what waits, wait for what runs, and end the processes."""
+        with self._turns:
+            self._closed = True
+            self._turns.notify_all()
+            self._turns.wait_for(lambda: not self._running)
+            self._resources.close()
+            self._pool = None
+
     @contextmanager
-    def _turn(self) -> Generator[Monty]:
+    def turn(self) -> Generator[Monty]:
         """Wait until a worker may be taken, and give the pool."""
-        if self._is_forked():
+        if self.is_forked():
             raise EngineUnavailable(
                 "evaluators ran in the process that this one was forked from; start processes"
                 " with `spawn`, or fork before the first evaluator runs"
@@ -187,8 +211,7 @@ class MontyEngine:
             try:
                 self._turns.wait_for(
                     lambda: (
-                        self._closed
-                        or (self._running < self._workers and self._waiting[0] is ticket)
+                        self._closed or (self._running < self._count and self._waiting[0] is ticket)
                     )
                 )
                 if self._closed:
@@ -207,21 +230,21 @@ class MontyEngine:
 
     def _start(self) -> Monty:
         """Return a pool with its first worker."""
-        MontyEngine._process = os.getpid()
-        limits = self._limits
+        _Workers._process = os.getpid()
         try:
             pool = Monty(
                 binary_path=self._wrapper.program if self._wrapper else None,
-                max_processes=self._workers,
-                request_timeout=max(limits.request_seconds, limits.seconds + 1),
+                max_processes=self._count,
+                request_timeout=self._silent_seconds,
             )
             return self._resources.enter_context(pool)
         except (OSError, RuntimeError, MontyError) as error:
             raise EngineUnavailable(f"the sandbox can't be started: {error}") from error
 
     @staticmethod
-    def _is_forked() -> bool:
-        return MontyEngine._process not in (None, os.getpid())
+    def is_forked() -> bool:
+        """Tell whether the workers, and whatever lock is held, are another process's."""
+        return _Workers._process not in (None, os.getpid())
 
 
 class _OutOfTime(Exception):
@@ -242,6 +265,7 @@ class _Session:
         self._clock = Clock(limits.seconds)
         self._modules: dict[str, Any] = {}
         self._calls = 0
+        self._asked = time.monotonic()  # when the worker was last given something to do
 
     def check(self) -> list[SourceProblem]:
         """Type-check the source and run its top level; return what is wrong with it."""
@@ -350,6 +374,7 @@ class _Session:
         skip_type_check: bool = False,
     ) -> Any:
         """Execute source, answer its imports and calls, and return its last value."""
+        self._asked = time.monotonic()
         snapshot = session.feed_start(
             text,
             inputs=inputs,
@@ -361,6 +386,7 @@ class _Session:
             # Monty's own clock stands still while it waits for an answer, and the evaluator may
             # have caught what the host raised at the end of the time.
             self._calls += 1
+            self._asked = time.monotonic()
             if self._clock.is_over:
                 raise _OutOfTime
             if isinstance(snapshot, FunctionSnapshot) and snapshot.function_name == "import":
@@ -403,7 +429,11 @@ class _Session:
         """Return an error's kind and message."""
         if isinstance(error, MontyCrashedError):
             if error.timed_out:
-                return f"TimeoutError: no answer within {self._limits.request_seconds:g} s"
+                # Monty also kills what doesn't look at the limit of a feed's time, soon after it.
+                silent = _silent_seconds(self._limits)
+                if time.monotonic() - self._asked < silent:
+                    return _out_of_time(self._limits)
+                return f"TimeoutError: no answer within {silent:g} s"
             return "the process of the sandbox died"
         if not isinstance(error, (MontySyntaxError, MontyRuntimeError)):
             return str(error)
@@ -411,6 +441,11 @@ class _Session:
         if text.startswith("TimeoutError: feed time limit exceeded"):
             return _out_of_time(self._limits)
         return _SUSPENDS.sub(_CALLED_BACK, text)
+
+
+def _silent_seconds(limits: Limits) -> float:
+    """Return how long a worker may go without an answer: longer than any run."""
+    return max(limits.request_seconds, limits.seconds + 1)
 
 
 def _out_of_time(limits: Limits) -> str:
