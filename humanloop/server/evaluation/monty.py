@@ -38,6 +38,7 @@ from pydantic_monty import (
 from humanloop import schemas
 from humanloop.server.evaluation import modules
 from humanloop.server.evaluation.bubblewrap import Wrapper
+from humanloop.server.evaluation.certainty import is_sure
 from humanloop.server.evaluation.engine import (
     EngineUnavailable,
     Failure,
@@ -276,7 +277,7 @@ class _Session:
                 except MontyTypingError as error:
                     if problems := self._found_by_type_checker(error.display()):
                         return problems
-                    # These were only warnings.
+                    # These were only warnings, or depend on values.
                     self._feed(session, self._source, skip_type_check=True)
         except _OutOfTime:
             return [_problem(self._source, 1, 1, 2, _out_of_time(self._limits))]
@@ -398,7 +399,7 @@ class _Session:
         return snapshot.output
 
     def _found_by_type_checker(self, text: str) -> list[SourceProblem]:
-        """Return the errors in the type checker's answer, without its warnings.
+        """Return what is surely wrong of the type checker's answer, and none of its warnings.
 
         text: a report of GitLab's code quality format, the only JSON of these that tells errors
             (`major` and worse) from warnings (`minor`).
@@ -409,7 +410,7 @@ class _Session:
             begin, end = (each["location"]["positions"][side] for side in ("begin", "end"))
             last = end["column"] if end["line"] == begin["line"] else begin["column"] + 1
             message = each["description"].removeprefix(f"{each['check_name']}: ")
-            if each["severity"] != "minor":
+            if each["severity"] != "minor" and is_sure(each["check_name"], message):
                 problems.append(
                     _problem(self._source, begin["line"], begin["column"], last, message)
                 )

@@ -124,6 +124,52 @@ def test_common_evaluators_have_none(engine: Engine, source: str) -> None:
     assert engine.check(source) == []
 
 
+SCORES = "    scores = {'a': 'b'}\n"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "    return float(re.search(r'\\d+', log['output']).group(0))",
+        "    return len(re.search('a', log['output'])[0])",
+        "    return float(re.search('a', 'a')[0] or 1)",
+        "    return sum(map(int, re.match('(1)', '1').groups()))",
+        SCORES + "    return len(scores.get('a'))",
+        SCORES + "    return scores.get('a') > 'a'",
+        SCORES + "    return int(scores.get('a'))",
+        SCORES + "    return len(','.join(scores.get('a')))",
+        SCORES + "    return [each for each in scores.get('a')] == []",
+        SCORES + "    text: str = scores.get('a')\n    return text == ''",
+        "    return {'a': len}.get('a')('b')",
+        "    return -{'a': 1}.get('a')",
+        "    best = None\n    for each in log['output']:\n        best = each\n    return best + 1",
+        "    x = 1 if log['output'] else 'a'\n    return x.upper() == 'A'",
+        "    def g(x: str = None) -> str:\n        return x\n    return len(g('a'))",
+    ],
+)
+def test_what_fails_for_some_values_only_is_accepted(engine: Engine, body: str) -> None:
+    assert engine.check(f"import re\ndef f(log):\n{body}\n") == []
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "    return len(None)",
+        "    x = None\n    return x.foo",
+        "    return None + 1",
+        "    return int([1])",
+        "    return (5).upper()",
+        "    x: str = [1, 'a']\n    return len(x)",
+        "    return len('a', 'b')",
+        "    return re.serach('a', 'b') is None",
+        "    return 5[0]",
+        "    return 5()",
+    ],
+)
+def test_what_fails_for_all_values_is_refused(engine: Engine, body: str) -> None:
+    assert engine.check(f"import re\ndef f(log):\n{body}\n")
+
+
 def test_the_top_level_runs_within_the_limits(engine: Engine) -> None:
     [problem] = engine.check("while True:\n    pass\n" + GOOD)
     assert problem.message == "TimeoutError: the evaluator takes longer than 1 s"
