@@ -49,7 +49,7 @@ from humanloop.server.evaluation.engine import (
     SourceProblem,
 )
 from humanloop.server.evaluation.host import Clock, Host
-from humanloop.server.evaluation.sources import caret, last_function
+from humanloop.server.evaluation.sources import caret, last_function, plain
 
 _MOST_PROBLEMS = 100
 _MOST_WORKERS = 8
@@ -59,6 +59,11 @@ _SUSPENDS = re.compile(r"external function '_host_\w+' cannot suspend in this sy
 _CALLED_BACK = (
     "statistics and difflib can't be used in a function that is given to sorted, min, max, map"
     " or filter: compute a list first"
+)
+_ONE_STRING = "exceptions can only be called with zero or one string argument"
+_STRANGE_EXCEPTION = (
+    "NotImplementedError: an exception was made with something else than one string, which the"
+    " sandbox can't do: write `raise ValueError(str(value))`"
 )
 
 # Helpers of a session, defined before the evaluator's source runs. They keep the functions that
@@ -104,10 +109,13 @@ class MontyEngine:
         self._runs = _Workers(count, silent, wrapper)
         self._checks = _Workers(1, silent, wrapper)  # so that no check waits for evaluations
 
-    def check(self, source: str, *, with_testcase: bool | None = None) -> Sequence[SourceProblem]:
+    def check(
+        self, source: str, *, with_testcase: bool | None = None, returns: Returns | None = None
+    ) -> Sequence[SourceProblem]:
         """Return what is wrong with a source; see `Engine`."""
         if problem := self._unreadable(source):
             return [problem]
+        source = plain(source)
         with self._checks.turn() as pool:
             problems = _Session(pool, self._limits, source, checks=True).check()
         if problems:
@@ -115,7 +123,7 @@ class MontyEngine:
         function = last_function(source)
         if function is None:
             return [_problem(source, 1, 1, 2, "the source has no function at its top level")]
-        if text := function.problem(with_testcase):
+        if text := function.problem(with_testcase) or function.wrong_score(returns):
             end = function.column + len(function.name)
             return [_problem(source, function.line, function.column, end, text)]
         return []
@@ -131,6 +139,7 @@ class MontyEngine:
         """Return the score of a log, or its failure; see `Engine`."""
         if problem := self._unreadable(source):
             return self._failure(problem.message)
+        source = plain(source)
         values = [log] if testcase is None else [log, testcase]
         texts = [_text(value) for value in values]
         with self._runs.turn() as pool:
@@ -441,6 +450,8 @@ class _Session:
         text = error.display("type-msg")
         if text.startswith("TimeoutError: feed time limit exceeded"):
             return _out_of_time(self._limits)
+        if text.endswith(_ONE_STRING):
+            return _STRANGE_EXCEPTION
         return _SUSPENDS.sub(_CALLED_BACK, text)
 
 

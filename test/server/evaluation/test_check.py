@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from humanloop.server.evaluation.engine import Engine
+from humanloop.server.evaluation.engine import Engine, Returns
 
 GOOD = "def evaluate(log):\n    return True\n"
 
@@ -122,6 +122,60 @@ def test_warnings_are_no_problems(engine: Engine) -> None:
 )
 def test_common_evaluators_have_none(engine: Engine, source: str) -> None:
     assert engine.check(source) == []
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "from __future__ import annotations\n" + GOOD,
+        "'''Judge.'''\nfrom __future__ import (annotations,\n    division)  # both\n" + GOOD,
+        "from __future__ import annotations; import math\n" + GOOD,
+        "\ufefffrom __future__ import annotations\r\n" + GOOD,
+        "\ufeff" + GOOD,
+        "\f" + GOOD,
+        "\f\nimport math\n\f" + GOOD,
+    ],
+)
+def test_what_means_nothing_at_the_start_is_accepted(engine: Engine, source: str) -> None:
+    assert engine.check(source) == []
+    assert engine.run(source, {}) is True
+
+
+def test_lines_count_from_the_source_as_it_came(engine: Engine) -> None:
+    source = "\ufefffrom __future__ import (\n    annotations,\n)\nx = 1 / 0\n" + GOOD
+    [problem] = engine.check(source)
+    assert (problem.line, problem.column) == (4, 5)
+
+
+def test_a_string_keeps_what_looks_like_an_import(engine: Engine) -> None:
+    source = "TEXT = '''\nfrom __future__ import annotations'''\ndef f(log): return len(TEXT)\n"
+    assert engine.run(source, {}) == 35
+
+
+@pytest.mark.parametrize(
+    ("annotation", "accepted"),
+    [
+        ("bool", [None, "boolean"]),
+        ("'bool'", [None, "boolean"]),
+        ("float", [None, "number"]),
+        ("Decimal", [None, "number"]),
+        ("int", [None, "boolean", "number"]),
+        ("bool | float", [None, "boolean", "number"]),
+        ("str", []),
+        ("dict[str, int]", []),
+        ("None", []),
+    ],
+)
+def test_the_annotation_must_not_contradict_the_score(
+    engine: Engine, annotation: str, accepted: list[Returns | None]
+) -> None:
+    head = "from decimal import Decimal\n"
+    source = f"{head}def f(log) -> {annotation}:\n    return log['x']\n"
+    every: tuple[Returns | None, ...] = (None, "boolean", "number")
+    assert [each for each in every if not engine.check(source, returns=each)] == accepted
+    for problem in engine.check(source, returns="boolean"):
+        assert (problem.line, problem.column) == (2, 5)
+        assert problem.message.startswith("f() must return a boolean, but is annotated with ")
 
 
 SCORES = "    scores = {'a': 'b'}\n"

@@ -64,7 +64,7 @@ BOMBS = {
     "return len(globals())": "NameError",
     "return __import__('os') is None": "NameError",
     "return input() == ''": "NameError",
-    "raise SystemExit(1)": "Error|SystemExit",
+    "raise SystemExit(1)": "NotImplementedError: an exception was made with something else than",
     "raise KeyboardInterrupt": "KeyboardInterrupt",
     "return _host('mean', [1])": "NameError",
 }
