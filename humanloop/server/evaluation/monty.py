@@ -36,7 +36,7 @@ from pydantic_monty import (
 )
 
 from humanloop import schemas
-from humanloop.server.evaluation import modules
+from humanloop.server.evaluation import lacks, modules
 from humanloop.server.evaluation.bubblewrap import Wrapper
 from humanloop.server.evaluation.certainty import is_sure
 from humanloop.server.evaluation.engine import (
@@ -53,6 +53,7 @@ from humanloop.server.evaluation.sources import caret, last_function, plain
 
 _MOST_PROBLEMS = 100
 _MOST_WORKERS = 8
+_MOST_ASKED = 200  # names of modules that the sandbox is asked about
 _EXACT = 2**53  # up to this every integer is a float as well
 _LARGEST = 2**1024  # from this on no integer is a float
 _SUSPENDS = re.compile(r"external function '_host_\w+' cannot suspend in this synchronous context")
@@ -288,12 +289,36 @@ class _Session:
                         return problems
                     # These were only warnings, or depend on values.
                     self._feed(session, self._source, skip_type_check=True)
+                return self._lacking(session)
         except _OutOfTime:
             return [_problem(self._source, 1, 1, 2, _out_of_time(self._limits))]
         except MontyError as error:
             line, column, end = self._place(error)
             return [_problem(self._source, line, column, end, self._said(error))]
-        return []
+
+    def _lacking(self, session: MontySession) -> list[SourceProblem]:
+        """Return where the source, which passed the type checker, uses what is not there."""
+        found = list(lacks.uses(self._source))
+        asked = list(
+            dict.fromkeys(
+                (use.module, use.name)
+                for use in found
+                if use.module and use.module not in self._modules
+            )
+        )[:_MOST_ASKED]
+        numbers: list[int] = []
+        if asked:
+            numbers = self._feed(session, lacks.probe(asked, self._id), skip_type_check=True)
+        missing = {asked[number] for number in numbers}
+        problems: list[SourceProblem] = []
+        for use in found:
+            text = use.problem
+            if (use.module, use.name) in missing:
+                text = f"the sandbox's module `{use.module}` has no `{use.name}`"
+            if text:
+                end = use.column + len(use.name)
+                problems.append(_problem(self._source, use.line, use.column, end, text))
+        return problems
 
     def run(self, texts: Sequence[str]) -> tuple[str, Any] | str:
         """Call the function with values as JSON text; return its score's kind and value.

@@ -11,7 +11,7 @@ import __future__
 import io
 import re
 import tokenize
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from tokenize import TokenInfo
@@ -98,7 +98,7 @@ def plain(source: str) -> str:
     if "__future__" not in source:
         return source
     lines = io.StringIO(source, newline=None).read().split("\n")
-    for statement in _statements(source):
+    for statement in statements(source):
         words = [token.string for token in statement]
         if words[:3] == ["from", "__future__", "import"]:
             if not set(words[3:]) <= _FUTURE:
@@ -113,7 +113,7 @@ def plain(source: str) -> str:
     return "\n".join(lines)
 
 
-def _statements(source: str) -> Iterator[list[TokenInfo]]:
+def statements(source: str) -> Iterator[list[TokenInfo]]:
     """Yield the tokens of each simple statement, or of what begins a compound one."""
     statement: list[TokenInfo] = []
     for token in _tokens(source):
@@ -164,7 +164,7 @@ def _function(line: Sequence[TokenInfo]) -> Function:
     required = most = 0
     takes_any = by_name = False
     keywords: list[str] = []
-    for parameter in _parameters(line[start + 2 :]):
+    for parameter in parameters(line[start + 2 :]):
         first = parameter[0].string
         has_default = any(token.string == "=" for token in parameter)
         if first == "/":
@@ -204,10 +204,11 @@ def _annotation(line: Sequence[TokenInfo]) -> str:
     return "".join(words or [])
 
 
-def _parameters(line: Sequence[TokenInfo]) -> Iterator[list[TokenInfo]]:
+def parameters(line: Iterable[TokenInfo]) -> Iterator[list[TokenInfo]]:
     """Yield the tokens of each parameter, without those inside of brackets.
 
-    line: what follows the name: type parameters, perhaps, then the parameters in parentheses.
+    line: what follows the name of a function, in its definition or in a call: type parameters,
+        perhaps, then the parameters in parentheses.
     """
     depth = lambdas = 0
     opened = False  # whether these are the parameters, and no type parameters

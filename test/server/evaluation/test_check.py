@@ -178,6 +178,49 @@ def test_the_annotation_must_not_contradict_the_score(
         assert problem.message.startswith("f() must return a boolean, but is annotated with ")
 
 
+@pytest.mark.parametrize(
+    ("line", "column", "message"),
+    [
+        ("return str.maketrans('a', 'b') == {}", 16, "the sandbox has no `maketrans`: use "),
+        ("return 'a'.translate({97: 'b'}) == 'b'", 16, "the sandbox has no `translate`: use "),
+        ("return '{a}'.format_map({}) == ''", 18, "the sandbox has no `format_map`: use "),
+        ("return {1}.difference_update({2})", 16, "the sandbox has no `difference_update`: use"),
+        ("return re.subn('a', 'b', 'c')[1]", 15, "the sandbox has no `subn`: use sub, and"),
+        ("return re.VERBOSE > 1", 15, "the sandbox's module `re` has no `VERBOSE`"),
+        ("return d.UTC is not None", 14, "the sandbox's module `datetime` has no `UTC`"),
+        ("return re.sub('o', lambda m: 'x', 'foo') == ''", 15, "the sandbox's `sub` takes no f"),
+        ("return re.sub('o', repl=lambda m: 'x', string='foo') == ''", 15, "the sandbox's `sub`"),
+        ("return re.compile('o').sub(swap, 'foo') == ''", 28, "the sandbox's `sub` takes no func"),
+    ],
+)
+def test_what_would_fail_at_every_run_is_refused(
+    engine: Engine, line: str, column: int, message: str
+) -> None:
+    source = f"import re, datetime as d\ndef swap(m): return 'x'\ndef f(log):\n    {line}\n"
+    problem = engine.check(source)[0]
+    assert (problem.line, problem.column) == (4, column)
+    assert problem.message.startswith(message)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "return re.sub('o', 'x', 'foo') == operator.add('f', 'xx')",
+        "return len(re.sub(log['a'], log['b'], log['c'], flags=re.IGNORECASE | re.M | re.S))",
+        "return len(sorted(re.sub('a', 'b', 'c'), key=lambda each: each))",
+        "return log['tools'].sub(1, 2) or log['re'].subtract",
+        "return Text().translate() == Text.translate",
+        "return re.subn('a', 'b', 'c') if hasattr(re, 'subn') else 0",
+        "a: typing.Sized = log['a']\n    return math.pi + math.sqrt(statistics.mean([1]))",
+        "return json.loads(log['a'])['b'] == datetime.datetime.now().isoformat()",
+    ],
+)
+def test_what_only_looks_like_it_is_accepted(engine: Engine, body: str) -> None:
+    head = "import datetime, json, math, operator, re, statistics, typing\n"
+    own = "class Text:\n    def translate(self):\n        return 1\n"
+    assert engine.check(f"{head}{own}def f(log):\n    {body}\n") == []
+
+
 SCORES = "    scores = {'a': 'b'}\n"
 
 
