@@ -195,6 +195,12 @@ class ErrorCounter(_Exhaustive):
             return False
         return keyword not in ("anyOf", "oneOf") or not (is_object(value) or is_array(value))
 
+    def lacks_key(self, path: Path) -> bool:
+        """Tell whether the value itself lacks a key that is required."""
+        return any(
+            keyword == "required" and len(place) == len(path) + 1 for place, keyword in self.errors
+        )
+
 
 class ErrorCollector(_Exhaustive):
     """Keeps every error.
@@ -404,19 +410,22 @@ def _explain(
     if not isinstance(reporter, ErrorCollector):
         reporter.add(node, path, keyword, lambda: "matches no branch")
         return
-    ranked: list[tuple[int, int, Node]] = []
+    ranked: list[tuple[bool, int, int, Node]] = []
     for index, branch in enumerate(fitting):
         counter = ErrorCounter(reporter.validation)
         with suppress(TooManyErrors):  # so many are enough to rank it
             match(branch, value, path, counter)
         if not counter.is_shallow(path, value):
             weight = sum(5 if broken == "enum" else 1 for _, broken in counter.errors)
-            ranked.append((weight - 2 * branch.resolved.count_declared(value), index, branch))
+            declared = branch.resolved.count_declared(value)
+            # An object that has none of a branch's keys, and lacks one, is meant for another.
+            is_strange = not declared and counter.lacks_key(path)
+            ranked.append((is_strange, weight - 2 * declared, index, branch))
     if not ranked:
         wanted = " or ".join(dict.fromkeys(branch.summary for branch in branches))
         reporter.expected(node, path, keyword, wanted, value)
         return
-    nearest, *others = (branch for _, _, branch in sorted(ranked, key=itemgetter(0, 1)))
+    nearest, *others = (branch for *_, branch in sorted(ranked, key=itemgetter(0, 1, 2)))
     # Where the value's type leaves one branch only, there is no choice to tell of.
     choice = ""
     if others:

@@ -362,6 +362,19 @@ def test_the_choice_of_a_branch_is_told_with_those_that_come_next() -> None:
     assert "(taken as B, the nearest of anyOf; then A, C)" in str(error)
 
 
+def test_a_branch_that_knows_none_of_the_keys_comes_last() -> None:
+    role = {"type": "object", "properties": {"role": {"enum": ["user", "system"]}}}
+    ids = {"type": "object", "required": ["ids"], "properties": {"ids": {"type": "array"}}}
+    chat = {"type": "object", "properties": {"chat": {"type": "array", "items": role}}}
+    cls = make({"anyOf": [ids, chat]})
+    for value, pointer in (
+        ({"chat": [{"role": "wizard"}]}, "/chat/0/role"),
+        ({"chat": [{"role": "wizard"}], "more": 1}, "/chat/0/role"),
+        ({"ids": 1, "chat": [{"role": "wizard"}]}, "/ids"),
+    ):
+        assert [error.pointer for error in error_of(cls, value).errors] == [pointer]
+
+
 @pytest.mark.parametrize("keyword", ["allOf", "anyOf"])
 def test_very_many_errors_are_told_up_to_a_limit(keyword: str) -> None:
     items = {"type": "array", "items": {"type": "object", "required": ["a"]}}

@@ -87,13 +87,17 @@ class EngineNotInstalled(EngineUnavailable):
 class Engine(Protocol):
     """Run evaluators. One object serves all threads; its calls block."""
 
-    def check(self, source: str, *, with_testcase: bool | None = None) -> Sequence[SourceProblem]:
+    def check(
+        self, source: str, *, with_testcase: bool | None = None, returns: Returns | None = None
+    ) -> Sequence[SourceProblem]:
         """Return what is wrong with a source, nothing if it can be used.
 
         It is type-checked and its top level runs, within the limits; the function is not called.
 
         with_testcase: whether the evaluator will be called with a testcase; None accepts a
             function that suits either.
+        returns: the kind of score that is wanted, which the function's annotation must not
+            contradict; None accepts both.
 
         Raises EngineUnavailable.
         """

@@ -40,7 +40,9 @@ def open_engine(limits: Limits | None = None, sandbox: Sandbox = "none") -> Engi
 class NoEngine:
     """Tell whoever uses it how to install an engine."""
 
-    def check(self, source: str, *, with_testcase: bool | None = None) -> Sequence[SourceProblem]:
+    def check(
+        self, source: str, *, with_testcase: bool | None = None, returns: Returns | None = None
+    ) -> Sequence[SourceProblem]:
         """Raise EngineNotInstalled."""
         raise _not_installed()
 

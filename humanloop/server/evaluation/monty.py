@@ -3,7 +3,8 @@
 Monty interprets Python in worker processes, which can reach no file, no network and no
 environment variable. Each check and each run is a session of its own in a worker. Invariants:
 workers start with the first use and end with `close`; at most `Limits.workers` runs go on at the
-same time, and the others wait their turn; a worker that died is replaced.
+same time, and the others wait their turn; checks have one worker more, for which they wait among
+themselves; a worker that died is replaced.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import secrets
 import shutil
 import sysconfig
 import threading
+import time
 from collections import deque
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -34,8 +36,9 @@ from pydantic_monty import (
 )
 
 from humanloop import schemas
-from humanloop.server.evaluation import modules
+from humanloop.server.evaluation import lacks, modules
 from humanloop.server.evaluation.bubblewrap import Wrapper
+from humanloop.server.evaluation.certainty import is_sure
 from humanloop.server.evaluation.engine import (
     EngineUnavailable,
     Failure,
@@ -46,16 +49,22 @@ from humanloop.server.evaluation.engine import (
     SourceProblem,
 )
 from humanloop.server.evaluation.host import Clock, Host
-from humanloop.server.evaluation.sources import caret, last_function
+from humanloop.server.evaluation.sources import caret, last_function, plain
 
 _MOST_PROBLEMS = 100
 _MOST_WORKERS = 8
+_MOST_ASKED = 200  # names of modules that the sandbox is asked about
 _EXACT = 2**53  # up to this every integer is a float as well
 _LARGEST = 2**1024  # from this on no integer is a float
 _SUSPENDS = re.compile(r"external function '_host_\w+' cannot suspend in this synchronous context")
 _CALLED_BACK = (
     "statistics and difflib can't be used in a function that is given to sorted, min, max, map"
     " or filter: compute a list first"
+)
+_ONE_STRING = "exceptions can only be called with zero or one string argument"
+_STRANGE_EXCEPTION = (
+    "NotImplementedError: an exception was made with something else than one string, which the"
+    " sandbox can't do: write `raise ValueError(str(value))`"
 )
 
 # Helpers of a session, defined before the evaluator's source runs. They keep the functions that
@@ -84,9 +93,6 @@ def _run_ID(function, texts, loads=_loads_ID, kind_of=type, text=str, seconds=_s
 class MontyEngine:
     """Run evaluators in Monty; an `Engine`."""
 
-    # Monty's threads serve all pools of a process, and no process that was forked from it.
-    _process: int | None = None
-
     def __init__(self, limits: Limits, sandbox: Sandbox = "none") -> None:
         """Start nothing yet.
 
@@ -95,29 +101,30 @@ class MontyEngine:
         Raises EngineUnavailable when bubblewrap is wanted and can't be used.
         """
         self._limits = limits
-        self._workers = limits.workers or min(os.cpu_count() or 1, _MOST_WORKERS)
-        self._pool: Monty | None = None
         self._resources = ExitStack()
-        self._wrapper: Wrapper | None = None
-        self._turns = threading.Condition()
-        self._waiting: deque[object] = deque()  # who came first is first
-        self._running = 0
-        self._closed = False
+        wrapper: Wrapper | None = None
         if sandbox == "bwrap":
-            self._wrapper = self._resources.enter_context(Wrapper(_worker_program()))
+            wrapper = self._resources.enter_context(Wrapper(_worker_program()))
+        silent = _silent_seconds(limits)
+        count = limits.workers or min(os.cpu_count() or 1, _MOST_WORKERS)
+        self._runs = _Workers(count, silent, wrapper)
+        self._checks = _Workers(1, silent, wrapper)  # so that no check waits for evaluations
 
-    def check(self, source: str, *, with_testcase: bool | None = None) -> Sequence[SourceProblem]:
+    def check(
+        self, source: str, *, with_testcase: bool | None = None, returns: Returns | None = None
+    ) -> Sequence[SourceProblem]:
         """Return what is wrong with a source; see `Engine`."""
         if problem := self._unreadable(source):
             return [problem]
-        with self._turn() as pool:
+        source = plain(source)
+        with self._checks.turn() as pool:
             problems = _Session(pool, self._limits, source, checks=True).check()
         if problems:
             return problems[:_MOST_PROBLEMS]
         function = last_function(source)
         if function is None:
             return [_problem(source, 1, 1, 2, "the source has no function at its top level")]
-        if text := function.problem(with_testcase):
+        if text := function.problem(with_testcase) or function.wrong_score(returns):
             end = function.column + len(function.name)
             return [_problem(source, function.line, function.column, end, text)]
         return []
@@ -133,9 +140,10 @@ class MontyEngine:
         """Return the score of a log, or its failure; see `Engine`."""
         if problem := self._unreadable(source):
             return self._failure(problem.message)
+        source = plain(source)
         values = [log] if testcase is None else [log, testcase]
         texts = [_text(value) for value in values]
-        with self._turn() as pool:
+        with self._runs.turn() as pool:
             outcome = _Session(pool, self._limits, source).run(texts)
         if isinstance(outcome, str):
             return self._failure(outcome)
@@ -144,14 +152,10 @@ class MontyEngine:
 
     def close(self) -> None:
         """End the workers; see `Engine`."""
-        if self._is_forked():
-            return  # the workers, and whatever lock is held, are the other process's
-        with self._turns:
-            self._closed = True
-            self._turns.notify_all()
-            self._turns.wait_for(lambda: not self._running)
+        if not _Workers.is_forked():
+            self._checks.close()
+            self._runs.close()
             self._resources.close()
-            self._pool = None
 
     def _unreadable(self, source: str) -> SourceProblem | None:
         """Return why a source is not even sent to a worker."""
@@ -173,10 +177,41 @@ class MontyEngine:
             text = encoded[: most - 3].decode("utf-8", "ignore") + "..."
         return Failure(text)
 
+
+class _Workers:
+    """A pool of worker processes, and the turns that those who need one take."""
+
+    # Monty's threads serve all pools of a process, and no process that was forked from it.
+    _process: int | None = None
+
+    def __init__(self, count: int, silent_seconds: float, wrapper: Wrapper | None) -> None:
+        """Start nothing yet.
+
+        silent_seconds: how long a worker may go without an answer before it is killed.
+        """
+        self._count = count
+        self._silent_seconds = silent_seconds
+        self._wrapper = wrapper
+        self._pool: Monty | None = None
+        self._resources = ExitStack()
+        self._turns = threading.Condition()
+        self._waiting: deque[object] = deque()  # who came first is first
+        self._running = 0
+        self._closed = False
+
+    def close(self) -> None:
+        """Refuse what waits, wait for what runs, and end the processes."""
+        with self._turns:
+            self._closed = True
+            self._turns.notify_all()
+            self._turns.wait_for(lambda: not self._running)
+            self._resources.close()
+            self._pool = None
+
     @contextmanager
-    def _turn(self) -> Generator[Monty]:
+    def turn(self) -> Generator[Monty]:
         """Wait until a worker may be taken, and give the pool."""
-        if self._is_forked():
+        if self.is_forked():
             raise EngineUnavailable(
                 "evaluators ran in the process that this one was forked from; start processes"
                 " with `spawn`, or fork before the first evaluator runs"
@@ -187,8 +222,7 @@ class MontyEngine:
             try:
                 self._turns.wait_for(
                     lambda: (
-                        self._closed
-                        or (self._running < self._workers and self._waiting[0] is ticket)
+                        self._closed or (self._running < self._count and self._waiting[0] is ticket)
                     )
                 )
                 if self._closed:
@@ -207,21 +241,21 @@ class MontyEngine:
 
     def _start(self) -> Monty:
         """Return a pool with its first worker."""
-        MontyEngine._process = os.getpid()
-        limits = self._limits
+        _Workers._process = os.getpid()
         try:
             pool = Monty(
                 binary_path=self._wrapper.program if self._wrapper else None,
-                max_processes=self._workers,
-                request_timeout=max(limits.request_seconds, limits.seconds + 1),
+                max_processes=self._count,
+                request_timeout=self._silent_seconds,
             )
             return self._resources.enter_context(pool)
         except (OSError, RuntimeError, MontyError) as error:
             raise EngineUnavailable(f"the sandbox can't be started: {error}") from error
 
     @staticmethod
-    def _is_forked() -> bool:
-        return MontyEngine._process not in (None, os.getpid())
+    def is_forked() -> bool:
+        """Tell whether the workers, and whatever lock is held, are another process's."""
+        return _Workers._process not in (None, os.getpid())
 
 
 class _OutOfTime(Exception):
@@ -242,6 +276,7 @@ class _Session:
         self._clock = Clock(limits.seconds)
         self._modules: dict[str, Any] = {}
         self._calls = 0
+        self._asked = time.monotonic()  # when the worker was last given something to do
 
     def check(self) -> list[SourceProblem]:
         """Type-check the source and run its top level; return what is wrong with it."""
@@ -252,14 +287,38 @@ class _Session:
                 except MontyTypingError as error:
                     if problems := self._found_by_type_checker(error.display()):
                         return problems
-                    # These were only warnings.
+                    # These were only warnings, or depend on values.
                     self._feed(session, self._source, skip_type_check=True)
+                return self._lacking(session)
         except _OutOfTime:
             return [_problem(self._source, 1, 1, 2, _out_of_time(self._limits))]
         except MontyError as error:
             line, column, end = self._place(error)
             return [_problem(self._source, line, column, end, self._said(error))]
-        return []
+
+    def _lacking(self, session: MontySession) -> list[SourceProblem]:
+        """Return where the source, which passed the type checker, uses what is not there."""
+        found = list(lacks.uses(self._source))
+        asked = list(
+            dict.fromkeys(
+                (use.module, use.name)
+                for use in found
+                if use.module and use.module not in self._modules
+            )
+        )[:_MOST_ASKED]
+        numbers: list[int] = []
+        if asked:
+            numbers = self._feed(session, lacks.probe(asked, self._id), skip_type_check=True)
+        missing = {asked[number] for number in numbers}
+        problems: list[SourceProblem] = []
+        for use in found:
+            text = use.problem
+            if (use.module, use.name) in missing:
+                text = f"the sandbox's module `{use.module}` has no `{use.name}`"
+            if text:
+                end = use.column + len(use.name)
+                problems.append(_problem(self._source, use.line, use.column, end, text))
+        return problems
 
     def run(self, texts: Sequence[str]) -> tuple[str, Any] | str:
         """Call the function with values as JSON text; return its score's kind and value.
@@ -350,6 +409,7 @@ class _Session:
         skip_type_check: bool = False,
     ) -> Any:
         """Execute source, answer its imports and calls, and return its last value."""
+        self._asked = time.monotonic()
         snapshot = session.feed_start(
             text,
             inputs=inputs,
@@ -361,6 +421,7 @@ class _Session:
             # Monty's own clock stands still while it waits for an answer, and the evaluator may
             # have caught what the host raised at the end of the time.
             self._calls += 1
+            self._asked = time.monotonic()
             if self._clock.is_over:
                 raise _OutOfTime
             if isinstance(snapshot, FunctionSnapshot) and snapshot.function_name == "import":
@@ -372,7 +433,7 @@ class _Session:
         return snapshot.output
 
     def _found_by_type_checker(self, text: str) -> list[SourceProblem]:
-        """Return the errors in the type checker's answer, without its warnings.
+        """Return what is surely wrong of the type checker's answer, and none of its warnings.
 
         text: a report of GitLab's code quality format, the only JSON of these that tells errors
             (`major` and worse) from warnings (`minor`).
@@ -383,7 +444,7 @@ class _Session:
             begin, end = (each["location"]["positions"][side] for side in ("begin", "end"))
             last = end["column"] if end["line"] == begin["line"] else begin["column"] + 1
             message = each["description"].removeprefix(f"{each['check_name']}: ")
-            if each["severity"] != "minor":
+            if each["severity"] != "minor" and is_sure(each["check_name"], message):
                 problems.append(
                     _problem(self._source, begin["line"], begin["column"], last, message)
                 )
@@ -403,14 +464,25 @@ class _Session:
         """Return an error's kind and message."""
         if isinstance(error, MontyCrashedError):
             if error.timed_out:
-                return f"TimeoutError: no answer within {self._limits.request_seconds:g} s"
+                # Monty also kills what doesn't look at the limit of a feed's time, soon after it.
+                silent = _silent_seconds(self._limits)
+                if time.monotonic() - self._asked < silent:
+                    return _out_of_time(self._limits)
+                return f"TimeoutError: no answer within {silent:g} s"
             return "the process of the sandbox died"
         if not isinstance(error, (MontySyntaxError, MontyRuntimeError)):
             return str(error)
         text = error.display("type-msg")
         if text.startswith("TimeoutError: feed time limit exceeded"):
             return _out_of_time(self._limits)
+        if text.endswith(_ONE_STRING):
+            return _STRANGE_EXCEPTION
         return _SUSPENDS.sub(_CALLED_BACK, text)
+
+
+def _silent_seconds(limits: Limits) -> float:
+    """Return how long a worker may go without an answer: longer than any run."""
+    return max(limits.request_seconds, limits.seconds + 1)
 
 
 def _out_of_time(limits: Limits) -> str:

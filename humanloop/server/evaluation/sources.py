@@ -6,16 +6,28 @@ functions of what the sandbox's parser accepts, which reads newer syntax than Py
 """
 
 from __future__ import annotations
+import __future__
 
 import io
+import re
 import tokenize
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from tokenize import TokenInfo
+from typing import Literal
+
+from humanloop.server.evaluation.engine import Returns
 
 _SHOWN = 100  # characters of a line beside a caret
 _BRACKETS = {"(": 1, "[": 1, "{": 1, ")": -1, "]": -1, "}": -1}
+_FUTURE = {*__future__.all_feature_names, "(", ")", ",", "as"}
+_KINDS: dict[str, Returns | Literal["neither"]] = {
+    "bool": "boolean",
+    **dict.fromkeys(("float", "Decimal", "decimal.Decimal"), "number"),
+    **dict.fromkeys(("None", "str", "bytes", "complex", "list", "dict", "set", "tuple"), "neither"),
+}
+"""Which score the values of a type are. An int may be a boolean, its subclass."""
 _LAYOUT = (tokenize.NEWLINE, tokenize.NL, tokenize.INDENT, tokenize.DEDENT, tokenize.COMMENT)
 
 
@@ -25,6 +37,7 @@ class Function:
 
     required, most: how many arguments it takes by position; `most` is None with `*args`.
     keywords: the names of arguments that must be given by name.
+    annotation: of what it returns; empty without one.
     line, column: where its name stands, both from 1.
     """
 
@@ -35,6 +48,7 @@ class Function:
     required: int = 0
     most: int | None = 0
     keywords: tuple[str, ...] = ()
+    annotation: str = ""
 
     def takes(self, count: int) -> bool:
         """Tell whether it can be called with so many arguments by position."""
@@ -55,12 +69,68 @@ class Function:
             f"{self.name}() is called with {wanted[with_testcase]}, but takes {self._arguments()}"
         )
 
+    def wrong_score(self, wanted: Returns | None) -> str | None:
+        """Return why what it is annotated to return is surely no score, if it is none.
+
+        wanted: the kind of score; None accepts both.
+        """
+        made = _KINDS.get(re.split(r"\[", self.annotation.strip("'\""))[0])
+        if made is None or made == wanted or (wanted is None and made != "neither"):
+            return None
+        what = "a boolean or a number" if wanted is None else f"a {wanted}"
+        return f"{self.name}() must return {what}, but is annotated with `{self.annotation}`"
+
     def _arguments(self) -> str:
         if self.most is None:
             return f"at least {self.required} arguments"
         if self.required < self.most:
             return f"{self.required} to {self.most} arguments"
         return "1 argument" if self.most == 1 else f"{self.most} arguments"
+
+
+@lru_cache(maxsize=64)
+def plain(source: str) -> str:
+    """Return a source without what is valid at its start, means nothing, and stops the sandbox.
+
+    That is a byte order mark, and imports from `__future__`, in whose place `pass` stands.
+    """
+    source = source.removeprefix("\ufeff")
+    if "__future__" not in source:
+        return source
+    lines = io.StringIO(source, newline=None).read().split("\n")
+    for statement in statements(source):
+        words = [token.string for token in statement]
+        if words[:3] == ["from", "__future__", "import"]:
+            if not set(words[3:]) <= _FUTURE:
+                break
+            (first, start), (last, end) = statement[0].start, statement[-1].end
+            rest = lines[last - 1][end:]
+            lines[first - 1 : last] = [lines[first - 1][:start] + "pass" + rest] + [""] * (
+                last - first
+            )
+        elif len(statement) > 1 or statement[0].type != tokenize.STRING:
+            break  # only a docstring may stand above
+    return "\n".join(lines)
+
+
+def statements(source: str) -> Iterator[list[TokenInfo]]:
+    """Yield the tokens of each simple statement, or of what begins a compound one."""
+    statement: list[TokenInfo] = []
+    for token in _tokens(source):
+        if token.type == tokenize.NEWLINE or token.string == ";":
+            if statement:
+                yield statement
+            statement = []
+        elif token.type not in _LAYOUT:
+            statement.append(token)
+
+
+def _tokens(source: str) -> Iterator[TokenInfo]:
+    """Yield tokens up to what Python's tokenizer can't read."""
+    try:
+        yield from tokenize.generate_tokens(io.StringIO(source, newline=None).readline)
+    except (SyntaxError, tokenize.TokenError):
+        return
 
 
 @lru_cache(maxsize=64)
@@ -82,7 +152,9 @@ def last_function(source: str) -> Function | None:
 
 def _is_function(line: Sequence[TokenInfo]) -> bool:
     words = [token.string for token in line[:2]]
-    return line[0].start[1] == 0 and (words[0] == "def" or words == ["async", "def"])
+    # A form feed starts a line anew (the language reference, section Indentation).
+    is_at_margin = not line[0].line[: line[0].start[1]].strip("\f")
+    return is_at_margin and (words[0] == "def" or words == ["async", "def"])
 
 
 def _function(line: Sequence[TokenInfo]) -> Function:
@@ -92,7 +164,7 @@ def _function(line: Sequence[TokenInfo]) -> Function:
     required = most = 0
     takes_any = by_name = False
     keywords: list[str] = []
-    for parameter in _parameters(line[start + 2 :]):
+    for parameter in parameters(line[start + 2 :]):
         first = parameter[0].string
         has_default = any(token.string == "=" for token in parameter)
         if first == "/":
@@ -113,13 +185,30 @@ def _function(line: Sequence[TokenInfo]) -> Function:
         required=required,
         most=None if takes_any else most,
         keywords=tuple(keywords),
+        annotation=_annotation(line),
     )
 
 
-def _parameters(line: Sequence[TokenInfo]) -> Iterator[list[TokenInfo]]:
+def _annotation(line: Sequence[TokenInfo]) -> str:
+    """Return the text between `->` and the colon that ends a function's head."""
+    depth = 0
+    words: list[str] | None = None
+    for token in line:
+        depth += _BRACKETS.get(token.string, 0) if token.type == tokenize.OP else 0
+        if token.string == "->" and depth == 0:
+            words = []
+        elif words is not None:
+            if token.string == ":" and depth == 0:
+                break
+            words.append(token.string)
+    return "".join(words or [])
+
+
+def parameters(line: Iterable[TokenInfo]) -> Iterator[list[TokenInfo]]:
     """Yield the tokens of each parameter, without those inside of brackets.
 
-    line: what follows the name: type parameters, perhaps, then the parameters in parentheses.
+    line: what follows the name of a function, in its definition or in a call: type parameters,
+        perhaps, then the parameters in parentheses.
     """
     depth = lambdas = 0
     opened = False  # whether these are the parameters, and no type parameters

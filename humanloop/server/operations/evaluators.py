@@ -21,7 +21,7 @@ from humanloop.server.store.times import now
 
 CONTENT = ("name", "description", "code", "arguments_type", "return_type")
 _MAX_NAME = 255
-_CHECKED = ("code", "arguments_type")
+_CHECKED = ("code", "arguments_type", "return_type")
 """What the check of the source depends on."""
 
 
@@ -129,7 +129,9 @@ def _check_name(call: Call, name: str) -> None:
 def _check_source(call: Call, values: Mapping[str, Any]) -> None:
     location = ("body", "code")
     try:
-        problems = call.evaluating.engine.check(values["code"], with_testcase=needs_target(values))
+        problems = call.evaluating.engine.check(
+            values["code"], with_testcase=needs_target(values), returns=values["return_type"]
+        )
     except EngineNotInstalled as error:
         raise invalid(location, str(error)) from error
     except EngineUnavailable as error:

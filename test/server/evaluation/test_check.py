@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from humanloop.server.evaluation.engine import Engine
+from humanloop.server.evaluation.engine import Engine, Returns
 
 GOOD = "def evaluate(log):\n    return True\n"
 
@@ -122,6 +122,149 @@ def test_warnings_are_no_problems(engine: Engine) -> None:
 )
 def test_common_evaluators_have_none(engine: Engine, source: str) -> None:
     assert engine.check(source) == []
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "from __future__ import annotations\n" + GOOD,
+        "'''Judge.'''\nfrom __future__ import (annotations,\n    division)  # both\n" + GOOD,
+        "from __future__ import annotations; import math\n" + GOOD,
+        "\ufefffrom __future__ import annotations\r\n" + GOOD,
+        "\ufeff" + GOOD,
+        "\f" + GOOD,
+        "\f\nimport math\n\f" + GOOD,
+    ],
+)
+def test_what_means_nothing_at_the_start_is_accepted(engine: Engine, source: str) -> None:
+    assert engine.check(source) == []
+    assert engine.run(source, {}) is True
+
+
+def test_lines_count_from_the_source_as_it_came(engine: Engine) -> None:
+    source = "\ufefffrom __future__ import (\n    annotations,\n)\nx = 1 / 0\n" + GOOD
+    [problem] = engine.check(source)
+    assert (problem.line, problem.column) == (4, 5)
+
+
+def test_a_string_keeps_what_looks_like_an_import(engine: Engine) -> None:
+    source = "TEXT = '''\nfrom __future__ import annotations'''\ndef f(log): return len(TEXT)\n"
+    assert engine.run(source, {}) == 35
+
+
+@pytest.mark.parametrize(
+    ("annotation", "accepted"),
+    [
+        ("bool", [None, "boolean"]),
+        ("'bool'", [None, "boolean"]),
+        ("float", [None, "number"]),
+        ("Decimal", [None, "number"]),
+        ("int", [None, "boolean", "number"]),
+        ("bool | float", [None, "boolean", "number"]),
+        ("str", []),
+        ("dict[str, int]", []),
+        ("None", []),
+    ],
+)
+def test_the_annotation_must_not_contradict_the_score(
+    engine: Engine, annotation: str, accepted: list[Returns | None]
+) -> None:
+    head = "from decimal import Decimal\n"
+    source = f"{head}def f(log) -> {annotation}:\n    return log['x']\n"
+    every: tuple[Returns | None, ...] = (None, "boolean", "number")
+    assert [each for each in every if not engine.check(source, returns=each)] == accepted
+    for problem in engine.check(source, returns="boolean"):
+        assert (problem.line, problem.column) == (2, 5)
+        assert problem.message.startswith("f() must return a boolean, but is annotated with ")
+
+
+@pytest.mark.parametrize(
+    ("line", "column", "message"),
+    [
+        ("return str.maketrans('a', 'b') == {}", 16, "the sandbox has no `maketrans`: use "),
+        ("return 'a'.translate({97: 'b'}) == 'b'", 16, "the sandbox has no `translate`: use "),
+        ("return '{a}'.format_map({}) == ''", 18, "the sandbox has no `format_map`: use "),
+        ("return {1}.difference_update({2})", 16, "the sandbox has no `difference_update`: use"),
+        ("return re.subn('a', 'b', 'c')[1]", 15, "the sandbox has no `subn`: use sub, and"),
+        ("return re.VERBOSE > 1", 15, "the sandbox's module `re` has no `VERBOSE`"),
+        ("return d.UTC is not None", 14, "the sandbox's module `datetime` has no `UTC`"),
+        ("return re.sub('o', lambda m: 'x', 'foo') == ''", 15, "the sandbox's `sub` takes no f"),
+        ("return re.sub('o', repl=lambda m: 'x', string='foo') == ''", 15, "the sandbox's `sub`"),
+        ("return re.compile('o').sub(swap, 'foo') == ''", 28, "the sandbox's `sub` takes no func"),
+    ],
+)
+def test_what_would_fail_at_every_run_is_refused(
+    engine: Engine, line: str, column: int, message: str
+) -> None:
+    source = f"import re, datetime as d\ndef swap(m): return 'x'\ndef f(log):\n    {line}\n"
+    problem = engine.check(source)[0]
+    assert (problem.line, problem.column) == (4, column)
+    assert problem.message.startswith(message)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "return re.sub('o', 'x', 'foo') == operator.add('f', 'xx')",
+        "return len(re.sub(log['a'], log['b'], log['c'], flags=re.IGNORECASE | re.M | re.S))",
+        "return len(sorted(re.sub('a', 'b', 'c'), key=lambda each: each))",
+        "return log['tools'].sub(1, 2) or log['re'].subtract",
+        "return Text().translate() == Text.translate",
+        "return re.subn('a', 'b', 'c') if hasattr(re, 'subn') else 0",
+        "a: typing.Sized = log['a']\n    return math.pi + math.sqrt(statistics.mean([1]))",
+        "return json.loads(log['a'])['b'] == datetime.datetime.now().isoformat()",
+    ],
+)
+def test_what_only_looks_like_it_is_accepted(engine: Engine, body: str) -> None:
+    head = "import datetime, json, math, operator, re, statistics, typing\n"
+    own = "class Text:\n    def translate(self):\n        return 1\n"
+    assert engine.check(f"{head}{own}def f(log):\n    {body}\n") == []
+
+
+SCORES = "    scores = {'a': 'b'}\n"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "    return float(re.search(r'\\d+', log['output']).group(0))",
+        "    return len(re.search('a', log['output'])[0])",
+        "    return float(re.search('a', 'a')[0] or 1)",
+        "    return sum(map(int, re.match('(1)', '1').groups()))",
+        SCORES + "    return len(scores.get('a'))",
+        SCORES + "    return scores.get('a') > 'a'",
+        SCORES + "    return int(scores.get('a'))",
+        SCORES + "    return len(','.join(scores.get('a')))",
+        SCORES + "    return [each for each in scores.get('a')] == []",
+        SCORES + "    text: str = scores.get('a')\n    return text == ''",
+        "    return {'a': len}.get('a')('b')",
+        "    return -{'a': 1}.get('a')",
+        "    best = None\n    for each in log['output']:\n        best = each\n    return best + 1",
+        "    x = 1 if log['output'] else 'a'\n    return x.upper() == 'A'",
+        "    def g(x: str = None) -> str:\n        return x\n    return len(g('a'))",
+    ],
+)
+def test_what_fails_for_some_values_only_is_accepted(engine: Engine, body: str) -> None:
+    assert engine.check(f"import re\ndef f(log):\n{body}\n") == []
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "    return len(None)",
+        "    x = None\n    return x.foo",
+        "    return None + 1",
+        "    return int([1])",
+        "    return (5).upper()",
+        "    x: str = [1, 'a']\n    return len(x)",
+        "    return len('a', 'b')",
+        "    return re.serach('a', 'b') is None",
+        "    return 5[0]",
+        "    return 5()",
+    ],
+)
+def test_what_fails_for_all_values_is_refused(engine: Engine, body: str) -> None:
+    assert engine.check(f"import re\ndef f(log):\n{body}\n")
 
 
 def test_the_top_level_runs_within_the_limits(engine: Engine) -> None:

@@ -107,6 +107,19 @@ def test_none_holds_up_another_longer_than_its_limits(own: Engine) -> None:
     assert time.monotonic() - started < 40
 
 
+def test_a_check_waits_for_no_run(own: Engine) -> None:
+    own.check(GOOD)
+    with ThreadPoolExecutor(6) as threads:
+        endless = [threads.submit(own.run, ENDLESS, LOG) for _ in range(6)]
+        longest = 0.0
+        while not endless[0].done():
+            started = time.monotonic()
+            assert own.check(GOOD) == []
+            longest = max(longest, time.monotonic() - started)
+        assert not endless[-1].done()
+    assert longest < 0.9  # the runs need 3 s
+
+
 def test_closing_waits_for_what_runs_and_refuses_what_waits() -> None:
     engine = open_engine(Limits(workers=1))
     engine.run(GOOD, LOG)

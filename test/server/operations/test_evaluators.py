@@ -83,6 +83,14 @@ def test_the_arguments_must_fit(api: Api, name: str, code: str, arguments_type: 
     assert "evaluate() is called with" in refused(api, "POST", "/evaluators", **keys)
 
 
+def test_the_annotation_must_fit_the_return_type(api: Api, name: str) -> None:
+    code = "def f(log) -> float:\n    return 0.5\n"
+    message = refused(api, "POST", "/evaluators", **body(name, code=code))
+    assert "f() must return a boolean, but is annotated with `float`" in message
+    made = api.ok("POST", "/evaluators", body(name, code=code, return_type="number"))
+    assert refused(api, "PATCH", f"/evaluators/{made['id']}", return_type="boolean")
+
+
 @pytest.mark.parametrize("code", ["", "x = 1", "def f(log): return 1\n" * 10_000])
 def test_what_is_no_evaluator_is_refused(api: Api, name: str, code: str) -> None:
     assert refused(api, "POST", "/evaluators", **body(name, code=code))

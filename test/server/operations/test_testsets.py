@@ -285,3 +285,9 @@ def gone(api: Api) -> Callable[[str], None]:
         assert api.call("GET", path).status == 404
 
     return check
+
+
+def test_what_is_wrong_with_a_testcase_is_told_at_its_place(api: Api, testset: Any) -> None:
+    path = f"/testsets/{testset['id']}/testcases"
+    body = {"messages": [{"role": "wizard", "content": "x"}]}
+    assert api.places("POST", path, body) == [["body", "messages", 0, "role"]]
