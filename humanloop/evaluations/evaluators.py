@@ -13,6 +13,7 @@ import math
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from decimal import Decimal
 from importlib import import_module
 from typing import Any
 
@@ -40,19 +41,32 @@ class EvaluatorError(Exception):
 
 
 def score_of(value: Any) -> Score:
-    """Return the score that an evaluator's value is; raise TypeError or ValueError if it is none.
+    """Return the score that an evaluator's value is.
+
+    Raises TypeError, ValueError or OverflowError if it is none.
 
     Decimals, and the numbers and booleans of NumPy and of models are such values, too.
     """
     from humanloop.schemas import to_primitive
 
+    if (isinstance(value, float) and not math.isfinite(value)) or (
+        isinstance(value, Decimal) and not value.is_finite()
+    ):
+        raise ValueError(f"the evaluator must return a finite number, not {value}")
     score = to_primitive(value)
-    if isinstance(score, (bool, int, float)):
-        if isinstance(score, int) or math.isfinite(score):
-            return score
-        raise ValueError(f"the evaluator must return a finite number, not {score}")
+    if isinstance(score, (int, float, Decimal)):
+        if not _fits_float(score):
+            raise OverflowError("the evaluator returned a number that is too large")
+        return float(score) if isinstance(score, Decimal) else score
     wanted = "a boolean or a number"
     raise TypeError(f"the evaluator must return {wanted}, not {type(value).__name__}")
+
+
+def _fits_float(number: float | Decimal) -> bool:
+    try:
+        return math.isfinite(float(number))
+    except OverflowError:  # of an integer; Decimals become infinite
+        return False
 
 
 def of_functions(functions: Functions) -> list[Evaluator]:

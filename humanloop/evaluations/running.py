@@ -26,7 +26,12 @@ from humanloop.evaluations import evaluators as judges
 from humanloop.evaluations.reading import all_records, report_of
 from humanloop.evaluations.report import EvaluationReport, EvaluationRow, Score
 from humanloop.evaluations.steps import Call, Each, Flow, Invoke
-from humanloop.exceptions import ApiTypeError, ApiValueError
+from humanloop.exceptions import (
+    ApiException,
+    ApiTypeError,
+    ApiValueError,
+    SchemaValidationError,
+)
 from humanloop.progress import Bar
 from humanloop.secrets import mask_keys, shorten
 
@@ -42,6 +47,10 @@ _LOG_KEYS = frozenset(
     ("output", "error", "duration", "metadata", "reference_id", "session_id", "parent_id")
 )
 """The keys of a log that a function may return beside `output`."""
+
+_REFUSALS = (SchemaValidationError, ApiTypeError, ApiValueError, ApiException)
+_REFUSED = frozenset((400, 404, 409, 413, 422))
+"""The errors of a log that may be about what is in it, and the statuses of those that came back."""
 
 
 @dataclass(frozen=True)
@@ -177,7 +186,15 @@ class _Rows:
             produced = {"error": error_text(error)}
         produced.setdefault("duration", time.monotonic() - begun)
         request = log_request(self.testset, case, self.config, self.name, produced)
-        log_id = (yield Call(LOGS_LOG, {"body": request}, PLAIN)).body["id"]
+        try:
+            log_id = yield from logged(request)
+        except _REFUSALS as error:
+            if isinstance(error, ApiException) and error.status not in _REFUSED:
+                raise
+            # Of this output alone if its error can be logged; else that ends the run.
+            produced = {"error": error_text(error), "duration": time.monotonic() - begun}
+            request = log_request(self.testset, case, self.config, self.name, produced)
+            log_id = yield from logged(request)
         scores, errors = yield from self._judge(log_id, request, case)
         yield from send_scores(log_id, scores)
         return EvaluationRow(
@@ -275,7 +292,15 @@ def error_text(error: Exception) -> str:
     """Return an error as a log and a row tell of it."""
     own = isinstance(error, judges.EvaluatorError)
     text = str(error) if own else f"{type(error).__name__}: {error}"
-    return shorten(mask_keys(text), _ERROR_LIMIT)
+    short = shorten(mask_keys(text), _ERROR_LIMIT)
+    # A log holds no U+0000, and no half of a surrogate pair.
+    return short.replace("\0", "\\x00").encode(errors="backslashreplace").decode()
+
+
+def logged(request: Mapping[str, Any]) -> Flow[str]:
+    """Log a LogRequest, and return the datapoint's id."""
+    log_id: str = (yield Call(LOGS_LOG, {"body": request}, PLAIN)).body["id"]
+    return log_id
 
 
 def keep_scores(project_id: str, names: Sequence[str]) -> Flow[None]:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from humanloop.apis.operations import LOGS_LOG, TESTSETS_GET, TESTSETS_LIST_TESTCASES
+from humanloop.apis.operations import TESTSETS_GET, TESTSETS_LIST_TESTCASES
 from humanloop.evaluations.evaluators import score_of
 from humanloop.evaluations.reading import all_records
 from humanloop.evaluations.report import Score
@@ -17,6 +17,7 @@ from humanloop.evaluations.running import (
     keep_scores,
     log_keys,
     log_request,
+    logged,
     send_scores,
 )
 from humanloop.evaluations.steps import Call, Flow, run
@@ -98,7 +99,7 @@ class Testcase:
         produced = {"duration": time.monotonic() - self._begun, **log_keys(output), **keys}
         case, testset = self._case, self._testset
         request = log_request(testset.testset, case, self._config, self._name, produced)
-        self.log_id = run(_log(request), testset.api_client)
+        self.log_id = run(logged(request), testset.api_client)
         return self.log_id
 
     def score(self, name: str, value: Any) -> Score:
@@ -117,8 +118,3 @@ class Testcase:
 
     def __repr__(self) -> str:
         return f"<Testcase {self.id}>"
-
-
-def _log(request: Mapping[str, Any]) -> Flow[str]:
-    log_id: str = (yield Call(LOGS_LOG, {"body": request}, PLAIN)).body["id"]
-    return log_id

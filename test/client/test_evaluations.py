@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import itertools
 import json
 import pickle
 import sys
 import threading
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import partial
@@ -26,6 +28,7 @@ from humanloop import (
     Humanloop,
     NotFoundError,
     SchemaValidationError,
+    UnauthorizedError,
     UnprocessableEntityError,
 )
 from humanloop.evaluations import EvaluationReport, EvaluationRow
@@ -425,16 +428,25 @@ def test_errors_and_wrong_scores_of_evaluators_are_counted(place: Place, kind: K
         "text": lambda log: "good",
         "nothing": lambda log: None,
         "nan": lambda log: float("nan"),
+        "infinite": lambda log: Decimal("-Infinity"),
+        "large": lambda log: 10**400,
+        "large decimal": lambda log: Decimal("-1e400"),
         "decimal": lambda log: Decimal("0.25"),
+        "third": lambda log: Decimal(1) / 3,
     }
     report = kind(place.client, "run", shout, place.testset_id, evaluators)
     [row] = report.rows
-    assert row.scores == {"decimal": 0.25}
+    assert row.scores == {"decimal": 0.25, "third": 1 / 3}
     assert row.errors["broken"] == "ZeroDivisionError: division by zero"
     assert row.errors["text"] == (
         "TypeError: the evaluator must return a boolean or a number, not str"
     )
     assert "not NoneType" in row.errors["nothing"]
+    assert row.errors["nan"] == "ValueError: the evaluator must return a finite number, not nan"
+    assert "finite number, not -Infinity" in row.errors["infinite"]
+    too_large = "OverflowError: the evaluator returned a number that is too large"
+    assert row.errors["large"] == row.errors["large decimal"] == too_large
+    assert "large" in str(report)
     assert {name for name, score in report.scores.items() if score.errors} == set(row.errors)
 
 
@@ -567,6 +579,61 @@ def test_an_error_of_logging_ends_the_run(place: Place, kind: Kind) -> None:
         kind(place.client, "run", function, place.testset_id, config=config, workers=1)
     assert 1 <= len(called) <= 2
     assert not [each for each in threading.enumerate() if "humanloop-evaluation-" in each.name]
+
+
+@pytest.mark.parametrize(
+    ("returned", "reason"),
+    [
+        ("a\0", "U+0000"),
+        ("\ud800", "surrogate"),
+        ({"output": "o", "duration": "long"}, "expected a number, got the string 'long'"),
+        ({"output": "o", "metadata": {"a\0": 1}}, "U+0000"),
+        ({"output": "o", "error": 5}, "expected a string"),
+        ({"output": "o", "session_id": "sesh_x"}, "there is no session 'sesh_x'"),
+        ({"output": "o", "reference_id": "taken"}, "reference id 'taken'"),
+        (LookupError("bad \0\ud800"), r"LookupError: bad \x00\ud800"),
+    ],
+)
+def test_an_output_that_is_refused_is_an_error_of_its_row(
+    place: Place, kind: Kind, returned: Any, reason: str
+) -> None:
+    place.say("a", "bad", "c")
+
+    def function(inputs: Mapping[str, Any]) -> Any:
+        if inputs["question"] != "bad":
+            return shout(inputs)
+        if isinstance(returned, Exception):
+            raise returned
+        return returned
+
+    if "taken" in reason:
+        taken: Any = {"reference_id": "taken", "config": {"model": "m"}, "output": "o"}
+        with suppress(UnprocessableEntityError):
+            place.client.log(project=f"other {place.project_id}", **taken)
+    report = kind(place.client, "run", function, place.testset_id, [exact], workers=1)
+    assert [row.output for row in report.rows] == ["A", None, "C"]
+    [failed] = report.failed
+    assert reason in str(failed.error)
+    assert list(failed.errors) == ["exact"]
+    assert report.scores["exact"].mean == 1
+    errors = {log["id"]: log["error"] for log in place.logs() if "error" in log}
+    assert errors == {failed.log_id: failed.error}
+
+
+def test_a_key_that_is_refused_ends_the_run(place: Place) -> None:
+    place.say(*(f"question {number}" for number in range(8)))
+    called: list[Any] = []
+    configuration = copy.deepcopy(place.client.api_client.configuration)
+
+    def function(inputs: Any) -> str:
+        called.append(inputs)
+        configuration.api_key["APIKeyHeader"] = "hl_revoked"
+        return "x"
+
+    with Humanloop(configuration=configuration) as own, pytest.raises(UnauthorizedError):
+        own.evaluations.run(function, place.testset_id, workers=1)
+    assert 1 <= len(called) <= 2
+    assert place.logs() == []
 
 
 def test_the_config_may_be_given(place: Place) -> None:
