@@ -23,7 +23,8 @@ from humanloop.apis.operations import (
     TESTSETS_LIST_TESTCASES,
 )
 from humanloop.evaluations import evaluators as judges
-from humanloop.evaluations.reading import all_records, report_of
+from humanloop.evaluations.arguments import INTEGER, MAPPING, TEXT, check, check_list
+from humanloop.evaluations.reading import Baseline, all_records, baseline_of
 from humanloop.evaluations.report import EvaluationReport, EvaluationRow, Score
 from humanloop.evaluations.steps import Call, Each, Flow, Invoke
 from humanloop.exceptions import (
@@ -31,6 +32,7 @@ from humanloop.exceptions import (
     ApiTypeError,
     ApiValueError,
     SchemaValidationError,
+    UnprocessableEntityError,
 )
 from humanloop.progress import Bar
 from humanloop.secrets import mask_keys, shorten
@@ -62,13 +64,14 @@ class Options:
     evaluator_ids: Sequence[str]
     config: Mapping[str, Any] | None
     workers: int
-    baseline: EvaluationReport | str | None
+    baseline: Baseline
     name: str | None
     progress: bool
 
 
 def running(function: Callable[..., Any], options: Options) -> Flow[EvaluationReport]:
     """Return the flow of a run; raises what is wrong with its arguments at once."""
+    _check(options)
     if options.workers < 1:
         raise ApiValueError(f"evaluations.run(): workers must be 1 or more, not {options.workers}")
     subject = Subject(function)
@@ -76,22 +79,40 @@ def running(function: Callable[..., Any], options: Options) -> Flow[EvaluationRe
     return _running(subject, own, options)
 
 
+def _check(options: Options) -> None:
+    """Raise ApiTypeError for an argument of the wrong type."""
+    check("run", "testset_id", options.testset_id, TEXT)
+    check_list("run", "evaluators", options.evaluators, "functions, or a mapping of names to them")
+    check_list("run", "evaluator_ids", options.evaluator_ids, "IDs")
+    for each in options.evaluator_ids:
+        check("run", "each of evaluator_ids", each, TEXT)
+    if options.config is not None:
+        check("run", "config", options.config, MAPPING)
+    check("run", "workers", options.workers, INTEGER)
+    if options.name is not None:
+        check("run", "name", options.name, TEXT)
+
+
 def _running(
     subject: Subject, own: Sequence[judges.Evaluator], options: Options
 ) -> Flow[EvaluationReport]:
     started = time.monotonic()
     name = options.name or subject.name
+    baseline = yield from baseline_of("run", options.baseline)
     with judges.engine(bool(options.evaluator_ids)) as engine:
         of_server = yield from judges.of_server(options.evaluator_ids, engine)
         evaluators = [*own, *of_server]
         judges.check_names(evaluators)
-        baseline = options.baseline
-        if isinstance(baseline, str):
-            baseline = yield from report_of(baseline)
         arguments = {"id": options.testset_id}
         testset: Mapping[str, Any] = (yield Call(TESTSETS_GET, arguments, PLAIN)).body
         cases = yield from all_records(TESTSETS_LIST_TESTCASES, {"testset_id": options.testset_id})
-        yield from keep_scores(testset["project_id"], [each.name for each in evaluators])
+        if not cases:
+            raise ApiValueError(f"the testset {options.testset_id} has no testcases")
+        try:
+            yield from keep_scores(testset["project_id"], [each.name for each in evaluators])
+        except UnprocessableEntityError as error:
+            judges.tell_how_to_rename(of_server, error)
+            raise
         row = _Rows(subject, evaluators, testset, options.config or subject.config, name)
         bar = Bar(name, "testcases", options.progress)
         try:

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from humanloop.apis.operations import TESTSETS_GET, TESTSETS_LIST_TESTCASES
+from humanloop.evaluations.arguments import check_name
 from humanloop.evaluations.evaluators import score_of
 from humanloop.evaluations.reading import all_records
 from humanloop.evaluations.report import Score
@@ -106,9 +107,10 @@ class Testcase:
         """Keep a boolean or a number as feedback on the output that was logged, and return it.
 
         Raises:
-            ApiValueError: no output was logged yet.
-            TypeError, ValueError: the value is none of these.
+            ApiValueError: no output was logged yet, or the name can't be one.
+            TypeError, ValueError, OverflowError: the value is none of these.
         """
+        check_name(name)
         if self.log_id is None:
             raise ApiValueError(f"score({name!r}): log an output first, which the score is of")
         score = score_of(value)
