@@ -11,7 +11,7 @@ import sys
 import threading
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
@@ -252,6 +252,14 @@ def test_wait_goes_on_when_the_server_has_restarted(tmp_path: Path, talker: Talk
 def test_wait_for_what_is_not_there(client: Humanloop, kind: Kind) -> None:
     with pytest.raises(NotFoundError):
         kind(client, "wait", "ev_" + "0" * 21)
+
+
+@pytest.mark.parametrize("timeout", ["5", True, [1]])
+def test_the_time_limit_is_a_number(client: Humanloop, kind: Kind, timeout: Any) -> None:
+    with pytest.raises(ApiTypeError, match=r"timeout must be a number, not (str|bool|list)"):
+        kind(client, "wait", "ev_", timeout=timeout)
+    with pytest.raises(ApiTypeError, match=r"id must be text, not int"):
+        kind(client, "wait", 5)
 
 
 @pytest.mark.parametrize("timeout", [-1, float("nan"), float("inf")])
@@ -532,6 +540,55 @@ def test_functions_that_can_not_be_called_so_are_refused(place: Place) -> None:
         run(shout, "evts_" + "0" * 21)
 
 
+WRONG: list[tuple[dict[str, Any], type[Exception], str]] = [
+    ({"evaluators": exact}, ApiTypeError, "evaluators must be a list of functions.*not function"),
+    ({"evaluators": "exact"}, ApiTypeError, "evaluators must be a list of functions.*not str"),
+    ({"evaluators": None}, ApiTypeError, "evaluators must be .* not NoneType"),
+    ({"evaluators": {1: exact}}, ApiTypeError, "name of an evaluator must be text, not int"),
+    ({"evaluators": {"": exact}}, ApiValueError, "can't be called ''"),
+    ({"evaluators": {" ": exact}}, ApiValueError, "can't be called ' '"),
+    ({"evaluators": {"a\nb": exact}}, ApiValueError, r"can't be called 'a\\nb'"),
+    ({"evaluators": {"a\u2028b": exact}}, ApiValueError, "name on one line"),
+    ({"evaluator_ids": "evfn_x"}, ApiTypeError, "evaluator_ids must be a list of IDs, not str"),
+    ({"evaluator_ids": [1]}, ApiTypeError, "each of evaluator_ids must be text, not int"),
+    ({"config": "gpt-4"}, ApiTypeError, "config must be a mapping, not str"),
+    ({"workers": "4"}, ApiTypeError, "workers must be an integer, not str"),
+    ({"workers": 1.5}, ApiTypeError, "workers must be an integer, not float"),
+    ({"workers": True}, ApiTypeError, "workers must be an integer, not bool"),
+    ({"name": 5}, ApiTypeError, "name must be text, not int"),
+    ({"baseline": 5}, ApiTypeError, "baseline must be an EvaluationReport.*not int"),
+    ({"baseline": {"status": "x"}}, ApiTypeError, "baseline must be an EvaluationReport.*not dict"),
+    ({"testset_id": None}, ApiTypeError, "testset_id must be text, not NoneType"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "error", "message"), WRONG)
+def test_wrong_arguments_are_told_before_anything_is_called(
+    place: Place, kind: Kind, arguments: dict[str, Any], error: type[Exception], message: str
+) -> None:
+    place.say("a")
+    called: list[Any] = []
+    given = {"testset_id": place.testset_id, **arguments}
+    with pytest.raises(error, match=message):
+        kind(place.client, "run", called.append, **given)
+    assert called == []
+
+
+def test_an_empty_testset_is_refused(place: Place, kind: Kind) -> None:
+    with pytest.raises(ApiValueError, match=f"the testset {place.testset_id} has no testcases"):
+        kind(place.client, "run", shout, place.testset_id, [exact])
+
+
+def test_an_evaluator_of_the_server_is_to_be_renamed(place: Place) -> None:
+    place.say("a")
+    id = place.evaluator()
+    place.client.evaluators.update(id=id, name="rating")
+    with pytest.raises(ApiValueError, match="another kind of feedback called 'rating'") as caught:
+        place.client.evaluations.run(shout, place.testset_id, evaluator_ids=[id])
+    place.client.evaluators.update(id=id, name=f"rating {id}")
+    assert f"client.evaluators.update(id={id!r}, name='rating score')" in str(caught.value)
+
+
 def test_a_name_that_the_project_uses_otherwise_is_refused(place: Place) -> None:
     place.say("a")
     with pytest.raises(UnprocessableEntityError, match="the class of 'rating' is 'select'"):
@@ -686,6 +743,8 @@ def test_an_evaluation_of_the_server_is_a_baseline(place: Place, kind: Kind) -> 
         place.client, "run", shout, place.testset_id, evaluator_ids=[evaluator], baseline=started
     )
     assert (report.scores[same].mean, report.scores[same].change) == (0.5, -0.5)
+    response = kind(place.client, "run", shout, place.testset_id, [exact], baseline=ended)
+    assert response.baseline.evaluation_id == started
     summary = kind(place.client, "summarize", started, baseline=report)
     assert summary.evaluation_id == started
     assert [row.output for row in summary.rows] == ["A", "QUIET"]
@@ -713,6 +772,31 @@ def rows(*scores: Any) -> Sequence[EvaluationRow]:
     return [
         EvaluationRow(f"evtc_{number}", scores={"e": score}) for number, score in enumerate(scores)
     ]
+
+
+def test_other_testcases_and_kinds_of_scores_are_told() -> None:
+    before = EvaluationReport("f", "old", ["e"], rows(True, False))
+    other = [replace(row, testcase_id=f"other {row.testcase_id}") for row in rows(True, True)]
+    text = str(EvaluationReport("f", "new", ["e"], other, baseline=before))
+    assert "other testcases: 0 of 2 are in the baseline, which has 2 on old" in text
+    report = EvaluationReport("f", "old", ["e"], rows(0.75, 0.5), baseline=before)
+    score = report.scores["e"]
+    assert (score.baseline, score.change, score.higher, score.lower) == (0.5, None, 0, 0)
+    assert "e: numbers here, booleans in the baseline" in str(report)
+    assert str(report).splitlines()[-1].split() == ["e", "0.625", "2", "0", "50.0%", "-", "0", "0"]
+    same = str(EvaluationReport("f", "old", ["e"], rows(True, True), baseline=before))
+    assert same.splitlines()[:3] == ["f on old: 2 testcases", "compared with f", ""]
+
+
+def test_reports_of_one_name_are_told_apart_by_their_configs() -> None:
+    first, second, third = (
+        EvaluationReport("f", "t", ["e"], rows(1), evaluation_id=f"ev_{run}", config_id=config)
+        for run, config in ((1, "config_a"), (2, "config_b"), (3, "config_b"))
+    )
+    lines = str(replace(second, baseline=first)).splitlines()
+    assert lines[:2] == ["f (config_b) on t: 1 testcase", "compared with f (config_a)"]
+    lines = str(replace(third, baseline=second)).splitlines()
+    assert lines[:2] == ["f (ev_3) on t: 1 testcase", "compared with f (ev_2)"]
 
 
 def test_means_of_large_numbers_and_of_none() -> None:
