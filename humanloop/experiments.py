@@ -34,8 +34,10 @@ class ConfigSummary:
     """A config of an experiment.
 
     trials: datapoints with feedback; mean: the share of positives in them, None without any.
-    interval: the share is in it with a probability of 95 %, and below and above it with 2.5 % each.
-    probability_best: that its share is the highest of all configs.
+    interval: the share that very many trials would have is in it with a probability of 95 %, and
+    below and above it with 2.5 % each. With few trials `mean` may be outside of it: 4 positives of
+    4 have the mean 1, but nobody expects a share of exactly 1 of many.
+    probability_best: that its share is the highest of all configs. model: of the config, if known.
     """
 
     id: str
@@ -45,6 +47,7 @@ class ConfigSummary:
     mean: float | None
     interval: tuple[float, float]
     probability_best: float
+    model: str | None = None
 
 
 @dataclass(frozen=True)
@@ -65,7 +68,7 @@ class ExperimentSummary:
         titles = ["config", "trials", "mean", "95 % interval", "best with"]
         lines = [
             [
-                each.name if each.active else f"{each.name} (not active)",
+                self._label(each) if each.active else f"{self._label(each)} (not active)",
                 str(each.trials),
                 "-" if each.mean is None else f"{each.mean:.3f}",
                 "{:.3f} to {:.3f}".format(*each.interval),
@@ -74,6 +77,12 @@ class ExperimentSummary:
             for each in self.configs
         ]
         return f"{self.name}\n\n{text_table([titles, *lines], range(1, len(titles)))}"
+
+    def _label(self, config: ConfigSummary) -> str:
+        """Return a config's name, with the id where others, or the model, are called so, too."""
+        names = [config.model, *(each.name for each in self.configs)]
+        plain = names.count(config.name) == 1 or config.name == config.id
+        return config.name if plain else f"{config.name} ({config.id})"
 
 
 class ExperimentHelpers(Api):
@@ -117,6 +126,7 @@ def summarize(experiment: Mapping[str, Any]) -> ExperimentSummary:
             mean if trials else None,
             interval,
             probability,
+            (config.get("config") or {}).get("model"),
         )
         for config, (trials, mean), interval, probability in zip(
             configs, counts, intervals, best, strict=True

@@ -15,13 +15,14 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
 if TYPE_CHECKING:
     from humanloop.client import Humanloop
     from humanloop.evaluations.testcase import Testcase, Testset
+    from humanloop.exceptions import OpenApiException
 
 _MARKER = "humanloop_testset"
 _FIXTURE = "humanloop_testcase"
@@ -36,22 +37,37 @@ _OUTCOMES = ("failed", "error", "xpassed", "xfailed", "skipped", "passed")
 """The categories of pytest's reports, the worst first."""
 
 
+@dataclass(frozen=True)
+class _Mistake:
+    """Stands in a test's parameters for the testcases that it has not got; text: why."""
+
+    text: str
+
+
 class _Session:
     """The client and the testsets of one process, made when they are needed."""
 
     def __init__(self) -> None:
         self._client: Humanloop | None = None
-        self._testsets: dict[str, Testset] = {}
+        self._testsets: dict[str, Testset | OpenApiException] = {}
 
     def testset(self, id: str) -> Testset:
-        """Return a testset, which is read once."""
+        """Return a testset, which is read once; raise again why that was not possible."""
         from humanloop.client import Humanloop
         from humanloop.evaluations.testcase import Testset
+        from humanloop.exceptions import OpenApiException
 
-        if id not in self._testsets:
-            self._client = self._client or Humanloop()
-            self._testsets[id] = Testset(self._client.api_client, id)
-        return self._testsets[id]
+        found = self._testsets.get(id)
+        if found is None:
+            try:
+                self._client = self._client or Humanloop()
+                found = Testset(self._client.api_client, id)
+            except OpenApiException as error:
+                found = error
+            self._testsets[id] = found
+        if isinstance(found, OpenApiException):
+            raise found
+        return found
 
     def close(self) -> None:
         """Close the client."""
@@ -80,16 +96,18 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         return
     from humanloop.exceptions import OpenApiException
 
+    if _FIXTURE not in metafunc.fixturenames:
+        return  # pytest_runtest_setup tells it
     try:
         testset_id, config = _arguments(*marker.args, **marker.kwargs)
-        if _FIXTURE not in metafunc.fixturenames:
-            raise TypeError(f"the test must take the fixture {_FIXTURE}")
         testset = metafunc.config.stash[_SESSION].testset(testset_id)
         if not testset.cases:
             raise ValueError(f"the testset {testset_id} has no testcases")
     except (OpenApiException, TypeError, ValueError) as error:
-        place = metafunc.definition.nodeid
-        raise pytest.Collector.CollectError(f"{place}: {_MARKER}: {error}") from error
+        # An error of this test alone: what is raised here ends the whole file.
+        mistake = _Mistake(f"{_MARKER}: {error}")
+        metafunc.parametrize(_FIXTURE, [mistake], ids=["no testcases"], indirect=True)
+        return
     metafunc.parametrize(
         _FIXTURE,
         [(testset, case, config) for case in testset.cases],
@@ -105,6 +123,39 @@ def _arguments(
     return testset_id, config
 
 
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Let the reports of a test tell its testcase, those of a test that is skipped, too.
+
+    Reports carry it from the processes of xdist to the one that sums up, and into JUnit's XML.
+    """
+    callspec = getattr(item, "callspec", None)
+    param = callspec.params.get(_FIXTURE) if callspec is not None else None
+    if item.get_closest_marker(_MARKER) is None or not isinstance(param, tuple):
+        return
+    testset, case, _ = cast("tuple[Testset, Mapping[str, Any], object]", param)
+    item.user_properties += [
+        (f"{_PROPERTY}testset", testset.testset["id"]),
+        (f"{_PROPERTY}testcase", case["id"]),
+    ]
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Refuse a test that has the marker and does not take the fixture."""
+    marked = item.get_closest_marker(_MARKER) is not None
+    if marked and _FIXTURE not in getattr(item, "fixturenames", (_FIXTURE,)):
+        pytest.fail(f"{_MARKER}: the test must take the fixture {_FIXTURE}", pytrace=False)
+
+
+def _without_testcase(nodeid: str, testcase: str) -> str:
+    """Return a test's id without that of its testcase, but with its other parameters."""
+    start, found, end = nodeid.rpartition(testcase)
+    if not found:
+        return nodeid
+    start, end = start.removesuffix("-"), end.removeprefix("-")
+    glue = "" if start.endswith("[") or end.startswith("]") else "-"
+    return f"{start}{glue}{end}".replace("[]", "")
+
+
 @pytest.fixture
 def humanloop_testcase(request: pytest.FixtureRequest) -> Testcase:
     """The testcase that the test runs for; see `humanloop.evaluations.testcase.Testcase`."""
@@ -112,16 +163,12 @@ def humanloop_testcase(request: pytest.FixtureRequest) -> Testcase:
 
     if not hasattr(request, "param"):
         pytest.fail(f"{_FIXTURE} needs the marker {_USE}", pytrace=False)
+    if isinstance(request.param, _Mistake):
+        pytest.fail(request.param.text, pytrace=False)
     testset, case, config = request.param
     item: pytest.Item = request.node
-    test = item.nodeid.partition("[")[0]
-    name = getattr(item, "originalname", None) or item.name
-    testcase = Testcase(testset, case, test, name, config)
-    # Reports carry them from the processes of xdist to the one that sums up, and into JUnit's XML.
-    item.user_properties += [
-        (f"{_PROPERTY}testset", testset.testset["id"]),
-        (f"{_PROPERTY}testcase", testcase.id),
-    ]
+    test = _without_testcase(item.nodeid, case["id"])
+    testcase = Testcase(testset, case, test, test.rpartition("::")[2], config)
     item.stash[_TESTCASE] = testcase
     return testcase
 
@@ -174,7 +221,8 @@ def _rows(stats: Mapping[str, Sequence[Any]]) -> dict[str, dict[str, _Row]]:
             known: dict[str, Any] = dict(getattr(report, "user_properties", ()))
             if f"{_PROPERTY}testcase" not in known:
                 continue
-            test, testcase = report.nodeid.partition("[")[0], known[f"{_PROPERTY}testcase"]
+            testcase = known[f"{_PROPERTY}testcase"]
+            test = _without_testcase(report.nodeid, testcase)
             scores = {
                 name.removeprefix(_SCORE): float(value)
                 for name, value in known.items()
@@ -187,6 +235,8 @@ def _rows(stats: Mapping[str, Sequence[Any]]) -> dict[str, dict[str, _Row]]:
 
 def _table(test: str, rows: Sequence[_Row]) -> str:
     passed = sum(row.outcome in {"passed", "xfailed"} for row in rows)
+    skipped = sum(row.outcome == "skipped" for row in rows)
+    ran = len(rows) - skipped
     names = list(dict.fromkeys(name for row in rows for name in row.scores))
     ranked = sorted(rows, key=lambda row: _OUTCOMES.index(row.outcome))
     lines = [
@@ -195,7 +245,7 @@ def _table(test: str, rows: Sequence[_Row]) -> str:
         *(_cells(row, names) for row in ranked[:_MOST_ROWS]),
         [
             "**mean**",
-            f"{100 * passed / len(rows):.1f}%",
+            f"{100 * passed / ran:.1f}%" if ran else "-",
             *(_mean(rows, name) for name in names),
             "",
         ],
@@ -203,7 +253,8 @@ def _table(test: str, rows: Sequence[_Row]) -> str:
     if len(rows) > _MOST_ROWS:
         lines.insert(-1, [f"{len(rows) - _MOST_ROWS} more", *("" for _ in lines[0][1:])])
     table = "\n".join(f"| {' | '.join(map(_escaped, line))} |" for line in lines)
-    return f"### `{test}`: {passed} of {len(rows)} passed\n\n{table}"
+    also = f", {skipped} skipped" if skipped else ""
+    return f"### `{test}`: {passed} of {ran} passed{also}\n\n{table}"
 
 
 def _cells(row: _Row, names: Sequence[str]) -> list[str]:

@@ -6,6 +6,7 @@ import itertools
 import re
 import subprocess
 import sys
+import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -98,6 +99,100 @@ def test_a_test_runs_for_each_testcase(
     failed = logs[place.ids[2]]
     assert lines[3] == f"| {place.ids[2]} | failed | 1 | 0 | {failed['id']} |"
     assert lines[-1] == "| **mean** | 66.7% | 1 | 0.6667 |  |"
+
+
+def summary_of(result: Any) -> list[str]:
+    """Return the lines of the tables without the rows' datapoints, which have random ids."""
+    lines = result.stdout.str().splitlines()
+    return [re.sub(r" \S* \|$", "", each) for each in lines if each.startswith(("| ", "###"))]
+
+
+def test_each_parameter_has_a_table_and_a_config(pytester: pytest.Pytester, place: Place) -> None:
+    source = """
+    import pytest
+
+    @pytest.mark.parametrize("last", ["x[1]", "y"])
+    @pytest.mark.humanloop_testset({testset!r})
+    @pytest.mark.parametrize("first", ["a-b"])
+    def test_answer(humanloop_testcase, first, last):
+        humanloop_testcase.log(last)
+        assert last != "y"
+    """
+    result = run(pytester, source=source, testset=place.testset_id)
+    result.assert_outcomes(passed=3, failed=3)
+    heads = [line.partition("::")[2] for line in summary_of(result) if line.startswith("#")]
+    assert sorted(heads) == [
+        "test_answer[a-b-x[1]]`: 3 of 3 passed",
+        "test_answer[a-b-y]`: 0 of 3 passed",
+    ]
+    configs = {(log["output"], log["config"]["name"], log["config"]["id"]) for log in place.logs()}
+    assert {each[:2] for each in configs} == {
+        ("x[1]", "test_answer[a-b-x[1]]"),
+        ("y", "test_answer[a-b-y]"),
+    }
+    assert len({each[2] for each in configs}) == 2
+
+
+@pytest.mark.parametrize("processes", [(), ("-n", "2")], ids=["alone", "xdist"])
+def test_what_is_skipped_is_left_out_of_the_rate(
+    pytester: pytest.Pytester, place: Place, processes: tuple[str, ...]
+) -> None:
+    source = """
+    import pytest
+
+    @pytest.mark.humanloop_testset({testset!r})
+    def test_some(humanloop_testcase):
+        if humanloop_testcase.inputs["question"] == "a":
+            pytest.skip("not now")
+
+    @pytest.mark.skip
+    @pytest.mark.humanloop_testset({testset!r})
+    def test_none(humanloop_testcase): ...
+    """
+    result = run(pytester, *processes, source=source, testset=place.testset_id)
+    result.assert_outcomes(passed=2, skipped=4)
+    lines = summary_of(result)
+    rates = [line for line in lines if "mean" in line]
+    heads = [line.partition("::")[2] for line in lines if line.startswith("#")]
+    assert set(zip(heads, rates, strict=True)) == {
+        ("test_some`: 2 of 2 passed, 1 skipped", "| **mean** | 100.0% |"),
+        ("test_none`: 0 of 0 passed, 3 skipped", "| **mean** | - |"),
+    }
+
+
+@pytest.mark.parametrize("processes", [(), ("-n", "2")], ids=["alone", "xdist"])
+def test_a_testset_that_is_not_there_is_an_error_of_its_test_alone(
+    pytester: pytest.Pytester, place: Place, processes: tuple[str, ...]
+) -> None:
+    source = """
+    import pytest
+
+    def test_other(): ...
+
+    @pytest.mark.humanloop_testset({testset!r})
+    def test_good(humanloop_testcase): ...
+
+    @pytest.mark.humanloop_testset("evts_unknown")
+    def test_bad(humanloop_testcase): ...
+
+    @pytest.mark.humanloop_testset({testset!r})
+    def test_without(): ...
+    """
+    result = run(pytester, *processes, source=source, testset=place.testset_id)
+    result.assert_outcomes(passed=4, errors=2)
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    told = [line for line in result.stdout.str().splitlines() if "evts_unknown" in line]
+    assert 1 <= len(told) <= 2  # the error, and its line in pytest's short summary
+
+
+def test_a_server_that_is_not_there(
+    pytester: pytest.Pytester, place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HUMANLOOP_BASE_URL", "http://127.0.0.1:9/v4")
+    program = "def test_other(): ...\n" + textwrap.dedent(PROGRAM)
+    result = run(pytester, source=program, testset=place.testset_id)
+    result.assert_outcomes(passed=1, errors=1)
+    result.stdout.fnmatch_lines(["humanloop_testset: GET http://127.0.0.1:9*"])
 
 
 def test_the_exit_code_is_the_gate(pytester: pytest.Pytester, place: Place) -> None:

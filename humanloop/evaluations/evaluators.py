@@ -13,13 +13,15 @@ import math
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from decimal import Decimal
 from importlib import import_module
 from typing import Any
 
 from humanloop.apis.operations import EVALUATORS_LIST
+from humanloop.evaluations.arguments import check_name
 from humanloop.evaluations.report import Score
 from humanloop.evaluations.steps import Call, Flow
-from humanloop.exceptions import ApiTypeError, ApiValueError
+from humanloop.exceptions import ApiTypeError, ApiValueError, UnprocessableEntityError
 from humanloop.extras import how_to_install
 from humanloop.secrets import did_you_mean
 
@@ -28,11 +30,15 @@ Functions = Sequence[Callable[..., Any]] | Mapping[str, Callable[..., Any]]
 
 @dataclass(frozen=True)
 class Evaluator:
-    """An evaluator as the flow of a run calls it; with_testcase: beside the log."""
+    """An evaluator as the flow of a run calls it.
+
+    with_testcase: beside the log; id: of one of the server's.
+    """
 
     name: str
     function: Callable[..., Any]
     with_testcase: bool
+    id: str = ""
 
 
 class EvaluatorError(Exception):
@@ -40,19 +46,32 @@ class EvaluatorError(Exception):
 
 
 def score_of(value: Any) -> Score:
-    """Return the score that an evaluator's value is; raise TypeError or ValueError if it is none.
+    """Return the score that an evaluator's value is.
+
+    Raises TypeError, ValueError or OverflowError if it is none.
 
     Decimals, and the numbers and booleans of NumPy and of models are such values, too.
     """
     from humanloop.schemas import to_primitive
 
+    if (isinstance(value, float) and not math.isfinite(value)) or (
+        isinstance(value, Decimal) and not value.is_finite()
+    ):
+        raise ValueError(f"the evaluator must return a finite number, not {value}")
     score = to_primitive(value)
-    if isinstance(score, (bool, int, float)):
-        if isinstance(score, int) or math.isfinite(score):
-            return score
-        raise ValueError(f"the evaluator must return a finite number, not {score}")
+    if isinstance(score, (int, float, Decimal)):
+        if not _fits_float(score):
+            raise OverflowError("the evaluator returned a number that is too large")
+        return float(score) if isinstance(score, Decimal) else score
     wanted = "a boolean or a number"
     raise TypeError(f"the evaluator must return {wanted}, not {type(value).__name__}")
+
+
+def _fits_float(number: float | Decimal) -> bool:
+    try:
+        return math.isfinite(float(number))
+    except OverflowError:  # of an integer; Decimals become infinite
+        return False
 
 
 def of_functions(functions: Functions) -> list[Evaluator]:
@@ -139,13 +158,25 @@ def _of_source(evaluator: Mapping[str, Any], engine: Any) -> Evaluator:
             raise EvaluatorError(outcome.text)
         return outcome
 
-    return Evaluator(str(evaluator["name"]), run, with_testcase)
+    return Evaluator(str(evaluator["name"]), run, with_testcase, str(evaluator["id"]))
+
+
+def tell_how_to_rename(evaluators: Sequence[Evaluator], error: UnprocessableEntityError) -> None:
+    """Raise ApiValueError if the error refuses the name of one of the server's evaluators."""
+    for each in evaluators:
+        if f"the class of {each.name!r} is" in str(error):
+            rename = f"client.evaluators.update(id={each.id!r}, name={f'{each.name} score'!r})"
+            raise ApiValueError(
+                f"the project has another kind of feedback called {each.name!r}, so it can't keep"
+                f" the scores of the evaluator {each.id} by this name: rename it, as in {rename}"
+            ) from error
 
 
 def check_names(evaluators: Sequence[Evaluator]) -> None:
-    """Raise ApiValueError for two evaluators of one name."""
+    """Raise ApiValueError for two evaluators of one name, and for a name that can't be one."""
     names = [each.name for each in evaluators]
     for name in names:
+        check_name(name)
         if names.count(name) > 1:
             raise ApiValueError(
                 f"two evaluators are called {name!r}: give functions by names of their own, as in"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from humanloop.api import Api
 
 if TYPE_CHECKING:
+    from humanloop.evaluations.reading import Baseline
     from humanloop.evaluations.report import EvaluationReport
     from humanloop.evaluations.steps import Flow
     from humanloop.model.evaluation_response import EvaluationResponse
@@ -62,14 +63,15 @@ class EvaluationHelpers(Api):
         *,
         config: Mapping[str, Any] | None = None,
         workers: int = 4,
-        baseline: EvaluationReport | str | None = None,
+        baseline: Baseline = None,
         name: str | None = None,
         progress: bool = True,
     ) -> EvaluationReport:
         """Evaluate a function of your own on a testset, and return what came of it.
 
         The function is called for each testcase, its output is logged as a datapoint of the
-        testset's project, and each evaluator judges that. `print` the result for a table.
+        testset's project, and each evaluator judges that. `print` the result for a table. An
+        output that the API refuses is an error of its testcase, as one that the function raises.
 
         Args:
             function: A plain or a coroutine function. It is called with the testcase's `inputs`, a
@@ -87,7 +89,7 @@ class EvaluationHelpers(Api):
                 name and place.
             workers: How many testcases are worked on at the same time: threads, or tasks of the
                 event loop for coroutine functions.
-            baseline: What to compare with: an earlier result, or the ID of an evaluation.
+            baseline: What to compare with: an earlier result, an evaluation, or the ID of one.
             name: What the result and the datapoints call this run; by default the function's name.
             progress: Show a bar on stderr, where that is a terminal and tqdm or rich is installed.
 
@@ -112,7 +114,7 @@ class EvaluationHelpers(Api):
         *,
         config: Mapping[str, Any] | None = None,
         workers: int = 4,
-        baseline: EvaluationReport | str | None = None,
+        baseline: Baseline = None,
         name: str | None = None,
         progress: bool = True,
     ) -> EvaluationReport:
@@ -125,23 +127,19 @@ class EvaluationHelpers(Api):
         )
         return await run_async(running(function, options), self.api_client)
 
-    def summarize(
-        self, id: str, *, baseline: EvaluationReport | str | None = None
-    ) -> EvaluationReport:
+    def summarize(self, id: str, *, baseline: Baseline = None) -> EvaluationReport:
         """Return what came of an evaluation of the server so far, with a row for each testcase.
 
         Args:
             id: ID of the evaluation. Starts with `ev_`.
-            baseline: What to compare with: another result, or the ID of an evaluation.
+            baseline: What to compare with: another result, an evaluation, or the ID of one.
         """
         from humanloop.evaluations.reading import report_of
         from humanloop.evaluations.steps import run
 
         return run(report_of(id, baseline), self.api_client)
 
-    async def asummarize(
-        self, id: str, *, baseline: EvaluationReport | str | None = None
-    ) -> EvaluationReport:
+    async def asummarize(self, id: str, *, baseline: Baseline = None) -> EvaluationReport:
         """Summarize in an event loop: as `summarize`."""
         from humanloop.evaluations.reading import report_of
         from humanloop.evaluations.steps import run_async

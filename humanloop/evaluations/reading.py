@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from humanloop.apis.operations import EVALUATIONS_GET, EVALUATIONS_LIST_TESTCASES
+from humanloop.evaluations.arguments import TEXT, check
 from humanloop.evaluations.report import EvaluationReport, EvaluationRow
 from humanloop.evaluations.steps import Call, Flow
 from humanloop.pagination import Pages
@@ -33,24 +34,47 @@ def all_records(
     return records
 
 
-def report_of(id: str, baseline: EvaluationReport | str | None = None) -> Flow[EvaluationReport]:
+Baseline = EvaluationReport | Mapping[str, Any] | str | None
+"""What a report is compared with: another one, an evaluation of the server, or the ID of one."""
+
+
+def baseline_of(method: str, baseline: Baseline) -> Flow[EvaluationReport | None]:
+    """Return the flow that reads a baseline; method: the one that it was given to."""
+    if baseline is None or isinstance(baseline, EvaluationReport):
+        return baseline
+    id = baseline.get("id") if isinstance(baseline, Mapping) else baseline
+    wanted = "an EvaluationReport, an evaluation of the server, or the ID of one"
+    check(method, "baseline", baseline if id is None else id, (str, wanted))
+    return (yield from report_of(str(id)))
+
+
+def report_of(id: str, baseline: Baseline = None) -> Flow[EvaluationReport]:
     """Return the flow that reads an evaluation, and the one that it is compared with."""
-    if isinstance(baseline, str):
-        baseline = yield from report_of(baseline)
+    check("summarize", "id", id, TEXT)
+    compared = yield from baseline_of("summarize", baseline)
     evaluation: Mapping[str, Any] = (yield Call(EVALUATIONS_GET, {"id": id}, _PLAIN)).body
     cases = yield from all_records(EVALUATIONS_LIST_TESTCASES, {"id": id})
     names = _names(evaluation["evaluators"])
     config: Mapping[str, Any] = evaluation["config"]
     testset: Mapping[str, Any] = evaluation.get("testset_snapshot") or evaluation["testset"]
     return EvaluationReport(
-        config.get("name") or config["id"],
+        _config_name(config),
         testset["name"],
         list(names.values()),
         [_row(case, names) for case in cases],
         evaluation_id=id,
         status=evaluation["status"],
-        baseline=baseline,
+        baseline=compared,
+        config_id=config["id"],
     )
+
+
+def _config_name(config: Mapping[str, Any]) -> str:
+    """Return a config's name, with the id if it is only the model's."""
+    name, id = config.get("name"), str(config["id"])
+    if not name:
+        return id
+    return f"{name} ({id})" if name == config.get("model") else str(name)
 
 
 def _names(evaluators: Sequence[Mapping[str, Any]]) -> dict[str, str]:

@@ -51,7 +51,8 @@ class EvaluatorScore:
 
     mean: of the values, the share of true for booleans; None without any. count: how many values;
     errors: how many testcases have none. is_share: all values are booleans. baseline: the mean in
-    the baseline. change: from there to here. higher, lower: how many testcases that have a value
+    the baseline, baseline_is_share: of booleans. change: from there to here; None between booleans
+    and numbers. higher, lower: how many testcases that have a value
     in both have a higher or a lower one here.
     """
 
@@ -61,6 +62,7 @@ class EvaluatorScore:
     errors: int
     is_share: bool
     baseline: float | None = None
+    baseline_is_share: bool = False
     change: float | None = None
     higher: int = 0
     lower: int = 0
@@ -72,7 +74,7 @@ class EvaluationReport:
 
     name: what produced the outputs; testset: what it was evaluated on; evaluators: their names;
     seconds: how long it took, None for one that ran on the server; evaluation_id, status: of the
-    server's evaluation, None for one that ran here.
+    server's evaluation, None for one that ran here; config_id: of the server's config, likewise.
     """
 
     name: str
@@ -83,6 +85,7 @@ class EvaluationReport:
     evaluation_id: str | None = None
     status: str | None = None
     baseline: EvaluationReport | None = field(default=None, repr=False)
+    config_id: str | None = None
 
     @cached_property
     def scores(self) -> Mapping[str, EvaluatorScore]:
@@ -110,15 +113,18 @@ class EvaluationReport:
         values = self._values(name)
         before = self.baseline._values(name) if self.baseline is not None else {}
         mean, earlier = _mean(values), _mean(before)
-        both = [(values[each], before[each]) for each in values if each in before]
+        is_share, was_share = _is_share(values), _is_share(before)
+        alike = mean is None or earlier is None or is_share == was_share
+        both = [(values[each], before[each]) for each in values if alike and each in before]
         return EvaluatorScore(
             name,
             mean,
             len(values),
             sum(name in row.errors for row in self.rows),
-            bool(values) and all(isinstance(value, bool) for value in values.values()),
+            is_share,
             earlier,
-            None if mean is None or earlier is None else mean - earlier,
+            was_share,
+            None if mean is None or earlier is None or not alike else mean - earlier,
             sum(now > then for now, then in both),
             sum(now < then for now, then in both),
         )
@@ -130,7 +136,7 @@ class EvaluationReport:
     def __str__(self) -> str:
         """Return the table."""
         cases = f"{len(self.rows)} testcase{'' if len(self.rows) == 1 else 's'}"
-        head = f"{self.name} on {self.testset}: {cases}"
+        head = f"{self._label(self.baseline)} on {self.testset}: {cases}"
         if self.status not in {None, "completed"}:
             head += f", {self.status}"
         if self.failed:
@@ -141,10 +147,32 @@ class EvaluationReport:
             return head
         titles = ["evaluator", "score", "values", "errors"]
         if self.baseline is not None:
-            head += f"\ncompared with {self.baseline.name}"
+            notes = [f"compared with {self.baseline._label(self)}", *self._limits(self.baseline)]
+            head = "\n".join([head, *notes])
             titles += ["baseline", "change", "higher", "lower"]
         lines = [titles, *(self._line(score) for score in self.scores.values())]
         return f"{head}\n\n{text_table(lines, range(1, len(titles)))}"
+
+    def _label(self, other: EvaluationReport | None) -> str:
+        """Return the name, with an id where another one has the same name."""
+        if other is None or other.name != self.name:
+            return self.name
+        id = self.evaluation_id if self.config_id == other.config_id else self.config_id
+        return f"{self.name} ({id})" if id else self.name
+
+    def _limits(self, baseline: EvaluationReport) -> list[str]:
+        """Return what a reader must know of a comparison with other testcases or scores."""
+        here, there = ({row.testcase_id for row in each.rows} for each in (self, baseline))
+        notes: list[str] = []
+        if here != there:
+            place = f"the baseline, which has {len(there)} on {baseline.testset}"
+            notes.append(f"other testcases: {len(here & there)} of {len(here)} are in {place}")
+        for score in self.scores.values():
+            both = score.mean is not None and score.baseline is not None
+            if both and score.is_share != score.baseline_is_share:
+                kinds = ("booleans", "numbers") if score.is_share else ("numbers", "booleans")
+                notes.append("{}: {} here, {} in the baseline".format(score.evaluator, *kinds))
+        return notes
 
     def _line(self, score: EvaluatorScore) -> list[str]:
         name = score.evaluator
@@ -156,7 +184,11 @@ class EvaluationReport:
             return line
         change = _shown(score.change, is_share, sign="+")
         counts = [str(score.higher), str(score.lower)]
-        return [*line, _shown(score.baseline, is_share), change, *counts]
+        return [*line, _shown(score.baseline, score.baseline_is_share), change, *counts]
+
+
+def _is_share(values: Mapping[str, Score]) -> bool:
+    return bool(values) and all(isinstance(value, bool) for value in values.values())
 
 
 def _mean(values: Mapping[str, Score]) -> float | None:

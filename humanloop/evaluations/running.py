@@ -23,10 +23,17 @@ from humanloop.apis.operations import (
     TESTSETS_LIST_TESTCASES,
 )
 from humanloop.evaluations import evaluators as judges
-from humanloop.evaluations.reading import all_records, report_of
+from humanloop.evaluations.arguments import INTEGER, MAPPING, TEXT, check, check_list
+from humanloop.evaluations.reading import Baseline, all_records, baseline_of
 from humanloop.evaluations.report import EvaluationReport, EvaluationRow, Score
 from humanloop.evaluations.steps import Call, Each, Flow, Invoke
-from humanloop.exceptions import ApiTypeError, ApiValueError
+from humanloop.exceptions import (
+    ApiException,
+    ApiTypeError,
+    ApiValueError,
+    SchemaValidationError,
+    UnprocessableEntityError,
+)
 from humanloop.progress import Bar
 from humanloop.secrets import mask_keys, shorten
 
@@ -43,6 +50,10 @@ _LOG_KEYS = frozenset(
 )
 """The keys of a log that a function may return beside `output`."""
 
+_REFUSALS = (SchemaValidationError, ApiTypeError, ApiValueError, ApiException)
+_REFUSED = frozenset((400, 404, 409, 413, 422))
+"""The errors of a log that may be about what is in it, and the statuses of those that came back."""
+
 
 @dataclass(frozen=True)
 class Options:
@@ -53,13 +64,14 @@ class Options:
     evaluator_ids: Sequence[str]
     config: Mapping[str, Any] | None
     workers: int
-    baseline: EvaluationReport | str | None
+    baseline: Baseline
     name: str | None
     progress: bool
 
 
 def running(function: Callable[..., Any], options: Options) -> Flow[EvaluationReport]:
     """Return the flow of a run; raises what is wrong with its arguments at once."""
+    _check(options)
     if options.workers < 1:
         raise ApiValueError(f"evaluations.run(): workers must be 1 or more, not {options.workers}")
     subject = Subject(function)
@@ -67,22 +79,40 @@ def running(function: Callable[..., Any], options: Options) -> Flow[EvaluationRe
     return _running(subject, own, options)
 
 
+def _check(options: Options) -> None:
+    """Raise ApiTypeError for an argument of the wrong type."""
+    check("run", "testset_id", options.testset_id, TEXT)
+    check_list("run", "evaluators", options.evaluators, "functions, or a mapping of names to them")
+    check_list("run", "evaluator_ids", options.evaluator_ids, "IDs")
+    for each in options.evaluator_ids:
+        check("run", "each of evaluator_ids", each, TEXT)
+    if options.config is not None:
+        check("run", "config", options.config, MAPPING)
+    check("run", "workers", options.workers, INTEGER)
+    if options.name is not None:
+        check("run", "name", options.name, TEXT)
+
+
 def _running(
     subject: Subject, own: Sequence[judges.Evaluator], options: Options
 ) -> Flow[EvaluationReport]:
     started = time.monotonic()
     name = options.name or subject.name
+    baseline = yield from baseline_of("run", options.baseline)
     with judges.engine(bool(options.evaluator_ids)) as engine:
         of_server = yield from judges.of_server(options.evaluator_ids, engine)
         evaluators = [*own, *of_server]
         judges.check_names(evaluators)
-        baseline = options.baseline
-        if isinstance(baseline, str):
-            baseline = yield from report_of(baseline)
         arguments = {"id": options.testset_id}
         testset: Mapping[str, Any] = (yield Call(TESTSETS_GET, arguments, PLAIN)).body
         cases = yield from all_records(TESTSETS_LIST_TESTCASES, {"testset_id": options.testset_id})
-        yield from keep_scores(testset["project_id"], [each.name for each in evaluators])
+        if not cases:
+            raise ApiValueError(f"the testset {options.testset_id} has no testcases")
+        try:
+            yield from keep_scores(testset["project_id"], [each.name for each in evaluators])
+        except UnprocessableEntityError as error:
+            judges.tell_how_to_rename(of_server, error)
+            raise
         row = _Rows(subject, evaluators, testset, options.config or subject.config, name)
         bar = Bar(name, "testcases", options.progress)
         try:
@@ -177,7 +207,15 @@ class _Rows:
             produced = {"error": error_text(error)}
         produced.setdefault("duration", time.monotonic() - begun)
         request = log_request(self.testset, case, self.config, self.name, produced)
-        log_id = (yield Call(LOGS_LOG, {"body": request}, PLAIN)).body["id"]
+        try:
+            log_id = yield from logged(request)
+        except _REFUSALS as error:
+            if isinstance(error, ApiException) and error.status not in _REFUSED:
+                raise
+            # Of this output alone if its error can be logged; else that ends the run.
+            produced = {"error": error_text(error), "duration": time.monotonic() - begun}
+            request = log_request(self.testset, case, self.config, self.name, produced)
+            log_id = yield from logged(request)
         scores, errors = yield from self._judge(log_id, request, case)
         yield from send_scores(log_id, scores)
         return EvaluationRow(
@@ -275,7 +313,15 @@ def error_text(error: Exception) -> str:
     """Return an error as a log and a row tell of it."""
     own = isinstance(error, judges.EvaluatorError)
     text = str(error) if own else f"{type(error).__name__}: {error}"
-    return shorten(mask_keys(text), _ERROR_LIMIT)
+    short = shorten(mask_keys(text), _ERROR_LIMIT)
+    # A log holds no U+0000, and no half of a surrogate pair.
+    return short.replace("\0", "\\x00").encode(errors="backslashreplace").decode()
+
+
+def logged(request: Mapping[str, Any]) -> Flow[str]:
+    """Log a LogRequest, and return the datapoint's id."""
+    log_id: str = (yield Call(LOGS_LOG, {"body": request}, PLAIN)).body["id"]
+    return log_id
 
 
 def keep_scores(project_id: str, names: Sequence[str]) -> Flow[None]:

@@ -117,9 +117,20 @@ class _Threads:
 
     def _each(self, step: Each) -> list[Any]:
         pool = ThreadPoolExecutor(step.workers, "humanloop-evaluation")
+        failed = threading.Event()  # set by the failing thread: this one may wake up too late
+
+        def work(flow: Flow[Any]) -> Any:
+            if failed.is_set():
+                return None
+            try:
+                return self.run(flow)
+            except BaseException:
+                failed.set()
+                raise
+
         try:
             # The context is the caller's, so that what it holds (a trace, say) goes on.
-            futures = [pool.submit(copy_context().run, self.run, flow) for flow in step.flows]
+            futures = [pool.submit(copy_context().run, work, flow) for flow in step.flows]
             for done, future in enumerate(as_completed(futures), start=1):
                 future.result()
                 step.advance(done)

@@ -7,7 +7,8 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from humanloop.apis.operations import LOGS_LOG, TESTSETS_GET, TESTSETS_LIST_TESTCASES
+from humanloop.apis.operations import TESTSETS_GET, TESTSETS_LIST_TESTCASES
+from humanloop.evaluations.arguments import check_name
 from humanloop.evaluations.evaluators import score_of
 from humanloop.evaluations.reading import all_records
 from humanloop.evaluations.report import Score
@@ -17,6 +18,7 @@ from humanloop.evaluations.running import (
     keep_scores,
     log_keys,
     log_request,
+    logged,
     send_scores,
 )
 from humanloop.evaluations.steps import Call, Flow, run
@@ -98,16 +100,17 @@ class Testcase:
         produced = {"duration": time.monotonic() - self._begun, **log_keys(output), **keys}
         case, testset = self._case, self._testset
         request = log_request(testset.testset, case, self._config, self._name, produced)
-        self.log_id = run(_log(request), testset.api_client)
+        self.log_id = run(logged(request), testset.api_client)
         return self.log_id
 
     def score(self, name: str, value: Any) -> Score:
         """Keep a boolean or a number as feedback on the output that was logged, and return it.
 
         Raises:
-            ApiValueError: no output was logged yet.
-            TypeError, ValueError: the value is none of these.
+            ApiValueError: no output was logged yet, or the name can't be one.
+            TypeError, ValueError, OverflowError: the value is none of these.
         """
+        check_name(name)
         if self.log_id is None:
             raise ApiValueError(f"score({name!r}): log an output first, which the score is of")
         score = score_of(value)
@@ -117,8 +120,3 @@ class Testcase:
 
     def __repr__(self) -> str:
         return f"<Testcase {self.id}>"
-
-
-def _log(request: Mapping[str, Any]) -> Flow[str]:
-    log_id: str = (yield Call(LOGS_LOG, {"body": request}, PLAIN)).body["id"]
-    return log_id

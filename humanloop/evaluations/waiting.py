@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 from humanloop.apis.operations import EVALUATIONS_GET, EVALUATIONS_LIST_TESTCASES
+from humanloop.evaluations.arguments import NUMBER, TEXT, check
 from humanloop.evaluations.steps import Call, Flow, Pause
 from humanloop.exceptions import (
     ApiConnectionError,
@@ -36,6 +37,9 @@ def waiting(
     id: str, timeout: float | None, progress: bool, call_timeout: float | None
 ) -> Flow[EvaluationResponse]:
     """Return the flow that waits; call_timeout: the limit of each call, if it has one."""
+    check("wait", "id", id, TEXT)
+    if timeout is not None:
+        check("wait", "timeout", timeout, NUMBER)
     if timeout is not None and not 0 <= timeout < math.inf:
         raise ApiValueError(f"evaluations.wait(): timeout must be seconds, or None, not {timeout}")
     return _waiting(id, timeout, progress, call_timeout)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import itertools
 import json
 import pickle
 import sys
 import threading
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
@@ -26,6 +28,7 @@ from humanloop import (
     Humanloop,
     NotFoundError,
     SchemaValidationError,
+    UnauthorizedError,
     UnprocessableEntityError,
 )
 from humanloop.evaluations import EvaluationReport, EvaluationRow
@@ -251,6 +254,14 @@ def test_wait_for_what_is_not_there(client: Humanloop, kind: Kind) -> None:
         kind(client, "wait", "ev_" + "0" * 21)
 
 
+@pytest.mark.parametrize("timeout", ["5", True, [1]])
+def test_the_time_limit_is_a_number(client: Humanloop, kind: Kind, timeout: Any) -> None:
+    with pytest.raises(ApiTypeError, match=r"timeout must be a number, not (str|bool|list)"):
+        kind(client, "wait", "ev_", timeout=timeout)
+    with pytest.raises(ApiTypeError, match=r"id must be text, not int"):
+        kind(client, "wait", 5)
+
+
 @pytest.mark.parametrize("timeout", [-1, float("nan"), float("inf")])
 def test_the_time_limit_is_a_number_of_seconds(client: Humanloop, timeout: float) -> None:
     with pytest.raises(ApiValueError, match="timeout must be seconds"):
@@ -425,16 +436,25 @@ def test_errors_and_wrong_scores_of_evaluators_are_counted(place: Place, kind: K
         "text": lambda log: "good",
         "nothing": lambda log: None,
         "nan": lambda log: float("nan"),
+        "infinite": lambda log: Decimal("-Infinity"),
+        "large": lambda log: 10**400,
+        "large decimal": lambda log: Decimal("-1e400"),
         "decimal": lambda log: Decimal("0.25"),
+        "third": lambda log: Decimal(1) / 3,
     }
     report = kind(place.client, "run", shout, place.testset_id, evaluators)
     [row] = report.rows
-    assert row.scores == {"decimal": 0.25}
+    assert row.scores == {"decimal": 0.25, "third": 1 / 3}
     assert row.errors["broken"] == "ZeroDivisionError: division by zero"
     assert row.errors["text"] == (
         "TypeError: the evaluator must return a boolean or a number, not str"
     )
     assert "not NoneType" in row.errors["nothing"]
+    assert row.errors["nan"] == "ValueError: the evaluator must return a finite number, not nan"
+    assert "finite number, not -Infinity" in row.errors["infinite"]
+    too_large = "OverflowError: the evaluator returned a number that is too large"
+    assert row.errors["large"] == row.errors["large decimal"] == too_large
+    assert "large" in str(report)
     assert {name for name, score in report.scores.items() if score.errors} == set(row.errors)
 
 
@@ -520,6 +540,55 @@ def test_functions_that_can_not_be_called_so_are_refused(place: Place) -> None:
         run(shout, "evts_" + "0" * 21)
 
 
+WRONG: list[tuple[dict[str, Any], type[Exception], str]] = [
+    ({"evaluators": exact}, ApiTypeError, "evaluators must be a list of functions.*not function"),
+    ({"evaluators": "exact"}, ApiTypeError, "evaluators must be a list of functions.*not str"),
+    ({"evaluators": None}, ApiTypeError, "evaluators must be .* not NoneType"),
+    ({"evaluators": {1: exact}}, ApiTypeError, "name of an evaluator must be text, not int"),
+    ({"evaluators": {"": exact}}, ApiValueError, "can't be called ''"),
+    ({"evaluators": {" ": exact}}, ApiValueError, "can't be called ' '"),
+    ({"evaluators": {"a\nb": exact}}, ApiValueError, r"can't be called 'a\\nb'"),
+    ({"evaluators": {"a\u2028b": exact}}, ApiValueError, "name on one line"),
+    ({"evaluator_ids": "evfn_x"}, ApiTypeError, "evaluator_ids must be a list of IDs, not str"),
+    ({"evaluator_ids": [1]}, ApiTypeError, "each of evaluator_ids must be text, not int"),
+    ({"config": "gpt-4"}, ApiTypeError, "config must be a mapping, not str"),
+    ({"workers": "4"}, ApiTypeError, "workers must be an integer, not str"),
+    ({"workers": 1.5}, ApiTypeError, "workers must be an integer, not float"),
+    ({"workers": True}, ApiTypeError, "workers must be an integer, not bool"),
+    ({"name": 5}, ApiTypeError, "name must be text, not int"),
+    ({"baseline": 5}, ApiTypeError, "baseline must be an EvaluationReport.*not int"),
+    ({"baseline": {"status": "x"}}, ApiTypeError, "baseline must be an EvaluationReport.*not dict"),
+    ({"testset_id": None}, ApiTypeError, "testset_id must be text, not NoneType"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "error", "message"), WRONG)
+def test_wrong_arguments_are_told_before_anything_is_called(
+    place: Place, kind: Kind, arguments: dict[str, Any], error: type[Exception], message: str
+) -> None:
+    place.say("a")
+    called: list[Any] = []
+    given = {"testset_id": place.testset_id, **arguments}
+    with pytest.raises(error, match=message):
+        kind(place.client, "run", called.append, **given)
+    assert called == []
+
+
+def test_an_empty_testset_is_refused(place: Place, kind: Kind) -> None:
+    with pytest.raises(ApiValueError, match=f"the testset {place.testset_id} has no testcases"):
+        kind(place.client, "run", shout, place.testset_id, [exact])
+
+
+def test_an_evaluator_of_the_server_is_to_be_renamed(place: Place) -> None:
+    place.say("a")
+    id = place.evaluator()
+    place.client.evaluators.update(id=id, name="rating")
+    with pytest.raises(ApiValueError, match="another kind of feedback called 'rating'") as caught:
+        place.client.evaluations.run(shout, place.testset_id, evaluator_ids=[id])
+    place.client.evaluators.update(id=id, name=f"rating {id}")
+    assert f"client.evaluators.update(id={id!r}, name='rating score')" in str(caught.value)
+
+
 def test_a_name_that_the_project_uses_otherwise_is_refused(place: Place) -> None:
     place.say("a")
     with pytest.raises(UnprocessableEntityError, match="the class of 'rating' is 'select'"):
@@ -565,8 +634,63 @@ def test_an_error_of_logging_ends_the_run(place: Place, kind: Kind) -> None:
     config = {"type": "model", "model": "m", "endpoint": "chat", "chat_template": 7}
     with pytest.raises(SchemaValidationError):
         kind(place.client, "run", function, place.testset_id, config=config, workers=1)
-    assert 1 <= len(called) <= 2
+    assert len(called) == 1
     assert not [each for each in threading.enumerate() if "humanloop-evaluation-" in each.name]
+
+
+@pytest.mark.parametrize(
+    ("returned", "reason"),
+    [
+        ("a\0", "U+0000"),
+        ("\ud800", "surrogate"),
+        ({"output": "o", "duration": "long"}, "expected a number, got the string 'long'"),
+        ({"output": "o", "metadata": {"a\0": 1}}, "U+0000"),
+        ({"output": "o", "error": 5}, "expected a string"),
+        ({"output": "o", "session_id": "sesh_x"}, "there is no session 'sesh_x'"),
+        ({"output": "o", "reference_id": "taken"}, "reference id 'taken'"),
+        (LookupError("bad \0\ud800"), r"LookupError: bad \x00\ud800"),
+    ],
+)
+def test_an_output_that_is_refused_is_an_error_of_its_row(
+    place: Place, kind: Kind, returned: Any, reason: str
+) -> None:
+    place.say("a", "bad", "c")
+
+    def function(inputs: Mapping[str, Any]) -> Any:
+        if inputs["question"] != "bad":
+            return shout(inputs)
+        if isinstance(returned, Exception):
+            raise returned
+        return returned
+
+    if "taken" in reason:
+        taken: Any = {"reference_id": "taken", "config": {"model": "m"}, "output": "o"}
+        with suppress(UnprocessableEntityError):
+            place.client.log(project=f"other {place.project_id}", **taken)
+    report = kind(place.client, "run", function, place.testset_id, [exact], workers=1)
+    assert [row.output for row in report.rows] == ["A", None, "C"]
+    [failed] = report.failed
+    assert reason in str(failed.error)
+    assert list(failed.errors) == ["exact"]
+    assert report.scores["exact"].mean == 1
+    errors = {log["id"]: log["error"] for log in place.logs() if "error" in log}
+    assert errors == {failed.log_id: failed.error}
+
+
+def test_a_key_that_is_refused_ends_the_run(place: Place) -> None:
+    place.say(*(f"question {number}" for number in range(8)))
+    called: list[Any] = []
+    configuration = copy.deepcopy(place.client.api_client.configuration)
+
+    def function(inputs: Any) -> str:
+        called.append(inputs)
+        configuration.api_key["APIKeyHeader"] = "hl_revoked"
+        return "x"
+
+    with Humanloop(configuration=configuration) as own, pytest.raises(UnauthorizedError):
+        own.evaluations.run(function, place.testset_id, workers=1)
+    assert len(called) == 1
+    assert place.logs() == []
 
 
 def test_the_config_may_be_given(place: Place) -> None:
@@ -619,6 +743,8 @@ def test_an_evaluation_of_the_server_is_a_baseline(place: Place, kind: Kind) -> 
         place.client, "run", shout, place.testset_id, evaluator_ids=[evaluator], baseline=started
     )
     assert (report.scores[same].mean, report.scores[same].change) == (0.5, -0.5)
+    response = kind(place.client, "run", shout, place.testset_id, [exact], baseline=ended)
+    assert response.baseline.evaluation_id == started
     summary = kind(place.client, "summarize", started, baseline=report)
     assert summary.evaluation_id == started
     assert [row.output for row in summary.rows] == ["A", "QUIET"]
@@ -646,6 +772,31 @@ def rows(*scores: Any) -> Sequence[EvaluationRow]:
     return [
         EvaluationRow(f"evtc_{number}", scores={"e": score}) for number, score in enumerate(scores)
     ]
+
+
+def test_other_testcases_and_kinds_of_scores_are_told() -> None:
+    before = EvaluationReport("f", "old", ["e"], rows(True, False))
+    other = [replace(row, testcase_id=f"other {row.testcase_id}") for row in rows(True, True)]
+    text = str(EvaluationReport("f", "new", ["e"], other, baseline=before))
+    assert "other testcases: 0 of 2 are in the baseline, which has 2 on old" in text
+    report = EvaluationReport("f", "old", ["e"], rows(0.75, 0.5), baseline=before)
+    score = report.scores["e"]
+    assert (score.baseline, score.change, score.higher, score.lower) == (0.5, None, 0, 0)
+    assert "e: numbers here, booleans in the baseline" in str(report)
+    assert str(report).splitlines()[-1].split() == ["e", "0.625", "2", "0", "50.0%", "-", "0", "0"]
+    same = str(EvaluationReport("f", "old", ["e"], rows(True, True), baseline=before))
+    assert same.splitlines()[:3] == ["f on old: 2 testcases", "compared with f", ""]
+
+
+def test_reports_of_one_name_are_told_apart_by_their_configs() -> None:
+    first, second, third = (
+        EvaluationReport("f", "t", ["e"], rows(1), evaluation_id=f"ev_{run}", config_id=config)
+        for run, config in ((1, "config_a"), (2, "config_b"), (3, "config_b"))
+    )
+    lines = str(replace(second, baseline=first)).splitlines()
+    assert lines[:2] == ["f (config_b) on t: 1 testcase", "compared with f (config_a)"]
+    lines = str(replace(third, baseline=second)).splitlines()
+    assert lines[:2] == ["f (ev_3) on t: 1 testcase", "compared with f (ev_2)"]
 
 
 def test_means_of_large_numbers_and_of_none() -> None:

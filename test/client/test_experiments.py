@@ -86,6 +86,17 @@ def test_prints_a_table_with_the_best_first() -> None:
     assert lines[1].split() == ["config", "0", "10", "0.400", "0.167", "to", "0.692", "9.9%"]
 
 
+def test_equal_names_and_those_of_the_model_are_shown_with_the_id() -> None:
+    names = {"a": "same", "b": "same", "c": "gpt-4", "d": "own"}
+    configs = [
+        {"id": id, "display_name": name, "trials_count": 0, "config": {"model": "gpt-4"}}
+        for id, name in names.items()
+    ]
+    table = str(summarize({"id": "exp_1", "name": "which", "configs": configs}))
+    shown = [line.split("  ")[0] for line in table.splitlines()[3:]]
+    assert sorted(shown) == ["gpt-4 (c)", "own", "same (a)", "same (b)"]
+
+
 @pytest.mark.parametrize("config", [(10, 1.5), (-1, 0.5), (10, float("nan"))])
 def test_numbers_that_can_not_be_are_refused(config: tuple[int, float]) -> None:
     with pytest.raises(ApiValueError, match="a config can't have"):
