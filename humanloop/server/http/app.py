@@ -50,13 +50,13 @@ from humanloop.server.http.memory import Memory
 from humanloop.server.http.places import long_key
 from humanloop.server.http.public import HEALTH, Public
 from humanloop.server.http.routing import find_operation, read_query
-from humanloop.server.http.seldom import Seldom
 from humanloop.server.http.streams import EventStream
 from humanloop.server.operations.anchors import Anchors
 from humanloop.server.operations.calls import Afterwards, Call, NeedsWriter, Settings, Stage, Stages
 from humanloop.server.operations.evaluating import Evaluating
 from humanloop.server.operations.evaluation_workers import Workers
 from humanloop.server.operations.handlers import HANDLERS, Handler
+from humanloop.server.seldom import Seldom
 from humanloop.server.store.accounts import Account, KeyRing
 from humanloop.server.store.database import Database
 from humanloop.server.store.failures import Failure, OutcomeUnknown, failure
@@ -135,7 +135,7 @@ class Application:
         self._stopping = threading.Event()
         self._anchors = Anchors()
         self._evaluating = Evaluating(engine)
-        self._workers = Workers(database, settings, self._evaluating)
+        self._workers = Workers(database, settings, self._evaluating, keys.organization_id)
         self._checkers = ThreadPoolExecutor(_CHECKERS, "humanloop-check")
         keep = settings.keep_logs
         self._pruner = None if keep is None else Pruner(database, keep)
@@ -145,18 +145,37 @@ class Application:
         self._workers.start()
 
     def close(self) -> None:
-        """Wait for evaluators, and for what is being generated to be kept; close the database."""
+        """Wait for evaluators, and for what is being generated to be kept; close the database.
+
+        A step that fails is told, and keeps none of the others from being done.
+        """
         self._stopping.set()
+        steps: list[tuple[str, Callable[[], None]]] = [
+            ("evaluations can't be left to others at once", self._workers.stop),
+            ("the sandbox can't be closed", self._evaluating.engine.close),
+            ("checks can't be ended", self._checkers.shutdown),
+            ("providers can't be left", self._generators.shutdown),
+            ("what was generated last can't be kept", self._keep_rest),
+            ("the database can't be closed", self._database.close),
+        ]
         if self._pruner is not None:
-            self._pruner.close()
-        self._workers.stop()
-        self._evaluating.engine.close()
-        self._checkers.shutdown()
-        self._generators.shutdown()
+            steps.insert(0, ("deleting can't be ended", self._pruner.close))
+        for what_fails, step in steps:
+            try:
+                step()
+            except Exception as error:
+                failed = failure(error)
+                if failed is None:
+                    logger.exception("stopping: %s", what_fails)
+                else:
+                    said = self._database.said(error)
+                    logger.error("stopping: %s: %s It said: %s", what_fails, failed.value, said)
+
+    def _keep_rest(self) -> None:
+        """Keep what was generated when its turn never came."""
         samples = [sample for generation in self._generations for sample in generation.samples]
-        if rest := [sample for sample in samples if not sample.kept]:  # their turn never came
+        if rest := [sample for sample in samples if not sample.kept]:
             generations.keep(self._database, rest)
-        self._database.close()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, by ASGI."""

@@ -21,8 +21,8 @@ import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from humanloop import schemas
-from humanloop.server.http.seldom import Seldom
 from humanloop.server.operations.calls import Settings
+from humanloop.server.seldom import Seldom
 
 MAX_HEAD = 64 * 1024
 """Bytes of a request's first line and headers."""

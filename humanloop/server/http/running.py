@@ -28,11 +28,11 @@ from humanloop.server.evaluation.engine import Sandbox
 from humanloop.server.http import guard
 from humanloop.server.http.app import create_app
 from humanloop.server.http.connections import MAX_HEAD, Connection, connections_within
-from humanloop.server.http.seldom import Seldom
 from humanloop.server.http.welcome import Welcome, url_of, urls_elsewhere
 from humanloop.server.http.workers import Parent
 from humanloop.server.http.workers import run as supervise
 from humanloop.server.operations.calls import Sampling, Settings
+from humanloop.server.seldom import Seldom
 from humanloop.server.store import key_file, urls
 
 logger = logging.getLogger("humanloop.server")

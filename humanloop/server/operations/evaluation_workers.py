@@ -3,31 +3,34 @@
 Several servers may share a PostgreSQL, and so the work. A job has an owner while it is worked on;
 each server lets a number in the database grow for as long as it lives. Who sees another's number
 stand still for too long, by its own clock, takes that one's jobs over. Nobody shares a SQLite file,
-so what others have left there is taken over at once. Invariants: a job has one owner at a time;
-jobs of all evaluations get their turn.
+so what others have left there is taken over at once, and nobody has a number. Invariants: a job has
+one owner at a time; jobs of all evaluations get their turn; where nobody else writes, nothing is
+written unless there is work.
 """
 
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
-from sqlalchemy import delete, exists, or_, select, true, update
+from sqlalchemy import ColumnElement, delete, exists, or_, select, true, update
 from sqlalchemy.orm import Session
 
 from humanloop.server.operations.calls import Settings
 from humanloop.server.operations.evaluating import Evaluating
 from humanloop.server.operations.evaluation_runs import ACTIVE, Key, Runner
+from humanloop.server.seldom import Seldom
 from humanloop.server.store.database import Database
+from humanloop.server.store.failures import failure
 from humanloop.server.store.tables import (
     Evaluation,
     EvaluationTestcase,
     EvaluationWorker,
-    Organization,
     TestcaseVersion,
 )
 from humanloop.server.store.times import now
@@ -44,10 +47,42 @@ Beats = Mapping[str | None, int]
 """The number of each process, by its id."""
 
 
+class _Failures:
+    """Failures of one kind of work, one after another: they are told, and waited after."""
+
+    def __init__(self, database: Database, seldom: Seldom, stopping: threading.Event) -> None:
+        self._database = database
+        self._seldom = seldom
+        self._stopping = stopping
+        self._count = 0
+
+    def end(self) -> None:
+        """Begin anew, since the work succeeded."""
+        self._count = 0
+
+    def pause(self, error: Exception) -> None:
+        """Wait a while, the longer the more there were."""
+        self._count += 1
+        if self._count > 3:  # others that write may be in the way now and then
+            self._tell(error)
+        seconds = _LONGEST_PAUSE if self._count > 10 else _FIRST_PAUSE * 2**self._count
+        self._stopping.wait(min(seconds, _LONGEST_PAUSE))
+
+    def _tell(self, error: Exception) -> None:
+        failed = failure(error)
+        if failed is None:
+            logger.error("evaluations: failed, and will be tried again", exc_info=error)
+        else:
+            said = self._database.said(error)
+            self._seldom.error(f"evaluations wait: {failed.value} It said: {said}")
+
+
 class Workers:
     """Threads that work on evaluations from `start` to `stop`."""
 
-    def __init__(self, database: Database, settings: Settings, evaluating: Evaluating) -> None:
+    def __init__(
+        self, database: Database, settings: Settings, evaluating: Evaluating, organization_id: str
+    ) -> None:
         self._database = database
         self._settings = settings
         self._evaluating = evaluating
@@ -57,57 +92,58 @@ class Workers:
         self._thread = threading.Thread(target=self._run, name="humanloop-evaluations", daemon=True)
         self._lock = threading.Lock()
         self._busy: set[Key] = set()
-        self._failures = 0  # of the database, one after another
+        seldom = Seldom()
+        self._failed_looks = _Failures(database, seldom, self._stopping)
+        self._failed_jobs = _Failures(database, seldom, self._stopping)
         self._seen: dict[str, tuple[int, float]] = {}  # the beats of others, and since when
-        self._beaten = 0.0
+        self._beaten = -math.inf
         self._turn = 0
-        self._shared = False
-        self._organization_id = ""
+        self._shared = database.dialect != "sqlite"
+        self._organization_id = organization_id
+        self._runner = Runner(database, settings, evaluating, organization_id, self._stopping)
 
     def start(self) -> None:
-        """Take over what dead processes have left, and begin to work."""
+        """Begin to work; a database that can't be written now is tried again later."""
         if self._settings.evaluation_workers:
-            self._database.write(self._register)
-            self._runner = Runner(
-                self._database,
-                self._settings,
-                self._evaluating,
-                self._organization_id,
-                self._stopping,
-            )
+            try:
+                self._beat()  # before any evaluation is this process's
+                self._tidy()  # before any array is; if it fails, the next start does it
+            except Exception as error:
+                self._failed_looks.pause(error)
             self._thread.start()
 
     def stop(self) -> None:
-        """Let go of what is not done yet; return when nothing runs any more."""
+        """Let go of what is not done yet; return when nothing runs any more.
+
+        Raises what the database raises; others then take over when this one's number stands still.
+        """
         self._stopping.set()
         self._evaluating.bell.set()
         if self._thread.ident is not None:
             self._thread.join()
             self._pool.shutdown(cancel_futures=True)
-            self._database.write(self._resign)
+            if self._shared:
+                self._database.write(self._resign)
 
-    def _register(self, session: Session) -> None:
-        self._shared = session.get_bind().dialect.name != "sqlite"
-        self._organization_id = session.scalars(select(Organization.id)).one()
-        if not self._shared:
-            owned = EvaluationWorker.organization_id == self._organization_id
-            session.execute(delete(EvaluationWorker).where(owned))
-        self._beat(session)
-        self._delete_leftovers(session)
-
-    def _delete_leftovers(self, session: Session) -> None:
+    def _tidy(self) -> None:
         """Delete what arrays of testcases have written before their process died."""
+        leftover = self._is_leftover()
+        with self._database.read() as session:
+            found = session.scalar(select(TestcaseVersion.id).where(*leftover).limit(1))
+        if found is not None:
+            statement = delete(TestcaseVersion).where(*leftover)
+            self._database.write(lambda session: session.execute(statement))
+
+    def _is_leftover(self) -> Sequence[ColumnElement[bool]]:
         snapshots = exists().where(
             EvaluationTestcase.organization_id == self._organization_id,
             EvaluationTestcase.version_id == TestcaseVersion.id,
         )
-        session.execute(
-            delete(TestcaseVersion).where(
-                TestcaseVersion.organization_id == self._organization_id,
-                TestcaseVersion.testset_id.is_(None),
-                TestcaseVersion.created_at < now() - _ARRAY_AGE if self._shared else true(),
-                ~snapshots,
-            )
+        return (
+            TestcaseVersion.organization_id == self._organization_id,
+            TestcaseVersion.testset_id.is_(None),
+            TestcaseVersion.created_at < now() - _ARRAY_AGE if self._shared else true(),
+            ~snapshots,
         )
 
     def _resign(self, session: Session) -> None:
@@ -134,8 +170,9 @@ class Workers:
             try:
                 claimed = self._look()
             except Exception as error:
-                self._pause(error)
+                self._failed_looks.pause(error)
                 continue
+            self._failed_looks.end()
             for key in claimed:
                 self._pool.submit(self._work, key)
             if not claimed:
@@ -144,25 +181,19 @@ class Workers:
     def _work(self, key: Key) -> None:
         try:
             self._runner.run(key)
-            self._failures = 0
+            self._failed_jobs.end()
         except Exception as error:
-            self._pause(error)  # it is still this process's, and not busy, so it is taken up again
+            self._failed_jobs.pause(
+                error
+            )  # it is still this process's, and not busy, so it is taken up again
         finally:
             with self._lock:
                 self._busy.discard(key)
             self._evaluating.bell.set()
 
-    def _pause(self, error: Exception) -> None:
-        """Wait a while after a failure, the longer the more there were."""
-        self._failures += 1
-        if self._failures > 3:  # others that write may be in the way now and then
-            logger.error("evaluations: failed, and will be tried again", exc_info=error)
-        self._stopping.wait(min(_FIRST_PAUSE * 2**self._failures, _LONGEST_PAUSE))
-
     def _look(self) -> Sequence[Key]:
         """Sum up evaluations that are done, and claim jobs for all threads that are free."""
-        if self._shared and time.monotonic() - self._beaten > self._settings.takeover_seconds / 4:
-            self._database.write(self._beat)
+        self._beat()
         with self._lock:
             busy = set(self._busy)
         threads = self._settings.evaluation_workers
@@ -182,14 +213,19 @@ class Workers:
             self._busy.update(claimed)
         return claimed
 
-    def _beat(self, session: Session) -> None:
-        """Show that this process lives."""
+    def _beat(self) -> None:
+        """Show others that this process lives, if it is time to."""
+        moment = time.monotonic()
+        if self._shared and moment - self._beaten > self._settings.takeover_seconds / 4:
+            self._database.write(self._count_up)
+            self._beaten = moment
+
+    def _count_up(self, session: Session) -> None:
         found = session.get(EvaluationWorker, (self._organization_id, self._id))
         if found is None:
             found = EvaluationWorker(organization_id=self._organization_id, id=self._id, beats=0)
             session.add(found)
         found.beats += 1
-        self._beaten = time.monotonic()
 
     def _beats(self, session: Session) -> dict[str | None, int]:
         """Return the numbers of all processes."""
@@ -200,6 +236,8 @@ class Workers:
 
     def _alive(self, beats: Beats) -> set[str]:
         """Return the other processes whose number has grown in time."""
+        if not self._shared:
+            return set()
         moment = time.monotonic()
         self._seen = {
             each: self._seen[each] if self._seen.get(each, (-1,))[0] == number else (number, moment)

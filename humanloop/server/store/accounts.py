@@ -38,6 +38,7 @@ class KeyRing:
 
     def __init__(self, accounts: Mapping[bytes, Account]) -> None:
         self._accounts = dict(accounts)
+        self.organization_id = next(iter(self._accounts.values())).organization_id
 
     @classmethod
     def enroll(cls, database: Database, api_keys: Sequence[str]) -> KeyRing:

@@ -86,6 +86,28 @@ def small() -> Iterator[list[int]]:
     event.remove(Engine, "connect", limit)
 
 
+def test_a_start_and_an_end_without_work_write_nothing(
+    database_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """So that a full disk can be read from."""
+    with EmbeddedServer(database_url, api_key=API_KEY) as server:
+        Api(server.url).ok("POST", "/projects", {"name": "p"})
+    written: list[str] = []
+
+    def note(_connection: object, _cursor: object, statement: str, *_rest: object) -> None:
+        if statement.startswith(("INSERT", "UPDATE", "DELETE")):
+            written.append(statement)
+
+    event.listen(Engine, "before_cursor_execute", note)
+    try:
+        with EmbeddedServer(database_url, api_key=API_KEY) as server:
+            assert Api(server.url).ok("GET", "/projects")["total"] == 1
+    finally:
+        event.remove(Engine, "before_cursor_execute", note)
+    assert written == []
+    assert not [each for each in caplog.records if each.levelno >= logging.WARNING]
+
+
 def test_no_room_is_503_and_one_line_in_the_log(
     small: list[int], database_url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
