@@ -145,9 +145,13 @@ def bind(host: str, port: int) -> socket.socket:
         return listener
     except OSError as error:
         listener.close()
+        advice = (
+            "Choose another address with --host."
+            if isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL
+            else "Choose another one with --port, or let the system choose with --port 0."
+        )
         raise StartError(
-            f"Port {port} of {host} can't be used: {error.strerror}. "
-            "Choose another one with --port, or let the system choose with --port 0."
+            f"Port {port} of {host} can't be used: {error.strerror}. {advice}"
         ) from error
 
 

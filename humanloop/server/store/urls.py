@@ -14,11 +14,38 @@ from urllib.parse import quote, quote_plus
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
-from humanloop.secrets import MASK, is_secret_name, one_line
+from humanloop.secrets import MASK, one_line
 from humanloop.server.errors import StartError
 
 _DRIVERS = frozenset({"sqlite", "sqlite+pysqlite", "postgresql+psycopg"})
-_OPTIONS = "options"  # settings of the session, of any name and content
+# Parameters of a PostgreSQL URL that may be shown. Whatever else there is may be a secret, such as
+# `sslpassword`, a misspelled `password`, or `options`, which has settings of any name and content.
+_PUBLIC = frozenset(
+    [
+        "host",
+        "hostaddr",
+        "port",
+        "dbname",
+        "user",
+        "sslmode",
+        "sslcert",
+        "sslkey",
+        "sslrootcert",
+        "passfile",
+        "service",
+        "connect_timeout",
+        "application_name",
+        "target_session_attrs",
+        "channel_binding",
+        "gssencmode",
+        "keepalives",
+        "keepalives_idle",
+        "keepalives_interval",
+        "keepalives_count",
+        "tcp_user_timeout",
+    ]
+)
+_CONNECTION_STRING = re.compile(r"\b(host|dbname|user|password)\s*=")  # libpq's
 
 
 # Of a URL; a single letter is a drive of Windows.
@@ -30,10 +57,12 @@ def parse(name: str) -> URL:
 
     Raises StartError for a name that can't be used.
     """
-    if name and _SCHEME.match(name) is None:
+    if name and _SCHEME.match(name) is None and not _CONNECTION_STRING.search(name):
         return URL.create("sqlite", database=name)
     try:
-        parsed = _with_password(make_url(name))
+        parsed = _with_password(make_url(re.sub("^postgres:", "postgresql:", name)))
+        if "@" in (parsed.host or ""):
+            raise StartError("An @ in a user's name or password has to be written as %40.")
         if parsed.drivername == "postgresql":
             # What this stands for depends on SQLAlchemy's version.
             return parsed.set(drivername="postgresql+psycopg")
@@ -58,7 +87,10 @@ def file_of(url: URL) -> Path | None:
     name = url.database or ":memory:"
     if name == ":memory:" or name.startswith("file:"):
         raise StartError("The database must be a file, such as sqlite:///humanloop.db.")
-    return Path(name).resolve()
+    path = Path(name).resolve()
+    if path.is_dir():
+        raise StartError(f"The database must be a file, and {path} is a directory.")
+    return path
 
 
 def is_sqlite(url: URL) -> bool:
@@ -77,7 +109,8 @@ def shown(url: str | URL) -> str:
 
 def secret_options(url: URL) -> dict[str, Any]:
     """Return the parameters of a parsed URL that may hold secrets, but for the password."""
-    return {key: each for key, each in url.query.items() if is_secret_name(key) or key == _OPTIONS}
+    public = url.query if is_sqlite(url) else _PUBLIC
+    return {key: each for key, each in url.query.items() if key not in public}
 
 
 def without_secrets(url: URL) -> URL:

@@ -105,3 +105,33 @@ def test_what_the_driver_is_missing_says_how_to_install_it(
     monkeypatch.setitem(sys.modules, "psycopg", None)
     with pytest.raises(StartError, match=r"install the extra `postgres`: pip install '\.\[post"):
         create_app("postgresql://user@host/name", [API_KEY])
+
+
+@pytest.mark.parametrize("key", ["pwd", "pass", "sslpassword", "PASSWORD"])
+def test_a_parameter_that_nobody_knows_may_be_a_secret(key: str) -> None:
+    shown = urls.shown(f"postgresql://user@127.0.0.1/name?{key}=very-secret&sslmode=require")
+    assert f"{key}=***" in shown
+    assert "sslmode=require" in shown
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("postgresql://user:very-secret@pw@host/name", "%40"),
+        ("host=localhost user=u password=very-secret", "must be a file such as"),
+        ("mysql://user:very-secret@host/name", "must be a file such as"),
+    ],
+)
+def test_a_name_that_can_t_be_used_is_not_repeated(name: str, said: str) -> None:
+    with pytest.raises(StartError, match=said) as caught:
+        urls.parse(name)
+    assert "secret" not in str(caught.value)
+
+
+def test_libpq_s_short_scheme_is_known() -> None:
+    assert urls.parse("postgres://u@h/n") == urls.parse("postgresql://u@h/n")
+
+
+def test_a_directory_is_no_database() -> None:
+    with pytest.raises(StartError, match="/ is a directory"):
+        urls.file_of(urls.parse("/"))
