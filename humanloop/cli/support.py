@@ -14,9 +14,10 @@ from typing import Any
 
 from typing_extensions import Self
 
-from humanloop.secrets import one_line
+from humanloop.secrets import one_line, shorten
 
 DEFAULT_DATABASE = "humanloop.db"
+_WIDEST = 60  # characters of a cell; all of it is in the JSON
 
 
 def add_database(parser: argparse.ArgumentParser, kinds: str = "FILE or postgresql://...") -> None:
@@ -75,7 +76,7 @@ def print_table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
 def _cell(cell: object) -> str:
     if isinstance(cell, int):
         return f"{cell:,}"
-    return "-" if cell is None else one_line(str(cell))
+    return "-" if cell is None else shorten(one_line(str(cell)), _WIDEST)
 
 
 def complain(text: str) -> None:
