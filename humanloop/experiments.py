@@ -126,7 +126,7 @@ def summarize(experiment: Mapping[str, Any]) -> ExperimentSummary:
             mean if trials else None,
             interval,
             probability,
-            (config.get("config") or {}).get("model"),
+            _model(config),
         )
         for config, (trials, mean), interval, probability in zip(
             configs, counts, intervals, best, strict=True
@@ -134,6 +134,11 @@ def summarize(experiment: Mapping[str, Any]) -> ExperimentSummary:
     ]
     ranked = sorted(summaries, key=lambda each: -each.probability_best)
     return ExperimentSummary(*head, ranked)
+
+
+def _model(config: Mapping[str, Any]) -> str | None:
+    inner: Mapping[str, Any] | None = config.get("config")
+    return inner.get("model") if inner else None
 
 
 def _mean(config: Mapping[str, Any]) -> float:
