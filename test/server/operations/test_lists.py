@@ -120,6 +120,7 @@ def test_more_labels_take_no_more_statements(own: Own) -> None:
 
 
 def test_more_trials_or_configs_take_no_more_statements(own: Own) -> None:
+    label = {"type": "rating", "value": "good"}
     configs = [{"project": "p", "config": {"model": f"m{number}"}} for number in range(10)]
     [project_id] = {each["project_id"] for each in own.api.ok("POST", "/logs", configs)}
     ids = [each["config"]["id"] for each in own.api.ok("GET", f"/projects/{project_id}/configs")]
@@ -127,7 +128,7 @@ def test_more_trials_or_configs_take_no_more_statements(own: Own) -> None:
 
     def create(number: int) -> int:
         nonlocal experiment
-        body = {"name": str(number), "positive_labels": [], "config_ids": ids[:number]}
+        body = {"name": str(number), "positive_labels": [label], "config_ids": ids[:number]}
         with statements() as found:
             experiment = own.api.ok("POST", f"/projects/{project_id}/experiments", body)
         return len(found)
