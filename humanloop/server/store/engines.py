@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 from functools import partial
 from pathlib import Path
@@ -17,6 +18,8 @@ from humanloop.server.errors import StartError
 from humanloop.server.store import urls
 from humanloop.server.store.settings import DatabaseSettings
 
+# What goes wrong reaches whoever called; a log of it is for those who ask for one.
+logging.getLogger("sqlalchemy").addHandler(logging.NullHandler())
 _BUSY_SECONDS = "10"  # how long to wait for another program that writes to a SQLite file
 _READERS = 40  # the most threads that Starlette's pool runs sync work in
 _TCP = {  # a peer that is gone is noticed within a minute

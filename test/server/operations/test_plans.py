@@ -127,7 +127,9 @@ def test_every_row_is_found_by_an_index_within_the_organisation(
             use(Api(server.url))
             evaluate(Api(server.url))
             look_after(Api(server.url), any_url, tmp_path)
-        seen = {each: given for each, given in sent if OURS.match(each)}
+        # The workers of another test's server may be at work in this process, on SQLite.
+        theirs = "\0" if any_url.startswith("sqlite") else "= ?"
+        seen = {each: given for each, given in sent if OURS.match(each) and theirs not in each}
         explain = explain_sqlite if any_url.startswith("sqlite") else explain_postgresql
         engine = create_engine(urls.parse(any_url))
         with closing(engine.connect()) as connection:

@@ -67,6 +67,9 @@ def begin_experiment(api: Api) -> str:
     """The path of a new experiment on all configs of a project."""
     [project] = api.ok("GET", "/projects?filter=p0")["records"]
     path = f"/projects/{project['id']}"
+    known = [{"value": each, "sentiment": "unset"} for each in ("l0", "l1", "l2", "l3", "new")]
+    kinds = [{"type": kind, "values": known} for kind in LABELS]
+    api.ok("PATCH", f"{path}/feedback-types", kinds)
     body = {
         "name": "of all",
         "positive_labels": [{"type": kind, "value": "l1"} for kind in LABELS],
