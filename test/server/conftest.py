@@ -32,14 +32,25 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker(skip)
 
 
-@pytest.fixture(scope="session")
-def postgres() -> Iterator[Postgres]:
-    """A PostgreSQL of the session's own."""
+def run_postgres() -> Iterator[Postgres]:
+    """Run one for as long as a fixture lives."""
     try:
         with running(durable=False) as found:
             yield found
     except Missing as error:
         pytest.skip(str(error))
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """A PostgreSQL of the session's own."""
+    yield from run_postgres()
+
+
+@pytest.fixture
+def own_postgres() -> Iterator[Postgres]:
+    """A PostgreSQL of the test's own, which no other server knows."""
+    yield from run_postgres()
 
 
 @pytest.fixture

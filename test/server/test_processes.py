@@ -427,20 +427,20 @@ class TestConnections:
 
     def test_a_server_outlives_its_database_and_ends_without_it(
         self,
-        postgres_url: str,
-        postgres: Postgres,
+        own_postgres: Postgres,
         monkeypatch: pytest.MonkeyPatch,
         caplog: pytest.LogCaptureFixture,
     ) -> None:
         monkeypatch.setattr("humanloop.server.store.writer._PAUSE", 0.001)
-        server = EmbeddedServer(postgres_url, api_key=API_KEY)
+        others = set(threading.enumerate())
+        server = EmbeddedServer(own_postgres.url("postgres"), api_key=API_KEY)
         server.start()
         Api(server.url).log("p")
 
         def told(text: str) -> list[str]:
             return [each.getMessage() for each in caplog.records if text in each.getMessage()]
 
-        with postgres.stopped():
+        with own_postgres.stopped():
             wait_for(lambda: told("evaluations wait"))
             threading.Event().wait(4)  # in which it tries again
             server.stop()
@@ -449,7 +449,8 @@ class TestConnections:
         assert len(told("evaluations wait")) <= 2
         assert not [each for each in caplog.records if each.exc_info]
         assert not [each for each in caplog.records if "\n" in each.getMessage()]
-        assert not [each for each in threading.enumerate() if each.name == "humanloop-writer"]
+        left = set(threading.enumerate()) - others
+        assert not [each for each in left if each.name == "humanloop-writer"]
 
     @pytest.mark.parametrize("committed", [True, False])
     def test_a_connection_that_is_lost_while_committing(self, pair: Pair, committed: bool) -> None:

@@ -23,13 +23,20 @@ from ..databases import query
 
 
 @contextmanager
-def statements(*, by_workers: bool = False) -> Generator[list[tuple[str, Any]]]:
-    """What is sent to databases meanwhile; by_workers: also by those of evaluations."""
+def statements(
+    *, by_workers: bool = False, dialect: str | None = None
+) -> Generator[list[tuple[str, Any]]]:
+    """What is sent to databases meanwhile, of one kind or of any.
+
+    by_workers: also by those of evaluations, who write through the thread of the writer.
+    """
     found: list[tuple[str, Any]] = []
 
-    def note(_connection: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
-        name = threading.current_thread().name
-        if by_workers or not name.startswith("humanloop-evaluation"):
+    def note(connection: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
+        is_worker = threading.current_thread().name.startswith("humanloop-evaluation")
+        if (is_worker or "evaluation_workers" in statement) and not by_workers:
+            return
+        if dialect in {None, connection.dialect.name}:
             found.append((statement, parameters))
 
     event.listen(Engine, "before_cursor_execute", note)
