@@ -15,6 +15,7 @@ from typing import Any
 from typing_extensions import Self
 
 from humanloop.secrets import one_line, shorten
+from humanloop.text_table import text_table
 
 DEFAULT_DATABASE = "humanloop.db"
 _WIDEST = 60  # characters of a cell; all of it is in the JSON
@@ -64,13 +65,8 @@ def print_json(value: Any) -> None:
 
 def print_table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     """Print rows of cells as aligned columns, those of numbers at the right."""
-    numeric = [rows and all(isinstance(row[n], int) for row in rows) for n in range(len(head))]
-    texts = [list(head), *([_cell(cell) for cell in row] for row in rows)]
-    widths = [max(map(len, column)) for column in zip(*texts, strict=True)]
-    for line in texts:
-        cells = zip(line, widths, numeric, strict=True)
-        aligned = [text.rjust(w) if right else text.ljust(w) for text, w, right in cells]
-        print("  ".join(aligned).rstrip())
+    numbers = [n for n in range(len(head)) if rows and all(isinstance(row[n], int) for row in rows)]
+    print(text_table([head, *([_cell(cell) for cell in row] for row in rows)], numbers))
 
 
 def _cell(cell: object) -> str:
