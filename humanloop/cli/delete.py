@@ -30,17 +30,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Delete, and say how much was deleted."""
-    from humanloop.server.errors import StartError
     from humanloop.server.store import space
     from humanloop.server.store.database import joined
-    from humanloop.server.store.deletion import Elsewhere
 
     with joined(options.database, foreign_keys=False) as database:
-        try:
-            done = _delete_logs if options.kind == "log" else _delete_project
-            code = done(database, options)
-        except Elsewhere:
-            raise StartError("Another process deletes from the database. Try again.") from None
+        done = _delete_logs if options.kind == "log" else _delete_project
+        code = done(database, options)
         space.give_back(database, spare=True)
     return code
 

@@ -59,10 +59,8 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _prune(options: argparse.Namespace) -> dict[str, Any]:
-    from humanloop.server.errors import StartError
     from humanloop.server.store import names, retention, space
     from humanloop.server.store.database import joined
-    from humanloop.server.store.deletion import Elsewhere
     from humanloop.server.store.times import now, to_text
 
     before = now() - options.keep
@@ -74,10 +72,7 @@ def _prune(options: argparse.Namespace) -> dict[str, Any]:
         if options.dry_run:
             pruned = retention.count(database, before, project_id)
         else:
-            try:
-                pruned = retention.prune(database, before, project_id)
-            except Elsewhere:
-                raise StartError("Another process deletes from the database. Try again.") from None
+            pruned = retention.prune(database, before, project_id)
         result = {
             "before": to_text(before),
             "logs": pruned.logs,

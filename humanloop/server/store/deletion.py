@@ -29,6 +29,7 @@ from sqlalchemy import (
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
+from humanloop.server.errors import StartError
 from humanloop.server.store import tallies, turns
 from humanloop.server.store.database import Database
 from humanloop.server.store.failures import failure
@@ -74,8 +75,11 @@ Step = Callable[[Session, int], int]
 """Delete up to so many rows; return how many. It may be run again after it was rolled back."""
 
 
-class Elsewhere(Exception):
+class Elsewhere(StartError):
     """Another process deletes from this database just now."""
+
+    def __init__(self) -> None:
+        super().__init__("Another process deletes from the database. Try again.")
 
 
 class Batches:
