@@ -267,6 +267,7 @@ def paginate(
     *,
     first: int,
     portion: int = MAX_PAGE_SIZE,
+    total: int | None = None,
 ) -> Page:
     """Return one page of a list.
 
@@ -275,14 +276,17 @@ def paginate(
     describe: makes the records of some keys.
     first: the number of the first page, 0 or 1. A size over MAX_PAGE_SIZE is taken as that.
     portion: how many records are made at once; few, where they may be large.
+    total: how many there are, where that is kept; else they are counted.
     """
-    count = select(func.count()).select_from(keys.order_by(None).subquery())
+    if total is None:
+        count = select(func.count()).select_from(keys.order_by(None).subquery())
+        total = call.session.scalar(count) or 0
 
     def portions(offset: int, size: int) -> Iterator[list[dict[str, Any]]]:
         found = list(call.session.scalars(keys.offset(offset).limit(size)))
         return (describe(found[at : at + portion]) for at in range(0, len(found), portion))
 
-    return paginate_by(call, portions, call.session.scalar(count) or 0, first=first)
+    return paginate_by(call, portions, total, first=first)
 
 
 def paginate_by(

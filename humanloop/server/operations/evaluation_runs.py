@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 from sqlalchemy import exists, insert, select
 from sqlalchemy.orm import Session, joinedload, subqueryload
@@ -43,7 +43,6 @@ from humanloop.server.store.tables import (
 from humanloop.server.store.tallies import table
 from humanloop.server.store.times import now
 
-T = TypeVar("T")
 logger = logging.getLogger("humanloop.server")
 
 GENERATE = "generate"
@@ -235,14 +234,15 @@ class Runner:
 
     def _judge(self, evaluation: Evaluation, case: EvaluationTestcase, log_id: str) -> None:
         """Let each evaluator judge a log, and keep all results."""
-        log = self._read(lambda session: self._log(session, log_id))
+        with self._database.read() as session:
+            log = self._log(session, log_id)
         testcase = testcases.describe(case.version, evaluation.testset_id)
         results: list[dict[str, Any]] = []
         for part in evaluation.evaluators:
             outcome = self._score(part.evaluator, log, testcase)
             if outcome is None:
                 return
-            is_failure = isinstance(outcome, Failure)
+            failure = outcome if isinstance(outcome, Failure) else None
             results.append(
                 {
                     "organization_id": self._organization_id,
@@ -251,8 +251,8 @@ class Runner:
                     "evaluator_id": part.evaluator_id,
                     "id": new_id(EvaluationResult.id_prefix or ""),
                     "log_id": log_id,
-                    "value": None if is_failure else outcome,
-                    "error": storable(outcome.text) if isinstance(outcome, Failure) else None,
+                    "value": outcome if failure is None else None,
+                    "error": None if failure is None else storable(failure.text),
                     "updated_at": now(),
                 }
             )
@@ -311,7 +311,3 @@ class Runner:
         if found is None or (found.owner, found.stage) != (self._evaluating.worker_id, stage):
             return None
         return found
-
-    def _read(self, work: Callable[[Session], T]) -> T:
-        with self._database.read() as session:
-            return work(session)

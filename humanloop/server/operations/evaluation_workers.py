@@ -183,9 +183,8 @@ class Workers:
             self._runner.run(key)
             self._failed_jobs.end()
         except Exception as error:
-            self._failed_jobs.pause(
-                error
-            )  # it is still this process's, and not busy, so it is taken up again
+            # The job is still this process's, and no more busy after this, so it is taken up again.
+            self._failed_jobs.pause(error)
         finally:
             with self._lock:
                 self._busy.discard(key)

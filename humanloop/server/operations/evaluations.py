@@ -25,7 +25,7 @@ from humanloop.server.operations import (
     testcases,
     testsets,
 )
-from humanloop.server.operations.calls import Afterwards, Call, Page, chunks, paginate_by, plain
+from humanloop.server.operations.calls import Afterwards, Call, Page, chunks, paginate, plain
 from humanloop.server.store import turns
 from humanloop.server.store.tables import (
     Config,
@@ -192,13 +192,9 @@ def list_testcases(call: Call) -> Page:
         .order_by(EvaluationTestcase.row, EvaluationTestcase.testcase_id)
     )
 
-    def portions(offset: int, size: int) -> Any:
-        found = call.session.scalars(keys.offset(offset).limit(size)).all()
-        parts = (found[start : start + _PORTION] for start in range(0, len(found), _PORTION))
-        return (_describe_cases(call, evaluation, part) for part in parts)
-
+    describe_some = partial(_describe_cases, call, evaluation)
     total = int(evaluation.testset["testcase_count"])
-    return paginate_by(call, portions, total, first=1)
+    return paginate(call, keys, describe_some, first=1, portion=_PORTION, total=total)
 
 
 def _describe_cases(

@@ -26,7 +26,7 @@ from humanloop.server.operations.calls import (
     Stage,
     Stages,
     chunks,
-    paginate_by,
+    paginate,
     plain,
 )
 from humanloop.server.store import turns
@@ -133,12 +133,9 @@ def list_testcases(call: Call) -> Page:
         .order_by(TestcaseVersion.row, TestcaseVersion.testcase_id)
     )
 
-    def portions(offset: int, size: int) -> Any:
-        found = call.session.scalars(keys.offset(offset).limit(size)).all()
-        parts = (found[start : start + _PORTION] for start in range(0, len(found), _PORTION))
-        return (testcases.load(call, testset.id, part) for part in parts)
-
-    return paginate_by(call, portions, testset.testcase_count, first=0)
+    describe_some = partial(testcases.load, call, testset.id)
+    total = testset.testcase_count
+    return paginate(call, keys, describe_some, first=0, portion=_PORTION, total=total)
 
 
 @dataclass
