@@ -21,7 +21,15 @@ from humanloop.server.errors import Location, RequestError, invalid
 from humanloop.server.evaluation.engine import EngineUnavailable, Failure, Score
 from humanloop.server.generation.generations import Sample
 from humanloop.server.generation.providers import storable
-from humanloop.server.operations import configs, evaluators, logs, prompts, scores, testcases
+from humanloop.server.operations import (
+    arrivals,
+    configs,
+    evaluators,
+    logs,
+    prompts,
+    scores,
+    testcases,
+)
 from humanloop.server.operations.calls import Call, Settings
 from humanloop.server.operations.chats import CHAT
 from humanloop.server.operations.completions import COMPLETION
@@ -191,15 +199,15 @@ class Runner:
         version = case.version
         content: dict[str, Any] = {"inputs": version.inputs or {}, "messages": version.messages}
         request = {**content, "source": SOURCE}
-        draft = logs.Draft(request, ("testcase",), **outcome)
-        draft.place = logs.Place(evaluation.project_id, evaluation.config_id)
+        draft = arrivals.Draft(request, ("testcase",), **outcome)
+        draft.place = arrivals.Place(evaluation.project_id, evaluation.config_id)
 
         def write(session: Session) -> str | None:
             mine = self._mine(session, case, GENERATE)
             if mine is None:
                 return None
             call = Call.without_request(session, Account("", self._organization_id))
-            logs.Arrival().write(call, [draft], call.tally)
+            arrivals.Arrival().write(call, [draft], call.tally)
             mine.stage, mine.log_id = EVALUATE, draft.id
             mine.failed = outcome.get("error") is not None
             return draft.id

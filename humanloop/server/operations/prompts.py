@@ -15,7 +15,7 @@ from typing import Any
 from humanloop.server.errors import Location, invalid
 from humanloop.server.generation.generations import Generation, Sample
 from humanloop.server.generation.providers import Provider, ProviderRequest
-from humanloop.server.operations import configs, deployments, experiments, logs, lookups
+from humanloop.server.operations import arrivals, configs, deployments, experiments, lookups
 from humanloop.server.operations.calls import Call, Settings
 from humanloop.server.store.tables import Config, Experiment, Project, Trial
 
@@ -103,8 +103,8 @@ def begin(call: Call, task: Task, choose: Choose) -> Generation:
     """Settle everything, and add a log for each sample."""
     body = call.body
     count = _count(body)
-    drafts = [logs.Draft(body, _BODY, user=body.get("user")) for _ in range(count)]
-    arrival = logs.Arrival()
+    drafts = [arrivals.Draft(body, _BODY, user=body.get("user")) for _ in range(count)]
+    arrival = arrivals.Arrival()
     project = lookups.project_of_body(call, body, _BODY)
     arrival.find_parents(call, drafts)
     location, draws = choose(call, task, project)
@@ -115,7 +115,7 @@ def begin(call: Call, task: Task, choose: Choose) -> Generation:
             asked[config.id] = ask(call.settings, task, config, body, location)
         provider, request = asked[config.id]
         drawn = () if trial is None else (trial.id, trial.experiment_id)
-        draft.place = logs.Place(project.id, config.id, *drawn)
+        draft.place = arrivals.Place(project.id, config.id, *drawn)
         name = config.parameters["provider"]
         request = replace(request, index=index)
         owner = call.account.organization_id

@@ -15,22 +15,19 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
-from typing import IO, Any, TypeVar, cast
+from typing import IO, Any, TypeVar
 
 from sqlalchemy import insert, select, update
 from sqlalchemy.exc import DataError, StatementError
 from sqlalchemy.orm import Session
 
-from humanloop.model import LogRequest, LogResponse
-from humanloop.server.errors import Invalid, Location, Problem, invalid
-from humanloop.server.http.body import check, decode
-from humanloop.server.http.places import long_key
+from humanloop.server.errors import Invalid, Location, Problem
 from humanloop.server.operations import configs, feedback_types, lookups
+from humanloop.server.operations.arrivals import Arrival, Draft, Parent, Place
 from humanloop.server.operations.calls import Call, chunks
-from humanloop.server.operations.logs import Arrival, Draft, Parent, Place
 from humanloop.server.store import accounts
 from humanloop.server.store.database import Database
-from humanloop.server.store.json_text import TooDeep, to_json
+from humanloop.server.store.json_text import TooDeep
 from humanloop.server.store.key_text import KeyTooLong
 from humanloop.server.store.tables import (
     Conversation,
@@ -44,47 +41,16 @@ from humanloop.server.store.tables import (
 from humanloop.server.store.tallies import table
 from humanloop.server.store.times import created_at
 from humanloop.server.transfer.formats import Line
+from humanloop.server.transfer.lines import BadLine, Item, blame, blame_for, read
 
 Row = TypeVar("Row", Project, Trial)
 
 _BATCH = 250  # lines in one transaction, between which others write
 _BYTES = 4 * 1024 * 1024  # of them, or few more
-_ID_LENGTH = 40
 _TEXT_LENGTH = 100  # a longer value of feedback is no label
 _PLACEHOLDER = "imported"
-_TEXTS = ("user", "raw_output", "finish_reason")
-_PROVIDER = ("provider_response", "provider_latency")
 _TrialKey = tuple[str | None, str | None]
 """The ids of a trial and of its experiment; without any, where the trial is another project's."""
-_TAKEN = (
-    "project",
-    "project_id",
-    "inputs",
-    "source",
-    "metadata",
-    "reference_id",
-    "messages",
-    "output",
-    "created_at",
-    "error",
-    "duration",
-    "parent_id",
-)
-"""What a request can hold of a LogResponse, apart from what is restored by itself."""
-
-
-@dataclass(frozen=True)
-class BadLine:
-    """A line that can't be imported: its number, where in it the fault is, and what was wanted."""
-
-    number: int
-    pointer: str
-    message: str
-    text: bytes
-
-    def __str__(self) -> str:
-        place = f" at {self.pointer}" if self.pointer else ""
-        return f"line {self.number}{place}: {self.message}"
 
 
 @dataclass
@@ -98,25 +64,6 @@ class Imported:
     known: int = 0
     orphans: int = 0
     bad: int = 0
-
-
-@dataclass(frozen=True)
-class _Item:
-    """A line, read: `record` is a LogResponse, or None where it is a request."""
-
-    line: Line
-    draft: Draft
-    record: Mapping[str, Any] | None
-
-
-def _draft(request: dict[str, Any], id_: str | None, record: Mapping[str, Any]) -> Draft:
-    """Return the draft of a log; raises Invalid.
-
-    record: says what no request can; all drafts have the same columns, to be written together.
-    """
-    others: dict[str, Any] = {key: record.get(key) for key in _TEXTS}
-    others |= {key: to_json(record[key]) if key in record else None for key in _PROVIDER}
-    return Draft(request, ("body",), id=id_, **others)
 
 
 class Import:
@@ -160,14 +107,14 @@ class Import:
     def _goes_on(self, bad: Sequence[BadLine]) -> bool:
         return self._skip_bad or not bad
 
-    def _split(self, lines: Sequence[Line]) -> Iterator[tuple[list[_Item], list[BadLine]]]:
+    def _split(self, lines: Sequence[Line]) -> Iterator[tuple[list[Item], list[BadLine]]]:
         """Yield what can be read up to each line that can't."""
-        good: list[_Item] = []
+        good: list[Item] = []
         for line in lines:
             try:
-                good.append(_read(line, self._id_of(line), self._project))
+                good.append(read(line, self._id_of(line), self._project))
             except Invalid as error:
-                yield good, [_blame(line, error.problems[0])]
+                yield good, [blame(line, error.problems[0])]
                 good = []
             except TooDeep as error:
                 yield good, [BadLine(line.number, "", f"a value is {error}", line.text)]
@@ -180,7 +127,7 @@ class Import:
         digest = hashlib.sha256(f"{self._source}\n{line.number}\n".encode() + line.text)
         return f"data_{digest.hexdigest()[:32]}"
 
-    def _write(self, items: list[_Item]) -> list[BadLine]:
+    def _write(self, items: list[Item]) -> list[BadLine]:
         """Write what can be written up to the first that can't, that one's fault, and go on."""
         if not items:
             return []
@@ -197,23 +144,23 @@ class Import:
             if len(items) > 1:
                 half = len(items) // 2
                 return self._write_both(items[:half], items[half:])
-            return [_blame_for(items[0], fault)]
+            return [blame_for(items[0], fault)]
         self.done.logs += outcome.added
         self.done.known += len(items) - outcome.added
         for child in outcome.waiting:
             self._waiting.write(json.dumps(child) + "\n")
         return []
 
-    def _write_around(self, items: list[_Item], problem: Problem) -> list[BadLine]:
+    def _write_around(self, items: list[Item], problem: Problem) -> list[BadLine]:
         number = problem.location[1]
         assert isinstance(number, int), "every problem is in some line"
         bad = self._write(items[:number])
         if not self._goes_on(bad):
             return bad
-        bad.append(_blame(items[number].line, problem))
+        bad.append(blame(items[number].line, problem))
         return [*bad, *self._write(items[number + 1 :])] if self._skip_bad else bad
 
-    def _write_both(self, some: list[_Item], others: list[_Item]) -> list[BadLine]:
+    def _write_both(self, some: list[Item], others: list[Item]) -> list[BadLine]:
         bad = self._write(some)
         return [*bad, *self._write(others)] if self._goes_on(bad) else bad
 
@@ -243,100 +190,6 @@ def _batches(lines: Iterator[Line]) -> Iterator[list[Line]]:
     yield batch
 
 
-def _blame(line: Line, problem: Problem) -> BadLine:
-    path = problem.location[1:]
-    if path and isinstance(path[0], int):
-        path = path[1:]
-    pointer = "".join(f"/{str(each).replace('~', '~0').replace('/', '~1')}" for each in path)
-    return BadLine(line.number, pointer, problem.message, line.text)
-
-
-def _blame_for(item: _Item, fault: DataError | KeyTooLong) -> BadLine:
-    """Return what the database can't keep of a line."""
-    if isinstance(fault, KeyTooLong):
-        written = {**(item.record or {}), **item.draft.request}
-        return _blame(item.line, long_key({"body": written}, fault).problems[0])
-    message = "it holds a text that this database can't keep"
-    return BadLine(item.line.number, "", message, item.line.text)
-
-
-def _read(line: Line, id_: str | None, project: str | None) -> _Item:
-    """Return what a line is, checked as far as it can be by itself; raises Invalid, TooDeep."""
-    decoded = _value(line)
-    if not isinstance(decoded, dict):
-        raise invalid(("body",), "a JSON object was wanted", "type")
-    value = cast("dict[str, Any]", decoded)
-    is_record = "id" in value
-    if is_record:
-        check(value, LogResponse, "response")
-        _check_ids(value, ("body",))
-        request = _request_again(value)
-    else:
-        request = {**check(value, LogRequest, "request")}
-        if "config" not in request and "trial_id" not in request:
-            raise invalid(("body", "config"), "`config` is needed", "required")
-    if project is not None:
-        request = {key: each for key, each in request.items() if key != "project_id"}
-        request["project"] = project
-    elif is_record and "project" not in request:
-        raise invalid(("body", "project"), "the name of its project is needed", "required")
-    if not is_record:
-        return _Item(line, _draft(request, id_, {}), None)
-    draft = _draft(request, value["id"], value)
-    draft.is_use = False
-    return _Item(line, draft, value)
-
-
-def _request_again(record: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the request that would log what a record says, as far as a request can."""
-    request = {key: record[key] for key in _TAKEN if key in record}
-    given = record.get("feedback", [])
-    request["feedback"] = [given] if isinstance(given, dict) else given
-    request["config"] = configs.request_of(record["config"])
-    return request
-
-
-def _value(line: Line) -> Any:
-    if line.cells is not None and "" in line.cells:
-        raise invalid(("body",), line.cells[""])
-    try:
-        return decode(line.text)
-    except Invalid as error:
-        for name, cell in (line.cells or {}).items():
-            try:
-                decode(cell.encode())
-            except Invalid as fault:
-                raise _within(fault, ("body", name), "the cell") from None
-        raise _within(error, ("body",), "the line") from None
-
-
-def _within(error: Invalid, location: Location, what: str) -> Invalid:
-    """Return the error of a text that was taken for a body, and is at a location."""
-    problem = error.problems[0]
-    message = problem.message.replace("the body", what)
-    return invalid((*location, *problem.location[1:]), message, problem.keyword)
-
-
-def _check_ids(value: Mapping[str, Any], location: Location) -> None:
-    """Raise Invalid for an id that can't be one: it comes from outside, and is kept as it is."""
-    for key in ("id", "project_id", "session_id", "parent_id", "trial_id"):
-        if key in value and not _is_id(value[key]):
-            message = f"an id has 1 to {_ID_LENGTH} letters, digits, - and _"
-            raise invalid((*location, key), message, "pattern")
-    for key in ("config", "model_config"):
-        if isinstance(value.get(key), dict):
-            _check_ids(value[key], (*location, key))
-    for index, tool in enumerate(value.get("tool_configs", ())):
-        _check_ids(tool, (*location, "tool_configs", index))
-    if value.get("parent_id", "") == value.get("id"):
-        raise invalid((*location, "parent_id"), "a log can't be its own parent", "not")
-
-
-def _is_id(text: str) -> bool:
-    plain = text.replace("-", "").replace("_", "")
-    return len(text) <= _ID_LENGTH and plain.isascii() and plain.isalnum()
-
-
 @dataclass(frozen=True)
 class _Outcome:
     """How many logs were added, and which wait for their parents: (id, key, value)."""
@@ -357,7 +210,7 @@ class _Batch:
         self._places: dict[tuple[str, str], tuple[Place, datetime]] = {}
         self._trials: dict[str, _TrialKey] = {}
 
-    def write(self, items: Sequence[_Item]) -> _Outcome:
+    def write(self, items: Sequence[Item]) -> _Outcome:
         """Write the logs that are not there yet."""
         known = self._known([each.draft.id for each in items])
         drafts: dict[str, Draft] = {}
