@@ -9,14 +9,12 @@ from typing import TYPE_CHECKING, Any
 from humanloop.apis.operations import EVALUATIONS_GET, EVALUATIONS_LIST_TESTCASES
 from humanloop.evaluations.arguments import TEXT, check
 from humanloop.evaluations.report import EvaluationReport, EvaluationRow
-from humanloop.evaluations.steps import Call, Flow
+from humanloop.evaluations.steps import PLAIN, Call, Flow
 from humanloop.pagination import Pages
 
 if TYPE_CHECKING:
-    from humanloop.api_client import RequestOptions
     from humanloop.operation import Operation
 
-_PLAIN: RequestOptions = {"bodies": "plain"}
 _SIZE = 100
 
 
@@ -29,7 +27,7 @@ def all_records(
     records: list[Mapping[str, Any]] = []
     while pages.next is not None:
         page = {"page": pages.next, "size": pages.size}
-        answer = yield Call(operation, {**arguments, **page}, _PLAIN)
+        answer = yield Call(operation, {**arguments, **page}, PLAIN)
         records += pages.take(answer.body)
     return records
 
@@ -52,7 +50,7 @@ def report_of(id: str, baseline: Baseline = None) -> Flow[EvaluationReport]:
     """Return the flow that reads an evaluation, and the one that it is compared with."""
     check("summarize", "id", id, TEXT)
     compared = yield from baseline_of("summarize", baseline)
-    evaluation: Mapping[str, Any] = (yield Call(EVALUATIONS_GET, {"id": id}, _PLAIN)).body
+    evaluation: Mapping[str, Any] = (yield Call(EVALUATIONS_GET, {"id": id}, PLAIN)).body
     cases = yield from all_records(EVALUATIONS_LIST_TESTCASES, {"id": id})
     names = _names(evaluation["evaluators"])
     config: Mapping[str, Any] = evaluation["config"]

@@ -12,6 +12,7 @@ from fractions import Fraction
 from functools import cached_property
 from typing import Any
 
+from humanloop.secrets import shorten
 from humanloop.text_table import text_table
 
 __all__ = ["EvaluationReport", "EvaluationRow", "EvaluatorScore", "Score"]
@@ -175,9 +176,7 @@ class EvaluationReport:
         return notes
 
     def _line(self, score: EvaluatorScore) -> list[str]:
-        name = score.evaluator
-        if len(name) > _NAME_LIMIT:
-            name = f"{name[: _NAME_LIMIT - 3]}..."
+        name = shorten(score.evaluator, _NAME_LIMIT)
         is_share = score.is_share
         line = [name, _shown(score.mean, is_share), str(score.count), str(score.errors)]
         if self.baseline is None:

@@ -26,7 +26,7 @@ from humanloop.evaluations import evaluators as judges
 from humanloop.evaluations.arguments import INTEGER, MAPPING, TEXT, check, check_list
 from humanloop.evaluations.reading import Baseline, all_records, baseline_of
 from humanloop.evaluations.report import EvaluationReport, EvaluationRow, Score
-from humanloop.evaluations.steps import Call, Each, Flow, Invoke
+from humanloop.evaluations.steps import PLAIN, Call, Each, Flow, Invoke
 from humanloop.exceptions import (
     ApiException,
     ApiTypeError,
@@ -38,9 +38,8 @@ from humanloop.progress import Bar
 from humanloop.secrets import mask_keys, shorten
 
 if TYPE_CHECKING:
-    from humanloop.api_client import RequestOptions
+    pass
 
-PLAIN: RequestOptions = {"bodies": "plain"}
 SOURCE = "evaluation"
 """The `source` of the logs, as that of those which the embedded server generates."""
 

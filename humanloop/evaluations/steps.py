@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from humanloop.api_client import ApiClient, RequestOptions
 
 T = TypeVar("T")
+PLAIN: RequestOptions = {"bodies": "plain"}
 
 
 @dataclass(frozen=True)

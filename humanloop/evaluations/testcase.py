@@ -13,7 +13,6 @@ from humanloop.evaluations.evaluators import score_of
 from humanloop.evaluations.reading import all_records
 from humanloop.evaluations.report import Score
 from humanloop.evaluations.running import (
-    PLAIN,
     config_of,
     keep_scores,
     log_keys,
@@ -21,7 +20,7 @@ from humanloop.evaluations.running import (
     logged,
     send_scores,
 )
-from humanloop.evaluations.steps import Call, Flow, run
+from humanloop.evaluations.steps import PLAIN, Call, Flow, run
 from humanloop.exceptions import ApiValueError
 
 if TYPE_CHECKING:
