@@ -148,8 +148,9 @@ class Endless:
 class Own:
     """A server of the test's own, with a scripted provider in place of the mock."""
 
-    def __init__(self, server: EmbeddedServer, provider: Scripted) -> None:
-        self.server, self.provider, self.api = server, provider, Api(server.url)
+    def __init__(self, server: EmbeddedServer, provider: Scripted, database: str) -> None:
+        self.server, self.provider, self.database = server, provider, database
+        self.api = Api(server.url)
 
     def open(self, path: str = "/chat", **keys: Any) -> Iterator[Any]:
         """The events of a stream, as they come; the request is sent right away."""

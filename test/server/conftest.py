@@ -133,8 +133,10 @@ def deployed(api: Api, name: str) -> Any:
 
 @pytest.fixture
 def own(database_url: str) -> Iterator[Own]:
-    """A server that the test scripts."""
+    """A server that the test scripts, and that does nothing but what it is asked to."""
     provider = Scripted()
-    settings = Settings(providers={"mock": provider}, randomness=random.Random(1))
+    settings = Settings(
+        providers={"mock": provider}, randomness=random.Random(1), evaluation_workers=0
+    )
     with EmbeddedServer(database_url, api_key=API_KEY, settings=settings) as server:
-        yield Own(server, provider)
+        yield Own(server, provider, database_url)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, create_engine, event
+from sqlalchemy import Connection, create_engine
 
 from bench.postgres import Postgres
 from humanloop.server import DatabaseSettings, EmbeddedServer, Settings, StartError
@@ -24,12 +24,14 @@ from humanloop.server.store.accounts import KeyRing
 from humanloop.server.store.database import Database, joined
 
 from .api import API_KEY, Answer, Api
-from .databases import connected, query, wait_for
+from .databases import connected, is_writing, listening, query, wait_for
 from .store.test_counts import begin_experiment, check, draw
 
 pytestmark = pytest.mark.postgresql
 THREADS = 8
 CONFIG = {"model": "m"}
+WAITING = "pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+"""Who waits for a lock; other servers of the session may wait as well, elsewhere."""
 
 
 def at_once(calls: Sequence[Callable[[], Any]]) -> list[Any]:
@@ -69,10 +71,12 @@ class Pair:
 
 @pytest.fixture
 def pair(postgres_url: str) -> Iterator[Pair]:
-    """Two servers on an empty database."""
+    """Two servers on an empty database, which do nothing but what they are asked to."""
+    settings = Settings(evaluation_workers=0)
     with ExitStack() as stack:
         servers = [
-            stack.enter_context(EmbeddedServer(postgres_url, api_key=API_KEY)) for _ in range(2)
+            stack.enter_context(EmbeddedServer(postgres_url, api_key=API_KEY, settings=settings))
+            for _ in range(2)
         ]
         yield Pair(postgres_url, servers)
 
@@ -241,20 +245,17 @@ class TestChanging:
         logged = pair.api.log("p")
         first = threading.Lock()
 
-        def hold(connection: Any) -> None:
+        def hold(connection: Connection) -> None:
             """Commit the first one when the second one waits for it."""
-            if connection.get_execution_options().get("writes") and first.acquire(blocking=False):
-                wait_for(lambda: pair.count("pg_stat_activity WHERE wait_event_type = 'Lock'"))
+            if is_writing(connection) and first.acquire(blocking=False):
+                wait_for(lambda: pair.count(WAITING))
 
         def rate(api: Api, number: int) -> Answer:
             feedback = {"data_id": logged["id"], "type": "rating", "value": f"v{number}"}
             return api.call("POST", "/feedback", feedback)
 
-        event.listen(Engine, "commit", hold)
-        try:
+        with listening(pair.url, "commit", hold):
             assert pair.statuses(rate, 2) == {200: 2}
-        finally:
-            event.remove(Engine, "commit", hold)
         assert pair.count("feedback") == 1
         check(pair.url)
 
@@ -457,19 +458,16 @@ class TestConnections:
         pair.api.log("p")
         done = threading.Event()
 
-        def cut(connection: Any) -> None:
-            if connection.get_execution_options().get("writes") and not done.is_set():
+        def cut(connection: Connection) -> None:
+            if is_writing(connection) and not done.is_set():
                 done.set()
-                driver = connection.connection.dbapi_connection
+                driver: Any = connection.connection.dbapi_connection
                 if committed:
                     driver.commit()
                 driver.close()
 
-        event.listen(Engine, "commit", cut)
-        try:
+        with listening(pair.url, "commit", cut):
             logged = pair.api.log("p", output="x")
-        finally:
-            event.remove(Engine, "commit", cut)
         assert done.is_set()
         assert query(pair.url, "SELECT id FROM logs WHERE output = 'x'") == [(logged["id"],)]
         check(pair.url)
@@ -486,9 +484,9 @@ class TestConnections:
         done = threading.Event()
         complete = "batch_id IS NULL OR batch_id NOT IN (SELECT id FROM batches)"
 
-        def cut(connection: Any) -> None:
-            driver = connection.connection.dbapi_connection
-            if connection.get_execution_options().get("writes") and not done.is_set():
+        def cut(connection: Connection) -> None:
+            driver: Any = connection.connection.dbapi_connection
+            if is_writing(connection) and not done.is_set():
                 [shown] = driver.execute(f"SELECT count(*) FROM logs WHERE {complete}").fetchone()
                 if shown < 1 + size:
                     return
@@ -497,11 +495,10 @@ class TestConnections:
                 driver.close()
                 postgres.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
 
-        event.listen(Engine, "commit", cut)
         try:
-            answer = pair.api.call("POST", "/logs", body)
+            with listening(pair.url, "commit", cut):
+                answer = pair.api.call("POST", "/logs", body)
         finally:
-            event.remove(Engine, "commit", cut)
             postgres.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
         assert answer.status == 503
         assert "could not be found out" in answer.body["detail"]
@@ -577,8 +574,7 @@ class TestConnections:
                 with ThreadPoolExecutor() as pool:
                     path = f"/projects/{project_id}"
                     reading = pool.submit(Api(server.url).call, "GET", path)
-                    waiting = "SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
-                    wait_for(lambda: query(postgres_url, waiting))
+                    wait_for(lambda: query(postgres_url, f"SELECT pid FROM {WAITING}"))
                     answer = api.call("GET", path)
                     assert answer.status == 503
                     assert "no free connection" in answer.body["detail"]

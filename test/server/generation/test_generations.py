@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, event
 
 from humanloop.server import EmbeddedServer, create_app
 from humanloop.server.generation.providers import (
@@ -27,7 +26,7 @@ from ..chatting import (
     chat,
     records,
 )
-from ..databases import query
+from ..databases import query, transactions
 
 SECRET = "sk-provider-secret-0123456789"
 
@@ -202,17 +201,9 @@ class TestKeys:
 
 def test_the_writer_is_free_while_a_provider_works(own: Own) -> None:
     """Nothing is written between the two short transactions of a call."""
-    begun: list[bool] = []
-
-    def note(connection: Any) -> None:
-        begun.append(bool(connection.get_execution_options().get("writes")))
-
-    event.listen(Engine, "begin", note)
-    try:
-        own.provider.steps_ready("x", Ending("stop"))
+    own.provider.steps_ready("x", Ending("stop"))
+    with transactions(own.database, "begin") as begun:
         own.api.ok("POST", "/chat", chat("p", num_samples=1))
-    finally:
-        event.remove(Engine, "begin", note)
     # The first one is begun again where it has to wait for other processes.
     assert begun in ([True] * 2, [True] * 3)
 

@@ -14,7 +14,8 @@ from humanloop.server import EmbeddedServer, Settings
 from humanloop.server.operations.calls import SLICE
 
 from ..api import Api
-from .test_lists import commits
+from ..chatting import Own
+from ..databases import transactions
 
 GOOD = {"type": "rating", "value": "good"}
 BAD = {"type": "rating", "value": "bad"}
@@ -296,11 +297,12 @@ def test_thompson_sampling_prefers_what_is_liked(tmp_path: Any) -> None:
     assert Counter(draws(settings, tmp_path, 40))[1] >= 35
 
 
-def test_its_trials_are_deleted_in_slices(setup: Setup) -> None:
+def test_its_trials_are_deleted_in_slices(own: Own) -> None:
+    setup = Setup(own.api, "p")
     logged = [setup.log(setup.sample()["trial_id"], GOOD) for _ in range(3)]
     for _ in range(SLICE):
         setup.sample()
-    with commits() as found:
+    with transactions(own.database, "commit") as found:
         assert setup.api.call("DELETE", f"/experiments/{setup.id}").status == 204
     assert len(found) > 2
     assert setup.api.ok("GET", setup.path) == []

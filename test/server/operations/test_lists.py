@@ -5,62 +5,23 @@ from __future__ import annotations
 import random
 import re
 import sqlite3
-import threading
-from collections.abc import Generator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, event
 
 from humanloop import Humanloop
 from humanloop.server.operations.calls import SLICE
 
 from ..api import API_KEY, Api
 from ..chatting import Own
-from ..databases import query
-
-
-@contextmanager
-def statements(
-    *, by_workers: bool = False, dialect: str | None = None
-) -> Generator[list[tuple[str, Any]]]:
-    """What is sent to databases meanwhile, of one kind or of any.
-
-    by_workers: also by those of evaluations, who write through the thread of the writer.
-    """
-    found: list[tuple[str, Any]] = []
-
-    def note(connection: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
-        is_worker = threading.current_thread().name.startswith("humanloop-evaluation")
-        if (is_worker or "evaluation_workers" in statement) and not by_workers:
-            return
-        if dialect in {None, connection.dialect.name}:
-            found.append((statement, parameters))
-
-    event.listen(Engine, "before_cursor_execute", note)
-    try:
-        yield found
-    finally:
-        event.remove(Engine, "before_cursor_execute", note)
+from ..databases import query, statements
 
 
 def values(parameters: Any) -> list[Any]:
     """The values of a statement's parameters, which some drivers name."""
     return list(parameters.values() if isinstance(parameters, dict) else parameters)
-
-
-@contextmanager
-def commits() -> Generator[list[object]]:
-    """The transactions that are committed meanwhile."""
-    found: list[object] = []
-    note = found.append
-    event.listen(Engine, "commit", note)
-    try:
-        yield found
-    finally:
-        event.remove(Engine, "commit", note)
 
 
 def experiment(api: Api, project_id: str, name: str) -> None:
@@ -95,15 +56,15 @@ def test_more_records_take_no_more_statements(own: Own) -> None:
     for path in paths:
         counts = []
         for size in (2, 6):
-            with statements() as found:
+            with statements(own.database) as found:
                 assert len(api.ok("GET", path.format(size))["records"]) == size
             counts.append(len(found))
         assert counts[0] == counts[1]
-    with statements() as four:
+    with statements(own.database) as four:
         listed = api.ok("GET", f"/projects/{project_id}/experiments")
     assert [each["configs"][0]["trials_count"] for each in listed] == [1] * 4
     experiment(api, project_id, "e4")
-    with statements() as five:
+    with statements(own.database) as five:
         api.ok("GET", f"/projects/{project_id}/experiments")
     assert len(four) == len(five)
 
@@ -118,7 +79,7 @@ def test_more_labels_take_no_more_statements(own: Own) -> None:
             }
             for index in range(number)
         ]
-        with statements() as found:
+        with statements(own.database) as found:
             own.api.ok("POST", "/logs", body)
         return len(found)
 
@@ -136,7 +97,7 @@ def test_more_trials_or_configs_take_no_more_statements(own: Own) -> None:
     def create(number: int) -> int:
         nonlocal experiment
         body = {"name": str(number), "positive_labels": [label], "config_ids": ids[:number]}
-        with statements() as found:
+        with statements(own.database) as found:
             experiment = own.api.ok("POST", f"/projects/{project_id}/experiments", body)
         return len(found)
 
@@ -146,7 +107,7 @@ def test_more_trials_or_configs_take_no_more_statements(own: Own) -> None:
     trials = [own.api.ok("GET", path)["trial_id"] for _ in range(20)]
 
     def log(number: int) -> int:
-        with statements() as found:
+        with statements(own.database) as found:
             own.api.ok("POST", "/logs", [{"project": "p", "trial_id": t} for t in trials[:number]])
         return len(found)
 
@@ -156,7 +117,7 @@ def test_more_trials_or_configs_take_no_more_statements(own: Own) -> None:
 def test_what_became_of_trials_is_not_counted_for_a_list(own: Own) -> None:
     project_id = own.api.log("p")["project_id"]
     experiment(own.api, project_id, "e")
-    with statements() as found:
+    with statements(own.database) as found:
         [listed] = own.api.ok("GET", f"/projects/{project_id}/experiments")
     assert listed["configs"][0]["mean"] == 1
     assert not [statement for statement, _ in found if re.search(r"\b(logs|feedback)\b", statement)]
@@ -171,7 +132,7 @@ def test_a_deep_page_reads_only_the_index_before_it(own: Own, tmp_path: Path, pa
     ]
     [project_id] = {each["project_id"] for each in own.api.ok("POST", "/logs", body)}
     method, mark = ("POST", "?") if path.endswith("export") else ("GET", "&")
-    with statements() as found:
+    with statements(own.database) as found:
         page = own.api.ok(method, f"{path.format(project_id)}{mark}page=15&size=10")
     assert len(page["records"]) == 10
     [(statement, parameters)] = [
@@ -235,7 +196,7 @@ def test_the_next_page_is_found_from_the_one_before(own: Own) -> None:
     own.api.ok("POST", "/logs", [{"project": "p", "config": {"model": "m"}}] * 100)
     project_id = own.api.log("p")["project_id"]
     for page in range(8):
-        with statements() as found:
+        with statements(own.database) as found:
             own.api.export(project_id, f"?size=10&page={page}")
         pages = [values(parameters) for statement, parameters in found if "OFFSET" in statement]
         [parameters] = [each for each in pages if 10 in each]

@@ -8,15 +8,13 @@ from datetime import datetime, timezone
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, event
 
 from humanloop.model import CreateLogResponse, LogResponse, SessionResponse
 from humanloop.server.operations.calls import SLICE
 
 from ..api import Api
 from ..chatting import Own
-from ..databases import query
-from .test_lists import commits
+from ..databases import query, statements, transactions
 
 FULL: dict[str, Any] = {
     "inputs": {"name": "Zo\u00eb", "nested": {"list": [1, None, True]}},
@@ -226,27 +224,19 @@ def test_export_pages_newest_first(api: Api, name: str) -> None:
     assert len({each["id"] for page in pages for each in page}) == 12
 
 
-def test_exporting_takes_no_more_queries_for_more_logs(api: Api, project: Any) -> None:
+def test_exporting_takes_no_more_queries_for_more_logs(own: Own) -> None:
     feedback = [{"type": "rating", "value": "good"}, {"type": "comment", "value": "c"}]
-    statements: list[str] = []
-
-    def count_statement(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
-        statements.append(statement)
+    datapoint = {"config": {"model": "m"}, "feedback": feedback, "session_reference_id": "s"}
+    first = own.api.log("p", **datapoint)
+    own.api.ok("POST", "/logs", [{"project": "p", "parent_id": first["id"], **datapoint}] * 20)
 
     def export(number: int) -> int:
-        statements.clear()
-        assert len(api.export(project["id"], f"?size={number}")["records"]) == number
-        return len(statements)
+        with statements(own.database) as sent:
+            exported = own.api.export(first["project_id"], f"?size={number}")
+        assert len(exported["records"]) == number
+        return len(sent)
 
-    datapoint = {"config": {"model": "m"}, "feedback": feedback, "session_reference_id": "s"}
-    first = api.log(project["name"], **datapoint)
-    batch = [{"project": project["name"], "parent_id": first["id"], **datapoint}] * 20
-    api.ok("POST", "/logs", batch)
-    event.listen(Engine, "before_cursor_execute", count_statement)
-    try:
-        assert export(20) == export(2)
-    finally:
-        event.remove(Engine, "before_cursor_execute", count_statement)
+    assert export(20) == export(2)
 
 
 def test_exporting_an_unknown_project_is_404(api: Api) -> None:
@@ -394,17 +384,15 @@ class TestLargeArrays:
         ]
 
     @pytest.mark.parametrize("keys", ["config", "feedback"])
-    def test_what_comes_with_logs_makes_their_array_larger(
-        self, api: Api, name: str, keys: str
-    ) -> None:
+    def test_what_comes_with_logs_makes_their_array_larger(self, own: Own, keys: str) -> None:
         def log(number: int) -> dict[str, Any]:
             labels = [{"type": "action", "value": f"{number} {index}"} for index in range(10)]
             more = {"config": {"model": f"new {number}"}, "feedback": labels}
-            return {"project": name, "config": {"model": "m"}, keys: more[keys]}
+            return {"project": "p", "config": {"model": "m"}, keys: more[keys]}
 
         for size, is_large in ((10, False), (SLICE // 10, True)):
-            with commits() as found:
-                api.ok("POST", "/logs", [log(number) for number in range(size)])
+            with transactions(own.database, "commit") as found:
+                own.api.ok("POST", "/logs", [log(number) for number in range(size)])
             assert (len(found) > 1) == is_large
 
     def test_all_of_it_is_there_afterwards(self, api: Api, name: str) -> None:

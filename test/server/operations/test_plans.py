@@ -19,8 +19,9 @@ from humanloop.server.store.tables import Base
 from humanloop.server.store.times import now
 
 from ..api import API_KEY, Api
+from ..databases import statements
 from .test_evaluations import Setup
-from .test_lists import experiment, statements
+from .test_lists import experiment
 
 PART = re.compile(r"(SCAN|SEARCH) (\w+?)(?:_\d+)?(?: |$)")
 LED = "organization_id"
@@ -123,8 +124,7 @@ def test_every_row_is_found_by_an_index_within_the_organisation(
     any_url: str, tmp_path: Path
 ) -> None:
     with EmbeddedServer(any_url, api_key=API_KEY, settings=Settings(sampling="thompson")) as server:
-        # A server of other tests may be at work in this process, on the other kind of database.
-        with statements(by_workers=True, dialect=any_url.partition(":")[0]) as sent:
+        with statements(any_url) as sent:
             use(Api(server.url))
             evaluate(Api(server.url))
             look_after(Api(server.url), any_url, tmp_path)

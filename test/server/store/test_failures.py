@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import logging
 import sqlite3
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import cast
 
 import pytest
-from sqlalchemy import Engine, event
+from sqlalchemy import Connection
 
 from humanloop.server import EmbeddedServer
 
 from ..api import API_KEY, Api
+from ..databases import listening, statements
 
 pytestmark = pytest.mark.sqlite
 
@@ -72,50 +73,34 @@ class TestDamaged:
             assert api.call("POST", "/sessions").status == 503
 
 
-@pytest.fixture
-def small() -> Iterator[list[int]]:
-    """How many pages each new connection lets its SQLite file have."""
-    pages: list[int] = []
-
-    def limit(connection: sqlite3.Connection, _record: object) -> None:
-        for number in pages:
-            connection.execute(f"PRAGMA max_page_count = {number}")
-
-    event.listen(Engine, "connect", limit)
-    yield pages
-    event.remove(Engine, "connect", limit)
-
-
 def test_a_start_and_an_end_without_work_write_nothing(
     database_url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     """So that a full disk can be read from."""
     with EmbeddedServer(database_url, api_key=API_KEY) as server:
         Api(server.url).ok("POST", "/projects", {"name": "p"})
-    written: list[str] = []
-
-    def note(_connection: object, _cursor: object, statement: str, *_rest: object) -> None:
-        if statement.startswith(("INSERT", "UPDATE", "DELETE")):
-            written.append(statement)
-
-    event.listen(Engine, "before_cursor_execute", note)
-    try:
-        with EmbeddedServer(database_url, api_key=API_KEY) as server:
-            assert Api(server.url).ok("GET", "/projects")["total"] == 1
-    finally:
-        event.remove(Engine, "before_cursor_execute", note)
-    assert written == []
+    with statements(database_url) as sent, EmbeddedServer(database_url, api_key=API_KEY) as server:
+        assert Api(server.url).ok("GET", "/projects")["total"] == 1
+    assert sent
+    assert not [each for each, _ in sent if each.startswith(("INSERT", "UPDATE", "DELETE"))]
     assert not [each for each in caplog.records if each.levelno >= logging.WARNING]
 
 
 def test_no_room_is_503_and_one_line_in_the_log(
-    small: list[int], database_url: str, caplog: pytest.LogCaptureFixture
+    database_url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     with EmbeddedServer(database_url, api_key=API_KEY):
         pass
-    small.append(100)
     body = {"project": "p", "config": {"model": "m"}, "output": "x" * 1_000_000}
-    with EmbeddedServer(database_url, api_key=API_KEY) as server:
+
+    def limit(connection: Connection) -> None:
+        driver = cast("sqlite3.Connection", connection.connection.dbapi_connection)
+        driver.execute("PRAGMA max_page_count = 100")
+
+    with (
+        listening(database_url, "engine_connect", limit),
+        EmbeddedServer(database_url, api_key=API_KEY) as server,
+    ):
         api = Api(server.url)
         for _ in range(3):
             answer = api.call("POST", "/logs", body)

@@ -8,7 +8,7 @@ from concurrent.futures import Future
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Engine, event, func, select, text
+from sqlalchemy import func, select, text
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
@@ -16,11 +16,19 @@ from humanloop.server.store.accounts import KeyRing
 from humanloop.server.store.database import Database
 from humanloop.server.store.tables import Conversation, Organization
 
+from ..databases import transactions
+
 
 @pytest.fixture
-def database(tmp_path: Path) -> Iterator[Database]:
+def url(tmp_path: Path) -> str:
+    """Where the database is."""
+    return f"sqlite:///{tmp_path / 'own.db'}"
+
+
+@pytest.fixture
+def database(url: str) -> Iterator[Database]:
     """A database with an organisation."""
-    opened = Database.open(f"sqlite:///{tmp_path / 'own.db'}")
+    opened = Database.open(url)
     KeyRing.enroll(opened, ["key"])
     yield opened
     opened.close()
@@ -53,21 +61,17 @@ class Group:
         assert self._busy.result()
 
 
-def test_works_that_wait_are_one_transaction(database: Database) -> None:
-    begun: list[object] = []
-
-    def begin(connection: object) -> None:
-        begun.append(connection)
-
-    event.listen(Engine, "begin", begin)
-    try:
+@pytest.mark.parametrize(("seconds", "count_begun"), [(60, 1), (0, 21)])
+def test_works_that_wait_are_one_transaction_for_so_long(
+    database: Database, url: str, monkeypatch: pytest.MonkeyPatch, seconds: int, count_begun: int
+) -> None:
+    monkeypatch.setattr(database._writer, "_group_seconds", seconds)
+    with transactions(url, "begin") as begun:
         group = Group(database)
         futures = [database.submit(start_session) for _ in range(20)]
         group.run()
         assert len({future.result(20) for future in futures}) == 20
-    finally:
-        event.remove(Engine, "begin", begin)
-    assert len(begun) < 10  # only so much time is spent on one
+    assert begun == [True] * count_begun
     assert count(database) == 20
 
 
@@ -120,8 +124,8 @@ def test_closing_finishes_what_was_submitted(database: Database) -> None:
         database.submit(start_session)
 
 
-def test_a_database_that_is_locked_is_an_error(tmp_path: Path) -> None:
-    database = Database.open(f"sqlite:///{tmp_path / 'own.db'}?timeout=0.01")
+def test_a_database_that_is_locked_is_an_error(url: str) -> None:
+    database = Database.open(f"{url}?timeout=0.01")
     KeyRing.enroll(database, ["key"])
     other = database._engine.raw_connection()
     other.cursor().execute("BEGIN IMMEDIATE")
