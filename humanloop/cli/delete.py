@@ -6,7 +6,7 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
-from humanloop.cli.support import add_database, add_json, complain, print_json
+from humanloop.cli.support import add_database, add_json, complain, counted, print_json
 
 if TYPE_CHECKING:
     from humanloop.server.store.database import Database
@@ -50,7 +50,7 @@ def _delete_logs(database: Database, options: argparse.Namespace) -> int:
     if options.json:
         print_json({"deleted": known, "missing": missing})
     else:
-        print(f"Deleted {len(known):,} logs.")
+        print(f"Deleted {counted(len(known), 'log')}.")
         for each in missing:
             complain(f"There is no log {each!r}.")
     return 1 if missing else 0
@@ -62,14 +62,14 @@ def _delete_project(database: Database, options: argparse.Namespace) -> int:
 
     with database.read() as session:
         project = names.find_project(session, options.project)
-    what = f"the project {project.name!r} with its {project.logs:,} logs"
+    what = f"the project {project.name!r} with its {counted(project.logs, 'log')}"
     if not options.yes and not _is_sure(what):
         return 1
     logs = deletion.delete_project(Batches(database), project.id)
     if options.json:
         print_json({"project": project.name, "project_id": project.id, "logs": logs})
     else:
-        print(f"Deleted the project {project.name!r} with {logs:,} logs.")
+        print(f"Deleted the project {project.name!r} with {counted(logs, 'log')}.")
     return 0
 
 

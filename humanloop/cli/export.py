@@ -13,7 +13,7 @@ from datetime import date, datetime, timezone
 from pathlib import Path
 from typing import IO
 
-from humanloop.cli.support import Progress, add_database, add_json, print_json
+from humanloop.cli.support import Progress, add_database, add_json, counted, print_json
 
 NAME = "export"
 HELP = "write logs to a file, while a server runs or not"
@@ -72,7 +72,7 @@ def run(options: argparse.Namespace) -> int:
         size = None if path is None else path.stat().st_size
         print_json({"file": str(path), "format": name, "logs": progress.done, "bytes": size})
     elif path is not None:
-        print(f"Exported {progress.done:,} logs to {path}.")
+        print(f"Exported {counted(progress.done, 'log')} to {path}.")
     return 0
 
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from humanloop.cli.support import Progress, add_database, add_json, complain, print_json
+from humanloop.cli.support import Progress, add_database, add_json, complain, counted, print_json
 
 NAME = "import"
 HELP = "read logs from a file, while a server runs or not"
@@ -65,7 +65,8 @@ def run(options: argparse.Namespace) -> int:
                 progress.advance(done.logs + done.known - reached)
                 reached = done.logs + done.known
         except RequestError as error:
-            raise StartError(f"{error.detail} {done.logs:,} logs were imported.") from error
+            imported = counted(done.logs, "log")
+            raise StartError(f"{error.detail} Imported before: {imported}.") from error
         finally:
             work.finish()
     if options.json:
@@ -87,9 +88,9 @@ def _tell(
     options: argparse.Namespace, logs: int, known: int, bad: int, orphans: int, aside: Path | None
 ) -> None:
     known_text = f"; {known:,} were there already" if known else ""
-    print(f"Imported {logs:,} logs from {options.file}{known_text}.")
+    print(f"Imported {counted(logs, 'log')} from {options.file}{known_text}.")
     if orphans:
-        print(f"{orphans:,} logs have no parent now: theirs is not here.")
+        print(f"Without a parent now, since theirs is not here: {counted(orphans, 'log')}.")
     if bad and not options.skip_bad:
         print("The import stopped there. Mend the line and run it again, or give --skip-bad.")
     elif bad:

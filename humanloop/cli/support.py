@@ -75,6 +75,11 @@ def _cell(cell: object) -> str:
     return "-" if cell is None else shorten(one_line(str(cell)), _WIDEST)
 
 
+def counted(number: int, noun: str) -> str:
+    """Return the number with its noun, such as `1 log` and `2,000 logs`."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
 def complain(text: str) -> None:
     """Say in one line on the standard error stream what went wrong."""
     if sys.stderr is not None:  # pyright: ignore[reportUnnecessaryComparison]

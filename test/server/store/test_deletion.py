@@ -121,7 +121,7 @@ def test_without_a_terminal_a_project_is_deleted_only_with_yes(
     with open("/dev/null") as nothing:
         monkeypatch.setattr("sys.stdin", nothing)
         assert cli.main(command) == 1
-    assert "with its 1 logs, give --yes" in capsys.readouterr().err
+    assert "with its 1 log, give --yes" in capsys.readouterr().err
     assert len(query(database_url, "SELECT 1 FROM logs")) == 1
 
 
