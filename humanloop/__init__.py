@@ -63,11 +63,13 @@ if TYPE_CHECKING:
         SchemaValidationError,
         ServerError,
         ServiceUnavailableError,
+        TracingWarning,
         UnauthorizedError,
         UnprocessableEntityError,
     )
     from humanloop.retries import RetryPolicy
     from humanloop.streaming import AsyncStream, Stream
+    from humanloop.tracing.wrapping import wrap
 
 __all__ = [
     "ApiAttributeError",
@@ -116,9 +118,11 @@ __all__ = [
     "ServerError",
     "ServiceUnavailableError",
     "Stream",
+    "TracingWarning",
     "UnauthorizedError",
     "UnprocessableEntityError",
     "__version__",
+    "wrap",
 ]
 
 _HOMES = {
@@ -130,6 +134,7 @@ _HOMES = {
     "RetryPolicy": "humanloop.retries",
     "AsyncStream": "humanloop.streaming",
     "Stream": "humanloop.streaming",
+    "wrap": "humanloop.tracing.wrapping",
 }
 _LAZY = frozenset(__all__) - {"__version__"}
 

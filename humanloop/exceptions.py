@@ -93,6 +93,7 @@ __all__ = [
     "SchemaValidationError",
     "ServerError",
     "ServiceUnavailableError",
+    "TracingWarning",
     "UnauthorizedError",
     "UnprocessableEntityError",
     "describe",
@@ -481,6 +482,10 @@ class ApiStreamTimeoutError(ApiStreamBrokenError, ApiTimeoutError):
 
 class ResponseValidationWarning(UserWarning):
     """A response does not fit its schema, and the configuration says to take it as it is."""
+
+
+class TracingWarning(UserWarning):
+    """Tracing failed; the code that it traces went on."""
 
 
 class NaiveDatetimeWarning(UserWarning):

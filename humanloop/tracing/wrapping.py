@@ -1,0 +1,295 @@
+"""Log what the client of a model provider asks and is answered: OpenAI's, Anthropic's, each kind.
+
+They are built alike: whatever is called, the HTTP client inside sends one request, by its public
+method `send`. `wrap` replaces that method on the one instance, and reads along: the JSON of the
+request, and the JSON or the events of the answer. So retries, raw responses, helpers for streams,
+and copies by `with_options` are logged as well, and nothing that the caller gets is made here.
+
+Invariants: the bytes, types and errors that pass are those that came; a stream is read by its
+reader alone, at the reader's pace, and logged when it has ended or has been closed.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import weakref
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+from humanloop.exceptions import ApiTypeError
+from humanloop.secrets import mask_keys, one_line, shorten
+from humanloop.server_sent_events import EventParser
+from humanloop.tracing import anthropic_calls, openai_calls
+from humanloop.tracing.calls import Answer, Reader
+from humanloop.tracing.spans import Span, running
+from humanloop.tracing.tracer import Tracer, error_text
+
+if TYPE_CHECKING:
+    from humanloop.client import Humanloop
+
+__all__ = ["wrap"]
+
+LARGEST = 16 << 20
+"""Bytes of a stream that are kept to be logged. Of a larger one, the beginning is logged."""
+_MARK = "_humanloop_wrapped"
+_SHOWN = 500  # characters of an error
+
+_READERS: Mapping[str, Reader] = {
+    "/chat/completions": openai_calls.CHAT,
+    "/completions": openai_calls.COMPLETION,
+    "/responses": openai_calls.RESPONSES,
+    "/messages": anthropic_calls.MESSAGES,
+}
+"""What reads the calls of a path, by its end: the first that fits."""
+
+Instance = TypeVar("Instance")
+
+
+def wrap(
+    instance: Instance, *, client: Humanloop | None = None, project: str | None = None
+) -> Instance:
+    """Log what an OpenAI, AsyncOpenAI, Anthropic or AsyncAnthropic does; return that instance.
+
+    client: what logs; by default a new one, by the environment. project: where the calls are
+    logged; by default that of the traced function in which they are made, else one that is named
+    like the provider. Raises ApiTypeError for what can't be wrapped.
+    """
+    http: Any = getattr(instance, "_client", None)
+    library = None if isinstance(instance, type) else _library_of(http)
+    if library is None:
+        what = instance.__name__ if isinstance(instance, type) else type(instance).__name__
+        kind = "the class" if isinstance(instance, type) else "an instance of"
+        raise ApiTypeError(
+            "wrap() takes an instance of OpenAI, AsyncOpenAI, Anthropic or AsyncAnthropic, not"
+            f" {kind} {what}"
+        )
+    if not hasattr(http.send, _MARK):
+        if client is None:
+            from humanloop.client import Humanloop
+
+            client = Humanloop()
+        watch = _Watch(client.tracer, project, library)
+        is_asynchronous = isinstance(http, library.AsyncClient)
+        http.send = (_asynchronous if is_asynchronous else _synchronous)(watch, http)
+        setattr(http.send, _MARK, True)
+    return instance
+
+
+def _library_of(http: object) -> ModuleType | None:
+    """Return the module of an HTTP client that is httpx, under whichever name that is shipped."""
+    for kind in type(http).__mro__:
+        module = sys.modules.get(kind.__module__.partition(".")[0])
+        if module is not None and hasattr(module, "AsyncByteStream"):
+            return module
+    return None
+
+
+def _original(http: Any) -> Callable[..., Any]:
+    """Return the method that is replaced; it does not keep its instance alive."""
+    own = http.__dict__.get("send")
+    if own is not None:
+        return cast("Callable[..., Any]", own)
+    method, reference = type(http).send, weakref.ref(http)
+    return lambda *args, **kwargs: method(reference(), *args, **kwargs)
+
+
+def _synchronous(watch: _Watch, http: Any) -> Callable[..., Any]:
+    original = _original(http)
+
+    def send(request: Any, *args: Any, **kwargs: Any) -> Any:
+        call = watch.begin(request)
+        try:
+            response = original(request, *args, **kwargs)
+        except BaseException as error:
+            call.end(Answer(error=error_text(error)))
+            raise
+        call.answered(response)
+        return response
+
+    return send
+
+
+def _asynchronous(watch: _Watch, http: Any) -> Callable[..., Any]:
+    original = _original(http)
+
+    async def send(request: Any, *args: Any, **kwargs: Any) -> Any:
+        call = watch.begin(request)
+        try:
+            response = await original(request, *args, **kwargs)
+        except BaseException as error:
+            call.end(Answer(error=error_text(error)))
+            raise
+        call.answered(response)
+        return response
+
+    return send
+
+
+class _Watch:
+    """Watches the requests of one HTTP client.
+
+    library: the module that the client is from.
+    """
+
+    def __init__(self, tracer: Tracer, project: str | None, library: ModuleType) -> None:
+        self.tracer = tracer
+        self.library = library
+        self._project = project
+
+    def begin(self, request: Any) -> _Call:
+        """Return the call that a request is; it logs nothing, unless that asks a model."""
+        try:
+            path = request.url.path
+            reader = next((each for end, each in _READERS.items() if path.endswith(end)), None)
+            if reader is not None and request.method == "POST":
+                keys = reader.request(json.loads(request.content))
+                keys = {**keys, **self._place(reader)}
+                return _Call(self, reader, keys, self.tracer.begin(keys))
+        except Exception as error:
+            self.tracer.failed(error)
+        return _Call(self, openai_calls.CHAT, {}, None)
+
+    def _place(self, reader: Reader) -> dict[str, Any]:
+        """Return the keys that say in which project a call is logged."""
+        if self._project is not None:
+            return {"project": self._project}
+        around = running()
+        outer = {} if around is None else around.keys
+        names = [key for key in ("project", "project_id") if key in outer]
+        return {key: outer[key] for key in names} if names else {"project": reader.provider}
+
+
+class _Call:
+    """One request under way, and its answer; without a span, it is not logged."""
+
+    def __init__(
+        self, watch: _Watch, reader: Reader, keys: Mapping[str, Any], span: Span | None
+    ) -> None:
+        self._watch = watch
+        self._reader = reader
+        self._keys = keys
+        self._span = span
+        self._response: Any = None
+        self._pieces: list[bytes] = []
+        self._size = 0
+
+    def answered(self, response: Any) -> None:
+        """Log an answer that is complete; read along where it is yet to be read."""
+        if self._span is None:
+            return
+        self._response = response
+        try:
+            if response.is_stream_consumed:
+                self._log(response.content, "")
+            else:
+                along = _ALONG[hasattr(response.stream, "__aiter__")]
+                response.stream = along(self._watch.library)(response.stream, self)
+        except Exception as error:
+            self._watch.tracer.failed(error)
+
+    def passed(self, piece: bytes) -> None:
+        """Keep a piece of the answer that its reader gets."""
+        if self._size < LARGEST:
+            self._pieces.append(piece)
+        self._size += len(piece)
+
+    def ended(self, error: BaseException | None = None) -> None:
+        """Log a stream that nobody reads any further; error: what has cut it off."""
+        response, self._response = self._response, None
+        if response is None:
+            return
+        said = "" if error is None else error_text(error)
+        try:
+            # What came may be compressed. A response of the library's own undoes that.
+            whole = self._watch.library.Response(
+                response.status_code, headers=response.headers, content=b"".join(self._pieces)
+            )
+            self._response = whole
+            self._log(whole.content, said)
+        except Exception as failure:
+            self._watch.tracer.failed(failure)
+            self.end(Answer(error=said or None))
+        finally:
+            self._response = None
+
+    def _log(self, content: bytes, error: str) -> None:
+        response = self._response
+        if response.status_code >= 400:
+            said = shorten(one_line(mask_keys(content.decode("utf-8", "replace"))), _SHOWN)
+            return self.end(Answer(error=f"HTTP {response.status_code}: {said}"))
+        if response.headers.get("content-type", "").startswith("text/event-stream"):
+            data = [event.data for event in EventParser(max_event_bytes=None).feed(content)]
+            answers = self._reader.events([json.loads(e) for e in data if e != "[DONE]"])
+        else:
+            answers = self._reader.answer(json.loads(content))
+        return self.end(*(each.with_error(error) for each in answers))
+
+    def end(self, first: Answer, *others: Answer) -> None:
+        """Log the answers: each sample is a log."""
+        span, self._span = self._span, None
+        if span is None:
+            return
+        spans = [span, *(self._watch.tracer.begin(self._keys) for _ in others)]
+        for each, answer in zip(spans, (first, *others), strict=True):
+            try:
+                if each is not None:
+                    each.end(
+                        output=answer.output, error=answer.error, metadata=answer.metadata or None
+                    )
+            except Exception as error:
+                self._watch.tracer.failed(error)
+
+
+def _along(library: ModuleType) -> Callable[[Any, _Call], Any]:
+    """Return the kind of stream that reads along; the library wants its own class as the base."""
+
+    class Along(library.SyncByteStream):  # type: ignore[name-defined, misc]
+        def __init__(self, stream: Any, call: _Call) -> None:
+            self._stream, self._call = stream, call
+
+        def __iter__(self) -> Iterator[bytes]:
+            try:
+                for piece in self._stream:
+                    self._call.passed(piece)
+                    yield piece
+            except Exception as error:
+                self._call.ended(error)
+                raise
+            self._call.ended()
+
+        def close(self) -> None:
+            try:
+                self._stream.close()
+            finally:
+                self._call.ended()
+
+    return Along
+
+
+def _asynchronous_along(library: ModuleType) -> Callable[[Any, _Call], Any]:
+    class Along(library.AsyncByteStream):  # type: ignore[name-defined, misc]
+        def __init__(self, stream: Any, call: _Call) -> None:
+            self._stream, self._call = stream, call
+
+        async def __aiter__(self) -> AsyncIterator[bytes]:
+            try:
+                async for piece in self._stream:
+                    self._call.passed(piece)
+                    yield piece
+            except Exception as error:
+                self._call.ended(error)
+                raise
+            self._call.ended()
+
+        async def aclose(self) -> None:
+            try:
+                await self._stream.aclose()
+            finally:
+                self._call.ended()
+
+    return Along
+
+
+_ALONG = {False: _along, True: _asynchronous_along}
