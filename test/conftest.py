@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import signal
 import socket
 from collections.abc import Iterator
 from ipaddress import ip_address
@@ -28,6 +29,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default="sqlite",
         help="what the embedded server of test/server keeps its data in",
     )
+
+
+def pytest_configure() -> None:
+    """Heed Ctrl+C, which shells let what they start in the background ignore.
+
+    The processes that tests start and interrupt would ignore it as well.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_finish() -> None:

@@ -269,6 +269,7 @@ def test_a_file_of_an_older_version_is_written_anew_once(
     assert prune(capsys, str(path))["shrinks"] is True
 
 
+@pytest.mark.postgresql
 def test_processes_on_one_postgresql_do_not_hinder_each_other(postgres_url: str) -> None:
     log = {
         "project": "p",
@@ -298,6 +299,7 @@ def test_processes_on_one_postgresql_do_not_hinder_each_other(postgres_url: str)
         assert api.export(kept["project_id"])["total"] == 1
 
 
+@pytest.mark.postgresql
 def test_who_prunes_in_the_background_leaves_it_to_another_process(postgres_url: str) -> None:
     with EmbeddedServer(postgres_url, api_key=API_KEY) as server:
         Api(server.url).log("p", created_at=ago(100))
