@@ -36,8 +36,6 @@ Send = Callable[..., RawResponse]
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
 EVENTS = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n"
-GRACE = 2.0
-"""Seconds that a busy machine may add to a deadline."""
 
 
 @pytest.fixture(autouse=True)
