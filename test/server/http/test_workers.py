@@ -23,7 +23,7 @@ pytestmark = [
     pytest.mark.postgresql,
     pytest.mark.skipif(sys.platform == "win32", reason="it has no process groups"),
 ]
-SECONDS = 60  # after which a process hangs
+SECONDS = 120  # after which a process hangs
 
 
 @contextmanager

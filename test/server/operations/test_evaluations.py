@@ -20,7 +20,7 @@ pytest.importorskip("pydantic_monty", reason="the extra `evaluators` is not inst
 LENGTH = "def length(log):\n    return len(log['output'])\n"
 SAME = "def same(log, testcase):\n    return log['output'] == testcase['target']['output']\n"
 BROKEN = "def broken(log):\n    return 1 / 0\n"
-SECONDS = 60
+SECONDS = 120
 
 
 class Talker:
