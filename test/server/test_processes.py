@@ -39,7 +39,7 @@ def at_once(calls: Sequence[Callable[[], Any]]) -> list[Any]:
     barrier = threading.Barrier(len(calls))
 
     def run(call: Callable[[], Any]) -> Any:
-        barrier.wait(20)
+        barrier.wait(60)
         return call()
 
     with ThreadPoolExecutor(len(calls)) as pool:
@@ -525,7 +525,7 @@ class TestConnections:
             api.log("p")
 
     def test_a_statement_that_takes_too_long(self, postgres_url: str) -> None:
-        settings = Settings(database=DatabaseSettings(statement_seconds=0.1))
+        settings = Settings(database=DatabaseSettings(statement_seconds=1))
         with EmbeddedServer(postgres_url, api_key=API_KEY, settings=settings) as server:
             api = Api(server.url)
             logged = api.log("p")

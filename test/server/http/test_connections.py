@@ -27,7 +27,7 @@ GET = f"GET /v4/projects HTTP/1.1\r\n{HEAD}\r\n".encode()
 def connect(server: EmbeddedServer) -> Iterator[socket.socket]:
     """A connection to the server."""
     address = ("127.0.0.1", urlsplit(server.url).port or 0)
-    with closing(socket.create_connection(address, 20)) as connection:
+    with closing(socket.create_connection(address, 60)) as connection:
         yield connection
 
 
@@ -210,7 +210,7 @@ class Narrow:
 
     def connect(self) -> http.client.HTTPConnection:
         """A connection that is kept."""
-        connection = http.client.HTTPConnection(*self.address, timeout=20)
+        connection = http.client.HTTPConnection(*self.address, timeout=60)
         self._stack.callback(connection.close)
         return connection
 
@@ -247,7 +247,7 @@ class TestDescriptors:
             narrow = Narrow(stack)
             first = narrow.connect()
             assert get_on(first) == 200
-            many = [socket.create_connection(narrow.address, 20) for _ in range(150)]
+            many = [socket.create_connection(narrow.address, 60) for _ in range(150)]
             for each in many:
                 stack.callback(each.close)
             assert [status(until_closed(each)) for each in many[99:]] == [503] * 51
@@ -260,7 +260,7 @@ class TestDescriptors:
             first = narrow.connect()
             assert get_on(first) == 200
             narrow.say("take all")
-            waiting = [socket.create_connection(narrow.address, 20) for _ in range(50)]
+            waiting = [socket.create_connection(narrow.address, 60) for _ in range(50)]
             for each in waiting:
                 stack.callback(each.close)
             assert get_on(first) == 200
