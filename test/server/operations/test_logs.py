@@ -545,13 +545,13 @@ class TestLargeArrays:
         assert api.export(project_id)["total"] == logged + self.SIZE
 
 
-def test_logs_of_the_same_time_are_in_the_order_of_arrival(any_api: Api) -> None:
+def test_logs_of_the_same_time_are_in_the_order_of_arrival(own: Own) -> None:
     body = {"project": "p", "config": {"model": "m"}, "created_at": "2026-01-01T00:00:00Z"}
-    ids = [any_api.ok("POST", "/logs", body)["id"] for _ in range(3)]
-    ids += [each["id"] for each in any_api.ok("POST", "/logs", [body] * 300)]
-    ids += [any_api.ok("POST", "/logs", body)["id"] for _ in range(3)]
-    project_id = any_api.ok("GET", "/projects")["records"][0]["id"]
-    pages = [any_api.export(project_id, f"?size=100&page={page}") for page in range(4)]
+    ids = [own.api.ok("POST", "/logs", body)["id"] for _ in range(3)]
+    ids += [each["id"] for each in own.api.ok("POST", "/logs", [body] * 300)]
+    ids += [own.api.ok("POST", "/logs", body)["id"] for _ in range(3)]
+    project_id = own.api.ok("GET", "/projects")["records"][0]["id"]
+    pages = [own.api.export(project_id, f"?size=100&page={page}") for page in range(4)]
     assert [each["id"] for page in pages for each in page["records"]] == ids[::-1]
 
 
