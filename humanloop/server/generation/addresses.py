@@ -111,12 +111,12 @@ def _reach(parts: SplitResult, host: str, port: int | None) -> Reach | Address:
 
 def _literal(host: str) -> Address | None:
     """Return the address that a host is written as; raises ValueError for unusual spellings."""
+    if "%" in host:
+        raise ValueError("the URL's IPv6 address has a zone, which can't be used")
     try:
         return _plain(ip_address(host))
     except ValueError:
         pass
-    if "%" in host or ":" in host:
-        raise ValueError("the URL's IPv6 address can't be used")
     try:
         # 127.1, 2130706433 and 0x7f.1 are 127.0.0.1 to the system's resolver.
         address = IPv4Address(socket.inet_aton(host))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections import OrderedDict
 from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from threading import Lock
 from typing import Any
@@ -146,7 +146,8 @@ class Remote:
             pieces.send(None)
         except StopIteration as end:
             ending: Ending = end.value
-            return ending
+            calls = redact(ending.tool_calls)
+            return replace(ending, response=redact(ending.response), tool_calls=calls)
         raise ProviderError("the stream ended before the answer was complete")
 
 
