@@ -24,7 +24,7 @@ Address = IPv4Address | IPv6Address
 Reach = Literal["global", "loopback", "private"]
 
 _OFFICIAL = ("openai.com", "anthropic.com", "azure.com")
-_EMBEDDING = (IPv6Network("64:ff9b::/96"), IPv6Network("::/96"))  # RFC 6052, and RFC 4291 2.5.5.1
+_NAT64 = IPv6Network("64:ff9b::/96")  # RFC 6052
 _PORTS = {"http": 80, "https": 443}
 
 
@@ -137,7 +137,7 @@ def _plain(address: Address) -> Address:
 
 def _kind(address: Address) -> str:
     """Return what kind of address it is, with regard to those that stand in it."""
-    kinds = map(_kind_of_one, (address, *_embedded(address)))
+    kinds = map(_kind_of_one, (*_embedded(address), address))
     return next((kind for kind in kinds if kind != "global"), "global")
 
 
@@ -149,7 +149,7 @@ def _embedded(address: Address) -> Iterator[IPv4Address]:
         yield address.sixtofour
     if address.teredo is not None:
         yield from address.teredo
-    if any(address in network for network in _EMBEDDING):
+    if address in _NAT64 or 1 < int(address) < 1 << 32:  # as once compatible: RFC 4291, 2.5.5.1
         yield IPv4Address(int(address) & 0xFFFFFFFF)
 
 
