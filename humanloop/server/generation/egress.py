@@ -246,7 +246,7 @@ class _Exchange:
         except _ERRORS as error:
             self._deadline.check()
             cause = _innermost(error)
-            if isinstance(cause, ssl.SSLError) or type(cause).__name__ == "CertificateError":
+            if isinstance(cause, ssl.SSLError):
                 raise _Unanswered(f"no trusted TLS with {where}: {_said(cause)}", None) from None
             late = isinstance(cause, TimeoutError)
             why = f"no connection within {limit:g} seconds" if late else _said(cause)
@@ -294,10 +294,13 @@ class _Connection(HTTPConnection):
     def _new_conn(self) -> socket.socket:
         # The one place between TCP and TLS, for which urllib3 has no public name.
         connected = super()._new_conn()
-        refusal = self._target.refusal(connected.getpeername()[0])
-        if refusal is not None:
+        try:
+            refusal = self._target.refusal(connected.getpeername()[0])
+            if refusal is not None:
+                raise _Refused(refusal)
+        except BaseException:
             connected.close()
-            raise _Refused(refusal)
+            raise
         return connected
 
 

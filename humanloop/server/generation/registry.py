@@ -68,15 +68,13 @@ class Registry:
 
     @classmethod
     def of(cls, given: Given, limits: ProviderLimits) -> Registry:
-        """Return what an operator says; raises StartError for what can't be.
-
-        Names alone come beside `mock`; a mapping is all there is.
-        """
+        """Return what an operator says, and `mock`; raises StartError for what can't be."""
         if isinstance(given, Mapping):
             named = cast("Mapping[str, Provider | str]", given)
         else:
-            named = {_MOCK: Mock(), **_parse(given)}
-        return cls({name: _open(name, each, limits) for name, each in named.items()})
+            named = _parse(given)
+        opened = {name: _open(name, each, limits) for name, each in named.items()}
+        return cls({_MOCK: Mock(), **opened})
 
     def find(self, name: str, model: str) -> Found | None:
         """Return who serves a model of the provider that a config names."""
@@ -129,6 +127,8 @@ def _open(name: str, given: Provider | str, limits: ProviderLimits) -> Provider:
         )
     if name == _MOCK:
         raise StartError("The provider 'mock' is built in, and has no URL.")
+    if name == "humanloop":  # whose variable for a key is that of this server's own
+        raise StartError("A provider can't be named 'humanloop'.")
     url = given or _URLS.get(name)
     if url is None:
         guess = did_you_mean(name, _URLS)

@@ -68,8 +68,8 @@ class Settings:
     keep_logs: how old a log may become before it is deleted; None keeps them all.
     allowed_hosts: the names by which clients may address the server; None allows every name.
     key_place: where the server's key is: a sentence that a 401 tells to this machine alone.
-    providers: what serves the models: names and `NAME=URL` as for `humanloop serve --provider`,
-        beside `mock`; or a mapping of names to adapters and base URLs, which is all there is then.
+    providers: what serves the models, beside `mock`: names and `NAME=URL` as for `humanloop serve
+        --provider`; or a mapping of names to adapters and base URLs.
     provider_limits: how long an answer of one over the network may take, and what is tried again.
     evaluators: what one run of an evaluator may take.
     sandbox: "bwrap" runs evaluators in namespaces of their own, by bubblewrap.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import socket
 import threading
 import time
@@ -521,10 +520,12 @@ class TestSpeed:
             connection.recv(1)
 
         remote.provider.reply = reply
-        spent: list[float] = []
-        for _ in range(5):
+        spent = 1.0
+        for _ in range(20):  # the machine may be busy with something else
             answer = post(remote.server, remote.body(stream=True))
             assert b"Hel" in next(iter(answer))
-            spent.append(time.perf_counter() - moments[-1])
+            spent = min(spent, time.perf_counter() - moments[-1])
             answer.close()
-        assert min(spent) < (1 if "CI" in os.environ else 0.02)
+            if spent < 0.02:
+                break
+        assert spent < 0.02

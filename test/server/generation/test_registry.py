@@ -46,9 +46,9 @@ class TestChoice:
         assert found(providers, "cohere", "command") == ("cohere", "command")
         assert found(providers, "openai", "cohere/command") is None
 
-    def test_a_mapping_is_all_there_is(self) -> None:
+    def test_a_mapping_has_adapters_and_urls(self) -> None:
         providers = {"openai": Mock(), "local": "http://127.0.0.1:8080"}
-        assert Settings(providers=providers).registry.names == ["openai", "local"]
+        assert Settings(providers=providers).registry.names == ["mock", "openai", "local"]
         assert found(providers, "openai", "local/m") == ("local", "m")
 
 
@@ -86,6 +86,7 @@ def test_who_needs_a_key_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
         (["opnai"], "did you mean 'openai'"),
         (["openai_azure"], "needs its URL"),
         (["local="], "no URL after"),
+        (["humanloop=http://127.0.0.1:1"], "can't be named"),
         (["mock=http://127.0.0.1:1"], "built in"),
         ([LOCAL, LOCAL], "twice"),
         (["sk-SECRET.KEY"], "a name is of small letters"),
