@@ -107,6 +107,8 @@ class Settings:
     registry: Registry = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        if not isinstance(self.providers, (Mapping, str)):
+            object.__setattr__(self, "providers", tuple(self.providers))  # `replace` reads it again
         registry = Registry.of(self.providers, self.provider_limits)
         object.__setattr__(self, "registry", registry)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -50,6 +51,11 @@ class TestChoice:
         providers = {"openai": Mock(), "local": "http://127.0.0.1:8080"}
         assert Settings(providers=providers).registry.names == ["mock", "openai", "local"]
         assert found(providers, "openai", "local/m") == ("local", "m")
+
+
+def test_settings_that_are_changed_keep_them() -> None:
+    settings = Settings(providers=(each for each in [LOCAL, OTHER]))
+    assert replace(settings, sampling="thompson").registry.names == ["mock", "local", "other"]
 
 
 def test_a_registry_goes_to_other_processes() -> None:
