@@ -36,7 +36,7 @@ class Welcome:
     database_url: str
     key_file: Path | None
     new_key: str | None
-    providers: Sequence[Description]
+    providers: Sequence[Description] = ()
 
     @property
     def database(self) -> str:
