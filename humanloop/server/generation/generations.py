@@ -66,8 +66,13 @@ class Sample:
 
     @property
     def raw_output(self) -> str:
-        """Return what there is of the output, as it came."""
-        return "".join(self.pieces)
+        """Return what there is of the output, as it came, but for keys."""
+        return redact("".join(self.pieces), self._secrets, MASK)
+
+    @property
+    def _secrets(self) -> Collection[str]:
+        """Return the keys that the provider was given."""
+        return [*self.request.api_keys.values(), *self.request.used_keys]
 
     def run(self) -> Generator[str, None, None]:
         """Ask the provider, and yield the pieces as they come.
@@ -81,37 +86,36 @@ class Sample:
                 yield piece
 
     def _next(self, pieces: Generator[str, None, Ending]) -> str | None:
-        secrets = self.request.api_keys.values()
         started = time.perf_counter()
         try:
-            return self._step(pieces, secrets)
+            return self._step(pieces)
         except ProviderError as error:
-            self.error = text = redact_data(str(error), secrets)
+            self.error = text = redact_data(str(error), self._secrets)
             # Without its cause: that one may hold a key.
             raise ProviderFailed(self.provider_name, text) from None
         except Cancelled:
             raise Unavailable(_STOPPED) from None
         except Exception as error:
             self.error = "internal error"
-            trace = redact("".join(traceback.format_exception(error)), secrets, MASK)
+            trace = redact("".join(traceback.format_exception(error)), self._secrets, MASK)
             logger.error("the provider %r failed:\n%s", self.provider_name, trace)
             raise RequestError("internal error: see the server's log") from None
         finally:
             self.latency += time.perf_counter() - started
 
-    def _step(self, pieces: Generator[str, None, Ending], secrets: Collection[str]) -> str | None:
+    def _step(self, pieces: Generator[str, None, Ending]) -> str | None:
         """Return the next piece, or None at the end; whatever an adapter gives can be kept."""
         try:
             piece = next(pieces)
         except StopIteration as end:
             ending: Ending = end.value
-            response = redact_data(ending.response, secrets)
+            response = redact_data(ending.response, self._secrets)
             to_json(response)
             reason = storable(ending.finish_reason)
-            calls = redact_data(ending.tool_calls, secrets)
+            calls = redact_data(ending.tool_calls, self._secrets)
             self.ending = replace(ending, response=response, finish_reason=reason, tool_calls=calls)
             return None
-        return storable(piece)
+        return storable(redact(piece, self._secrets, MASK))
 
     def keep(self, session: Session) -> None:
         """Write what came of it into its log."""
@@ -128,8 +132,7 @@ class Sample:
             return {"error": _NOT_BEGUN}
         found: dict[str, Any] = {"provider_latency": round(self.latency, 6)}
         if self.request.sent:
-            secrets = self.request.api_keys.values()
-            found["provider_request"] = redact_data(self.request.sent[-1], secrets)
+            found["provider_request"] = redact_data(self.request.sent[-1], self._secrets)
         if self.error is not None:
             found["error"] = self.error
         if self.pieces or self.ending is not None:

@@ -81,6 +81,7 @@ class ProviderRequest:
     count: how many samples of the call, this one included, still ask the same. An adapter that gets
         several answers at once keeps those for the later samples in `spare`, which they share.
     sent: the adapter adds what it sends, as plain data without keys; the last is kept in the log.
+    used_keys: the adapter adds a key of the server's own that it sends, so that it shows nowhere.
     cancellation: says when nobody wants the answer any more.
     """
 
@@ -95,6 +96,7 @@ class ProviderRequest:
     count: int = 1
     spare: list[Any] = field(default_factory=list[Any], repr=False)
     sent: list[Mapping[str, Any]] = field(default_factory=list[Mapping[str, Any]], repr=False)
+    used_keys: list[str] = field(default_factory=list[str], repr=False)
     cancellation: Cancellation = field(default_factory=Cancellation, repr=False)
 
 

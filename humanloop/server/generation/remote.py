@@ -8,22 +8,18 @@ from __future__ import annotations
 
 import os
 from collections import OrderedDict
-from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass, replace
-from functools import partial
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
 from threading import Lock
 from typing import Any
 
 from humanloop import schemas
-from humanloop.secrets import mask_keys
 from humanloop.server.generation.addresses import Target
 from humanloop.server.generation.egress import Deadline, Egress, ProviderLimits, Reply
 from humanloop.server.generation.providers import (
-    MASK,
     Ending,
     ProviderError,
     ProviderRequest,
-    redact_data,
 )
 from humanloop.server.generation.wires import Answer, Ask, Wire, decode, error_message
 from humanloop.server_sent_events import EventParser
@@ -32,9 +28,6 @@ _REFUSALS = frozenset({400, 404, 422})  # after which there may be another way t
 _MODELS = 1000  # of which is remembered how they want to be asked
 _JSON = ("application/json",)
 _HTML = ("text/html", "application/xhtml+xml")
-_MASKED = "***"
-
-Redact = Callable[[Any], Any]
 
 
 @dataclass(frozen=True)
@@ -88,20 +81,11 @@ class Remote:
             request.sent.append(sent)
             return (yield from _whole(answer))
         key = self.key.of(request)
-        redact: Redact = partial(redact_data, secrets=[key] if key else [])
-        try:
-            return (yield from self._generate(request, key, redact))
-        except ProviderError as error:
-            raise ProviderError(_without_keys(redact(str(error)))) from None
-
-    def _generate(
-        self, request: ProviderRequest, key: str | None, redact: Redact
-    ) -> Generator[str, None, Ending]:
+        request.used_keys.extend([key] if key else [])
         deadline = Deadline(self._limits, request.cancellation)
         ask = self._refusals.apply(self._wire, request.model, self._wire.ask(request))
         while True:
-            sent = redact(ask.body)
-            request.sent.append(sent)
+            request.sent.append(ask.body)
             with self._egress.send(
                 ask.path,
                 schemas.to_json(ask.body).encode(),
@@ -110,7 +94,7 @@ class Remote:
                 stream=request.stream,
             ) as reply:
                 if reply.is_success:
-                    return (yield from self._read(reply, request, sent, redact))
+                    return (yield from self._read(reply, request))
                 said = reply.read_error()
                 other = self._wire.amend(ask, said) if reply.status in _REFUSALS else None
                 if other is None:
@@ -118,22 +102,20 @@ class Remote:
             self._refusals.add(request.model, said)
             ask = other
 
-    def _read(
-        self, reply: Reply, request: ProviderRequest, sent: Any, redact: Redact
-    ) -> Generator[str, None, Ending]:
+    def _read(self, reply: Reply, request: ProviderRequest) -> Generator[str, None, Ending]:
         """Read an answer of success: a stream, or the whole at once."""
         if reply.media_type in _HTML:
             raise ProviderError(
                 f"{reply.title}, with a page for people: {error_message(reply.read_error())}"
             )
         if request.stream and reply.media_type not in _JSON:
-            return (yield from self._stream(reply, redact))
-        body = redact(decode(reply.read_all(), "the answer"))
-        answer, *others = self._wire.answers(body)
+            return (yield from self._stream(reply))
+        answer, *others = self._wire.answers(decode(reply.read_all(), "the answer"))
+        sent = request.sent[-1]
         request.spare.extend((each, sent) for each in others[: request.count - 1])
         return (yield from _whole(answer))
 
-    def _stream(self, reply: Reply, redact: Redact) -> Generator[str, None, Ending]:
+    def _stream(self, reply: Reply) -> Generator[str, None, Ending]:
         parser = EventParser()
         pieces = self._wire.pieces()
         next(pieces)
@@ -142,12 +124,11 @@ class Remote:
                 for event in _events(parser, data):
                     text = pieces.send(event)
                     if text:
-                        yield redact(text)
+                        yield text
             pieces.send(None)
         except StopIteration as end:
             ending: Ending = end.value
-            calls = redact(ending.tool_calls)
-            return replace(ending, response=redact(ending.response), tool_calls=calls)
+            return ending
         raise ProviderError("the stream ended before the answer was complete")
 
 
@@ -194,9 +175,3 @@ def _refusal(reply: Reply, said: str) -> str:
     message = error_message(said)
     text = f"{reply.title}: {message}" if message else reply.title
     return f"{text} ({reply.no_retry})" if reply.no_retry else text
-
-
-def _without_keys(text: str) -> str:
-    """Return a text without keys, and without what providers leave of one between stars."""
-    words = mask_keys(text).split(" ")
-    return " ".join(MASK if _MASKED in word else word for word in words)

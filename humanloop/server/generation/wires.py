@@ -13,12 +13,13 @@ from dataclasses import dataclass
 from typing import Any, Protocol, cast
 
 from humanloop import schemas
-from humanloop.secrets import one_line, shorten
-from humanloop.server.generation.providers import Ending, ProviderError, ProviderRequest
+from humanloop.secrets import mask_keys, one_line, shorten
+from humanloop.server.generation.providers import MASK, Ending, ProviderError, ProviderRequest
 from humanloop.server_sent_events import ServerSentEvent
 
 JsonObject = Mapping[str, Any]
 
+_STARS = "***"
 _SHOWN = 500  # characters of what a provider says is wrong
 _HTML_TITLE = re.compile(r"<title[^>]*>(.*?)</title>", re.IGNORECASE | re.DOTALL)
 _TAG = re.compile(r"<(style|script)\b.*?</\1>|<[^>]*>", re.IGNORECASE | re.DOTALL)
@@ -93,7 +94,13 @@ def error_message(text: str) -> str:
     except ValueError:
         title = _HTML_TITLE.search(text)
         said = _TAG.sub(" ", title[1] if title else text)
-    return shorten(one_line(said or text), _SHOWN)
+    return shorten(_without_keys(one_line(said or text)), _SHOWN)
+
+
+def _without_keys(text: str) -> str:
+    """Return a text without what looks like a key, or like one that is partly masked."""
+    words = mask_keys(text).split(" ")
+    return " ".join(MASK if _STARS in word else word for word in words)
 
 
 def _said(value: Any) -> str:

@@ -38,6 +38,7 @@ from .serving import (
     completed,
     delta,
     response,
+    streamed,
 )
 
 FAST = replace(ProviderLimits().retry, backoff=0.001)
@@ -492,6 +493,8 @@ class TestKeys:
             answers: list[bytes] = [
                 response(json.dumps(echo).encode()),
                 HEAD + chunk(delta(f"you sent {SECRET}")) + chunk(delta(finish="stop") + DONE),
+                HEAD + chunk(f"data: {SECRET}".encode()),
+                streamed(delta(SECRET[:9]), delta(SECRET[9:]), delta(finish="stop"), DONE),
                 response(f"bad key {SECRET}".encode(), 401),
                 response(json.dumps({"error": {"message": f"bad {SECRET}!"}}).encode(), 400),
                 response(b"x", 500, {"X_Key": SECRET}),
