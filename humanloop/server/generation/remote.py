@@ -1,7 +1,7 @@
 """A provider over the network: a wire, and the way out to one target.
 
 Invariants: a caller's key goes to the provider that it is named for, and the server's own key to
-the target that it was set for; neither is held by an object, nor in what is kept or told of a call.
+the target that it was set for; neither outlives its call, nor is in what is kept or told of it.
 """
 
 from __future__ import annotations

@@ -108,7 +108,8 @@ class Settings:
 
     def __post_init__(self) -> None:
         if not isinstance(self.providers, (Mapping, str)):
-            object.__setattr__(self, "providers", tuple(self.providers))  # `replace` reads it again
+            names = tuple(cast("Iterable[str]", self.providers))  # which `replace` reads again
+            object.__setattr__(self, "providers", names)
         registry = Registry.of(self.providers, self.provider_limits)
         object.__setattr__(self, "registry", registry)
 
