@@ -97,6 +97,15 @@ class Registry:
         return [_describe(name, each) for name, each in self._providers.items()]
 
 
+def settled(given: Given) -> Given:
+    """Return the same, to be read more than once; raises StartError."""
+    if isinstance(given, str):
+        raise StartError("`providers` must be a list of names, or a mapping.")
+    if isinstance(given, Mapping):
+        return cast("Mapping[str, Provider | str]", given)
+    return tuple(given)
+
+
 def advice(name: str) -> str:
     """Return how a server gets the provider that a config names."""
     return f"--provider {name}" if name in _URLS else f"--provider {name}=URL"
@@ -104,8 +113,6 @@ def advice(name: str) -> str:
 
 def _parse(given: Iterable[str]) -> dict[str, str]:
     """Return the URLs by name; an empty one where it is known."""
-    if isinstance(given, str):
-        raise StartError("`providers` must be a list of names, or a mapping.")
     found: dict[str, str] = {}
     for each in given:
         name, equals, url = each.partition("=")

@@ -19,7 +19,7 @@ from humanloop.server.errors import Location, invalid
 from humanloop.server.evaluation.engine import Limits, Sandbox
 from humanloop.server.evaluation.engines import NoEngine
 from humanloop.server.generation.egress import ProviderLimits
-from humanloop.server.generation.registry import Given, Registry
+from humanloop.server.generation.registry import Given, Registry, settled
 from humanloop.server.operations.anchors import Anchors
 from humanloop.server.operations.evaluating import Evaluating
 from humanloop.server.store import tallies
@@ -107,9 +107,7 @@ class Settings:
     registry: Registry = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        if not isinstance(self.providers, (Mapping, str)):
-            names = tuple(cast("Iterable[str]", self.providers))  # which `replace` reads again
-            object.__setattr__(self, "providers", names)
+        object.__setattr__(self, "providers", settled(self.providers))
         registry = Registry.of(self.providers, self.provider_limits)
         object.__setattr__(self, "registry", registry)
 
