@@ -464,6 +464,7 @@ class Log(Entity):
     error: Mapped[str | None]
     duration: Mapped[Any | None] = mapped_column(JsonText)
     user: Mapped[str | None]
+    provider_request: Mapped[Any | None] = mapped_column(JsonText)
     provider_response: Mapped[Any | None] = mapped_column(JsonText)
     provider_latency: Mapped[Any | None] = mapped_column(JsonText)
     raw_output: Mapped[str | None]

@@ -318,7 +318,7 @@ class TestErrors:
         [
             ({"type": "tool", "name": "t"}, "not a model config"),
             ({"type": "generic"}, "not a model config"),
-            ({"model": "m", "provider": "cohere"}, "no adapter"),
+            ({"model": "m", "provider": "cohere"}, "no provider 'cohere'"),
             ({"model": "m", "provider": "mock", "endpoint": "edit"}, "'edit'"),
             ({"model": "m", "provider": "mock"}, "no template"),
         ],
