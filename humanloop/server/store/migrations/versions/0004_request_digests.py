@@ -1,0 +1,14 @@
+"""What a log with a reference id was when it was sent, so that it is known when it is sent again."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0004"
+down_revision = "0003"
+
+
+def upgrade() -> None:
+    """Add the column; the logs that are there have no digest."""
+    op.add_column("logs", sa.Column("request_digest", sa.String(32), nullable=True))
