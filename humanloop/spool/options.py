@@ -92,7 +92,7 @@ class SpoolStats(NamedTuple):
 def check_setting(setting: object) -> SpoolOptions | None:
     """Return the options that a setting stands for; None: there is no spool.
 
-    setting: "auto", a path, SpoolOptions or None. Raises ClientConfigurationError for anything else.
+    setting: "auto", a path, SpoolOptions or None. Raises ClientConfigurationError for another one.
     """
     if setting is None:
         return None
