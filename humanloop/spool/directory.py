@@ -30,7 +30,7 @@ try:
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment, unused-ignore]
 
-__all__ = ["BAD", "Account", "Directory", "Segment", "new_writer"]
+__all__ = ["BAD", "Account", "Directory", "Segment", "Tally", "Target", "new_writer"]
 
 SPOOL, NEW, BAD = ".spool", ".new", ".bad"
 _OPEN = os.O_RDWR | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
@@ -55,42 +55,62 @@ if hasattr(os, "register_at_fork"):
     )
 
 
-class Segment:
-    """An open file of records, whose lock this process holds.
+class Tally:
+    """How many records were written, and how many of them are done with."""
 
-    size: where its last whole record ends; position: how far it was read; written, answered: how
-    many records it has got, and how many of them are done with; open: where those begin that were
-    read and are not.
-    """
-
-    def __init__(self, path: Path, descriptor: int, cursor: int, size: int) -> None:
-        self.path = path
-        self.descriptor = descriptor
-        self.position = self.cursor = cursor
-        self.size = size
+    def __init__(self) -> None:
         self.written = 0
         self.answered = 0
-        self.open: dict[int, None] = {}
 
     @property
     def left(self) -> int:
-        """Return how many records are not done with."""
-        return self.written - self.answered
+        """Return how many are not done with."""
+        return max(0, self.written - self.answered)
+
+
+class Segment:
+    """An open file of records, whose lock this process holds.
+
+    position: how far it was read; open: where those records begin that were read and are not done
+    with. is_live: this process still writes to it; is_cut: a write into it has failed half-way.
+    """
+
+    def __init__(self, path: Path, descriptor: int, cursor: int, tally: Tally) -> None:
+        self.path = path
+        self.descriptor = descriptor
+        self.position = self.cursor = cursor
+        self.tally = tally
+        self.open: dict[int, None] = {}
+        self.is_live = self.is_cut = False
+
+    @property
+    def end(self) -> int:
+        """Return how long the file is; of a live one the last record may not be whole yet."""
+        return os.fstat(self.descriptor).st_size
+
+    @property
+    def is_done(self) -> bool:
+        """Tell whether all that is in it is done with."""
+        return not self.open and self.position >= self.end
 
     def read(self, position: int, length: int) -> bytes:
         """Return so many bytes from a position; fewer at the end of the file."""
         return os.pread(self.descriptor, length, position)
 
-    def count(self) -> None:
-        """Count the records after the cursor, and cut what is not whole at the end."""
-        position = self.cursor
-        while (found := segments.find_next(self.read, position, self.size)) is not None:
+    def next(self) -> segments.Found | None:
+        """Return what comes at `position`; None: nothing yet."""
+        found = segments.find_next(self.read, self.position, self.end)
+        return None if found is not None and found.kind == "torn" and self.is_live else found
+
+    def scan(self) -> int:
+        """Count the records after `position`, and cut what is not whole at the end."""
+        count, position, end = 0, self.position, self.end
+        while (found := segments.find_next(self.read, position, end)) is not None:
             if found.kind == "torn":
                 os.ftruncate(self.descriptor, position)
-                self.size = position
                 break
-            self.written += 1
-            position = found.end
+            count, position = count + 1, found.end
+        return count
 
     def save_cursor(self) -> None:
         """Write down up to where all records are done with."""
@@ -115,6 +135,36 @@ class Segment:
                 self.path.unlink()
         descriptor, self.descriptor = self.descriptor, -1
         _close(descriptor)
+
+
+class Target:
+    """A descriptor of one number for good, which leads to one segment after the other, or to none.
+
+    So whoever writes to it can never meet a file that somebody else has opened meanwhile: at worst
+    the write fails with EBADF, and nothing was written.
+    """
+
+    def __init__(self) -> None:
+        self._pid = os.getpid()
+        self.is_set = False
+        with _guard:
+            self.descriptor = os.open(os.devnull, os.O_RDONLY)
+            _descriptors.add(self.descriptor)
+
+    def lead_to(self, segment: Segment | None) -> None:
+        """Lead to a segment from now on; what is being written to the one before is written."""
+        with _guard:
+            self.is_set = segment is not None
+            if segment is not None:
+                os.dup2(segment.descriptor, self.descriptor, inheritable=False)
+                return
+            nowhere = os.open(os.devnull, os.O_RDONLY)
+            os.dup2(nowhere, self.descriptor, inheritable=False)
+            os.close(nowhere)
+
+    def __del__(self) -> None:
+        if self._pid == os.getpid():  # in a fork's child the number is that of something else
+            _close(self.descriptor)
 
 
 class Account(NamedTuple):
@@ -157,13 +207,13 @@ class Directory:
         except OSError as error:
             raise SpoolError(f"no spool can be kept in {self.path}: {error.strerror}") from error
 
-    def new_segment(self, name: str) -> Segment:
+    def new_segment(self, name: str, tally: Tally) -> Segment:
         """Return a new segment with a lock; raises OSError."""
         path, final = self.path / f"{name}{NEW}", self.path / f"{name}{SPOOL}"
         with _guard:
             descriptor = os.open(path, _OPEN | os.O_CREAT | os.O_EXCL, 0o600)
             _descriptors.add(descriptor)
-            segment = Segment(final, descriptor, segments.HEAD_BYTES, segments.HEAD_BYTES)
+            segment = Segment(final, descriptor, segments.HEAD_BYTES, tally)
             try:
                 os.fchmod(descriptor, 0o600)  # whatever the umask takes
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -219,9 +269,8 @@ class Directory:
                 # Of a later version, perhaps: what can't be read here is left as it is.
                 _close(descriptor)
                 continue
-            segment = Segment(path, descriptor, cursor or size, size)
-            if cursor is not None:
-                segment.count()
+            segment = Segment(path, descriptor, cursor or size, Tally())
+            segment.tally.written = segment.scan()
             adopted.append(segment)
         return adopted
 

@@ -185,7 +185,7 @@ class Sender:
     @property
     def left(self) -> int:
         """Return how many records are not done with."""
-        return sum(segment.left for segment in self._segments())
+        return self.writer.tally.left + sum(each.tally.left for each in self._adopted)
 
     @property
     def held(self) -> int:
@@ -276,10 +276,13 @@ class Sender:
         return [*self._adopted, *self.writer.segments]
 
     def _unread(self) -> int:
-        return sum(each.left - len(each.open) for each in self._segments())
+        """Return how many records nobody has read yet; more, for a moment, where one is written."""
+        if not any(each.position < each.end for each in self._segments()):
+            return 0
+        return max(1, self.left - sum(len(each.open) for each in self._segments()))
 
     def _unread_bytes(self) -> int:
-        return sum(each.size - each.position for each in self._segments())
+        return sum(each.end - each.position for each in self._segments())
 
     def _look_around(self) -> None:
         """Adopt what dead processes left, and see how full the directory is."""
@@ -289,7 +292,7 @@ class Sender:
         mine = {each.path.stem.rpartition("-")[0] for each in self._segments()}
         adopted = self._directory.adopt({*mine, self.writer.name})
         self._adopted += adopted
-        if count := sum(each.left for each in adopted):
+        if count := sum(each.tally.left for each in adopted):
             logger.info("%d records of ended processes are sent now", count)
         self._settle()
         for path in self._directory.unreadable():
@@ -302,7 +305,7 @@ class Sender:
         logs = feedback = size = 0
         for segment in self._segments():
             while logs < BATCH_RECORDS and feedback < BATCH_RECORDS and size < BATCH_BYTES:
-                found = segments.find_next(segment.read, segment.position, segment.size)
+                found = segment.next()
                 if found is None:
                     break
                 size += len(found.body)
@@ -312,7 +315,7 @@ class Sender:
                     self._due.append(item)
                     logs += item.action == LOG
                     feedback += item.action != LOG
-                else:
+                elif found.kind == "damaged" and not segment.is_cut:
                     self._drop_damaged(segment, found)
                 segment.position = found.end
 
@@ -408,7 +411,7 @@ class Sender:
         self._due = [item for item in self._due if id(item) not in done]
         for item in items:
             del item.segment.open[item.start]
-            item.segment.answered += 1
+            item.segment.tally.answered += 1
 
     def _remember(self, reference_id: str, data_id: object) -> None:
         """Keep the ID of a log, for feedback to a server that does not know references."""
@@ -454,7 +457,7 @@ class Sender:
         """Put what is no record any more into the `.bad` file, and say so."""
         self._write_bad("damaged", bytes=b64encode(found.body).decode())
         self._count(set_aside=1)
-        segment.answered += 1
+        segment.tally.answered += 1
         logger.warning(
             "%s: damaged from byte %d to %d; what was there is in %s now",
             segment.path,
@@ -471,13 +474,13 @@ class Sender:
     def _settle(self) -> None:
         """Write down what was answered; delete the files of which all was."""
         for segment in self._adopted[:]:
-            if segment.position >= segment.size and not segment.open:
+            if segment.is_done:
                 segment.close(remove=True)
                 self._adopted.remove(segment)
             else:
                 segment.save_cursor()
         for segment in self.writer.segments[:]:
-            if segment.open or not self.writer.remove(segment):
+            if not self.writer.remove(segment):
                 segment.save_cursor()
 
     # -- waiting -----------------------------------------------------------------------------------
