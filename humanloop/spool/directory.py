@@ -301,6 +301,15 @@ class Directory:
         """Return the files of what was set aside, oldest first."""
         return sorted(self._files(BAD))
 
+    def drop_bad(self) -> int:
+        """Delete what was set aside; return how many records that were."""
+        count = 0
+        for path in self.bad():
+            with contextlib.suppress(FileNotFoundError), path.open("rb") as lines:
+                path.unlink()
+                count += sum(1 for _ in lines)
+        return count
+
     def look(self) -> Account:
         """Return what is in the directory; changes nothing."""
         left = in_use = 0
@@ -311,7 +320,10 @@ class Directory:
             in_use += count if locked else 0
             if count and oldest is None:
                 oldest = int(path.stem.partition("-")[0], 16) / 1e9
-        lines = sum(1 for path in self.bad() for _ in path.open("rb"))
+        lines = 0
+        for path in self.bad():
+            with contextlib.suppress(FileNotFoundError), path.open("rb") as file:
+                lines += sum(1 for _ in file)
         return Account(self.path.name, left, in_use, lines, self.bytes(), oldest)
 
     def _files(self, *suffixes: str) -> Iterator[Path]:

@@ -230,7 +230,7 @@ class Spool:
         )
 
     def close(self) -> None:
-        """Send what is left, for up to two seconds, and end the thread; a later call begins anew."""
+        """Send what is left, for up to two seconds, and end the thread. A later call begins new."""
         core = self._core
         if core is None:
             return

@@ -1,6 +1,7 @@
 """Append records to the segments of this process.
 
-Invariants: a record is in the file when `append` returns, and is not sent when that raises; nothing waits for the network; a signal handler may append while its thread does.
+Invariants: a record is in the file when `append` returns, and never sent when that has raised;
+nothing waits for the network; a signal handler may append while its thread does.
 """
 
 from __future__ import annotations
