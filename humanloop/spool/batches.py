@@ -111,7 +111,7 @@ def array_of(items: Iterable[Item]) -> bytes:
 class Judged(NamedTuple):
     """What an answer says of one item: by its index, why, and in the server's words."""
 
-    index: int
+    item: int
     verdict: Verdict
     reason: str
 
@@ -120,8 +120,8 @@ def verdicts(error: ApiException, items: Sequence[Item]) -> list[Judged]:
     """Return what a 422 says of single items; nothing if it names none."""
     found: dict[int, Judged] = {}
     for entry in _entries(error.body):
-        place = cast("list[Any]", entry.get("loc"))
-        index, message = place[1], str(entry.get("msg", ""))
+        place: list[Any] = entry["loc"]
+        index, message = int(place[1]), str(entry.get("msg", ""))
         if index >= len(items):
             return []
         verdict = _verdict(items[index].action, place[2:], str(entry.get("type", "")), message)
@@ -135,7 +135,7 @@ def verdicts(error: ApiException, items: Sequence[Item]) -> list[Judged]:
 def _entries(body: Any) -> list[Mapping[str, Any]]:
     """Return the entries of a 422 whose place begins with `body` and the index of an item."""
     detail: Any = cast("dict[str, Any]", body).get("detail") if isinstance(body, dict) else None
-    entries: list[Any] = cast("list[Any]", detail) if isinstance(detail, list) else []
+    entries = cast("list[object]", detail) if isinstance(detail, list) else []
     return [
         cast("Mapping[str, Any]", entry)
         for entry in entries
@@ -146,8 +146,11 @@ def _entries(body: Any) -> list[Mapping[str, Any]]:
 def _names_an_item(place: Any) -> bool:
     if not isinstance(place, list):
         return False
-    steps = cast("list[Any]", place)
-    return len(steps) > 1 and steps[0] == "body" and type(steps[1]) is int and steps[1] >= 0
+    match cast("list[object]", place):
+        case ["body", int(index), *_]:
+            return index >= 0
+        case _:
+            return False
 
 
 def _verdict(action: str, place: Sequence[Any], kind: str, message: str) -> Verdict:

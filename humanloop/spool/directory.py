@@ -16,6 +16,7 @@ import contextlib
 import errno
 import os
 import stat
+import sys
 import threading
 import time
 from collections.abc import Iterable, Iterator
@@ -25,10 +26,8 @@ from typing import NamedTuple
 from humanloop.exceptions import SpoolError
 from humanloop.spool import segments
 
-try:
+if sys.platform != "win32":
     import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment, unused-ignore]
 
 __all__ = ["BAD", "Account", "Directory", "Segment", "Tally", "Target", "new_writer"]
 
@@ -88,7 +87,6 @@ class Segment:
         """Return how long the file is; of a live one the last record may not be whole yet."""
         return os.fstat(self.descriptor).st_size
 
-    @property
     def is_done(self) -> bool:
         """Tell whether all that is in it is done with."""
         return not self.open and self.position >= self.end
@@ -191,7 +189,7 @@ class Directory:
 
     def create(self) -> None:
         """Make the directory, for its owner alone; raises SpoolError."""
-        if fcntl is None:
+        if sys.platform == "win32":
             raise SpoolError(
                 "this system has no file locks that a spool can use (fcntl); call log() instead"
             )
@@ -278,7 +276,7 @@ class Directory:
         """Return the segments that are none of this version."""
         return [path for path in self._files(SPOOL) if _cursor_of(path) is None]
 
-    def bytes(self) -> int:
+    def size(self) -> int:
         """Return how much all files take."""
         return sum(_size(path) for path in self._files())
 
@@ -324,7 +322,7 @@ class Directory:
         for path in self.bad():
             with contextlib.suppress(FileNotFoundError), path.open("rb") as file:
                 lines += sum(1 for _ in file)
-        return Account(self.path.name, left, in_use, lines, self.bytes(), oldest)
+        return Account(self.path.name, left, in_use, lines, self.size(), oldest)
 
     def _files(self, *suffixes: str) -> Iterator[Path]:
         with contextlib.suppress(FileNotFoundError), os.scandir(self.path) as entries:

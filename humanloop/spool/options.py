@@ -11,7 +11,7 @@ import re
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple, cast
 
 from humanloop.exceptions import ClientConfigurationError
 
@@ -96,13 +96,14 @@ def check_setting(setting: object) -> SpoolOptions | None:
     """
     if setting is None:
         return None
-    options: Any = setting if isinstance(setting, SpoolOptions) else SpoolOptions(setting)  # type: ignore[arg-type]
-    path = options.path
-    if not isinstance(path, (str, os.PathLike)) or not str(path):
+    path: object = setting.path if isinstance(setting, SpoolOptions) else setting
+    if not isinstance(path, (str, os.PathLike)) or not str(cast("object", path)):
         raise ClientConfigurationError(
             f'spool must be "auto", the path of a directory, SpoolOptions or None, not {path!r}'
         )
-    size = options.max_bytes
+    chosen = cast("str | os.PathLike[str]", path)
+    options = setting if isinstance(setting, SpoolOptions) else SpoolOptions(chosen)
+    size: object = options.max_bytes
     if type(size) is not int or size < 1:
         raise ClientConfigurationError(f"spool: max_bytes must be a number above 0, not {size!r}")
     for name, wanted in (("when_full", WHEN_FULL), ("durability", DURABILITY)):

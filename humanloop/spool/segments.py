@@ -124,7 +124,8 @@ def _is_cut(read: Read, start: int, end: int) -> bool:
     header = read(start, RECORD_BYTES)
     if len(header) < RECORD_BYTES:
         return True
-    return end - start - RECORD_BYTES < _RECORD.unpack(header)[0] <= MAX_RECORD
+    length: int = _RECORD.unpack(header)[0]
+    return end - start - RECORD_BYTES < length <= MAX_RECORD
 
 
 def _next_valid(read: Read, start: int, end: int) -> int | None:

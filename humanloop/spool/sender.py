@@ -342,9 +342,10 @@ class Sender:
             raise Away(error) from error
         except OpenApiException as error:
             raise Paused(error) from error
-        if not isinstance(answers, list) or len(cast("list[Any]", answers)) != len(items):
+        told = cast("list[object]", answers) if isinstance(answers, list) else []
+        if len(told) != len(items):
             raise Paused(ValueError("the answer is not that of the API: one for each item"))
-        for item, answer in zip(items, cast("list[Any]", answers), strict=True):
+        for item, answer in zip(items, told, strict=True):
             if action == LOG and isinstance(answer, dict):
                 self._remember(item.names, cast("dict[str, Any]", answer).get("id"))
         self._delivered_at = time.monotonic()
@@ -474,7 +475,7 @@ class Sender:
     def _settle(self) -> None:
         """Write down what was answered; delete the files of which all was."""
         for segment in self._adopted[:]:
-            if segment.is_done:
+            if segment.is_done():
                 segment.close(remove=True)
                 self._adopted.remove(segment)
             else:

@@ -18,7 +18,7 @@ import weakref
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timezone
 from random import Random
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from humanloop.apis.operations import FEEDBACK_FEEDBACK, LOGS_LOG
 from humanloop.exceptions import (
@@ -53,8 +53,11 @@ logger = logging.getLogger("humanloop.spool")
 END_SECONDS = 2.0  # of flushing when a client is closed, and when the interpreter ends
 ROOM_SECONDS = 0.02  # between two looks whether there is room
 TICK = 0.005  # of an event loop that waits for a flush
-_OPTIONS = ("timeout", "connect_timeout", "read_timeout", "bodies", "skip_deserialization")
-_OPTIONS += ("extra_headers", "retries", "idempotent")
+_OPTIONS = frozenset({"timeout", "connect_timeout", "read_timeout", "bodies", "retries"}) | {
+    "skip_deserialization",
+    "extra_headers",
+    "idempotent",
+}
 _ACTIONS: Mapping[str, tuple[Operation, Mapping[str, str]]] = {
     LOG: (LOGS_LOG, {}),
     FEEDBACK: (FEEDBACK_FEEDBACK, {}),
@@ -211,7 +214,7 @@ class Spool:
             return SpoolStats()
         directory, core = self._directory(options), self._core
         if core is None:
-            return SpoolStats(str(directory.path), bytes=directory.bytes())
+            return SpoolStats(str(directory.path), bytes=directory.size())
         sender = core.sender
         return SpoolStats(
             str(directory.path),
@@ -226,7 +229,7 @@ class Spool:
             core.dropped,
             core.refused,
             core.blocked,
-            directory.bytes(),
+            directory.size(),
         )
 
     def close(self) -> None:
@@ -390,7 +393,7 @@ _FIXED_BITS = 4 << 76 | 2 << 62  # the version and the variant
 _FREE_BITS = ~(15 << 76 | 3 << 62)
 
 
-def _given(function: str, body: Mapping[str, Any] | None, keys: dict[str, Any]) -> dict[str, Any]:
+def _given(function: str, body: Any, keys: dict[str, Any]) -> dict[str, Any]:
     """Return what was given, with the time."""
     if body is None:
         given = keys
@@ -400,7 +403,7 @@ def _given(function: str, body: Mapping[str, Any] | None, keys: dict[str, Any]) 
     elif keys:
         raise ApiTypeError(f"{function} takes either body= or the body's keys, not both")
     else:
-        given = dict(body)
+        given = dict(cast("Mapping[str, Any]", body))
         given.pop("provider_api_keys", None)  # clients of 0.5 put them everywhere
     if given.get("created_at") in _MISSING:
         given["created_at"] = datetime.now(timezone.utc).isoformat()

@@ -178,12 +178,12 @@ class Writer:
 
     def remove(self, segment: Segment) -> bool:
         """Delete a segment that is done with, unless more has come; tell whether it was."""
-        if not segment.is_done:
+        if not segment.is_done():
             return False
         with self.lock:
             if segment is self._active:
                 self._switch(None)  # from here on nothing more comes
-            if not segment.is_done:
+            if not segment.is_done():
                 return False
             self.segments.remove(segment)
             self._own = self._own - segment.end if self.segments else 0
@@ -201,7 +201,7 @@ class Writer:
         """Look how much is in the directory; return it."""
         self._looked_at = time.monotonic()
         own = self._own
-        used = self._directory.bytes()
+        used = self._directory.size()
         self.others = max(0, used - own)
         return used
 
@@ -211,7 +211,7 @@ class Writer:
             self.is_closed = True
             self._switch(None)
             for segment in self.segments:
-                segment.close(remove=segment.is_done)
+                segment.close(remove=segment.is_done())
             self.segments, self._own = [], 0
 
     def _keep_syncing(self) -> None:

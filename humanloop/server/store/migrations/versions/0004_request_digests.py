@@ -1,4 +1,4 @@
-"""What a log with a reference id was when it was sent, so that it is known when it is sent again."""
+"""Digests of logs with reference ids as they were sent, to know those that are sent again."""
 
 from __future__ import annotations
 
