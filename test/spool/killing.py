@@ -19,6 +19,8 @@ from humanloop import Humanloop
 
 ROOT = Path(humanloop.__file__).parents[1]
 KEY = "hl_key-of-the-tests"
+# Python 3.12 and later warn of any fork beside a thread.
+WARNINGS = "error,ignore:This process:DeprecationWarning"
 
 APPLICATION = """
 import os, resource, sys, threading
@@ -90,7 +92,7 @@ def _begin(directory: Path, host: str, processes: int, limit: int) -> subprocess
     arguments = [str(directory), host, KEY, str(processes), str(limit)]
     return subprocess.Popen(
         [sys.executable, "-c", APPLICATION, *arguments],
-        env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "error"},
+        env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": WARNINGS},
         start_new_session=True,
     )
 

@@ -15,6 +15,7 @@ import humanloop
 from humanloop import Flushed
 
 from .conftest import KEY, LOG, Place
+from .killing import WARNINGS
 
 BEGIN = """
 import os, sys, threading, time
@@ -30,7 +31,11 @@ def program(place: Place, code: str, *flags: str) -> subprocess.CompletedProcess
     arguments = [place.host, KEY, str(place.spool)]
     return subprocess.run(
         [sys.executable, *flags, "-c", BEGIN + code, *arguments],
-        env={**os.environ, "PYTHONPATH": str(Path(humanloop.__file__).parents[1])},
+        env={
+            **os.environ,
+            "PYTHONPATH": str(Path(humanloop.__file__).parents[1]),
+            "PYTHONWARNINGS": WARNINGS,
+        },
         capture_output=True,
         text=True,
         timeout=60,

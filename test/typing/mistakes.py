@@ -55,7 +55,8 @@ def of_another_type(client: Humanloop, log: LogResponse, project: ProjectRespons
     client.log_later(output="Hi", timeout=5)  # wrong
     client.flush("soon")  # wrong
     Humanloop(spool=7)  # wrong
-    number_of_log: int = client.log_later(output="Hi")  # wrong
+    of_number: int = client.log_later(output="Hi")  # wrong
+    print(of_number)
     client.experiments.sample(experiment_id=log)  # wrong
     client.projects.get(id="pr_1", timeout="soon")  # wrong
     client.projects.get(id="pr_1", bodies="json")  # wrong
