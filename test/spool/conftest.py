@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from humanloop import Humanloop
-from humanloop.server import EmbeddedServer
+from humanloop.server import EmbeddedServer, Settings
 
 KEY = "hl_key-of-the-tests"
 LOG: dict[str, Any] = {"project": "p", "config": {"model": "m"}}
@@ -33,9 +33,10 @@ class Place:
         self._url = f"sqlite:///{directory / 'own.db'}"
         self.clients: list[Humanloop] = []
 
-    def server(self) -> EmbeddedServer:
+    def server(self, **settings: Any) -> EmbeddedServer:
         """The server, to be used in a `with` block, as often as wanted."""
-        return EmbeddedServer(self._url, port=self.port, api_key=KEY)
+        given = Settings(**settings)
+        return EmbeddedServer(self._url, port=self.port, api_key=KEY, settings=given)
 
     def client(self, **options: Any) -> Humanloop:
         """A client that is closed at the end."""

@@ -9,6 +9,7 @@ import os
 import stat
 import threading
 import uuid
+from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from humanloop import (
     SpoolFullError,
     SpoolOptions,
 )
+from humanloop.http import Headers, Request
 from humanloop.testing import TestTransport
 
 from .conftest import KEY, LOG, Place
@@ -175,6 +177,49 @@ class TestSending:
         assert "pr_none" in lines[0]["error"]
         assert sum("refused" in each.message for each in caplog.records) == 2
         assert stat.S_IMODE(bad.stat().st_mode) == 0o600
+
+    def test_what_is_too_large_together_is_parted(self, place: Place) -> None:
+        client = place.client()
+        for _ in range(40):
+            client.log_later(**LOG, output="x" * 1000)
+        client.log_later(**LOG, output="x" * 30_000)
+        with place.server(max_body_bytes=20_000):
+            assert client.flush() == Flushed(40, 0)
+            assert len(place.records()) == 40
+        assert client.spool.stats().set_aside == 1
+
+    def test_a_server_that_knows_no_references_gets_ids(self, place: Place) -> None:
+        def strip(request: Request) -> Request:
+            headers = Headers(request.headers)
+            headers.pop("X-Data-Reference", None)
+            return replace(request, headers=headers)
+
+        client = place.client(event_hooks={"request": [strip]})
+        with place.server():
+            reference_id = client.log_later(**LOG)
+            client.feedback_later(type="rating", value="good", reference_id=reference_id)
+            assert client.flush() == Flushed(2, 0)
+            [record] = place.records()
+        assert record["feedback"][0]["value"] == "good"
+
+    def test_every_request_says_that_it_may_be_a_repeated_one(self, place: Place) -> None:
+        seen: list[str] = []
+        hooks = {"request": [lambda request: seen.append(request.headers["X-Retry-Count"])]}
+        client = place.client(event_hooks=hooks)
+        client.log_later(**LOG)
+        with place.server():
+            client.flush()
+        assert seen
+        assert set(seen) == {"1"}
+
+    def test_an_answer_that_is_not_the_api_s_delivers_nothing(self, place: Place) -> None:
+        """That of a proxy that asks for a login, perhaps."""
+        transport = TestTransport()
+        transport.reply("logs.log", body={"status": "please log in"}, check=False)
+        client = place.client(transport=transport)
+        client.log_later(**LOG)
+        assert client.flush() == Flushed(0, 1)
+        assert client.spool.stats().state == "paused"
 
     def test_a_taken_reference_counts_as_delivered(self, place: Place) -> None:
         client = place.client()
