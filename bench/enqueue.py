@@ -53,7 +53,7 @@ def validation() -> Log:
     operation = import_module("humanloop.apis.operations").LOGS_LOG
     serialize = import_module("humanloop.operation").serialize
     moment, reference = "2026-01-01T00:00:00.000001+00:00", "0b0e8a4e-0000-4000-8000-000000000000"
-    given = {"project": "p", "config": PARAMETERS, "inputs": {"question": QUESTION}}
+    given: dict[str, Any] = {"project": "p", "config": PARAMETERS, "inputs": {"question": QUESTION}}
     given |= {"output": OUTPUT, "duration": 0.5, "created_at": moment, "reference_id": reference}
     return lambda: serialize(operation, given)
 

@@ -81,6 +81,7 @@ class Segment:
         self.tally = tally
         self.open: dict[int, None] = {}
         self.is_live = self.is_cut = False
+        self._scanned = 0
 
     @property
     def end(self) -> int:
@@ -101,13 +102,14 @@ class Segment:
         return None if found is not None and found.kind == "torn" and self.is_live else found
 
     def scan(self) -> int:
-        """Count the records after `position`, and cut what is not whole at the end."""
-        count, position, end = 0, self.position, self.end
+        """Cut what is not whole at the end; return how many records come before, since the last."""
+        count, position, end = 0, max(self.position, self._scanned), self.end
         while (found := segments.find_next(self.read, position, end)) is not None:
             if found.kind == "torn":
                 os.ftruncate(self.descriptor, position)
                 break
             count, position = count + 1, found.end
+        self._scanned = position
         return count
 
     def save_cursor(self) -> None:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import threading
 import time
 from base64 import b64encode
@@ -49,7 +50,7 @@ PAUSE_SECONDS = 60.0  # until what the server does not allow is tried again
 HOLD_SECONDS = 60.0  # that a record is held back, once it was refused
 HELD = 1000
 KNOWN_IDS = 10_000
-WARN_ATTEMPTS = 5  # without an answer
+WARN_SECONDS = 5.0  # without an answer
 LONGEST_WAIT = 300.0  # of those that a server asks for
 _NEVER = 1 << 62
 
@@ -122,6 +123,7 @@ class Sender:
         self._attempt = 0
         self._retry_at = self._adopt_at = self._since = 0.0
         self._delivered_at = 0.0
+        self._away_since: float | None = None  # infinite once that was told
         self._unreadable: set[str] = set()
 
     # -- the thread --------------------------------------------------------------------------------
@@ -242,6 +244,7 @@ class Sender:
             self._wait_for(absence)
         else:
             self._attempt = 0
+            self._away_since = None
             self.last_error = None
         finally:
             self._settle()
@@ -491,7 +494,11 @@ class Sender:
         seconds = absence.seconds
         if seconds is None:
             seconds = max(0.05, self._policy.delay(self._attempt))
-        if self._attempt == WARN_ATTEMPTS:
+        now = time.monotonic()
+        if self._away_since is None:
+            self._away_since = now
+        elif now - self._away_since > WARN_SECONDS:
+            self._away_since = math.inf
             logger.warning("%s; what is logged waits in %s", absence.error, self._directory.path)
         self._back_off(absence.error, seconds)
 

@@ -70,7 +70,9 @@ def place(tmp_path: Path) -> Iterator[Place]:
     made = Place(tmp_path)
     yield made
     for client in made.clients:
-        client.spool._core = None  # what is left would be waited for
+        core, client.spool._core = client.spool._core, None  # what is left would be waited for
+        if core is not None:
+            core.sender.stop(2)
         client.close()
 
 

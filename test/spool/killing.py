@@ -35,18 +35,18 @@ def work(number):
     while True:
         tried += 1
         # Now and then the disk is full: a file may be no longer than this.
-        if int(limit) and tried % 50 == 0:
-            soft = int(limit) if tried % 100 else resource.RLIM_INFINITY
-            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, resource.RLIM_INFINITY))
+        if int(limit) and tried // 50 % 2:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (int(limit), resource.RLIM_INFINITY))
         try:
             reference = client.log_later(
                 project="kill", config={"model": "m"}, output=f"{number} {tried}" * 20
             )
         except SpoolFullError:
-            os.write(told, b"-\\n")
-            continue
+            reference = "-"
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY,) * 2)
         os.write(told, reference.encode() + b"\\n")
-        if tried % 5 == 0:
+        if tried % 5 == 0 and reference != "-":
             client.feedback_later(type="comment", value="c", reference_id=reference)
         threading.Event().wait(0.001)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 import os
@@ -434,6 +435,32 @@ class TestBounds:
         with place.server():
             assert client.flush() == Flushed(count + 2, 0)
             assert len(place.records()) == count + 2
+        assert place.files() == []
+
+    def test_a_disk_that_is_full_for_many_threads(self, place: Place) -> None:
+        resource = pytest.importorskip("resource")
+        client = place.client()
+        references: list[str] = []
+
+        def run() -> None:
+            for number in range(100):
+                with contextlib.suppress(SpoolFullError):
+                    references.append(client.log_later(**LOG, output="x" * (number * 37)))
+
+        limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
+        try:
+            threads = [threading.Thread(target=run) for _ in range(8)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        assert 0 < len(references) < 800
+        with place.server():
+            assert client.flush() == Flushed(len(references), 0)
+            assert {each["reference_id"] for each in place.records()} == set(references)
         assert place.files() == []
 
 
