@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -152,6 +153,23 @@ time.sleep(20)
     program(place, code)
     with place.server():
         assert flushed(place) == Flushed(1, 0)
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs timers")
+def test_a_signal_handler_logs_while_the_program_does(place: Place) -> None:
+    code = """
+import signal
+references = [client.log_later(**LOG)]
+signal.signal(signal.SIGALRM, lambda *_: references.append(client.log_later(**LOG)))
+signal.setitimer(signal.ITIMER_REAL, 0.001, 0.001)
+while len(references) < 1000:
+    references.append(client.log_later(**LOG))
+signal.setitimer(signal.ITIMER_REAL, 0)
+print(client.flush(30) == (len(references), 0))
+"""
+    with place.server():
+        done = program(place, code)
+        assert (done.stdout, done.stderr) == ("True\n", "")
 
 
 def test_nobody_takes_the_files_of_a_living_process(place: Place) -> None:

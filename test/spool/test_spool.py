@@ -9,6 +9,7 @@ import logging
 import os
 import stat
 import threading
+import tracemalloc
 import uuid
 from dataclasses import replace
 from datetime import datetime, timezone
@@ -22,6 +23,7 @@ from humanloop import (
     ClientConfigurationError,
     Flushed,
     Humanloop,
+    RetryPolicy,
     SchemaValidationError,
     SpoolError,
     SpoolFullError,
@@ -462,6 +464,21 @@ class TestBounds:
             assert client.flush() == Flushed(len(references), 0)
             assert {each["reference_id"] for each in place.records()} == set(references)
         assert place.files() == []
+
+
+def test_memory_stays_flat_while_the_server_is_away(place: Place) -> None:
+    client = place.client(retries=RetryPolicy(backoff=0.01, backoff_cap=0.01))
+    client.log_later(**LOG)
+    tracemalloc.start()
+    try:
+        for _ in range(3000):
+            client.log_later(**LOG, output="x" * 2000)
+        client.flush(0.3)
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert client.spool.stats().left == 3001
+    assert held < 1_500_000 < sum(path.stat().st_size for path in place.files())
 
 
 def test_stats_say_what_happened(place: Place) -> None:
