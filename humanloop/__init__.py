@@ -63,10 +63,13 @@ if TYPE_CHECKING:
         SchemaValidationError,
         ServerError,
         ServiceUnavailableError,
+        SpoolError,
+        SpoolFullError,
         UnauthorizedError,
         UnprocessableEntityError,
     )
     from humanloop.retries import RetryPolicy
+    from humanloop.spool.options import Flushed, SpoolOptions, SpoolStats
     from humanloop.streaming import AsyncStream, Stream
 
 __all__ = [
@@ -98,6 +101,7 @@ __all__ = [
     "EvaluationError",
     "EvaluationFailedError",
     "EvaluationTimeoutError",
+    "Flushed",
     "ForbiddenError",
     "GatewayTimeoutError",
     "Humanloop",
@@ -115,6 +119,10 @@ __all__ = [
     "SchemaValidationError",
     "ServerError",
     "ServiceUnavailableError",
+    "SpoolError",
+    "SpoolFullError",
+    "SpoolOptions",
+    "SpoolStats",
     "Stream",
     "UnauthorizedError",
     "UnprocessableEntityError",
@@ -129,6 +137,9 @@ _HOMES = {
     "RequestOptions": "humanloop.api_client",
     "RetryPolicy": "humanloop.retries",
     "AsyncStream": "humanloop.streaming",
+    "Flushed": "humanloop.spool.options",
+    "SpoolOptions": "humanloop.spool.options",
+    "SpoolStats": "humanloop.spool.options",
     "Stream": "humanloop.streaming",
 }
 _LAZY = frozenset(__all__) - {"__version__"}

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from humanloop.apis.facade import Facade
-from humanloop.base_client import BaseClient
 from humanloop.configuration import Configuration, ConnectionOptions
 from humanloop.exceptions import ApiTypeError
 from humanloop.lazy import removed_names
+from humanloop.spool.client import SpoolingClient
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,7 +30,7 @@ class HumanloopOptions(ConnectionOptions, total=False):
     x_api_key: str | None
 
 
-class Humanloop(Facade, BaseClient):
+class Humanloop(Facade, SpoolingClient):
     """A client of the Humanloop API.
 
     api_key: by default `HUMANLOOP_API_KEY` from the environment; host: the base URL, by default

@@ -28,7 +28,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from humanloop import schemas
-from humanloop.operation import RETRY_HEADER, Operation
+from humanloop.operation import REFERENCE_HEADER, RETRY_HEADER, Operation
 from humanloop.server.errors import (
     BadRequest,
     Busy,
@@ -245,6 +245,7 @@ class Application:
                 query=request.scope["query_string"].decode("latin-1"),
                 body=body,
                 repeated=retries.isdecimal() and retries != "0",
+                by_reference=headers.get(REFERENCE_HEADER) == "reference_id",
             )
             try:
                 outcome = await self._run(inner)
@@ -407,6 +408,7 @@ class _Request:
     query: str
     body: bytes
     repeated: bool
+    by_reference: bool
     parameters: Mapping[str, Any] = field(default_factory=dict[str, Any])
     parsed: Any = None
     prepared: Any = None
@@ -447,6 +449,7 @@ class _Request:
             self.repeated,
             only_reads,
             self.prepared,
+            self.by_reference,
         )
 
     def success(self, result: Any) -> Success:

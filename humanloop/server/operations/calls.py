@@ -121,6 +121,7 @@ class Call:
     """One request, validated: path and query parameters by name, the body as plain data.
 
     repeated: the client says that it sent the same request before, and knows of no answer.
+    by_reference: the logs that a body of feedback names are named by their reference ids.
     only_reads: its session can't write; NeedsWriter asks for one that can.
     prepared: what the operation has worked out of the body before.
     """
@@ -136,6 +137,7 @@ class Call:
     repeated: bool = False
     only_reads: bool = False
     prepared: Any = None
+    by_reference: bool = False
 
     @classmethod
     def without_request(cls, session: Session, account: Account, *, repeated: bool = False) -> Call:

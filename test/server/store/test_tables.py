@@ -154,7 +154,8 @@ def test_an_older_database_keeps_everything(empty_url: str, tmp_path: Path) -> N
         api.log("p0", parent_id=api.log("p0", reference_id="r", duration=0.5)["id"])
     wanted = contents(newest)
     wanted["label_counts"] = [each for each in wanted["label_counts"] if each["datapoints"]]
-    wanted["logs"] = [{**each, "batch_id": None} for each in wanted["logs"]]
+    new = {"batch_id": None, "request_digest": None}
+    wanted["logs"] = [{**each, **new} for each in wanted["logs"]]
     shutil.copytree(
         migrate.SCRIPTS, scripts, ignore=shutil.ignore_patterns("__pycache__", "000[2-9]*")
     )
