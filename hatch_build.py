@@ -53,10 +53,12 @@ class CustomBuildHook(BuildHookInterface[Any]):
             )
             return
         if version == "editable":
-            # As a new file: processes that run have the old one mapped into their memory.
+            # As a new file: processes that run have the old one mapped into their memory. Until it
+            # is whole it is hidden, and named such that no wheel takes it that is built meanwhile.
             beside = Path(self.root) / PACKAGE / binary.name
-            shutil.copy(binary, beside.with_suffix(".new"))
-            beside.with_suffix(".new").replace(beside)
+            hidden = beside.with_name(f".{binary.name}")
+            shutil.copy(binary, hidden)
+            hidden.replace(beside)
         else:
             build_data["force_include"][str(binary)] = str(PACKAGE / binary.name)
             build_data["pure_python"] = False

@@ -1,8 +1,8 @@
 """The virtual environments of the contestants, made under build/bench when they are first needed.
 
 One for ours, one for ours with the extra `fast`, one for the rivals, one for the original, and one
-for each rival of the server. They are made anew when what they need changes. With `uv` where it is
-found, else with venv and pip.
+for each rival of the server and of logging later. They are made anew when what they need changes.
+With `uv` where it is found, else with venv and pip.
 """
 
 from __future__ import annotations
@@ -29,6 +29,16 @@ NEEDS = {
 }
 SERVERS = {"mlflow": ["mlflow==3.17.2"], "phoenix": ["arize-phoenix==20.26.1"]}
 """The rivals of the server, for `bench.load_rivals` alone."""
+LOGGERS = {
+    "langfuse": ["langfuse==5.0.4"],
+    "opentelemetry": [
+        "opentelemetry-sdk==1.45.2",
+        "opentelemetry-exporter-otlp-proto-http==1.45.2",
+    ],
+    "sentry": ["sentry-sdk==2.75.0"],
+    "posthog": ["posthog==7.91.1"],
+}
+"""The rivals of `log_later`, for `bench.enqueue` alone."""
 SOURCES = [
     "pyproject.toml",
     "hatch_build.py",
@@ -77,7 +87,7 @@ def make(version: str, python: str) -> dict[str, str]:
 
 def make_one(name: str, version: str, python: str) -> str:
     """The interpreter of one environment for a version of Python."""
-    needs = (NEEDS | SERVERS)[name]
+    needs = (NEEDS | SERVERS | LOGGERS)[name]
     env = {**os.environ, "HUMANLOOP_BUILD": "require"}
     uv = shutil.which("uv")
     uv = uv if uv and _works([uv, "--version"]) else None

@@ -44,10 +44,13 @@ class Postgres:
             return rows
 
     @contextmanager
-    def database(self) -> Generator[str]:
-        """Create an empty database; give its URL, and drop it in the end."""
+    def database(self, template: str = "template0") -> Generator[str]:
+        """Create a database, empty or a copy; give its URL, and drop it in the end.
+
+        template: the name of one that nobody is connected to.
+        """
         name = f"humanloop_{next(self._numbers)}"
-        self.execute(f"CREATE DATABASE {name} TEMPLATE template0")
+        self.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
         try:
             yield self.url(name)
         finally:
@@ -82,7 +85,8 @@ class Postgres:
 def running(*, durable: bool = True) -> Generator[Postgres]:
     """Run a PostgreSQL; raise Missing where there is none.
 
-    durable: False where it may lose everything when the machine fails; it is faster then.
+    durable: False for a short life, in which it does only what it is asked to. It is faster then,
+        may lose everything when the machine fails, and its plans depend on no autovacuum.
     """
     directory = Path(tempfile.mkdtemp(prefix="humanloop-pg-"))
     try:
@@ -98,7 +102,8 @@ def running(*, durable: bool = True) -> Generator[Postgres]:
     try:
         found = Postgres(server)
         if not durable:
-            found.execute("ALTER SYSTEM SET fsync = off")
+            for setting in ("fsync", "autovacuum"):
+                found.execute(f"ALTER SYSTEM SET {setting} = off")
             found.execute("SELECT pg_reload_conf()")
         yield found
     finally:

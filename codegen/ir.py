@@ -73,6 +73,8 @@ SHORTCUTS: Mapping[str, tuple[str, str | None]] = {
     "feedback": ("feedback_feedback", None),
     "log": ("logs_log", None),
 }
+# The shortcuts that may also be done later, and what they return then.
+LATER: Mapping[str, str] = {"feedback": "None", "log": "str"}
 
 
 class Helpers(NamedTuple):
@@ -219,6 +221,7 @@ class Shortcut:
     tag: str  # its class
     method: Method
     stream: str | None  # the name of the method that streams its outputs
+    later: str | None  # what it returns when it is done later; None: it can't be
 
 
 @dataclass(frozen=True)
@@ -265,7 +268,7 @@ def build(spec: Spec, package: str = PACKAGE) -> GeneratedApi:
         sorted(models, key=lambda model: model.module),
         tags,
         [
-            Shortcut(name, *by_id[operation_id], stream)
+            Shortcut(name, *by_id[operation_id], stream, LATER.get(name))
             for name, (operation_id, stream) in shortcuts.items()
             if operation_id in by_id
         ],

@@ -111,7 +111,8 @@ def _modules(api: GeneratedApi) -> Iterable[tuple[str, str]]:
     yield f"{root}/typed_dicts.py", _typed_dicts(api, homes)
     yield f"{root}/apis/operations.py", page("operations.py.j2").render(api=api)
     yield f"{root}/apis/facade.py", page("facade.py.j2").render(api=api)
-    yield f"{root}/apis/facade.pyi", _stub(page("facade.pyi.j2").render(api=api), homes)
+    facade = beside_models(page("facade.pyi.j2").render(api=api), plain)
+    yield f"{root}/apis/facade.pyi", _stub(facade, stub_homes)
     if api.package != PACKAGE:
         for module in ("__init__", "client"):
             yield f"{root}/{module}.py", page(f"package_{module}.py.j2").render(api=api)

@@ -63,11 +63,14 @@ if TYPE_CHECKING:
         SchemaValidationError,
         ServerError,
         ServiceUnavailableError,
+        SpoolError,
+        SpoolFullError,
         TracingWarning,
         UnauthorizedError,
         UnprocessableEntityError,
     )
     from humanloop.retries import RetryPolicy
+    from humanloop.spool.options import Flushed, SpoolOptions, SpoolStats
     from humanloop.streaming import AsyncStream, Stream
     from humanloop.tracing.wrapping import wrap
 
@@ -100,6 +103,7 @@ __all__ = [
     "EvaluationError",
     "EvaluationFailedError",
     "EvaluationTimeoutError",
+    "Flushed",
     "ForbiddenError",
     "GatewayTimeoutError",
     "Humanloop",
@@ -117,6 +121,10 @@ __all__ = [
     "SchemaValidationError",
     "ServerError",
     "ServiceUnavailableError",
+    "SpoolError",
+    "SpoolFullError",
+    "SpoolOptions",
+    "SpoolStats",
     "Stream",
     "TracingWarning",
     "UnauthorizedError",
@@ -133,6 +141,9 @@ _HOMES = {
     "RequestOptions": "humanloop.api_client",
     "RetryPolicy": "humanloop.retries",
     "AsyncStream": "humanloop.streaming",
+    "Flushed": "humanloop.spool.options",
+    "SpoolOptions": "humanloop.spool.options",
+    "SpoolStats": "humanloop.spool.options",
     "Stream": "humanloop.streaming",
     "wrap": "humanloop.tracing.wrapping",
 }

@@ -31,7 +31,13 @@ from humanloop.exceptions import (
 )
 from humanloop.http import Headers, RawResponse, Request
 from humanloop.lazy import removed_names
-from humanloop.operation import Operation, is_idempotent, serialize, wants_stream
+from humanloop.operation import (
+    Operation,
+    SerializedCall,
+    is_idempotent,
+    serialize,
+    wants_stream,
+)
 from humanloop.responses import ResponseReader
 from humanloop.retries import RetryPolicy
 from humanloop.transport.base import AsyncTransport, Transport
@@ -204,11 +210,22 @@ class ApiClient:
         arguments: Mapping[str, Any],
         options: RequestOptions | None,
     ) -> Generator[Step, Any, Any]:
-        options = options or {}
         request = self.prepare(operation, arguments, options)
+        return self._send(operation, request, is_idempotent(operation, arguments), options or {})
+
+    def call_with_body(
+        self, operation: Operation, body: bytes, options: RequestOptions, *, query: str = ""
+    ) -> Any:
+        """Do one operation with what `operation.serialize` has made before: as `call`."""
+        call = SerializedCall(operation.path, query, body)
+        request = self._request(operation, call, False, options)
+        return run(self._send(operation, request, False, options), self.transport)
+
+    def _send(
+        self, operation: Operation, request: Request, idempotent: bool, options: RequestOptions
+    ) -> Generator[Step, Any, Any]:
         policy = RetryPolicy.of(options.get("retries", self.configuration.retries))
-        repeatable = options.get("idempotent") or is_idempotent(operation, arguments)
-        state = RetryState(request.timeout, policy, repeatable)
+        state = RetryState(request.timeout, policy, options.get("idempotent") or idempotent)
         reader = self._reader(operation, options)
         return call_steps(request, state, self.configuration.event_hooks, self._log, reader)
 
@@ -224,14 +241,18 @@ class ApiClient:
             if name not in RequestOptions.__annotations__:
                 known = [*operation.arguments, *RequestOptions.__annotations__]
                 raise unexpected_argument(f"{operation.name}()", name, known)
-        configuration = self.configuration
-        keys = configuration.provider_api_keys if operation.provider_keys else None
-        path, query, body, headers = serialize(operation, arguments, keys)
-        stream = wants_stream(operation, arguments)
+        keys = self.configuration.provider_api_keys if operation.provider_keys else None
+        call = serialize(operation, arguments, keys)
+        return self._request(operation, call, wants_stream(operation, arguments), options)
+
+    def _request(
+        self, operation: Operation, call: SerializedCall, stream: bool, options: RequestOptions
+    ) -> Request:
+        path, query, body, headers = call
         extra_headers = {**headers, **(options.get("extra_headers") or {})}
         return Request(
             operation.method,
-            configuration.host,
+            self.configuration.host,
             path,
             query,
             self._headers(extra_headers, None if body is None else operation.media_type),

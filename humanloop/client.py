@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from humanloop.apis.facade import Facade
-from humanloop.base_client import BaseClient
 from humanloop.configuration import Configuration, ConnectionOptions
 from humanloop.exceptions import ApiTypeError
 from humanloop.lazy import removed_names
+from humanloop.spool.client import SpoolingClient
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from typing_extensions import Unpack
 
+    from humanloop.tracing.spans import Session
+    from humanloop.tracing.tracer import Function, TraceOptions, Tracer
     from humanloop.transport import AsyncTransport, Transport
 
 __all__ = ["Humanloop"]
@@ -30,7 +33,7 @@ class HumanloopOptions(ConnectionOptions, total=False):
     x_api_key: str | None
 
 
-class Humanloop(Facade, BaseClient):
+class Humanloop(Facade, SpoolingClient):
     """A client of the Humanloop API.
 
     api_key: by default `HUMANLOOP_API_KEY` from the environment; host: the base URL, by default
@@ -70,6 +73,27 @@ class Humanloop(Facade, BaseClient):
                 f"Humanloop() takes a configuration, or {', '.join(names)}, not both"
             )
         super().__init__(configuration, transport=transport, async_transport=async_transport)
+
+    @cached_property
+    def tracer(self) -> Tracer:
+        """Return what traces; `failures` of it says how often that has failed."""
+        from humanloop.tracing.tracer import Tracer
+
+        return Tracer(self.spool)
+
+    def traced(self, **options: Unpack[TraceOptions]) -> Callable[[Function], Function]:
+        """Return a decorator that logs each call of a function: `@client.traced(project="p")`.
+
+        options: see `humanloop.tracing.tracer.TraceOptions`. See the guide "Tracing".
+        """
+        return self.tracer.traced(**options)
+
+    def session(self, reference_id: str | None = None) -> Session:
+        """Return a session for a `with` or `async with` block: what is logged within it, is in it.
+
+        reference_id: of the session; one that was used before goes on.
+        """
+        return self.tracer.session(reference_id)
 
 
 if not TYPE_CHECKING:  # a type checker would take any name for granted

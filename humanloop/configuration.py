@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     from humanloop.drift import DriftReport
     from humanloop.retries import RetryPolicy
+    from humanloop.spool.options import SpoolOptions
 
 __all__ = ["CallSettings", "Configuration", "ConnectionOptions"]
 
@@ -97,6 +98,7 @@ class ConnectionOptions(CallSettings, total=False):
     assert_hostname: str | bool | None
     connection_pool_maxsize: int
     socket_options: Sequence[tuple[int, int, int | bytes]] | None
+    spool: str | os.PathLike[str] | SpoolOptions | None
 
 
 class Configuration:
@@ -155,6 +157,9 @@ class Configuration:
     """Connections kept alive; more are opened when needed, and closed after use."""
     socket_options: Sequence[tuple[int, int, int | bytes]] | None = None
     """Arguments for `setsockopt`, in place of urllib3's."""
+    spool: str | os.PathLike[str] | SpoolOptions | None = "auto"
+    """Where `log_later` keeps what is not sent yet: "auto", a directory, or `SpoolOptions`; None:
+    nowhere, so there is no `log_later`."""
     refresh_api_key_hook: Callable[[Configuration], None] | None = None
     """Called with the configuration before each use of the API key."""
 
@@ -374,6 +379,13 @@ def _is_policy(value: Any) -> bool:
     return True
 
 
+def _is_spool(value: Any) -> bool:
+    from humanloop.spool.options import check_setting  # needed by clients that log later
+
+    check_setting(value)  # ClientConfigurationError for what is none
+    return True
+
+
 def _is_size(value: object) -> bool:
     return value is None or (type(value) is int and value >= 1)
 
@@ -401,6 +413,7 @@ CHECKS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
         _are_hooks,
         f"a dict of lists of functions, with the keys {', '.join(EVENTS)}",
     ),
+    "spool": (_is_spool, ""),
     "on_drift": (lambda value: value is None or callable(value), "a function, or None"),
 }
 """Settings that are checked when they are set: how, and what they must be."""

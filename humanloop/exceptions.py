@@ -6,6 +6,8 @@
     |-- SchemaValidationError (ValueError)  a value does not fit its schema; nothing was sent
     |-- ApiTypeError (TypeError)            a call with arguments that do not belong together
     |   `-- MissingRequiredParametersError  ... or without some that it needs
+    |-- SpoolError                          what is to be sent later can't be kept
+    |   `-- SpoolFullError                  ... since there is no room
     |-- ApiValueError (ValueError), ApiKeyError (KeyError), ApiAttributeError (AttributeError)
     |-- ApiConnectionError                  no answer came: refused, unknown host, dropped, cut
     |   |-- ApiTimeoutError (TimeoutError)  ... within the time allowed
@@ -93,6 +95,8 @@ __all__ = [
     "SchemaValidationError",
     "ServerError",
     "ServiceUnavailableError",
+    "SpoolError",
+    "SpoolFullError",
     "TracingWarning",
     "UnauthorizedError",
     "UnprocessableEntityError",
@@ -144,6 +148,17 @@ class EvaluationFailedError(EvaluationError):
 
 class EvaluationTimeoutError(EvaluationError, TimeoutError):
     """The evaluation has not ended within the time allowed. It goes on; wait for it again."""
+
+
+# -- what can't be kept to be sent later -----------------------------------------------------------
+
+
+class SpoolError(OpenApiException):
+    """A log or feedback can't be kept to be sent later. The system's error is the `__cause__`."""
+
+
+class SpoolFullError(SpoolError):
+    """The spool has its `max_bytes` (then there is no `__cause__`), or the disk is full."""
 
 
 # -- a value or a call that can't be sent ---------------------------------------------------------

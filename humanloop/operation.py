@@ -30,6 +30,7 @@ from humanloop.exceptions import (
 
 __all__ = [
     "PACKAGE",
+    "REFERENCE_HEADER",
     "RETRY_HEADER",
     "Operation",
     "Parameter",
@@ -54,6 +55,9 @@ FORM = "application/x-www-form-urlencoded"
 RETRY_HEADER = "X-Retry-Count"
 """How often a request was sent before; not with the first try. It lets a server find what an
 earlier try has done, where its answer was lost."""
+REFERENCE_HEADER = "X-Data-Reference"
+"""With the value `reference_id`: each `data_id` in the body of feedback is the reference ID of its
+log. Servers that do not know it take the reference ID for an ID, and find no log."""
 
 
 @dataclass(frozen=True)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import gc
+import signal
 import socket
 from collections.abc import Iterator
 from ipaddress import ip_address
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -28,6 +30,26 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default="sqlite",
         help="what the embedded server of test/server keeps its data in",
     )
+
+
+def pytest_configure() -> None:
+    """Heed Ctrl+C, which shells let what they start in the background ignore.
+
+    The processes that tests start and interrupt would ignore it as well.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes longest, so that no process is left with it when others are done."""
+    items.sort(key=_rank)  # which leaves the order of those of one kind as it is
+
+
+def _rank(item: pytest.Item) -> int:
+    order = ("server", "cli", "test_pytest_plugin.py", "codegen", "client")
+    place = item.path.relative_to(Path(__file__).parent).parts[0]
+    return order.index(place) if place in order else len(order)
 
 
 def pytest_collection_finish() -> None:

@@ -206,6 +206,7 @@ def test_python_runs(
     with EmbeddedServer(settings=settings if is_reference(page) else None) as server:
         monkeypatch.setenv("HUMANLOOP_BASE_URL", server.url)
         monkeypatch.setenv("HUMANLOOP_API_KEY", server.api_key)
+        monkeypatch.setenv("HUMANLOOP_SPOOL", str(tmp_path / "spool"))
         for block in blocks:
             run(page, block, namespace)
         for value in namespace.values():

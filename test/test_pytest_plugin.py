@@ -10,6 +10,7 @@ import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -43,6 +44,25 @@ class Place:
 
     def logs(self) -> list[Any]:
         return list(self.client.projects.iterate_export(id=self.project_id))
+
+
+@pytest.fixture(autouse=True)
+def imported() -> Iterator[dict[str, ModuleType]]:
+    """Modules that a test has imported, which stay.
+
+    pytester forgets them. Whoever imports them again would get other classes of the same names.
+    """
+    found: dict[str, ModuleType] = {}
+    yield found
+    sys.modules.update(found)
+
+
+@pytest.fixture
+def pytester(
+    imported: dict[str, ModuleType], pytester: pytest.Pytester
+) -> Iterator[pytest.Pytester]:
+    yield pytester
+    imported.update(sys.modules)  # before the fixture of this name that it takes is torn down
 
 
 @pytest.fixture(scope="module")

@@ -26,6 +26,7 @@ from humanloop.cli import (
     quickstart,
     restore,
     serve,
+    spool,
     tail,
     version,
 )
@@ -69,6 +70,7 @@ COMMANDS: tuple[Command, ...] = (
     delete,
     backup,
     restore,
+    spool,
     check_migration,
     completion,
     help,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import os
+import threading
+from contextlib import suppress
 
 from humanloop.cli.support import add_database, add_json, add_port, read_age
 
@@ -34,6 +36,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=("uniform", "thompson"),
         default="uniform",
         help="how experiments draw a config (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--provider",
+        action="append",
+        dest="providers",
+        metavar="NAME[=URL]",
+        default=[],
+        help="who serves models, once for each: openai, anthropic, openai_azure=URL, or NAME=URL"
+        " for an OpenAI-compatible server, such as local=http://127.0.0.1:8080/v1; keys come from"
+        " callers, else from the environment's OPENAI_API_KEY, ANTHROPIC_API_KEY,"
+        " AZURE_OPENAI_API_KEY or NAME_API_KEY",
+    )
+    parser.add_argument(
+        "--provider-timeout",
+        type=_seconds,
+        metavar="SECONDS",
+        default=600,
+        help="how long an answer of a model may take (default: %(default)s)",
     )
     parser.add_argument(
         "--sandbox",
@@ -73,11 +93,20 @@ def run(options: argparse.Namespace) -> int:
         sampling=options.sampling,
         sandbox=options.sandbox,
         keep_logs=options.keep_logs,
+        providers=options.providers,
+        provider_seconds=options.provider_timeout,
         workers=options.workers,
         verbose=options.verbose,
         as_json=options.json,
     )
     return 0
+
+
+def _seconds(text: str) -> float:
+    with suppress(ValueError):
+        if 0 < float(text) <= threading.TIMEOUT_MAX:
+            return float(text)
+    raise argparse.ArgumentTypeError(f"a number of seconds was wanted, {text!r} came")
 
 
 def _count(text: str) -> int:

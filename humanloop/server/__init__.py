@@ -10,7 +10,10 @@ from humanloop.extras import how_to_install
 
 try:
     from humanloop.server.errors import StartError
+    from humanloop.server.generation.egress import ProviderLimits
     from humanloop.server.generation.providers import (
+        Cancellation,
+        Cancelled,
         Ending,
         Provider,
         ProviderError,
@@ -35,11 +38,14 @@ except ModuleNotFoundError as error:
     ) from error
 
 __all__ = [
+    "Cancellation",
+    "Cancelled",
     "DatabaseSettings",
     "EmbeddedServer",
     "Ending",
     "Provider",
     "ProviderError",
+    "ProviderLimits",
     "ProviderRequest",
     "Settings",
     "StartError",

@@ -21,8 +21,10 @@ from uuid import uuid4
 
 from typing_extensions import Self
 
-__all__ = ["Session", "Span", "Writer", "here", "running"]
+__all__ = ["PLACES", "Session", "Span", "Writer", "here", "running"]
 
+PLACES = ("parent_reference_id", "parent_id", "session_reference_id", "session_id")
+"""The keys of a LogRequest that say where it belongs."""
 _PATIENCE = 1.0  # seconds; a fork may have left the lock held by a thread that is not there
 
 _span: ContextVar[Span | None] = ContextVar("humanloop_span", default=None)
@@ -32,12 +34,12 @@ _session: ContextVar[str | None] = ContextVar("humanloop_session", default=None)
 class Writer(Protocol):
     """What logs are written by."""
 
-    def log(self, keys: Mapping[str, Any]) -> object:
+    def keep(self, body: Mapping[str, Any]) -> object:
         """Write the keys of a LogRequest."""
         ...
 
-    def update(self, reference_id: str, keys: Mapping[str, Any]) -> object:
-        """Write the keys of an UpdateLogRequest, for the log with a reference id."""
+    def update(self, reference_id: str, body: Mapping[str, Any]) -> object:
+        """Write the keys of an UpdateLogRequest, for the log with a reference ID."""
         ...
 
 
@@ -132,9 +134,9 @@ class Span:
         had = self._lock.acquire(timeout=_PATIENCE)
         try:
             if not self._written:
-                if not self.keys.keys() & {"parent_reference_id", "session_reference_id"}:
+                if not self.keys.keys() & set(PLACES):
                     self.keys["session_reference_id"] = self.reference_id
-                self._writer.log(self.keys)
+                self._writer.keep(self.keys)
                 self._written = True
         finally:
             if had:
@@ -150,4 +152,4 @@ class Span:
         else:
             given = {key: value for key, value in outcome.items() if value is not None}
             self._written = True
-            self._writer.log({**self.keys, **given})
+            self._writer.keep({**self.keys, **given})

@@ -22,7 +22,7 @@ from humanloop.tracing.values import LONGEST_TEXT, MOST_VALUES, as_json, as_text
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-__all__ = ["TraceOptions", "Tracer", "error_text"]
+__all__ = ["Function", "TraceOptions", "Tracer", "error_text"]
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 

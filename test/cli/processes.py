@@ -17,7 +17,7 @@ from typing import Any
 import humanloop
 
 COMMAND = (sys.executable, "-m", "humanloop")
-SECONDS = 60  # after which a process hangs
+SECONDS = 120  # after which a process hangs
 
 
 def environment(**more: str) -> dict[str, str]:

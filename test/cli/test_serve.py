@@ -323,3 +323,46 @@ def test_a_sandbox_that_is_missing_is_told(
     monkeypatch.setenv("PATH", "")
     assert cli.main(["serve", "--port=0", "--sandbox=bwrap"]) == 1
     assert "bubblewrap is not installed: there is no program `bwrap`" in capsys.readouterr().err
+
+
+class TestProviders:
+    """Who serves models."""
+
+    def test_it_prints_who_can_be_used_and_why_not(self, tmp_path: Path) -> None:
+        key = "sk-ant-0123456789abcdef"
+        options = ["openai", "anthropic", "local=http://127.0.0.1:9/v1"]
+        arguments = [each for name in options for each in ("--provider", name)]
+        variables = {"OPENAI_API_KEY": "", "ANTHROPIC_API_KEY": key}
+        with serving(tmp_path, *arguments, **variables) as server:
+            lines = [line.split(None, 2) for line in server.printed.splitlines()]
+            assert key not in server.printed
+        assert ["Models", "mock", "built in"] in lines
+        lacks = "no key: set OPENAI_API_KEY, or callers send their own"
+        assert ["openai", "https://api.openai.com/v1", f"({lacks})"] in lines
+        assert ["anthropic", "https://api.anthropic.com/v1"] in lines
+        assert ["local", "http://127.0.0.1:9/v1"] in lines
+        with serving(tmp_path, "--json", *arguments, **variables) as server:
+            found = json.loads(server.printed)["providers"]
+        assert found[1] == {"name": "openai", "url": "https://api.openai.com/v1", "lacks": lacks}
+        assert [each["lacks"] for each in found] == [None, lacks, None, None]
+
+    def test_without_any_it_says_how(self, tmp_path: Path) -> None:
+        with serving(tmp_path) as server:
+            assert "add --provider openai" in server.printed
+
+    @pytest.mark.parametrize(
+        ("options", "said"),
+        [
+            (["--provider", "local"], "The provider 'local' needs its URL"),
+            (["--provider", "local=http://127.1:80"], "another spelling of 127.0.0.1"),
+            (["--provider", "openai=http://api.openai.com:80/v1"], "https:// only"),
+            (["--provider-timeout", "0"], "a number of seconds was wanted"),
+            (["--provider-timeout", "nan"], "a number of seconds was wanted"),
+        ],
+    )
+    def test_what_can_t_be_is_one_line(self, options: list[str], said: str, tmp_path: Path) -> None:
+        done = run("serve", "--port", "0", *options, cwd=tmp_path)
+        assert done.returncode in {1, 2}
+        assert said in done.stderr
+        assert "Traceback" not in done.stderr
+        assert not (tmp_path / "humanloop.db").exists()

@@ -23,7 +23,7 @@ CHAT: dict[str, Any] = {
     "messages": [{"role": "user", "content": "hi"}],
     "model_config": {"model": "gpt-4"},
 }
-PATIENCE = 10.0
+PATIENCE = 30.0
 
 
 @pytest.fixture

@@ -44,7 +44,7 @@ from humanloop.exceptions import (
 
 OK = b"HTTP/1.1 200 OK\r\n"
 HEAD = OK + b"Content-Type: application/json\r\n"
-GRACE = 3.0
+GRACE = 10.0
 """Seconds that a busy machine may add to a deadline."""
 FAST = RetryPolicy(backoff=0.001)
 EAGER = RetryPolicy(attempts=10, backoff=0.001)
@@ -666,9 +666,9 @@ def test_the_timeout_is_one_deadline_for_all_tries(
 
 def test_the_deadline_goes_on_during_retries(caller: Any, server: Any, client: Humanloop) -> None:
     server.answer_in_turn(503, b"", server.hanging())
-    error = failure(GET, caller, client, server.host, 3, timeout=0.3, retries=EAGER)
+    error = failure(GET, caller, client, server.host, 3, timeout=1, retries=EAGER)
     assert type(error) is ApiTimeoutError
-    assert 0.3 <= error.elapsed < 0.3 + GRACE
+    assert 1 <= error.elapsed < 1 + GRACE
     assert len(server.requests) == 3
 
 

@@ -241,7 +241,7 @@ def busy(server: Any) -> Any:
 @pytest.mark.parametrize("script", SCRIPTS.values(), ids=SCRIPTS)
 def test_an_interpreter_ends_silently_whatever_was_left_open(script: str, busy: Any) -> None:
     command = [sys.executable, "-X", "dev", "-W", "error", "-c", PRELUDE + script, busy.host]
-    run = subprocess.run(command, capture_output=True, text=True, timeout=30)
+    run = subprocess.run(command, capture_output=True, text=True, timeout=60)
     # The debug mode of asyncio tells of whatever takes long, as the first import of aiohttp may.
     complaints = re.sub(r"^Executing <.*> took [0-9.]+ seconds\n", "", run.stderr, flags=re.M)
     assert (run.returncode, complaints) == (0, "")
@@ -262,7 +262,7 @@ def test_the_import_leaves_logging_alone() -> None:
     )
     environment = {k: v for k, v in os.environ.items() if k != "HUMANLOOP_LOG"}
     run = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, timeout=30, env=environment
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=60, env=environment
     )
     assert (run.returncode, run.stderr) == (0, "")
 

@@ -250,7 +250,7 @@ def test_the_log_on_standard_error(server: Any) -> None:
         env={**os.environ, "HUMANLOOP_LOG": "debug"},
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=60,
     )
     assert run.returncode == 0
     assert run.stderr.count("POST http") == 2

@@ -28,7 +28,7 @@ class Log:
         self.written: list[Mapping[str, Any]] = []
         self.updates: dict[str, Mapping[str, Any]] = {}
 
-    def log(self, keys: Mapping[str, Any]) -> object:
+    def keep(self, keys: Mapping[str, Any]) -> object:
         LogRequest(keys)
         parent = keys.get("parent_reference_id")
         assert parent is None or parent in {each["reference_id"] for each in self.written}
@@ -401,7 +401,7 @@ def test_what_can_t_be_traced(tracer: Tracer) -> None:
 class Broken(Log):
     """Nothing can be written there."""
 
-    def log(self, keys: Mapping[str, Any]) -> object:
+    def keep(self, keys: Mapping[str, Any]) -> object:
         raise OSError("no room")
 
 

@@ -57,7 +57,7 @@ class Provider:
         self.tracer = Tracer(self)
         self.logging = SimpleNamespace(tracer=self.tracer)
 
-    def log(self, keys: Mapping[str, Any]) -> object:
+    def keep(self, keys: Mapping[str, Any]) -> object:
         LogRequest(keys)
         self.written.append(dict(keys))
         return keys["reference_id"]

@@ -37,7 +37,7 @@ class Api:
     def __init__(self, url: str, key: str | None = API_KEY) -> None:
         self.url = url
         self.key = key
-        self.pool = urllib3.PoolManager(maxsize=16, retries=False, timeout=20)
+        self.pool = urllib3.PoolManager(maxsize=16, retries=False, timeout=60)
 
     def send(self, method: str, path: str, data: bytes | None = None, **headers: str) -> Answer:
         """Send bytes as they are; underscores in header names are hyphens."""

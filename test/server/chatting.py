@@ -119,7 +119,7 @@ class Scripted:
         self.started.release()
         with self._lock:  # the steps of one call are not another's
             while True:
-                assert self._ready.acquire(timeout=20), "the test gave no step"
+                assert self._ready.acquire(timeout=60), "the test gave no step"
                 step = self._steps.pop(0)
                 if isinstance(step, Exception):
                     raise step
@@ -165,7 +165,7 @@ class Own:
         return self._events(thread)
 
     def _events(self, thread: threading.Thread) -> Iterator[Any]:
-        thread.join(20)  # the head of the answer comes with the first event
+        thread.join(60)  # the head of the answer comes with the first event
         [answer] = self._answers
         for line in answer:
             if line.strip():
@@ -175,7 +175,7 @@ class Own:
 def post(server: EmbeddedServer, body: Any, path: str = "/chat") -> urllib3.BaseHTTPResponse:
     """Send a body; the answer's own body is still to be read."""
     headers = {"X-API-KEY": API_KEY, "Content-Type": "application/json"}
-    return urllib3.PoolManager(retries=False, timeout=20).request(
+    return urllib3.PoolManager(retries=False, timeout=60).request(
         "POST",
         server.url + path,
         body=json.dumps(body).encode(),

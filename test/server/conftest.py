@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import random
+import shutil
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +17,8 @@ import pytest
 
 from bench.postgres import Missing, Postgres, running
 from humanloop.server import EmbeddedServer, Settings
+from humanloop.server.store import urls
+from humanloop.server.store.database import Database
 
 from .api import API_KEY, Api
 from .chatting import SYSTEM, Own, Scripted, config
@@ -53,8 +56,31 @@ def own_postgres() -> Iterator[Postgres]:
     yield from run_postgres()
 
 
+@pytest.fixture(scope="session")
+def postgres_template(postgres: Postgres) -> Iterator[str]:
+    """The name of a database on PostgreSQL with the tables that a server makes, to be copied."""
+    with postgres.database() as url:
+        Database.open(url).close()
+        yield str(urls.parse(url).database)
+
+
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A SQLite file with these tables."""
+    path = tmp_path_factory.mktemp("template") / "prepared.db"
+    Database.open(f"sqlite:///{path}").close()
+    return path
+
+
 @pytest.fixture
-def postgres_url(postgres: Postgres) -> Iterator[str]:
+def postgres_url(postgres: Postgres, postgres_template: str) -> Iterator[str]:
+    """A database on PostgreSQL of the test's own, as of a server that has done nothing yet."""
+    with postgres.database(postgres_template) as url:
+        yield url
+
+
+@pytest.fixture
+def empty_postgres_url(postgres: Postgres) -> Iterator[str]:
     """An empty database on PostgreSQL, of the test's own."""
     with postgres.database() as url:
         yield url
@@ -103,25 +129,19 @@ def project(api: Api, name: str) -> Any:
 
 
 @pytest.fixture
-def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """An empty database of the test's own; on SQLite a file that does not exist yet."""
-    with fresh(request, tmp_path) as url:
-        yield url
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def any_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """An empty database of the test's own, of each kind."""
-    if request.param == "sqlite":
-        return f"sqlite:///{tmp_path / 'any.db'}"
-    return str(request.getfixturevalue("postgres_url"))
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A database of the test's own, as of a server that has done nothing yet."""
+    if request.config.getoption("--database") == "postgresql":
+        return str(request.getfixturevalue("postgres_url"))
+    shutil.copy(request.getfixturevalue("sqlite_template"), tmp_path / "own.db")
+    return f"sqlite:///{tmp_path / 'own.db'}"
 
 
 @pytest.fixture
-def any_api(any_url: str) -> Iterator[Api]:
-    """Calls a server on such a database."""
-    with EmbeddedServer(any_url, api_key=API_KEY) as running:
-        yield Api(running.url)
+def empty_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """An empty database of the test's own; on SQLite a file that does not exist yet."""
+    with fresh(request, tmp_path) as url:
+        yield url
 
 
 @pytest.fixture

@@ -78,8 +78,8 @@ def results_count(api: Api, evaluation_id: str) -> int:
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no SIGKILL here")
-def test_every_testcase_is_done_once(any_url: str) -> None:
-    process = Process(any_url)
+def test_every_testcase_is_done_once(database_url: str) -> None:
+    process = Process(database_url)
     setup = Setup(process.api, "p", chat_template=[{"role": "system", "content": "{{ n }}"}])
     target: Any = {"output": "Mock answer to: 7"}
     for number in range(TESTCASES):
@@ -92,8 +92,8 @@ def test_every_testcase_is_done_once(any_url: str) -> None:
         while results_count(process.api, evaluation_id) < enough:
             pass
         process.kill()
-        assert counts(any_url)[2] > 0, "it was done before it was killed"
-        process = Process(any_url)
+        assert counts(database_url)[2] > 0, "it was done before it was killed"
+        process = Process(database_url)
     evaluation = wait_for(process.api, evaluation_id)
     setup.api = process.api
     cases = [
@@ -106,7 +106,7 @@ def test_every_testcase_is_done_once(any_url: str) -> None:
         (each["results_count"], each["errors_count"], each.get("aggregate_value"))
         for each in evaluation["evaluator_aggregates"]
     ] == [(200, 0, 18.45), (200, 0, 0.005), (0, 200, None)]
-    assert counts(any_url) == [TESTCASES, 3 * TESTCASES, 0]
+    assert counts(database_url) == [TESTCASES, 3 * TESTCASES, 0]
     assert project["data_count"] == TESTCASES
     assert len({case["datapoint"]["id"] for case in cases}) == TESTCASES
     for number, case in enumerate(cases):

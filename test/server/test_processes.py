@@ -39,7 +39,7 @@ def at_once(calls: Sequence[Callable[[], Any]]) -> list[Any]:
     barrier = threading.Barrier(len(calls))
 
     def run(call: Callable[[], Any]) -> Any:
-        barrier.wait(20)
+        barrier.wait(60)
         return call()
 
     with ThreadPoolExecutor(len(calls)) as pool:
@@ -104,22 +104,22 @@ class TestStarting:
         assert query(url, "SELECT count(*) FROM environments") == [(1,)]
         assert query(url, "SELECT count(*), count(DISTINCT email_address) FROM users") == [(5, 5)]
 
-    def test_on_an_empty_database(self, postgres_url: str) -> None:
-        self.start(postgres_url)
-        self.check(postgres_url)
-        self.start(postgres_url)
-        self.check(postgres_url)
+    def test_on_an_empty_database(self, empty_postgres_url: str) -> None:
+        self.start(empty_postgres_url)
+        self.check(empty_postgres_url)
+        self.start(empty_postgres_url)
+        self.check(empty_postgres_url)
 
-    def test_on_an_old_one(self, postgres_url: str, tmp_path: Path) -> None:
+    def test_on_an_old_one(self, empty_postgres_url: str, tmp_path: Path) -> None:
         scripts = tmp_path / "scripts"
         ignored = shutil.ignore_patterns("__pycache__", "000[2-9]*")
         shutil.copytree(migrate.SCRIPTS, scripts, ignore=ignored)
-        engine = create_engine(urls.parse(postgres_url))
+        engine = create_engine(urls.parse(empty_postgres_url))
         migrate.upgrade(engine, scripts)
         engine.dispose()
-        assert query(postgres_url, "SELECT version_num FROM alembic_version") == [("0001",)]
-        self.start(postgres_url)
-        self.check(postgres_url)
+        assert query(empty_postgres_url, "SELECT version_num FROM alembic_version") == [("0001",)]
+        self.start(empty_postgres_url)
+        self.check(empty_postgres_url)
 
 
 class TestCreating:
@@ -525,7 +525,7 @@ class TestConnections:
             api.log("p")
 
     def test_a_statement_that_takes_too_long(self, postgres_url: str) -> None:
-        settings = Settings(database=DatabaseSettings(statement_seconds=0.1))
+        settings = Settings(database=DatabaseSettings(statement_seconds=1))
         with EmbeddedServer(postgres_url, api_key=API_KEY, settings=settings) as server:
             api = Api(server.url)
             logged = api.log("p")

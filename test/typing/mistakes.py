@@ -28,6 +28,8 @@ def misspelled(client: Humanloop, log: LogResponse, experiment: ExperimentRespon
     client.projects.create(nmae="support")  # wrong
     client.projects.get(id="pr_1", timeuot=5)  # wrong
     client.log(project="support", outptu="Hi")  # wrong
+    client.log_later(project="support", outptu="Hi")  # wrong
+    client.feedback_later(type="rating", refrence_id="r")  # wrong
     Humanloop(api_kye="key")  # wrong
     Configuration(hots="http://127.0.0.1")  # wrong
 
@@ -48,6 +50,13 @@ def of_another_type(client: Humanloop, log: LogResponse, project: ProjectRespons
     client.log(output=["Hi"])  # wrong
     client.log(inputs="Hi")  # wrong
     client.log(duration="0.4")  # wrong
+    client.log_later(output=["Hi"])  # wrong
+    client.log_later([{"output": "Hi"}])  # wrong
+    client.log_later(output="Hi", timeout=5)  # wrong
+    client.flush("soon")  # wrong
+    Humanloop(spool=7)  # wrong
+    of_number: int = client.log_later(output="Hi")  # wrong
+    print(of_number)
     client.experiments.sample(experiment_id=log)  # wrong
     client.projects.get(id="pr_1", timeout="soon")  # wrong
     client.projects.get(id="pr_1", bodies="json")  # wrong

@@ -150,6 +150,13 @@ def logs(client: Humanloop) -> None:
     batch = client.logs.log([{"project": "support", "config": config, "output": "Hi"}]).body
     assert_type(batch[0], CreateLogResponse)
     client.log(body={"project": "support", "config": config, "output": "Hi"})
+    reference_id = client.log_later(project="support", config=config, output=None)
+    assert_type(reference_id, str)
+    assert_type(client.log_later({"project": "support", "config": config}), str)
+    client.feedback_later(type="rating", value="good", reference_id=reference_id)
+    flushed = client.flush(timeout=5)
+    assert_type(flushed.left, int)
+    assert_type(client.spool.stats().last_error, str | None)
     rating = client.feedback(type="rating", value="good", data_id=log["id"])
     assert_type(rating.body["type"], FeedbackType | str)
     client.feedback(type=FeedbackType.RATING, value="good", data_id=log["id"])

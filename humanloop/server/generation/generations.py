@@ -10,7 +10,6 @@ sample is complete.
 from __future__ import annotations
 
 import logging
-import threading
 import time
 import traceback
 from collections.abc import Collection, Generator, Iterable, Mapping, Sequence
@@ -25,6 +24,8 @@ from humanloop.secrets import redact
 from humanloop.server.errors import ProviderFailed, RequestError, Unavailable
 from humanloop.server.generation.providers import (
     MASK,
+    Cancellation,
+    Cancelled,
     Ending,
     Provider,
     ProviderError,
@@ -37,6 +38,7 @@ from humanloop.server.store.json_text import to_json
 from humanloop.server.store.tables import Log
 
 logger = logging.getLogger("humanloop.server")
+_STOPPED = "The answer was given up: the server is stopping, or its reader has left."
 _NOT_BEGUN = "Not generated: the call ended before this sample."
 
 
@@ -64,11 +66,19 @@ class Sample:
 
     @property
     def raw_output(self) -> str:
-        """Return what there is of the output, as it came."""
-        return "".join(self.pieces)
+        """Return what there is of the output, as it came, but for keys."""
+        return redact("".join(self.pieces), self._secrets, MASK)
+
+    @property
+    def _secrets(self) -> Collection[str]:
+        """Return the keys that the provider was given."""
+        return [*self.request.api_keys.values(), *self.request.used_keys]
 
     def run(self) -> Generator[str, None, None]:
-        """Ask the provider, and yield the pieces as they come. Raises ProviderFailed."""
+        """Ask the provider, and yield the pieces as they come.
+
+        Raises ProviderFailed, and Unavailable when it was cancelled.
+        """
         self.begun = True
         with closing(self.provider.generate(self.request)) as pieces:
             while (piece := self._next(pieces)) is not None:
@@ -76,34 +86,36 @@ class Sample:
                 yield piece
 
     def _next(self, pieces: Generator[str, None, Ending]) -> str | None:
-        secrets = self.request.api_keys.values()
         started = time.perf_counter()
         try:
-            return self._step(pieces, secrets)
+            return self._step(pieces)
         except ProviderError as error:
-            self.error = text = redact_data(str(error), secrets)
+            self.error = text = redact_data(str(error), self._secrets)
             # Without its cause: that one may hold a key.
             raise ProviderFailed(self.provider_name, text) from None
+        except Cancelled:
+            raise Unavailable(_STOPPED) from None
         except Exception as error:
             self.error = "internal error"
-            trace = redact("".join(traceback.format_exception(error)), secrets, MASK)
+            trace = redact("".join(traceback.format_exception(error)), self._secrets, MASK)
             logger.error("the provider %r failed:\n%s", self.provider_name, trace)
             raise RequestError("internal error: see the server's log") from None
         finally:
             self.latency += time.perf_counter() - started
 
-    def _step(self, pieces: Generator[str, None, Ending], secrets: Collection[str]) -> str | None:
+    def _step(self, pieces: Generator[str, None, Ending]) -> str | None:
         """Return the next piece, or None at the end; whatever an adapter gives can be kept."""
         try:
             piece = next(pieces)
         except StopIteration as end:
             ending: Ending = end.value
-            response = redact_data(ending.response, secrets)
+            response = redact_data(ending.response, self._secrets)
             to_json(response)
             reason = storable(ending.finish_reason)
-            self.ending = replace(ending, response=response, finish_reason=reason)
+            calls = redact_data(ending.tool_calls, self._secrets)
+            self.ending = replace(ending, response=response, finish_reason=reason, tool_calls=calls)
             return None
-        return storable(piece)
+        return storable(redact(piece, self._secrets, MASK))
 
     def keep(self, session: Session) -> None:
         """Write what came of it into its log."""
@@ -119,6 +131,8 @@ class Sample:
         if not self.begun:
             return {"error": _NOT_BEGUN}
         found: dict[str, Any] = {"provider_latency": round(self.latency, 6)}
+        if self.request.sent:
+            found["provider_request"] = redact_data(self.request.sent[-1], self._secrets)
         if self.error is not None:
             found["error"] = self.error
         if self.pieces or self.ending is not None:
@@ -138,6 +152,7 @@ class Generation:
     call: what an answer repeats of the call, such as its `user`.
     sample: what each sample's data repeats of it, such as its `inputs`; piece: the part of that
         without which a piece does not fit its schema.
+    cancellation: that of all samples.
     """
 
     samples: Sequence[Sample]
@@ -145,6 +160,7 @@ class Generation:
     call: Mapping[str, Any]
     sample: Mapping[str, Any]
     piece: Mapping[str, Any]
+    cancellation: Cancellation
 
     def response(self) -> dict[str, Any]:
         """Return a ChatResponse or CompletionResponse with all outputs."""
@@ -169,6 +185,11 @@ class Generation:
         data = {**_data(sample, output, raw_output), **self.sample}
         if sample.ending is not None:
             data["finish_reason"] = sample.ending.finish_reason
+            calls = sample.ending.tool_calls
+            if calls:
+                data["tool_call"] = calls[0]
+            if len(calls) > 1:
+                data["tool_calls"] = calls
         return data
 
     def _whole(
@@ -209,22 +230,16 @@ def _usage(endings: Iterable[Ending]) -> dict[str, int] | None:
     }
 
 
-def run(
-    database: Database,
-    generation: Generation,
-    schema: type[schemas.Schema],
-    stopping: threading.Event,
-) -> str:
+def run(database: Database, generation: Generation, schema: type[schemas.Schema]) -> str:
     """Generate everything; return the JSON text of the answer, which fits the schema.
 
-    stopping: set when the server stops. Raises ProviderFailed, or Unavailable then, once what came
-    is in the logs.
+    Raises ProviderFailed, or Unavailable when it was cancelled, once what came is in the logs.
     """
     try:
         for sample in generation.samples:
             for _ in sample.run():
-                if stopping.is_set():
-                    raise Unavailable("The server is stopping.")
+                if generation.cancellation.cancelled:
+                    raise Unavailable(_STOPPED)
         return schema(generation.response()).to_json()
     finally:
         keep(database, generation.samples)

@@ -9,7 +9,6 @@ output, a long or a slow one, or a failure.
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Generator, Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
@@ -77,7 +76,7 @@ class Mock:
             if options.error is not None and number >= options.error_after:
                 break
             if options.delay:
-                time.sleep(options.delay)
+                request.cancellation.wait(float(options.delay))
             yield token
         if options.error is not None:
             raise ProviderError(options.error)

@@ -28,7 +28,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from humanloop import schemas
-from humanloop.operation import RETRY_HEADER, Operation
+from humanloop.operation import REFERENCE_HEADER, RETRY_HEADER, Operation
 from humanloop.server.errors import (
     BadRequest,
     Busy,
@@ -150,6 +150,8 @@ class Application:
         A step that fails is told, and keeps none of the others from being done.
         """
         self._stopping.set()
+        for generation in self._generations:
+            generation.cancellation.cancel()
         steps: list[tuple[str, Callable[[], None]]] = [
             ("evaluations can't be left to others at once", self._workers.stop),
             ("the sandbox can't be closed", self._evaluating.engine.close),
@@ -185,7 +187,7 @@ class Application:
             take = partial(self._uploads.take, until=memory)
             upload = Upload(receive, request.headers.get("content-length"), take)
             try:
-                name, response = await self._respond(request, upload, memory)
+                name, response = await self._respond(request, receive, upload, memory)
             except ClientDisconnect:
                 return
             except asyncio.CancelledError:
@@ -200,7 +202,7 @@ class Application:
             await response(scope, receive, send)
 
     async def _respond(
-        self, request: Request, upload: Upload, memory: ExitStack
+        self, request: Request, receive: Receive, upload: Upload, memory: ExitStack
     ) -> tuple[str, Answer]:
         """Return the name of the operation, as far as it is known, and the answer.
 
@@ -243,6 +245,7 @@ class Application:
                 query=request.scope["query_string"].decode("latin-1"),
                 body=body,
                 repeated=retries.isdecimal() and retries != "0",
+                by_reference=headers.get(REFERENCE_HEADER) == "reference_id",
             )
             try:
                 outcome = await self._run(inner)
@@ -250,7 +253,7 @@ class Application:
                 inner.explain(error)
                 raise
             if isinstance(outcome, Generation):
-                return name, await self._generate(operation, outcome)
+                return name, await self._generate(operation, outcome, receive)
             return name, outcome
         except ClientDisconnect:
             raise
@@ -275,21 +278,27 @@ class Application:
                 raise Unauthorized(f"{error.detail} {self._settings.key_place}") from None
             raise
 
-    async def _generate(self, operation: Operation, generation: Generation) -> Answer:
+    async def _generate(
+        self, operation: Operation, generation: Generation, receive: Receive
+    ) -> Answer:
         """Ask the providers, outside of any transaction."""
         schema = operation.response_schema
         assert schema is not None, "what generates answers with what it generated"
         under_way = [g for g in self._generations if not all(sample.kept for sample in g.samples)]
         self._generations = [*under_way, generation]
+        if self._stopping.is_set():
+            generation.cancellation.cancel()
         if generation.stream:
-            events = generations.events(self._database, generation, schema)
             stream = EventStream(
-                events, self._generators, lambda error: self._problem(operation.name, error).body()
+                generations.events(self._database, generation, schema),
+                self._generators,
+                lambda error: self._problem(operation.name, error).body(),
+                generation.cancellation.cancel,
             )
-            await stream.begin()
+            await stream.begin(receive)
             return stream
         text = await asyncio.get_running_loop().run_in_executor(
-            self._generators, generations.run, self._database, generation, schema, self._stopping
+            self._generators, generations.run, self._database, generation, schema
         )
         return answers.of_texts(operation.status, [text])
 
@@ -399,6 +408,7 @@ class _Request:
     query: str
     body: bytes
     repeated: bool
+    by_reference: bool
     parameters: Mapping[str, Any] = field(default_factory=dict[str, Any])
     parsed: Any = None
     prepared: Any = None
@@ -439,6 +449,7 @@ class _Request:
             self.repeated,
             only_reads,
             self.prepared,
+            self.by_reference,
         )
 
     def success(self, result: Any) -> Success:

@@ -25,6 +25,7 @@ from starlette.types import ASGIApp
 
 from humanloop.server.errors import StartError
 from humanloop.server.evaluation.engine import Sandbox
+from humanloop.server.generation.egress import ProviderLimits
 from humanloop.server.http import guard
 from humanloop.server.http.app import create_app
 from humanloop.server.http.connections import MAX_HEAD, Connection, connections_within
@@ -169,6 +170,8 @@ def serve(
     sampling: Sampling = "uniform",
     sandbox: Sandbox = "none",
     keep_logs: timedelta | None = None,
+    providers: Sequence[str] = (),
+    provider_seconds: float = 600,
     workers: int = 1,
     verbose: bool = False,
     as_json: bool = False,
@@ -192,13 +195,20 @@ def serve(
             sampling=sampling,
             sandbox=sandbox,
             keep_logs=keep_logs,
+            providers=providers,
+            provider_limits=ProviderLimits(seconds=provider_seconds),
             allowed_hosts=allowed_hosts(listener, host),
             key_place=keys.place,
         )
 
         def greet() -> None:
             greeting = Welcome(
-                url_of(listener), urls_elsewhere(listener), database_url, keys.file, keys.shown_once
+                url_of(listener),
+                urls_elsewhere(listener),
+                database_url,
+                keys.file,
+                keys.shown_once,
+                settings.registry.describe(),
             )
             print(greeting.to_json() if as_json else greeting.to_text(), file=out, flush=True)
 

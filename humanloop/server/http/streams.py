@@ -28,6 +28,7 @@ class EventStream:
     """Send the JSON texts of a generator as events.
 
     executor: runs its steps. failure: the JSON value that an error in the middle is answered with.
+    leave: ends the step that is running, from any thread, since nobody reads any more.
     """
 
     status_code = 200
@@ -37,24 +38,30 @@ class EventStream:
         events: Generator[str, None, None],
         executor: Executor,
         failure: Callable[[Exception], Any],
+        leave: Callable[[], None],
     ) -> None:
         self._events = events
         self._executor = executor
         self._failure = failure
+        self._leave = leave
         self._lock = threading.Lock()
         self._first: bytes | None = None
+        self._leaving: asyncio.Future[None]
 
-    async def begin(self) -> None:
+    async def begin(self, receive: Receive) -> None:
         """Wait for the first event, so that what fails before is still an answer of its own."""
+        self._leaving = asyncio.ensure_future(_reader_left(receive))
+        self._leaving.add_done_callback(lambda _: self._leave())
         try:
             self._first = await self._next()
         except BaseException:
+            self._leaving.cancel()  # and so it leaves
             self._executor.submit(self._close)
             raise
 
-    async def __call__(self, _scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, _scope: Scope, _receive: Receive, send: Send) -> None:
         """Answer, by ASGI; return when everything was sent or the reader has left."""
-        leaving = asyncio.ensure_future(_reader_left(receive))
+        leaving = self._leaving
         try:
             await send({"type": "http.response.start", "status": 200, "headers": _HEADERS})
             event = self._first
@@ -63,7 +70,7 @@ class EventStream:
                 event = await self._following()
             await send({"type": "http.response.body", "body": b"", "more_body": False})
         finally:
-            leaving.cancel()
+            leaving.cancel()  # and so it leaves
             # Submitted before anything is awaited, so that it happens also when the server stops.
             closed = asyncio.get_running_loop().run_in_executor(self._executor, self._close)
             await asyncio.shield(closed)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from humanloop import __version__, schemas
+from humanloop.server.generation.registry import Description
 from humanloop.server.http import guard
 from humanloop.server.http.routing import PREFIX
 from humanloop.server.store import urls
@@ -27,6 +28,7 @@ class Welcome:
 
     url: the address to use on this machine. elsewhere: those for other machines.
     key_file: where the key is kept. new_key: one that is kept nowhere and was never shown.
+    providers: who serves models.
     """
 
     url: str
@@ -34,6 +36,7 @@ class Welcome:
     database_url: str
     key_file: Path | None
     new_key: str | None
+    providers: Sequence[Description] = ()
 
     @property
     def database(self) -> str:
@@ -48,6 +51,9 @@ class Welcome:
             "database": self.database,
             "key_file": None if self.key_file is None else str(self.key_file),
             "api_key": self.new_key,
+            "providers": [
+                {"name": each.name, "url": each.url, "lacks": each.lacks} for each in self.providers
+            ],
             "version": __version__,
         }
         return schemas.to_json(fields)
@@ -61,6 +67,7 @@ humanloop {__version__} is serving.
   API       {self.url}{elsewhere}
   Database  {self.database}
   API key   {self._key()}
+  Models    {self._models()}
 
 In another terminal:
 
@@ -83,6 +90,16 @@ Press Ctrl+C to stop."""
         return (
             "the one that you gave" if self.new_key is None else f"{self.new_key}  (shown only now)"
         )
+
+    def _models(self) -> str:
+        """Return a line for each provider, and why it can't be used."""
+        lines = [
+            f"{each.name}  {each.url or 'built in'}{f'  ({each.lacks})' if each.lacks else ''}"
+            for each in self.providers
+        ]
+        if not any(each.url for each in self.providers):
+            lines.append("none else: add --provider openai, anthropic or NAME=URL")
+        return "\n            ".join(lines)
 
     def _exported(self) -> str:
         if self.key_file is not None:

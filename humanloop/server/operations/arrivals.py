@@ -8,6 +8,7 @@ the request is there, so that no reference can name a log of the same request.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -37,6 +38,9 @@ _LOGS = table(Log)
 _INSERT_LOGS = insert(_LOGS)
 _CONFIGS, _PROJECTS, _SESSIONS = table(Config), table(Project), table(Conversation)
 
+
+_SAID = ("inputs", "messages", "metadata", "source", "output", "error", "duration")
+"""The columns that hold what a request says of its log."""
 
 Key = tuple[str, str]
 Session = tuple[str, datetime]
@@ -84,6 +88,7 @@ class Draft:
         self.columns: dict[str, Any] = {
             "id": self.id,
             "reference_id": self.reference_id,
+            "request_digest": None,
             "inputs": to_json(get("inputs", {})),
             "messages": _encoded(get("messages")),
             "metadata": _encoded(get("metadata")),
@@ -94,6 +99,14 @@ class Draft:
             "created_at": created_at(request, location),
             **others,
         }
+        if self.reference_id is not None:
+            self.columns["request_digest"] = self._request_digest()
+
+    def _request_digest(self) -> str:
+        """Return the digest by which the same request is known again, whatever changes the log."""
+        said = [self.columns[name] for name in _SAID]
+        text = repr([self.digest, self.request.get("created_at"), *said])
+        return hashlib.blake2b(text.encode("utf-8", "backslashreplace"), digest_size=16).hexdigest()
 
     @property
     def feedback(self) -> list[tuple[Mapping[str, Any], Location]]:
@@ -279,11 +292,7 @@ class Arrival:
         for each in drafts:
             assert each.place is not None
             row, each.added = found.get(each.reference_id), None
-            if row is not None and (row.project_id, row.output, row.error) == (
-                each.place.project_id,
-                each.columns["output"],
-                each.columns["error"],
-            ):
+            if row is not None and row.project_id == each.place.project_id and _is_of(row, each):
                 each.added = _answer(row.id, row.project_id, row.session_id)
 
     def check_references(self, call: Call, drafts: Sequence[Draft]) -> None:
@@ -375,6 +384,15 @@ class Arrival:
             for request, location in each.feedback:
                 notes.add(each.place.target(each.id), request, location)
         notes.write(tally)
+
+
+def _is_of(row: Any, draft: Draft) -> bool:
+    """Tell whether a row was written by the request of the draft."""
+    columns = draft.columns
+    if row.request_digest == columns["request_digest"]:
+        return True
+    # It was written by an earlier version, or imported.
+    return (row.output, row.error) == (columns["output"], columns["error"])
 
 
 def _values(name: str, keys: Iterable[Key | None]) -> list[str]:

@@ -18,8 +18,8 @@ from sqlalchemy.orm import Session
 from humanloop.server.errors import Location, invalid
 from humanloop.server.evaluation.engine import Limits, Sandbox
 from humanloop.server.evaluation.engines import NoEngine
-from humanloop.server.generation.mock import Mock
-from humanloop.server.generation.providers import Provider
+from humanloop.server.generation.egress import ProviderLimits
+from humanloop.server.generation.registry import Given, Registry, settled
 from humanloop.server.operations.anchors import Anchors
 from humanloop.server.operations.evaluating import Evaluating
 from humanloop.server.store import tallies
@@ -68,7 +68,9 @@ class Settings:
     keep_logs: how old a log may become before it is deleted; None keeps them all.
     allowed_hosts: the names by which clients may address the server; None allows every name.
     key_place: where the server's key is: a sentence that a 401 tells to this machine alone.
-    providers: what serves the models, by the API's name of the provider.
+    providers: what serves the models, beside `mock`: names and `NAME=URL` as for `humanloop serve
+        --provider`; or a mapping of names to adapters and base URLs.
+    provider_limits: how long an answer of one over the network may take, and what is tried again.
     evaluators: what one run of an evaluator may take.
     sandbox: "bwrap" runs evaluators in namespaces of their own, by bubblewrap.
     evaluation_workers: how many testcases of evaluations are worked on at the same time; 0 leaves
@@ -76,6 +78,8 @@ class Settings:
     takeover_seconds: how long a server on the same database may be silent before others go on with
         what it was working on.
     database: the limits of the process on a PostgreSQL.
+
+    Raises StartError for `providers` that can't be.
     """
 
     sampling: Sampling = "uniform"
@@ -93,12 +97,19 @@ class Settings:
     keep_logs: timedelta | None = None
     allowed_hosts: frozenset[str] | None = None
     key_place: str = ""
-    providers: Mapping[str, Provider] = field(default_factory=lambda: {"mock": Mock()})
+    providers: Given = ()
+    provider_limits: ProviderLimits = field(default_factory=ProviderLimits)
     evaluators: Limits = field(default_factory=Limits)
     sandbox: Sandbox = "none"
     evaluation_workers: int = 4
     takeover_seconds: float = 30
     database: DatabaseSettings = field(default_factory=DatabaseSettings)
+    registry: Registry = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "providers", settled(self.providers))
+        registry = Registry.of(self.providers, self.provider_limits)
+        object.__setattr__(self, "registry", registry)
 
 
 class NeedsWriter(Exception):
@@ -110,6 +121,7 @@ class Call:
     """One request, validated: path and query parameters by name, the body as plain data.
 
     repeated: the client says that it sent the same request before, and knows of no answer.
+    by_reference: the logs that a body of feedback names are named by their reference ids.
     only_reads: its session can't write; NeedsWriter asks for one that can.
     prepared: what the operation has worked out of the body before.
     """
@@ -125,6 +137,7 @@ class Call:
     repeated: bool = False
     only_reads: bool = False
     prepared: Any = None
+    by_reference: bool = False
 
     @classmethod
     def without_request(cls, session: Session, account: Account, *, repeated: bool = False) -> Call:

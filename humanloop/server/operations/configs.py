@@ -167,13 +167,14 @@ def _parameters(request: Mapping[str, Any]) -> dict[str, Any]:
     known = _REQUESTS[kind].__openapi__["properties"].keys() - {"type", "name", "description"}
     given = {key: value for key, value in request.items() if key in known}
     if kind == "model":
-        return {**_model_defaults(), **given}
+        return {**model_defaults(), **given}
     if kind == "agent":
-        return {**given, "model_config": {**_model_defaults(), **given["model_config"]}}
+        return {**given, "model_config": {**model_defaults(), **given["model_config"]}}
     return given
 
 
-def _model_defaults() -> dict[str, Any]:
+def model_defaults() -> dict[str, Any]:
+    """Return what a model config has unless it says otherwise."""
     properties = ModelConfigRequest.__openapi__["properties"]
     return {key: each["default"] for key, each in properties.items() if "default" in each}
 

@@ -8,10 +8,9 @@ whoever thinks the owner dead; providers and evaluators run outside of any trans
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import exists, insert, select
@@ -20,7 +19,7 @@ from sqlalchemy.orm import Session, joinedload, subqueryload
 from humanloop.server.errors import Location, RequestError, invalid
 from humanloop.server.evaluation.engine import EngineUnavailable, Failure, Score
 from humanloop.server.generation.generations import Sample
-from humanloop.server.generation.providers import storable
+from humanloop.server.generation.providers import Cancellation, storable
 from humanloop.server.operations import (
     arrivals,
     configs,
@@ -110,7 +109,7 @@ class Key:
 class Runner:
     """Works on testcases that this process has claimed; one object serves several threads.
 
-    stopping: set when the server stops; what is not done by then is left as it is.
+    stopping: says when the server stops; what is not done by then is left as it is.
     """
 
     def __init__(
@@ -119,7 +118,7 @@ class Runner:
         settings: Settings,
         evaluating: Evaluating,
         organization_id: str,
-        stopping: threading.Event,
+        stopping: Cancellation,
     ) -> None:
         self._database = database
         self._settings = settings
@@ -227,18 +226,19 @@ class Runner:
         }
         task = _task(config.parameters, version.messages)
         try:
-            provider, request = prompts.ask(self._settings, task, config, body, ("config",))
+            found, request = prompts.ask(self._settings, task, config, body, ("config",))
         except RequestError as error:
             return {"error": f"Not generated: {error.detail}."}
         if request.prompt is None and not request.messages:
             return {"error": _NOTHING_TO_SEND}
-        name = config.parameters["provider"]
-        sample = Sample(self._organization_id, "", config.id, name, provider, request)
+        request = replace(request, cancellation=self._stopping)
+        sample = Sample(self._organization_id, "", config.id, found.name, found.provider, request)
         with suppress(RequestError):  # the sample knows
             for _ in sample.run():
-                if self._stopping.is_set():
+                if self._stopping.cancelled:
                     return None
-        return sample.outcome()
+        given_up = sample.ending is None and sample.error is None
+        return None if given_up else sample.outcome()
 
     def _judge(self, evaluation: Evaluation, case: EvaluationTestcase, log_id: str) -> None:
         """Let each evaluator judge a log, and keep all results."""
@@ -294,7 +294,7 @@ class Runner:
             return Failure(f"Not evaluated, since there is no output: {log['error']}")
         if with_testcase and "target" not in testcase:
             return Failure("Not evaluated: the evaluator needs a target, which the testcase lacks.")
-        if self._stopping.is_set():
+        if self._stopping.cancelled:
             return None
         given = {key: log.get(key) for key in _LOG_KEYS} | {"model_config": log["model_config"]}
         try:
@@ -305,7 +305,7 @@ class Runner:
                 returns=evaluator["return_type"],
             )
         except EngineUnavailable as error:
-            return None if self._stopping.is_set() else Failure(f"Not evaluated: {error}")
+            return None if self._stopping.cancelled else Failure(f"Not evaluated: {error}")
         except Exception:
             logger.exception("the evaluator %r: internal error", evaluator["id"])
             return Failure(_INTERNAL)

@@ -21,6 +21,7 @@ from datetime import timedelta
 from sqlalchemy import ColumnElement, delete, exists, or_, select, true, update
 from sqlalchemy.orm import Session
 
+from humanloop.server.generation.providers import Cancellation
 from humanloop.server.operations.calls import Settings
 from humanloop.server.operations.evaluating import Evaluating
 from humanloop.server.operations.evaluation_runs import ACTIVE, Key, Runner
@@ -100,7 +101,8 @@ class Workers:
         self._turn = 0
         self._shared = database.dialect != "sqlite"
         self._organization_id = organization_id
-        self._runner = Runner(database, settings, evaluating, organization_id, self._stopping)
+        self._cancellation = Cancellation()  # of what is being generated
+        self._runner = Runner(database, settings, evaluating, organization_id, self._cancellation)
 
     def start(self) -> None:
         """Begin to work; a database that can't be written now is tried again later."""
@@ -118,6 +120,7 @@ class Workers:
         Raises what the database raises; others then take over when this one's number stands still.
         """
         self._stopping.set()
+        self._cancellation.cancel()
         self._evaluating.bell.set()
         if self._thread.ident is not None:
             self._thread.join()

@@ -103,7 +103,7 @@ def _evaluators(call: Call) -> list[Evaluator]:
 def _keys(call: Call, config: Config) -> Mapping[str, str]:
     """Return the provider keys that came, if one of them is for the config's provider."""
     given = prompts.strings(call.body.get("provider_api_keys", {}))
-    provider = config.parameters["provider"]
+    provider = prompts.provider_of(call.settings, config, ("body", "config_id")).name
     if provider not in given:
         return {}
     if not call.settings.evaluation_workers:

@@ -81,6 +81,7 @@ class Notes:
     def __init__(self, call: Call) -> None:
         self._connection = call.connection
         self._organization_id = call.account.organization_id
+        self._repeated = call.repeated
         self._kinds: dict[str | None, list[Kind]] = {None: feedback_types.DEFAULT_KINDS}
         self._held: dict[tuple[str, Kind], dict[str, Note]] = {}
         self._added: dict[str, Note] = {}
@@ -119,12 +120,16 @@ class Notes:
         value = read_value(kind, request, location)
         self._remember(log)
         held = self._held.get((log.id, kind), {})
+        note = Note(log, kind, value, request.get("user"), created_at(request, location))
+        if self._repeated and "created_at" in request:
+            for each in held.values():
+                if _is_done(note, each):
+                    return each
         if kind.feedback_class == "multi_select":
             if value in held:
                 return held[value]
         elif kind.feedback_class != "text":
             self._remove(list(held.values()))
-        note = Note(log, kind, value, request.get("user"), created_at(request, location))
         self._hold(note)
         self._added[note.id] = note
         return note
@@ -197,6 +202,13 @@ class Notes:
                 self._organization_id, log.experiment_id, log.config_id, before, self._values(log)
             )
         self._added, self._removed, self._before = {}, [], {}
+
+
+def _is_done(note: Note, held: Note) -> bool:
+    """Tell whether the request for a note was done before: by the held one, or one before that."""
+    same = (note.value, note.user, note.created_at) == (held.value, held.user, held.created_at)
+    replaced = note.feedback_type.feedback_class not in {"text", "multi_select"}
+    return same or (replaced and held.created_at > note.created_at)
 
 
 def _labels_of(notes: Iterable[Note]) -> list[Note]:
@@ -278,7 +290,8 @@ def submit(call: Call) -> Any:
             message = "`data_id` is needed: the datapoint that the feedback is on"
             raise invalid((*location, "data_id"), message, "required")
         if log_id not in targets:
-            raise lookups.missing(f"datapoint {log_id!r}", (*location, "data_id"))
+            kind = "datapoint with the reference id" if call.by_reference else "datapoint"
+            raise lookups.missing(f"{kind} {log_id!r}", (*location, "data_id"))
         change = notes.unset if request.get("unset", False) else notes.add
         note = change(targets[log_id], request, location)
         return {"id": note.id, **describe(note)}
@@ -293,29 +306,31 @@ def _lock_logs(call: Call) -> None:
     wanted = each_in(call.body, lambda request, _: request.get("data_id"))
     for some in chunks(sorted({each for each in wanted if each is not None})):
         logs = select(Log.id).where(
-            Log.organization_id == call.account.organization_id, Log.id.in_(some)
+            Log.organization_id == call.account.organization_id, _name(call).in_(some)
         )
         turns.lock(call.session, logs.order_by(Log.id))
 
 
+def _name(call: Call) -> Any:
+    """Return the column by which the body names logs."""
+    return Log.reference_id if call.by_reference else Log.id
+
+
 def _find_logs(call: Call) -> dict[str, Target]:
-    """Return the logs that the body names, by their ids."""
+    """Return the logs that the body names, by what it names them."""
     wanted = each_in(call.body, lambda request, _: request.get("data_id"))
-    columns = (Log.id, Log.project_id, Log.config_id, Trial.experiment_id)
+    columns = (_name(call), Log.id, Log.project_id, Log.config_id, Trial.experiment_id)
     its_trial = and_(Trial.organization_id == Log.organization_id, Trial.id == Log.trial_id)
     return {
-        target.id: target
+        name: Target(*target)
         for some in chunks([each for each in dict.fromkeys(wanted) if each is not None])
-        for target in (
-            Target(*row)
-            for row in call.connection.execute(
-                select(*columns)
-                .outerjoin(Trial, its_trial)
-                .where(
-                    Log.organization_id == call.account.organization_id,
-                    Log.id.in_(some),
-                    is_complete(),
-                )
+        for name, *target in call.connection.execute(
+            select(*columns)
+            .outerjoin(Trial, its_trial)
+            .where(
+                Log.organization_id == call.account.organization_id,
+                _name(call).in_(some),
+                is_complete(),
             )
         )
     }

@@ -57,6 +57,7 @@ _TEXTS = (
     Log.metadata_,
     Log.output,
     Log.error,
+    Log.provider_request,
     Log.provider_response,
     Log.raw_output,
 )
@@ -83,6 +84,7 @@ _COLUMNS = (
     "error",
     "duration",
     "user",
+    "provider_request",
     "provider_response",
     "provider_latency",
     "raw_output",

@@ -7,14 +7,16 @@ needs is plain data.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
-from itertools import repeat
+from itertools import islice, repeat
 from typing import Any
 
 from humanloop.server.errors import Location, invalid
 from humanloop.server.generation.generations import Generation, Sample
-from humanloop.server.generation.providers import Provider, ProviderRequest
+from humanloop.server.generation.providers import Cancellation, ProviderRequest
+from humanloop.server.generation.registry import Found, advice
 from humanloop.server.operations import arrivals, configs, deployments, experiments, lookups
 from humanloop.server.operations.calls import Call, Settings
 from humanloop.server.store.tables import Config, Experiment, Project, Trial
@@ -108,18 +110,23 @@ def begin(call: Call, task: Task, choose: Choose) -> Generation:
     project = lookups.project_of_body(call, body, _BODY)
     arrival.find_parents(call, drafts)
     location, draws = choose(call, task, project)
-    asked: dict[str, tuple[Provider, ProviderRequest]] = {}
+    asked: dict[str, tuple[Found, ProviderRequest]] = {}
     samples: list[Sample] = []
-    for index, (draft, (config, trial)) in enumerate(zip(drafts, draws, strict=False)):
+    cancellation = Cancellation()
+    drawn = list(islice(draws, count))
+    left = Counter(config.id for config, _ in drawn)
+    for index, (draft, (config, trial)) in enumerate(zip(drafts, drawn, strict=True)):
         if config.id not in asked:
             asked[config.id] = ask(call.settings, task, config, body, location)
-        provider, request = asked[config.id]
-        drawn = () if trial is None else (trial.id, trial.experiment_id)
-        draft.place = arrivals.Place(project.id, config.id, *drawn)
-        name = config.parameters["provider"]
-        request = replace(request, index=index)
+        found, request = asked[config.id]
+        ids = () if trial is None else (trial.id, trial.experiment_id)
+        draft.place = arrivals.Place(project.id, config.id, *ids)
+        request = replace(
+            request, index=index, count=left[config.id], sent=[], cancellation=cancellation
+        )
+        left[config.id] -= 1
         owner = call.account.organization_id
-        samples.append(Sample(owner, draft.id, config.id, name, provider, request))
+        samples.append(Sample(owner, draft.id, config.id, found.name, found.provider, request))
     arrival.write(call, drafts, call.tally)
     call_keys = (*_CALL_PARAMETERS, "metadata")
     return Generation(
@@ -128,6 +135,7 @@ def begin(call: Call, task: Task, choose: Choose) -> Generation:
         call={"project_id": project.id, "num_samples": count, **_only(body, call_keys)},
         sample={"inputs": {}, **_only(body, task.sample_keys)},
         piece={key: body.get(key, {}) for key in task.piece_keys},
+        cancellation=cancellation,
     )
 
 
@@ -144,18 +152,19 @@ def _count(body: Mapping[str, Any]) -> int:
 
 def ask(
     settings: Settings, task: Task, config: Config, body: Mapping[str, Any], location: Location
-) -> tuple[Provider, ProviderRequest]:
+) -> tuple[Found, ProviderRequest]:
     """Return who serves the config's model, and what to ask.
 
     body: of a chat or completion request; location: where a request names the config. Raises
     Invalid.
     """
-    provider = provider_of(settings, config, location)
+    found = provider_of(settings, config, location)
     parameters = config.parameters
-    return provider, ProviderRequest(
-        model=parameters["model"],
+    given = body.get("model_config", {})
+    return found, ProviderRequest(
+        model=found.model,
         **task.text(parameters, body, location),
-        parameters={**_model_parameters(parameters), **_only(body, _CALL_PARAMETERS)},
+        parameters={**_model_parameters(parameters, given), **_only(body, _CALL_PARAMETERS)},
         other=parameters["other"],
         stream=body.get("stream", False),
         api_keys=strings(body.get("provider_api_keys", {})),
@@ -167,24 +176,36 @@ def strings(keys: Mapping[str, Any]) -> dict[str, str]:
     return {name: key for name, key in keys.items() if isinstance(key, str)}
 
 
-def provider_of(settings: Settings, config: Config, location: Location) -> Provider:
+def provider_of(settings: Settings, config: Config, location: Location) -> Found:
     """Return who serves the config's model; raises Invalid when nobody does."""
     if config.type != "model":
         raise invalid(
             location, f"{config.id!r} is not a model config but of the type {config.type!r}"
         )
     name = config.parameters["provider"]
-    provider = settings.providers.get(name)
-    if provider is None:
-        known = " or ".join(repr(each) for each in settings.providers)
-        message = f"provider {name!r} has no adapter in the embedded server; use provider {known}"
+    found = settings.registry.find(name, config.parameters["model"])
+    if found is None:
+        known = " or ".join(map(repr, settings.registry.names))
+        message = (
+            f"this server has no provider {name!r}: start it with `{advice(name)}`,"
+            f" or use provider {known}"
+        )
         raise invalid(location, message)
-    return provider
+    return found
 
 
-def _model_parameters(parameters: Mapping[str, Any]) -> dict[str, Any]:
-    found = _only(parameters, _MODEL_PARAMETERS)
-    if found["max_tokens"] == -1:
+def _model_parameters(parameters: Mapping[str, Any], given: Collection[str]) -> dict[str, Any]:
+    """Return the parameters that are set: those of a request's own config, and what is no default.
+
+    Models differ in their own defaults, and some refuse parameters whatever their value.
+    """
+    defaults = configs.model_defaults()
+    found = {
+        key: parameters[key]
+        for key in _MODEL_PARAMETERS
+        if key in parameters and (key in given or parameters[key] != defaults.get(key))
+    }
+    if found.get("max_tokens") == -1:
         del found["max_tokens"]
     if "tools" in parameters:
         found["tools"] = [_only(tool, _TOOL_KEYS) for tool in parameters["tools"]]

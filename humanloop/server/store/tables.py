@@ -431,7 +431,8 @@ class Batch(Top):
 class Log(Entity):
     """A logged datapoint. `row` keeps the order of arrival among equal times.
 
-    `batch_id` is that of the large array with which it came, if any; see `is_complete`. What a
+    `batch_id` is that of the large array with which it came, if any; see `is_complete`.
+    `request_digest`: of what was sent, so that it is known again, whatever it is changed to. What a
     provider said (`provider_...`, `raw_output`, `finish_reason`) is there for what was generated
     here, once it has ended.
     """
@@ -456,6 +457,7 @@ class Log(Entity):
     trial_id: Mapped[str | None] = _reference("trials")
     batch_id: Mapped[str | None] = mapped_column(_ID)
     reference_id: Mapped[str | None] = mapped_column(KeyText)
+    request_digest: Mapped[str | None] = mapped_column(String(32))
     inputs: Mapped[Any] = mapped_column(JsonText)
     messages: Mapped[Any | None] = mapped_column(JsonText)
     metadata_: Mapped[Any | None] = mapped_column("metadata", JsonText)
@@ -464,6 +466,7 @@ class Log(Entity):
     error: Mapped[str | None]
     duration: Mapped[Any | None] = mapped_column(JsonText)
     user: Mapped[str | None]
+    provider_request: Mapped[Any | None] = mapped_column(JsonText)
     provider_response: Mapped[Any | None] = mapped_column(JsonText)
     provider_latency: Mapped[Any | None] = mapped_column(JsonText)
     raw_output: Mapped[str | None]

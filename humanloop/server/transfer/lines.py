@@ -23,7 +23,7 @@ from humanloop.server.transfer.formats import Line
 
 _ID_LENGTH = 40
 _TEXTS = ("user", "raw_output", "finish_reason")
-_PROVIDER = ("provider_response", "provider_latency")
+_PROVIDER = ("provider_request", "provider_response", "provider_latency")
 _TAKEN = (
     "project",
     "project_id",

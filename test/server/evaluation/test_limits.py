@@ -9,7 +9,7 @@ import pytest
 
 from humanloop.server.evaluation.engine import Engine, Failure
 
-LONGEST = 20  # seconds: 1 for a run, 5 for a silent worker, and more for a busy machine
+LONGEST = 60  # seconds: 1 for a run, 5 for a silent worker, and more for a busy machine
 OUT_OF_TIME = "TimeoutError: the evaluator takes longer than 1 s"
 
 NO_SCORE = "TypeError: the evaluator must return"
@@ -132,7 +132,7 @@ def test_a_source_that_is_hard_to_parse_ends(engine: Engine, source: str) -> Non
     started = time.monotonic()
     engine.check(source)
     engine.run(source, {})
-    assert time.monotonic() - started < 2 * LONGEST
+    assert time.monotonic() - started < LONGEST
     assert engine.run("def f(log): return 1", {}) == 1
 
 

@@ -111,13 +111,12 @@ def test_a_check_waits_for_no_run(own: Engine) -> None:
     own.check(GOOD)
     with ThreadPoolExecutor(6) as threads:
         endless = [threads.submit(own.run, ENDLESS, LOG) for _ in range(6)]
-        longest = 0.0
+        answered = 0
         while not endless[0].done():
-            started = time.monotonic()
             assert own.check(GOOD) == []
-            longest = max(longest, time.monotonic() - started)
+            answered += 1
         assert not endless[-1].done()
-    assert longest < 0.9  # the runs need 3 s
+    assert answered > len(endless)  # so none waited for a run
 
 
 def test_closing_waits_for_what_runs_and_refuses_what_waits() -> None:

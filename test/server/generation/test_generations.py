@@ -81,7 +81,7 @@ class TestFailures:
         own.provider.step("fine")
         own.provider.step(Ending("stop"))
         own.provider.step(ProviderError("no more"))
-        thread.join(20)
+        thread.join(60)
         assert answers[0].status == 503
         first, second, third = records(own.api, "p")
         assert (first["output"], first["finish_reason"]) == ("fine", "stop")
@@ -218,11 +218,11 @@ def test_slow_providers_don_t_hold_up_other_requests(own: Own) -> None:
     threads = [threading.Thread(target=run) for _ in range(count)]
     for thread in threads:
         thread.start()
-    assert own.provider.started.acquire(timeout=20)
+    assert own.provider.started.acquire(timeout=60)
     assert own.api.ok("GET", "/projects")["total"] == 1
     own.provider.steps_ready(*[step for _ in range(count) for step in ("x", Ending("stop"))])
     for thread in threads:
-        thread.join(20)
+        thread.join(60)
     assert answers == [200] * count
 
 

@@ -74,7 +74,7 @@ def test_paths_outside_the_prefix_are_404(server: EmbeddedServer) -> None:
 
 @pytest.mark.parametrize("target", ["*", "http://localhost/v4/projects"])
 def test_a_target_that_is_no_path_is_404(server: EmbeddedServer, target: str) -> None:
-    connection = http.client.HTTPConnection(urlsplit(server.url).netloc, timeout=20)
+    connection = http.client.HTTPConnection(urlsplit(server.url).netloc, timeout=60)
     connection.request("OPTIONS", target, headers={"X-API-KEY": API_KEY})
     answer = connection.getresponse()
     assert answer.status == 404

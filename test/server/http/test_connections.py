@@ -27,7 +27,7 @@ GET = f"GET /v4/projects HTTP/1.1\r\n{HEAD}\r\n".encode()
 def connect(server: EmbeddedServer) -> Iterator[socket.socket]:
     """A connection to the server."""
     address = ("127.0.0.1", urlsplit(server.url).port or 0)
-    with closing(socket.create_connection(address, 20)) as connection:
+    with closing(socket.create_connection(address, 60)) as connection:
         yield connection
 
 
@@ -146,17 +146,15 @@ def until_reset(connection: socket.socket) -> bytes:
 class TestNumber:
     """How many connections there may be."""
 
-    @pytest.fixture
-    def narrow(self) -> Iterator[EmbeddedServer]:
+    def narrow(self, head_seconds: float) -> EmbeddedServer:
         """A server that takes 20 connections."""
-        settings = Settings(head_seconds=3, max_connections=20)
-        with EmbeddedServer(api_key=API_KEY, settings=settings) as server:
-            yield server
+        settings = Settings(head_seconds=head_seconds, max_connections=20)
+        return EmbeddedServer(api_key=API_KEY, settings=settings)
 
     def test_one_too_many_is_refused_and_the_others_go_on(
-        self, narrow: EmbeddedServer, caplog: pytest.LogCaptureFixture
+        self, caplog: pytest.LogCaptureFixture
     ) -> None:
-        with ExitStack() as stack:
+        with self.narrow(head_seconds=60) as narrow, ExitStack() as stack:
             first, *_ = [stack.enter_context(connect(narrow)) for _ in range(20)]
             for _ in range(3):
                 assert status(exchange(narrow, b"")) == 503
@@ -164,12 +162,13 @@ class TestNumber:
             assert first.recv(100).startswith(b"HTTP/1.1 200")
         assert caplog.text.count("Over 20 connections at once: the others are refused.") == 1
 
-    def test_the_refused_are_not_counted(self, narrow: EmbeddedServer) -> None:
-        with ExitStack() as stack:
-            held = [stack.enter_context(connect(narrow)) for _ in range(30)]
-            assert [status(until_closed(each)) for each in held[20:]] == [503] * 10
-            assert [until_closed(each) for each in held[:20]] == [b""] * 20  # in time
-        assert Api(narrow.url).call("GET", "/projects").status == 200
+    def test_the_refused_are_not_counted(self) -> None:
+        with self.narrow(head_seconds=3) as narrow:
+            with ExitStack() as stack:
+                held = [stack.enter_context(connect(narrow)) for _ in range(30)]
+                assert [status(until_closed(each)) for each in held[20:]] == [503] * 10
+                assert [until_closed(each) for each in held[:20]] == [b""] * 20  # in time
+            assert Api(narrow.url).call("GET", "/projects").status == 200
 
 
 PROGRAM = """
@@ -211,7 +210,7 @@ class Narrow:
 
     def connect(self) -> http.client.HTTPConnection:
         """A connection that is kept."""
-        connection = http.client.HTTPConnection(*self.address, timeout=20)
+        connection = http.client.HTTPConnection(*self.address, timeout=60)
         self._stack.callback(connection.close)
         return connection
 
@@ -248,7 +247,7 @@ class TestDescriptors:
             narrow = Narrow(stack)
             first = narrow.connect()
             assert get_on(first) == 200
-            many = [socket.create_connection(narrow.address, 20) for _ in range(150)]
+            many = [socket.create_connection(narrow.address, 60) for _ in range(150)]
             for each in many:
                 stack.callback(each.close)
             assert [status(until_closed(each)) for each in many[99:]] == [503] * 51
@@ -261,7 +260,7 @@ class TestDescriptors:
             first = narrow.connect()
             assert get_on(first) == 200
             narrow.say("take all")
-            waiting = [socket.create_connection(narrow.address, 20) for _ in range(50)]
+            waiting = [socket.create_connection(narrow.address, 60) for _ in range(50)]
             for each in waiting:
                 stack.callback(each.close)
             assert get_on(first) == 200

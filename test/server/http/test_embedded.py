@@ -83,7 +83,7 @@ def start_upload(server: EmbeddedServer, key: str) -> socket.socket:
         f"POST /v4/projects HTTP/1.1\r\nHost: localhost\r\nX-API-KEY: {key}\r\n"
         "Content-Type: application/json\r\nContent-Length: 100\r\n\r\n{"
     )
-    connection = socket.create_connection(("127.0.0.1", urlsplit(server.url).port or 0), 20)
+    connection = socket.create_connection(("127.0.0.1", urlsplit(server.url).port or 0), 60)
     connection.sendall(head.encode())
     return connection
 

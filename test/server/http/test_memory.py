@@ -83,7 +83,7 @@ def test_samples_multiply_no_large_body(api: Api, name: str) -> None:
 def start_upload(server: EmbeddedServer, size: int) -> socket.socket:
     """A connection on which half of a body of some MiB was sent."""
     address = ("127.0.0.1", urlsplit(server.url).port or 0)
-    connection = socket.create_connection(address, 20)
+    connection = socket.create_connection(address, 60)
     head = (
         f"POST /v4/logs HTTP/1.1\r\nHost: localhost\r\nX-API-KEY: {API_KEY}\r\n"
         f"Content-Type: {JSON}\r\nContent-Length: {size * MIB}\r\n\r\n"

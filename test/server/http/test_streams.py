@@ -134,7 +134,7 @@ class TestStreams:
             head = next(answer.stream(64))
             assert head.startswith(b"data: ")
             answer.close()
-            assert provider.closed.wait(20)
+            assert provider.closed.wait(60)
             assert provider.calls == 1
         with EmbeddedServer(url, api_key=API_KEY) as server:
             first, second = records(Api(server.url), "p")
@@ -149,7 +149,7 @@ class TestStreams:
         settings = Settings(providers={"mock": provider}, body_seconds=0.3)
         with EmbeddedServer(database_url, api_key=API_KEY, settings=settings) as server:
             answer = post(server, chat("p", stream=True))
-            assert provider.closed.wait(20)
+            assert provider.closed.wait(60)
             answer.close()
             [record] = records(Api(server.url), "p")
         assert record["raw_output"].startswith(" piece")
@@ -159,5 +159,5 @@ class TestStreams:
         stream = own.open()
         pieces = ["x" * 200_000] * 20  # more than the system keeps for a reader
         own.provider.steps_ready(*pieces, Ending("stop"))
-        assert own.provider.started.acquire(timeout=20)
+        assert own.provider.started.acquire(timeout=60)
         assert [each["data"][0]["output"] for each in stream] == [*pieces, ""]

@@ -161,9 +161,19 @@ class TestOperations:
         keys = config(tools=[tool], max_tokens=9, stop=["x"], temperature=0.5, other={"seed": 7})
         asked = sent(api.ok("POST", "/chat", {"project": name, "model_config": keys, **HI}))
         assert asked["tools"] == [tool]
-        wanted = {"max_tokens": 9, "stop": ["x"], "temperature": 0.5, "top_p": 1, "seed": 7}
+        wanted = {"max_tokens": 9, "stop": ["x"], "temperature": 0.5, "seed": 7}
         assert {key: asked[key] for key in wanted} == wanted
-        assert "max_tokens" not in sent(api.ok("POST", "/chat", chat(name)))
+        assert "top_p" not in asked
+
+    def test_parameters_that_are_not_set_are_not_sent(self, api: Api, name: str) -> None:
+        messages = {"model": "m", **HI}
+        assert sent(api.ok("POST", "/chat", chat(name))) == messages
+        keys = config(max_tokens=-1, temperature=1, presence_penalty=0)
+        body = {"project": name, "model_config": keys, **HI}
+        explicit = sent(api.ok("POST", "/chat", body))
+        assert explicit == {**messages, "temperature": 1, "presence_penalty": 0}
+        del body["model_config"]
+        assert sent(api.ok("POST", "/chat-deployed", body)) == messages
 
 
 class TestRefusals:
@@ -219,11 +229,12 @@ class TestRefusals:
         body = {"model_config": config(), **HI}
         assert api.places("POST", "/chat", body) == [["body", "project"]]
 
-    def test_a_provider_without_adapter_says_so(self, api: Api, name: str) -> None:
+    def test_a_provider_that_the_server_lacks_is_told(self, api: Api, name: str) -> None:
         answer = api.call("POST", "/chat", {**chat(name), "model_config": {"model": "gpt-4"}})
         [problem] = answer.body["detail"]
         assert problem["msg"] == (
-            "provider 'openai' has no adapter in the embedded server; use provider 'mock'"
+            "this server has no provider 'openai': start it with `--provider openai`,"
+            " or use provider 'mock'"
         )
 
     def test_what_belongs_to_another_project_is_refused(self, api: Api, name: str) -> None:

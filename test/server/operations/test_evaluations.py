@@ -20,7 +20,7 @@ pytest.importorskip("pydantic_monty", reason="the extra `evaluators` is not inst
 LENGTH = "def length(log):\n    return len(log['output'])\n"
 SAME = "def same(log, testcase):\n    return log['output'] == testcase['target']['output']\n"
 BROKEN = "def broken(log):\n    return 1 / 0\n"
-SECONDS = 60
+SECONDS = 120
 
 
 class Talker:
@@ -162,7 +162,7 @@ class TestRun:
         assert made["testset"] == made["testset_snapshot"]
         assert made["testset"]["testcase_count"] == 2
         assert "evaluator_aggregates" not in made
-        talker.asked.acquire()
+        assert talker.asked.acquire(timeout=SECONDS)
         assert own.api.ok("GET", f"/evaluations/{made['id']}")["status"] == "running"
         talker.may_speak.set()
         ended = own.ended(str(made["id"]))
@@ -318,7 +318,7 @@ class TestErrors:
         [
             ({"type": "tool", "name": "t"}, "not a model config"),
             ({"type": "generic"}, "not a model config"),
-            ({"model": "m", "provider": "cohere"}, "no adapter"),
+            ({"model": "m", "provider": "cohere"}, "no provider 'cohere'"),
             ({"model": "m", "provider": "mock", "endpoint": "edit"}, "'edit'"),
             ({"model": "m", "provider": "mock"}, "no template"),
         ],
@@ -421,7 +421,7 @@ class TestSnapshot:
         own.evaluator()
         talker.may_speak.clear()
         evaluation_id = own.start()
-        talker.asked.acquire()
+        assert talker.asked.acquire(timeout=SECONDS)
         page = own.api.ok("GET", f"/evaluations/{evaluation_id}/testcases")
         assert (page["page"], page["size"], page["total"]) == (1, 10, 25)
         assert all(case["evaluation_results"] == [] for case in page["records"])
@@ -517,7 +517,7 @@ class TestKeys:
         setup.evaluator()
         talker.may_speak.clear()
         evaluation_id = setup.start(provider_api_keys=self.KEYS)
-        talker.asked.acquire()
+        assert talker.asked.acquire(timeout=SECONDS)
         first.stop()
         talker.may_speak.set()
         asked = len(talker.requests)
@@ -535,7 +535,7 @@ class TestKeys:
         setup.evaluator()
         talker.may_speak.clear()
         evaluation_id = setup.start(provider_api_keys={"openai": "sk-of-another-provider"})
-        talker.asked.acquire()
+        assert talker.asked.acquire(timeout=SECONDS)
         first.stop()
         talker.may_speak.set()
         setup.api = Api(serve().url)
@@ -550,7 +550,7 @@ def test_a_restart_goes_on_where_it_was(serve: Serve, talker: Talker) -> None:
     setup.evaluator(BROKEN)
     evaluation_id = setup.start()
     for _ in range(5):
-        talker.asked.acquire()
+        assert talker.asked.acquire(timeout=SECONDS)
     talker.may_speak.clear()
     first.stop()
     talker.may_speak.set()
@@ -563,15 +563,14 @@ def test_a_restart_goes_on_where_it_was(serve: Serve, talker: Talker) -> None:
 
 
 def test_requests_do_not_wait_for_evaluations(own: Setup) -> None:
-    own.say(*(str(n) for n in range(8)))
+    runs, answered = 5, 0
+    own.say(*(str(n) for n in range(runs)))
     own.evaluator("def f(log):\n    while True:\n        pass\n")
     evaluation_id = own.start()
-    path, longest = f"/evaluations/{evaluation_id}", 0.0
-    while own.api.ok("GET", path)["status"] in {"pending", "running"}:
-        started = time.perf_counter()
+    while own.api.ok("GET", f"/evaluations/{evaluation_id}")["status"] in {"pending", "running"}:
         own.api.log("other")
-        longest = max(longest, time.perf_counter() - started)
-    assert longest < 1
+        answered += 1
+    assert answered > runs  # so none waited for a run
 
 
 def test_without_workers_others_do_the_work(serve: Serve) -> None:
@@ -589,6 +588,7 @@ def test_without_workers_others_do_the_work(serve: Serve) -> None:
     assert setup.ended(evaluation_id)["status"] == "completed"
 
 
+@pytest.mark.postgresql
 def test_servers_on_one_postgresql_share_the_work(postgres_url: str, serve: Serve) -> None:
     talkers = [Talker(), Talker()]
     apis = [Api(serve(postgres_url, each, evaluation_workers=2).url) for each in talkers]
@@ -608,6 +608,7 @@ def test_servers_on_one_postgresql_share_the_work(postgres_url: str, serve: Serv
     assert evaluation["evaluator_aggregates"][0]["results_count"] == 60
 
 
+@pytest.mark.postgresql
 def test_on_postgresql_the_work_of_a_dead_server_is_taken_over(
     postgres_url: str, serve: Serve, talker: Talker
 ) -> None:
@@ -617,7 +618,7 @@ def test_on_postgresql_the_work_of_a_dead_server_is_taken_over(
     setup.evaluator()
     talker.may_speak.clear()
     evaluation_id = setup.start()
-    talker.asked.acquire()
+    assert talker.asked.acquire(timeout=SECONDS)
     second = Api(serve(postgres_url, takeover_seconds=1).url)
     assert second.ok("GET", f"/evaluations/{evaluation_id}")["status"] == "running"
     first.stop()

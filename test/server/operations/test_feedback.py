@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -163,3 +164,65 @@ def test_feedback_of_one_log_follows_the_rules_of_its_types(api: Api, name: str)
 def test_a_number_is_a_label_by_its_digits(api: Api, name: str) -> None:
     logged = api.log(name, feedback=[{"type": "rating", "value": 5}])
     assert held(api, logged["id"]) == [("rating", "5")]
+
+
+class TestSentAgain:
+    """Feedback that is sent again, since nobody knows of an answer."""
+
+    def give_again(self, api: Api, log_id: str, kind: str, value: str, **keys: Any) -> Any:
+        """Submit one feedback with the header of those that are sent again."""
+        body = {"data_id": log_id, "type": kind, "value": value, **keys}
+        headers = {"content_type": "application/json", "x_retry_count": "1"}
+        return api.send("POST", "/feedback", json.dumps(body).encode(), **headers).body
+
+    @pytest.mark.parametrize(
+        ("kind", "value"), [("comment", "c"), ("rating", "good"), ("action", "copied")]
+    )
+    def test_it_adds_nothing(self, api: Api, log_id: str, kind: str, value: str) -> None:
+        keys = {"created_at": "2026-01-01T00:00:00Z", "user": "ann"}
+        first = self.give_again(api, log_id, kind, value, **keys)
+        assert self.give_again(api, log_id, kind, value, **keys) == first
+        assert held(api, log_id) == [(kind, value)]
+
+    @pytest.mark.parametrize(
+        "other", [{"user": "bob"}, {"created_at": "2026-01-02T00:00:00Z"}, {"value": "d"}]
+    )
+    def test_another_comment_is_added(self, api: Api, log_id: str, other: dict[str, str]) -> None:
+        keys = {"value": "c", "created_at": "2026-01-01T00:00:00Z", "user": "ann"}
+        first = self.give_again(api, log_id, "comment", **keys)
+        assert self.give_again(api, log_id, "comment", **{**keys, **other})["id"] != first["id"]
+        assert len(held(api, log_id)) == 2
+
+    def test_it_takes_not_the_place_of_a_later_one(self, api: Api, log_id: str) -> None:
+        moments = ["2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z"]
+        self.give_again(api, log_id, "rating", "bad", created_at=moments[0])
+        self.give_again(api, log_id, "rating", "good", created_at=moments[1])
+        self.give_again(api, log_id, "rating", "bad", created_at=moments[0])
+        assert held(api, log_id) == [("rating", "good")]
+
+
+class TestByReference:
+    """Feedback that names its log by the reference id."""
+
+    def submit(self, api: Api, body: Any, value: str = "reference_id") -> Any:
+        """Submit feedback with the header."""
+        headers = {"content_type": "application/json", "x_data_reference": value}
+        return api.send("POST", "/feedback", json.dumps(body).encode(), **headers)
+
+    def test_it_is_on_the_log(self, api: Api, name: str) -> None:
+        logged = [api.log(name, reference_id=f"{name} {number}") for number in range(2)]
+        note = {"type": "rating", "value": "good"}
+        body = [{**note, "data_id": f"{name} {number}"} for number in range(2)]
+        answers = self.submit(api, body).body
+        assert [each["data_id"] for each in answers] == [each["id"] for each in logged]
+        assert held(api, logged[1]["id"]) == [("rating", "good")]
+        back = {"data_id": f"{name} 1", "type": "rating", "unset": True}
+        assert self.submit(api, back).status == 200
+        assert held(api, logged[1]["id"]) == []
+
+    def test_an_unknown_reference_is_told(self, api: Api, name: str, log_id: str) -> None:
+        note = {"type": "rating", "value": "good"}
+        answer = self.submit(api, [{**note, "data_id": log_id}])
+        assert answer.places == [["body", 0, "data_id"]]
+        assert "reference id" in answer.text
+        assert self.submit(api, {**note, "data_id": log_id}, "id").status == 200

@@ -173,7 +173,7 @@ def test_pages_are_those_of_the_whole_list_whatever_was_read_before(
         records = api.export(project_id, f"?size={size}&page={page}")["records"]
         return [each["id"] for each in records]
 
-    for _ in range(120):
+    for _ in range(50):
         statement = (
             f"SELECT id FROM logs WHERE project_id = '{project_id}'"
             ' ORDER BY created_at DESC, "row" DESC'

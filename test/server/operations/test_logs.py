@@ -183,6 +183,22 @@ def test_a_request_that_is_repeated_finds_the_log_that_it_added(api: Api, name: 
     assert api.export(first.body[0]["project_id"])["total"] == 2
 
 
+def test_a_repeated_request_finds_its_log_though_that_was_changed(api: Api, name: str) -> None:
+    log = {"project": name, "config": {"model": "m"}, "output": "Hi", "reference_id": name}
+
+    def again(**changes: Any) -> Any:
+        data, headers = json.dumps({**log, **changes}).encode(), {"x_retry_count": "1"}
+        return api.send("POST", "/logs", data, content_type="application/json", **headers)
+
+    first = again()
+    api.ok("PATCH", f"/logs/{first.body['id']}", {"output": "changed", "error": "e"})
+    assert again().body == first.body
+    changes: list[dict[str, Any]] = [{"output": "Ho"}, {"inputs": {"a": 1}}, {"duration": 1}]
+    for change in [*changes, {"config": {"model": "n"}}, {"created_at": "2026-01-01T00:00:00Z"}]:
+        assert again(**change).places == [["body", "reference_id"]]
+    assert record(api, first.body)["output"] == "changed"
+
+
 def test_update_changes_output_error_and_duration_only(api: Api, name: str) -> None:
     logged = api.log(name, source="tests")
     path = f"/logs/{logged['id']}"
@@ -545,13 +561,13 @@ class TestLargeArrays:
         assert api.export(project_id)["total"] == logged + self.SIZE
 
 
-def test_logs_of_the_same_time_are_in_the_order_of_arrival(any_api: Api) -> None:
+def test_logs_of_the_same_time_are_in_the_order_of_arrival(own: Own) -> None:
     body = {"project": "p", "config": {"model": "m"}, "created_at": "2026-01-01T00:00:00Z"}
-    ids = [any_api.ok("POST", "/logs", body)["id"] for _ in range(3)]
-    ids += [each["id"] for each in any_api.ok("POST", "/logs", [body] * 300)]
-    ids += [any_api.ok("POST", "/logs", body)["id"] for _ in range(3)]
-    project_id = any_api.ok("GET", "/projects")["records"][0]["id"]
-    pages = [any_api.export(project_id, f"?size=100&page={page}") for page in range(4)]
+    ids = [own.api.ok("POST", "/logs", body)["id"] for _ in range(3)]
+    ids += [each["id"] for each in own.api.ok("POST", "/logs", [body] * 300)]
+    ids += [own.api.ok("POST", "/logs", body)["id"] for _ in range(3)]
+    project_id = own.api.ok("GET", "/projects")["records"][0]["id"]
+    pages = [own.api.export(project_id, f"?size=100&page={page}") for page in range(4)]
     assert [each["id"] for page in pages for each in page["records"]] == ids[::-1]
 
 

@@ -121,16 +121,17 @@ def look_after(api: Api, database: str, directory: Path) -> None:
 
 
 def test_every_row_is_found_by_an_index_within_the_organisation(
-    any_url: str, tmp_path: Path
+    database_url: str, tmp_path: Path
 ) -> None:
-    with EmbeddedServer(any_url, api_key=API_KEY, settings=Settings(sampling="thompson")) as server:
-        with statements(any_url) as sent:
+    settings = Settings(sampling="thompson")
+    with EmbeddedServer(database_url, api_key=API_KEY, settings=settings) as server:
+        with statements(database_url) as sent:
             use(Api(server.url))
             evaluate(Api(server.url))
-            look_after(Api(server.url), any_url, tmp_path)
+            look_after(Api(server.url), database_url, tmp_path)
         seen = {each: given for each, given in sent if OURS.match(each)}
-        explain = explain_sqlite if any_url.startswith("sqlite") else explain_postgresql
-        engine = create_engine(urls.parse(any_url))
+        explain = explain_sqlite if database_url.startswith("sqlite") else explain_postgresql
+        engine = create_engine(urls.parse(database_url))
         with closing(engine.connect()) as connection:
             bad = {
                 statement: found

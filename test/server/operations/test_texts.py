@@ -10,6 +10,7 @@ import pytest
 from humanloop.server.store.key_text import MAX_BYTES
 
 from ..api import Api
+from ..chatting import Own
 
 CONFIG = {"model": "m"}
 LOG = {"project": "p", "config": CONFIG}
@@ -56,10 +57,10 @@ KEYS: list[tuple[str, str, Any, list[str | int]]] = [
 class TestNul:
     """U+0000, which PostgreSQL does not keep."""
 
-    def test_it_is_refused_at_its_place(self, any_api: Api) -> None:
+    def test_it_is_refused_at_its_place(self, own: Own) -> None:
         for path, body, place in NULS:
-            assert any_api.places("POST", path, body) == [["body", *place]]
-        assert any_api.ok("GET", "/projects")["records"] == []
+            assert own.api.places("POST", path, body) == [["body", *place]]
+        assert own.api.ok("GET", "/projects")["records"] == []
 
     def test_every_place_is_told(self, api: Api, name: str) -> None:
         body = {"project": name, "config": CONFIG, "inputs": {"a": "\0", "b": "\0"}, "output": "\0"}
@@ -90,7 +91,7 @@ class TestKeys:
     """Names, reference ids and labels, which stand in indexes."""
 
     @pytest.mark.parametrize("unit", ["x", "\u00e9", "\u65e5", "\U0001f600", ""])
-    def test_the_longest_are_kept(self, any_api: Api, unit: str) -> None:
+    def test_the_longest_are_kept(self, own: Own, unit: str) -> None:
         def key() -> str:
             size = len(unit.encode())
             return unit * (MAX_BYTES // size) if size else secrets.token_hex(MAX_BYTES // 2)
@@ -98,16 +99,16 @@ class TestKeys:
         label = {"type": "rating", "value": key()}
         keys = {"reference_id": key(), "session_reference_id": key()}
         project = key()
-        logged = any_api.log(project, feedback=label, **keys)
+        logged = own.api.log(project, feedback=label, **keys)
         path = f"/projects/{logged['project_id']}"
         labels = [label, {"type": key(), "value": key()}]
         values = [{"value": labels[1]["value"]}]
         kind = {"type": labels[1]["type"], "values": values}
-        any_api.ok("POST", f"{path}/feedback-types", kind)
+        own.api.ok("POST", f"{path}/feedback-types", kind)
         experiment = {"name": key(), "positive_labels": labels}
-        made = any_api.ok("POST", f"{path}/experiments", experiment)
+        made = own.api.ok("POST", f"{path}/experiments", experiment)
         assert made["positive_labels"] == labels
-        [record] = any_api.export(logged["project_id"])["records"]
+        [record] = own.api.export(logged["project_id"])["records"]
         assert {name: record[name] for name in keys} == keys
         assert record["project"] == project
         assert record["feedback"][0]["value"] == label["value"]
@@ -115,30 +116,30 @@ class TestKeys:
     @pytest.mark.parametrize(
         "key", [TOO_LONG, "\U0001f600" * 1000, secrets.token_hex(1500)], ids=["x", "emoji", "hex"]
     )
-    def test_longer_ones_are_refused_at_their_place(self, any_api: Api, key: str) -> None:
-        logged = any_api.log("p")
+    def test_longer_ones_are_refused_at_their_place(self, own: Own, key: str) -> None:
+        logged = own.api.log("p")
         message = f"a key of {len(key.encode()):,} bytes in UTF-8 came, at most 2,500 can be kept"
         for method, path, body, place in KEYS:
             texts = {"KEY": key, "LOG": logged["id"]}
-            answer = any_api.call(
+            answer = own.api.call(
                 method, path.replace("PROJECT", logged["project_id"]), filled(body, texts)
             )
             assert answer.places == [["body", *place]]
             assert answer.body["detail"][0]["msg"] == message
-        assert any_api.export(logged["project_id"])["total"] == 1
+        assert own.api.export(logged["project_id"])["total"] == 1
 
-    def test_one_is_refused_in_a_query(self, any_api: Api) -> None:
-        answer = any_api.call("PATCH", f"/logs?reference_id={TOO_LONG}", {"output": "x"})
+    def test_one_is_refused_in_a_query(self, own: Own) -> None:
+        answer = own.api.call("PATCH", f"/logs?reference_id={TOO_LONG}", {"output": "x"})
         assert answer.places == [["query", "reference_id"]]
 
-    def test_what_leads_to_nothing_may_be_longer(self, any_api: Api) -> None:
+    def test_what_leads_to_nothing_may_be_longer(self, own: Own) -> None:
         comment = {"type": "comment", "value": TOO_LONG * 10}
         config = {"model": TOO_LONG, "name": TOO_LONG}
-        logged = any_api.log("p", config=config, feedback=comment, user=TOO_LONG)
-        [record] = any_api.export(logged["project_id"])["records"]
+        logged = own.api.log("p", config=config, feedback=comment, user=TOO_LONG)
+        [record] = own.api.export(logged["project_id"])["records"]
         assert record["feedback"][0]["value"] == comment["value"]
         emoji = "%F0%9F%98%80" * 1000
-        assert any_api.ok("GET", f"/projects?filter={emoji}")["records"] == []
+        assert own.api.ok("GET", f"/projects?filter={emoji}")["records"] == []
 
 
 def filled(body: Any, texts: dict[str, str]) -> Any:

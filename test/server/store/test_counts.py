@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from humanloop.server import EmbeddedServer
+from humanloop.server.operations.calls import SLICE
 
 from ..api import API_KEY, Api
 from ..databases import query
@@ -149,7 +150,7 @@ def test_trials_are_counted_by_the_labels_that_are_positive_at_last(database_url
             ]
 
         def log_many() -> None:
-            Api(server.url).ok("POST", "/logs", body(1500))
+            Api(server.url).ok("POST", "/logs", body(4 * SLICE))
 
         def rate() -> None:
             own = Api(server.url)
@@ -157,7 +158,7 @@ def test_trials_are_counted_by_the_labels_that_are_positive_at_last(database_url
                 better = {"data_id": each["id"], "type": "rating", "value": "good"}
                 own.ok("POST", "/feedback", better)
 
-        for number in range(8):
+        for number in range(4):
             threads = [threading.Thread(target=target) for target in (log_many, rate, rate)]
             for thread in threads:
                 thread.start()

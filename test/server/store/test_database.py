@@ -24,7 +24,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "next"
-down_revision = "0003"
+down_revision = "0005"
 
 
 def upgrade():
@@ -60,7 +60,7 @@ def query(path: Path, statement: str) -> list[tuple[object, ...]]:
 
 def test_a_fresh_database_has_the_newest_schema_and_no_backup(path: Path) -> None:
     Database.open(f"sqlite:///{path}").close()
-    assert query(path, "SELECT version_num FROM alembic_version") == [("0003",)]
+    assert query(path, "SELECT version_num FROM alembic_version") == [("0005",)]
     assert query(path, "PRAGMA journal_mode") == [("wal",)]
     assert list(path.parent.glob("*backup*")) == []
 
@@ -133,7 +133,7 @@ class TestMigration:
             NEXT_REVISION.format(more='raise RuntimeError("half-way")')
         )
         for _ in range(3):
-            filled.with_name("own.db.backup-0003.interrupted.partial").touch()
+            filled.with_name("own.db.backup-0005.interrupted.partial").touch()
             with pytest.raises(RuntimeError, match="half-way"):
                 Database.open(f"sqlite:///{filled}", scripts=scripts)
             [backup] = filled.parent.glob("*backup*")

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import sqlite3
 import threading
-import time
-from collections.abc import Callable
 from contextlib import closing
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -21,6 +19,7 @@ from humanloop.server.store.database import Database
 from humanloop.server.store.retention import parse_age
 
 from ..api import API_KEY, Api
+from ..databases import wait_for
 from .test_counts import check
 
 DAY = timedelta(days=1)
@@ -35,14 +34,6 @@ def prune(capsys: pytest.CaptureFixture[str], database: str, *options: str) -> A
     arguments = ["prune", "--keep", "90d", "--database", database, "--json", *options]
     assert cli.main(arguments) == 0
     return json.loads(capsys.readouterr().out)
-
-
-def wait_until(holds: Callable[[], bool]) -> None:
-    """Wait for what another thread brings about."""
-    until = time.monotonic() + 60
-    while not holds():
-        assert time.monotonic() < until
-        time.sleep(0.02)
 
 
 @pytest.mark.parametrize(
@@ -178,7 +169,7 @@ def test_counts_are_right_when_eight_clients_log_meanwhile(
         threads = [threading.Thread(target=write, args=(number,)) for number in range(8)]
         for thread in threads:
             thread.start()
-        wait_until(lambda: len(ids) > 50)
+        wait_for(lambda: len(ids) > 50)
         assert prune(capsys, str(path))["logs"] == 1000
         stop.set()
         for thread in threads:
@@ -201,7 +192,7 @@ def test_a_server_prunes_by_itself(database_url: str) -> None:
         database_url, api_key=API_KEY, settings=Settings(keep_logs=2 * DAY)
     ) as server:
         api = Api(server.url)
-        wait_until(lambda: api.export(kept["project_id"])["total"] == 1)
+        wait_for(lambda: api.export(kept["project_id"])["total"] == 1)
         assert api.export(kept["project_id"])["records"][0]["id"] == kept["id"]
     assert not [each for each in threading.enumerate() if each.name == "humanloop-pruner"]
 
@@ -236,7 +227,7 @@ def test_an_array_that_is_being_written_is_left_alone(
                 query = "SELECT count(*) FROM logs WHERE batch_id IS NOT NULL"
                 return bool(connection.execute(query).fetchone()[0])
 
-        wait_until(begun)
+        wait_for(begun)
         assert prune(capsys, str(path))["logs"] >= 1
         thread.join()
         assert answers == [200]
@@ -269,6 +260,7 @@ def test_a_file_of_an_older_version_is_written_anew_once(
     assert prune(capsys, str(path))["shrinks"] is True
 
 
+@pytest.mark.postgresql
 def test_processes_on_one_postgresql_do_not_hinder_each_other(postgres_url: str) -> None:
     log = {
         "project": "p",
@@ -298,6 +290,7 @@ def test_processes_on_one_postgresql_do_not_hinder_each_other(postgres_url: str)
         assert api.export(kept["project_id"])["total"] == 1
 
 
+@pytest.mark.postgresql
 def test_who_prunes_in_the_background_leaves_it_to_another_process(postgres_url: str) -> None:
     with EmbeddedServer(postgres_url, api_key=API_KEY) as server:
         Api(server.url).log("p", created_at=ago(100))

@@ -23,7 +23,6 @@ from sqlalchemy import (
 
 from humanloop.server import EmbeddedServer
 from humanloop.server.store import migrate, urls
-from humanloop.server.store.database import Database
 from humanloop.server.store.tables import Base
 
 from ..api import API_KEY, Api
@@ -70,8 +69,8 @@ class TestLeading:
         for reference in table.foreign_key_constraints:
             assert any(key[:2] == reference.column_keys for key in keys)
 
+    @pytest.mark.postgresql
     def test_it_does_in_postgresql(self, postgres_url: str) -> None:
-        Database.open(postgres_url).close()
         statement = (
             "SELECT c.relname, a.attname FROM pg_index i JOIN pg_class c ON c.oid = i.indrelid"
             " JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = i.indkey[0]"
@@ -82,17 +81,16 @@ class TestLeading:
         others = {("organizations", "id"), ("alembic_version", "version_num")}
         assert found == others | {(table, OWNER) for table in TABLES}
 
+    @pytest.mark.postgresql
     def test_each_table_can_be_partitioned_by_it_in_postgresql(self, postgres_url: str) -> None:
-        Database.open(postgres_url).close()
         with connected(postgres_url) as connection:
             for table in TABLES:  # what is unique must hold the key of the partitions
                 like = f"CREATE TABLE parts_of_{table} (LIKE {table} INCLUDING ALL)"
                 connection.execute(text(f"{like} PARTITION BY HASH ({OWNER})"))
 
 
-def test_the_migrations_make_what_the_tables_say(any_url: str) -> None:
-    Database.open(any_url).close()
-    with connected(any_url) as connection:
+def test_the_migrations_make_what_the_tables_say(database_url: str) -> None:
+    with connected(database_url) as connection:
         dialect = connection.dialect.name
 
         def is_wanted(item: Any, *_: Any) -> bool:
@@ -144,7 +142,7 @@ def older(rows: Contents) -> Contents:
     }
 
 
-def test_an_older_database_keeps_everything(any_url: str, tmp_path: Path) -> None:
+def test_an_older_database_keeps_everything(empty_url: str, tmp_path: Path) -> None:
     newest, scripts = f"sqlite:///{tmp_path / 'newest.db'}", tmp_path / "scripts"
     with EmbeddedServer(newest, api_key=API_KEY) as server:
         api = Api(server.url)
@@ -156,11 +154,12 @@ def test_an_older_database_keeps_everything(any_url: str, tmp_path: Path) -> Non
         api.log("p0", parent_id=api.log("p0", reference_id="r", duration=0.5)["id"])
     wanted = contents(newest)
     wanted["label_counts"] = [each for each in wanted["label_counts"] if each["datapoints"]]
-    wanted["logs"] = [{**each, "batch_id": None} for each in wanted["logs"]]
+    new = {"batch_id": None, "request_digest": None}
+    wanted["logs"] = [{**each, **new} for each in wanted["logs"]]
     shutil.copytree(
         migrate.SCRIPTS, scripts, ignore=shutil.ignore_patterns("__pycache__", "000[2-9]*")
     )
-    engine = create_engine(urls.parse(any_url))
+    engine = create_engine(urls.parse(empty_url))
     migrate.upgrade(engine, scripts)
     with engine.begin() as connection:
         metadata = MetaData()
@@ -175,8 +174,8 @@ def test_an_older_database_keeps_everything(any_url: str, tmp_path: Path) -> Non
                 parents = sorted(kept, key=lambda row: row.get("parent_id") is not None)
                 connection.execute(insert(table), parents)
     engine.dispose()
-    with EmbeddedServer(any_url, api_key=API_KEY) as server:
+    with EmbeddedServer(empty_url, api_key=API_KEY) as server:
         api = Api(server.url)
-        assert contents(any_url) == wanted
+        assert contents(empty_url) == wanted
         assert {name for name, rows in wanted.items() if not rows} == {"batches", *LATER}
         assert api.log("p0", feedback={"type": "rating", "value": "new"})

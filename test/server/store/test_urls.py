@@ -79,6 +79,7 @@ def test_what_is_no_secret_is_shown() -> None:
     assert all(text in shown for text in ("passfile", "verify-full"))
 
 
+@pytest.mark.postgresql
 def test_a_server_that_runs_tells_none(postgres_url: str, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     url = f"{postgres_url}&password={quote(PASSWORD, '')}&{OPTIONS}"

@@ -53,7 +53,7 @@ class Group:
 
     def __init__(self, database: Database) -> None:
         self._free = threading.Event()
-        self._busy = database.submit(lambda _session: self._free.wait(20))
+        self._busy = database.submit(lambda _session: self._free.wait(60))
 
     def run(self) -> None:
         """Let the writer begin."""

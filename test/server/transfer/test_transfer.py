@@ -123,13 +123,15 @@ def test_what_is_imported_is_what_was_exported(source: Path, tmp_path: Path, for
     assert not list(tmp_path.glob("*.partial"))
 
 
-def test_a_database_moves_to_postgresql(source: Path, tmp_path: Path, postgres_url: str) -> None:
+def test_a_database_moves_to_postgresql(
+    source: Path, tmp_path: Path, empty_postgres_url: str
+) -> None:
     file = tmp_path / "logs.jsonl"
     first = export(source, file)
-    assert load(postgres_url, file) == 0
-    assert load(postgres_url, file) == 0
-    assert export(postgres_url, tmp_path / "second.jsonl") == first
-    assert pages(postgres_url) == pages(f"sqlite:///{source}")
+    assert load(empty_postgres_url, file) == 0
+    assert load(empty_postgres_url, file) == 0
+    assert export(empty_postgres_url, tmp_path / "second.jsonl") == first
+    assert pages(empty_postgres_url) == pages(f"sqlite:///{source}")
 
 
 def test_a_line_is_what_the_api_answers(source: Path, tmp_path: Path) -> None:

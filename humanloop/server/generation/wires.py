@@ -1,0 +1,179 @@
+"""What the two wires share: how a request and an answer are spoken of, and how JSON is looked into.
+
+A wire translates and does no I/O: a ProviderRequest becomes an Ask; JSON, or the events of a
+stream, become text and Endings. Invariants: an Ask holds no key; whatever a provider sends, what is
+not as its API says is a ProviderError and nothing else.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, cast
+
+from humanloop import schemas
+from humanloop.secrets import mask_keys, one_line, shorten
+from humanloop.server.generation.providers import MASK, Ending, ProviderError, ProviderRequest
+from humanloop.server_sent_events import ServerSentEvent
+
+JsonObject = Mapping[str, Any]
+
+_STARS = "***"
+_SHOWN = 500  # characters of what a provider says is wrong
+_HTML_TITLE = re.compile(r"<title[^>]*>(.*?)</title>", re.IGNORECASE | re.DOTALL)
+_TAG = re.compile(r"<(style|script)\b.*?</\1>|<[^>]*>", re.IGNORECASE | re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Ask:
+    """A request as it goes out: the path below the base URL, and the JSON body."""
+
+    path: str
+    body: JsonObject
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The whole of one sample."""
+
+    text: str
+    ending: Ending
+
+
+Pieces = Generator[str, ServerSentEvent | None, Ending]
+"""The reader of one stream: it is sent each event, and None at the end, and yields the text in it.
+
+It returns the Ending with the event that completes the answer. Raises ProviderError.
+"""
+
+
+class Wire(Protocol):
+    """A provider's API."""
+
+    def headers(self, key: str | None) -> dict[str, str]:
+        """Return the header fields that authenticate a request, and those that the API wants."""
+        ...
+
+    def ask(self, request: ProviderRequest) -> Ask:
+        """Return what to send; raises ProviderError for a config that can't be sent."""
+        ...
+
+    def amend(self, ask: Ask, said: str) -> Ask | None:
+        """Return another way to ask, after a refusal with this body; None: there is none."""
+        ...
+
+    def answers(self, body: Any) -> list[Answer]:
+        """Return the samples in the body of an answer, at least one."""
+        ...
+
+    def pieces(self) -> Pieces:
+        """Return the reader of a stream, before its first step."""
+        ...
+
+
+def check_other(request: ProviderRequest, reserved: frozenset[str]) -> None:
+    """Raise ProviderError if a config's `other` sets what the server decides."""
+    for key in sorted(reserved & request.other.keys()):
+        raise ProviderError(f"the config's `other` can't set {key!r}")
+
+
+def decode(text: str | bytes, what: str) -> Any:
+    """Return the value of a JSON text; raises ProviderError, in which it is `what`."""
+    try:
+        return schemas.loads(text if isinstance(text, str) else text.decode("utf-8-sig"))
+    except ValueError:
+        shown = text if isinstance(text, str) else text.decode("utf-8", "replace")
+        raise ProviderError(f"{what} is not JSON: {shorten(one_line(shown)) or 'empty'}") from None
+
+
+def error_message(text: str) -> str:
+    """Return, on one line, what the body of an error says, in whichever form."""
+    try:
+        said = _said(schemas.loads(text))
+    except ValueError:
+        title = _HTML_TITLE.search(text)
+        said = _TAG.sub(" ", title[1] if title else text)
+    return shorten(_without_keys(one_line(said or text)), _SHOWN)
+
+
+def _without_keys(text: str) -> str:
+    """Return a text without what looks like a key, or like one that is partly masked."""
+    words = mask_keys(text).split(" ")
+    return " ".join(MASK if _STARS in word else word for word in words)
+
+
+def _said(value: Any) -> str:
+    """Return the first text under the names that errors have it under."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, list):
+        return _said(next(iter(as_list(value)), ""))
+    found = as_object(value)
+    if not found:
+        return ""
+    return next(
+        filter(None, (_said(found.get(k)) for k in ("error", "message", "detail", "msg"))), ""
+    )
+
+
+def raise_error(value: JsonObject) -> None:
+    """Raise ProviderError if an answer of success holds an error."""
+    if value.get("error"):
+        raise ProviderError(error_message(schemas.to_json(value)))
+
+
+def as_object(value: Any) -> JsonObject:
+    """Return a JSON object; an empty one for anything else."""
+    return cast("JsonObject", value) if isinstance(value, dict) else {}
+
+
+def as_list(value: Any) -> Sequence[Any]:
+    """Return a JSON array; an empty one for anything else."""
+    return cast("Sequence[Any]", value) if isinstance(value, list) else []
+
+
+def as_text(value: Any) -> str:
+    """Return a JSON string; an empty one for anything else."""
+    return value if isinstance(value, str) else ""
+
+
+def as_count(value: Any) -> int | None:
+    """Return a whole number; None for anything else."""
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def arguments_object(arguments: Any) -> JsonObject:
+    """Return the arguments of a tool call, which may be JSON text, as an object."""
+    if isinstance(arguments, str):
+        try:
+            arguments = schemas.loads(arguments)
+        except ValueError:
+            return {}
+    return as_object(arguments)
+
+
+def call_ids(messages: Sequence[JsonObject]) -> list[str]:
+    """Return, for each message, the id of the tool call that it makes or answers; "" for others.
+
+    A call without an id gets one by its number. A result without one belongs to the oldest call of
+    the tool that it names, or of any tool, that has no result yet.
+    """
+    ids: list[str] = []
+    waiting: list[tuple[str, str]] = []  # the id and the tool of each call without a result
+    for number, message in enumerate(messages):
+        call = as_object(message.get("tool_call"))
+        id_ = ""
+        if call:
+            id_ = as_text(call.get("id")) or f"call_{number}"
+            waiting.append((id_, as_text(call.get("name"))))
+        waiting += [
+            (as_text(each.get("id")), as_text(as_object(each.get("function")).get("name")))
+            for each in map(as_object, as_list(message.get("tool_calls")))
+        ]
+        if message["role"] == "tool":
+            named = [each for each in waiting if each[1] == message.get("name")] or waiting
+            id_ = as_text(message.get("tool_call_id")) or (named[0][0] if named else "")
+            waiting = [each for each in waiting if each[0] != id_]
+        ids.append(id_)
+    return ids

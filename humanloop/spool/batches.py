@@ -1,0 +1,167 @@
+"""Decide which records go out together, in which order, and what an answer means for each.
+
+Invariants: everything here is pure. Feedback and updates are sent after the logs that were read
+with them, and a log after the one that it names as its parent.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, NamedTuple, cast
+
+from humanloop.exceptions import ApiException
+from humanloop.spool.directory import Segment
+from humanloop.spool.segments import split_body
+
+__all__ = [
+    "ACTIONS",
+    "BY_REFERENCE",
+    "FEEDBACK",
+    "LOG",
+    "UPDATE",
+    "Item",
+    "Verdict",
+    "body_of",
+    "in_order",
+    "item_of",
+    "verdicts",
+]
+
+LOG = "logs.log"
+FEEDBACK = "feedback_api.feedback"
+BY_REFERENCE = "feedback_api.feedback by reference"
+"""Feedback whose `data_id` is the reference ID of its log."""
+UPDATE = "logs.update_by_ref"
+"""What a log has got since; the reference ID stands beside it."""
+ACTIONS = (LOG, FEEDBACK, BY_REFERENCE, UPDATE)
+
+Verdict = Literal["known", "early", "refused"]
+"""Of an item that the server does not take: it has it already; it names a log that the server does
+not know, which may be on its way; or it will never be taken."""
+
+
+class Item:
+    """A record on its way. tries: how often it was put off; since: when first, if it was."""
+
+    __slots__ = ("action", "data", "names", "parent", "segment", "since", "start", "tries")
+
+    def __init__(
+        self, segment: Segment, start: int, action: str, data: bytes, names: str, parent: str
+    ) -> None:
+        self.segment = segment
+        self.start = start
+        self.action = action
+        self.data = data
+        self.names = names  # the reference ID that it has, or of the log that it is on
+        self.parent = parent
+        self.tries = 0
+        self.since = 0.0
+
+
+def item_of(segment: Segment, start: int, body: bytes) -> Item:
+    """Return the item of a record; one without an action if this version can't read it."""
+    action, data = split_body(body)
+    try:
+        read: Any = json.loads(data)
+        names = read.get("reference_id" if action in {LOG, UPDATE} else "data_id", "")
+        parent = read.get("parent_reference_id", "")
+    except (ValueError, AttributeError, RecursionError):
+        action, names, parent = "", "", ""
+    if action not in ACTIONS or not isinstance(names, str) or not isinstance(parent, str):
+        action, names, parent = "", "", ""
+    return Item(segment, start, action, data, names, parent)
+
+
+def in_order(items: Sequence[Item]) -> list[list[Item]]:
+    """Return the items as they go out: an array each, one after the other.
+
+    A parent can't be in the array of its child (OpenAPI, LogRequest), so logs part by how many
+    ancestors they have among the items. An update is a request of its own.
+    """
+    logs = {item.names: item for item in items if item.action == LOG}
+    depths: dict[str, int] = {}
+
+    def depth_of(item: Item) -> int:
+        line = [item]
+        while line[-1].names not in depths:
+            parent = logs.get(line[-1].parent)
+            if parent is None or parent in line:
+                break
+            line.append(parent)
+        depth = depths.get(line[-1].names, 0)
+        for each in reversed(line):
+            depth = depths.setdefault(each.names, depth) + 1
+        return depths[item.names]
+
+    levels: dict[int, list[Item]] = {}
+    rounds: list[list[Item]] = []
+    for item in items:
+        if item.action == LOG:
+            levels.setdefault(depth_of(item), []).append(item)
+        elif rounds and rounds[-1][0].action == item.action != UPDATE:
+            rounds[-1].append(item)
+        else:
+            rounds.append([item])
+    return [*(levels[depth] for depth in sorted(levels)), *rounds]
+
+
+def body_of(items: Sequence[Item]) -> bytes:
+    """Return the JSON of the items, an array but for an update: it was validated when written."""
+    if items[0].action == UPDATE:
+        return items[0].data
+    return b"[" + b",".join([item.data for item in items]) + b"]"
+
+
+class Judged(NamedTuple):
+    """What an answer says of one item: by its index, why, and in the server's words."""
+
+    item: int
+    verdict: Verdict
+    reason: str
+
+
+def verdicts(error: ApiException, items: Sequence[Item]) -> list[Judged]:
+    """Return what a 422 says of single items; nothing if it names none."""
+    found: dict[int, Judged] = {}
+    for entry in _entries(error.body):
+        place: list[Any] = entry["loc"]
+        index, message = int(place[1]), str(entry.get("msg", ""))
+        if index >= len(items):
+            return []
+        verdict = _verdict(items[index].action, place[2:], str(entry.get("type", "")), message)
+        reason = f"{'.'.join(map(str, place))}: {message}"
+        # What is wrong besides counts more than that it is known or early.
+        if index not in found or verdict == "refused":
+            found[index] = Judged(index, verdict, reason)
+    return list(found.values())
+
+
+def _entries(body: Any) -> list[Mapping[str, Any]]:
+    """Return the entries of a 422 whose place begins with `body` and the index of an item."""
+    detail: Any = cast("dict[str, Any]", body).get("detail") if isinstance(body, dict) else None
+    entries = cast("list[object]", detail) if isinstance(detail, list) else []
+    return [
+        cast("Mapping[str, Any]", entry)
+        for entry in entries
+        if isinstance(entry, dict) and _names_an_item(cast("dict[str, Any]", entry).get("loc"))
+    ]
+
+
+def _names_an_item(place: Any) -> bool:
+    if not isinstance(place, list):
+        return False
+    match cast("list[object]", place):
+        case ["body", int(index), *_]:
+            return index >= 0
+        case _:
+            return False
+
+
+def _verdict(action: str, place: Sequence[Any], kind: str, message: str) -> Verdict:
+    if place == ["reference_id"] and ("unique" in kind or "already" in message):
+        return "known"
+    if place == ["unset"]:
+        return "known"  # it was taken back already, by what this is sent again of
+    missing = ["data_id"] if action == BY_REFERENCE else ["parent_reference_id"]
+    return "early" if place == missing and kind != "not" else "refused"

@@ -1,0 +1,59 @@
+"""SpoolingClient: a client that can log later. The API's facade has the methods for that."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from humanloop.base_client import BaseClient
+
+if TYPE_CHECKING:
+    from humanloop.spool.options import Flushed
+    from humanloop.spool.spool import Spool
+
+__all__ = ["SpoolingClient"]
+
+
+class SpoolingClient(BaseClient):
+    """A client with a spool, which it shares with its copies."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._made: dict[str, Spool] = {}  # shared with the copies that `with_options` makes
+
+    @property
+    def spool(self) -> Spool:
+        """Return the spool; nothing is on the disk before the first `log_later`."""
+        if "spool" not in self._made:
+            from humanloop.spool.spool import Spool
+
+            transport, async_transport = self._transports
+            self._made.setdefault("spool", Spool(self.api_client, transport or async_transport))
+        return self._made["spool"]
+
+    def flush(self, timeout: float | None = 10.0) -> Flushed:
+        """Send what was logged later, now; see `humanloop.spool.spool.Spool.flush`.
+
+        timeout: seconds to wait until all is sent; None: no limit.
+        """
+        return self.spool.flush(timeout)
+
+    async def aflush(self, timeout: float | None = 10.0) -> Flushed:
+        """Send what was logged later, in an event loop: as `flush`."""
+        return await self.spool.aflush(timeout)
+
+    def close(self) -> None:
+        """Close the connections that are kept alive. A later call opens new ones.
+
+        What was logged later is sent before, for up to two seconds; the rest stays on the disk for
+        the next start. Connections of an event loop that runs are closed by that loop, soon;
+        `aclose` waits for it.
+        """
+        if "spool" in self._made:
+            self.spool.close()
+        super().close()
+
+    async def aclose(self) -> None:
+        """Close in an event loop: as `close`, and wait until the connections are closed."""
+        if "spool" in self._made:
+            await self.spool.aclose()
+        await super().aclose()

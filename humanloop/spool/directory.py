@@ -1,0 +1,417 @@
+"""The files of one account's spool: made, locked, adopted, and set aside.
+
+A process writes segments of its own, `WRITER-000001.spool` and so on, and keeps the lock of each
+(flock) for as long as it lives. What the lock of is free was left by a dead process, and belongs to
+whoever locks it first. The segments of one writer are adopted together, since feedback in a later
+one may be on a log in an earlier one: nobody locks one of them before those that come before it.
+`WRITER.bad` holds what is never sent, a JSON object on each line.
+
+Invariants: a file has its head and its lock before it has its name; directories are 0700 and files
+0600; a fork's child holds no lock of its parent.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import stat
+import sys
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from humanloop.exceptions import SpoolError
+from humanloop.spool import segments
+
+if sys.platform != "win32":
+    import fcntl
+
+__all__ = ["BAD", "Account", "Directory", "Segment", "Tally", "Target", "new_writer"]
+
+SPOOL, NEW, BAD = ".spool", ".new", ".bad"
+_OPEN = os.O_RDWR | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
+_NEW_SECONDS = 60.0  # after which a file that never got its name was left by a dead process
+
+_guard = threading.RLock()  # held while a file is opened and locked, so that a fork waits for that
+_descriptors: set[int] = set()
+
+
+def _forget() -> None:
+    """Close what the parent has open: the child's copies would keep its locks when it is dead."""
+    for descriptor in list(_descriptors):
+        with contextlib.suppress(OSError):
+            os.close(descriptor)
+    _descriptors.clear()
+    _guard.release()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=_guard.acquire, after_in_parent=_guard.release, after_in_child=_forget
+    )
+
+
+class Tally:
+    """How many records were written, and how many of them are done with."""
+
+    def __init__(self) -> None:
+        self.written = 0
+        self.answered = 0
+
+    @property
+    def left(self) -> int:
+        """Return how many are not done with."""
+        return max(0, self.written - self.answered)
+
+
+class Segment:
+    """An open file of records, whose lock this process holds.
+
+    position: how far it was read; open: where those records begin that were read and are not done
+    with. is_live: this process still writes to it; is_cut: a write into it has failed half-way.
+    """
+
+    def __init__(self, path: Path, descriptor: int, cursor: int, tally: Tally) -> None:
+        self.path = path
+        self.descriptor = descriptor
+        self.position = self.cursor = cursor
+        self.tally = tally
+        self.open: dict[int, None] = {}
+        self.is_live = self.is_cut = False
+        self._scanned = 0
+
+    @property
+    def end(self) -> int:
+        """Return how long the file is; of a live one the last record may not be whole yet."""
+        return os.fstat(self.descriptor).st_size
+
+    def is_done(self) -> bool:
+        """Tell whether all that is in it is done with."""
+        return not self.open and self.position >= self.end
+
+    def read(self, position: int, length: int) -> bytes:
+        """Return so many bytes from a position; fewer at the end of the file."""
+        return os.pread(self.descriptor, length, position)
+
+    def next(self) -> segments.Found | None:
+        """Return what comes at `position`; None: nothing yet."""
+        found = segments.find_next(self.read, self.position, self.end)
+        return None if found is not None and found.kind == "torn" and self.is_live else found
+
+    def scan(self) -> int:
+        """Cut what is not whole at the end; return how many records come before, since the last."""
+        count, position, end = 0, max(self.position, self._scanned), self.end
+        while (found := segments.find_next(self.read, position, end)) is not None:
+            if found.kind == "torn":
+                os.ftruncate(self.descriptor, position)
+                break
+            count, position = count + 1, found.end
+        self._scanned = position
+        return count
+
+    def save_cursor(self) -> None:
+        """Write down up to where all records are done with."""
+        cursor = next(iter(self.open), self.position)
+        if cursor == self.cursor:
+            return
+        self.cursor = cursor
+        # By a descriptor of its own: that for appending would put it at the end.
+        with contextlib.suppress(FileNotFoundError):  # somebody has deleted the whole spool
+            descriptor = os.open(self.path, os.O_WRONLY | getattr(os, "O_NOFOLLOW", 0))
+            try:
+                os.pwrite(descriptor, segments.head(cursor), 0)
+            finally:
+                os.close(descriptor)
+
+    def close(self, *, remove: bool = False) -> None:
+        """Close the file and with it the lock; remove: delete it before."""
+        if self.descriptor < 0:
+            return
+        if remove:
+            with contextlib.suppress(FileNotFoundError):
+                self.path.unlink()
+        descriptor, self.descriptor = self.descriptor, -1
+        _close(descriptor)
+
+
+class Target:
+    """A descriptor of one number for good, which leads to one segment after the other, or to none.
+
+    So whoever writes to it can never meet a file that somebody else has opened meanwhile: at worst
+    the write fails with EBADF, and nothing was written.
+    """
+
+    def __init__(self) -> None:
+        self._pid = os.getpid()
+        self.is_set = False
+        with _guard:
+            self.descriptor = os.open(os.devnull, os.O_RDONLY)
+            _descriptors.add(self.descriptor)
+
+    def lead_to(self, segment: Segment | None) -> None:
+        """Lead to a segment from now on; what is being written to the one before is written."""
+        with _guard:
+            self.is_set = segment is not None
+            if segment is not None:
+                os.dup2(segment.descriptor, self.descriptor, inheritable=False)
+                return
+            nowhere = os.open(os.devnull, os.O_RDONLY)
+            os.dup2(nowhere, self.descriptor, inheritable=False)
+            os.close(nowhere)
+
+    def __del__(self) -> None:
+        if self._pid == os.getpid():  # in a fork's child the number is that of something else
+            _close(self.descriptor)
+
+
+class Account(NamedTuple):
+    """What is in an account's directory: for `humanloop spool status`.
+
+    left: records that are not sent; in_use: of these, how many belong to living processes;
+    set_aside: records in `.bad` files; bytes: of all files; oldest: seconds since 1970, when the
+    oldest file with records was begun.
+    """
+
+    name: str
+    left: int
+    in_use: int
+    set_aside: int
+    bytes: int
+    oldest: float | None
+
+
+class Directory:
+    """The directory of one account."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def create(self) -> None:
+        """Make the directory, for its owner alone; raises SpoolError."""
+        if sys.platform == "win32":
+            raise SpoolError(
+                "this system has no file locks that a spool can use (fcntl); call log() instead"
+            )
+        try:
+            for each in (self.path.parent, self.path):
+                if not each.is_dir():
+                    each.mkdir(0o700, parents=True, exist_ok=True)
+            status = os.lstat(self.path)
+            if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid():
+                raise SpoolError(f"{self.path} is not a directory of this user's own")
+            if status.st_mode & 0o077:
+                self.path.chmod(0o700)
+        except OSError as error:
+            raise SpoolError(f"no spool can be kept in {self.path}: {error.strerror}") from error
+
+    def new_segment(self, name: str, tally: Tally) -> Segment:
+        """Return a new segment with a lock; raises OSError."""
+        path, final = self.path / f"{name}{NEW}", self.path / f"{name}{SPOOL}"
+        with _guard:
+            descriptor = os.open(path, _OPEN | os.O_CREAT | os.O_EXCL, 0o600)
+            _descriptors.add(descriptor)
+            segment = Segment(final, descriptor, segments.HEAD_BYTES, tally)
+            try:
+                os.fchmod(descriptor, 0o600)  # whatever the umask takes
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if os.write(descriptor, segments.head()) != segments.HEAD_BYTES:
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+                os.rename(path, final)
+            except BaseException:
+                with contextlib.suppress(OSError):
+                    path.unlink()
+                segment.close()
+                raise
+        return segment
+
+    def sync(self) -> None:
+        """Let the names of the files outlive the system."""
+        descriptor = os.open(self.path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+    def writers(self) -> dict[str, list[Path]]:
+        """Return the segments, oldest first, by the name of their writer."""
+        found: dict[str, list[Path]] = {}
+        for path in sorted(self._files(SPOOL)):
+            found.setdefault(path.stem.rpartition("-")[0], []).append(path)
+        return found
+
+    def adopt(self, besides: Iterable[str] = ()) -> list[Segment]:
+        """Lock and return the segments that dead processes left; besides: of these writers, none.
+
+        Raises OSError.
+        """
+        self._clean()
+        adopted: list[Segment] = []
+        for writer, paths in self.writers().items():
+            if writer not in besides:
+                adopted += self._adopt(paths)
+        return adopted
+
+    def _adopt(self, paths: Iterable[Path]) -> list[Segment]:
+        """Lock the segments of one writer, in order; return none unless all are free."""
+        adopted: list[Segment] = []
+        for path in paths:
+            descriptor = _lock(path)
+            if descriptor is None:
+                for each in adopted:
+                    each.close()
+                return []
+            size = os.fstat(descriptor).st_size
+            cursor = segments.read_head(os.pread(descriptor, segments.HEAD_BYTES, 0), size)
+            if cursor is None and size >= segments.HEAD_BYTES:
+                # Of a later version, perhaps: what can't be read here is left as it is.
+                _close(descriptor)
+                continue
+            segment = Segment(path, descriptor, cursor or size, Tally())
+            segment.tally.written = segment.scan()
+            adopted.append(segment)
+        return adopted
+
+    def unreadable(self) -> list[Path]:
+        """Return the segments that are none of this version."""
+        return [path for path in self._files(SPOOL) if _cursor_of(path) is None]
+
+    def size(self) -> int:
+        """Return how much all files take."""
+        return sum(_size(path) for path in self._files())
+
+    def set_aside(self, writer: str, line: bytes) -> None:
+        """Write a line to the writer's `.bad` file; raises OSError, and leaves no part of it."""
+        path = self.path / f"{writer}{BAD}"
+        descriptor = os.open(path, _OPEN | os.O_CREAT, 0o600)
+        try:
+            size = os.fstat(descriptor).st_size
+            try:
+                if os.write(descriptor, line) != len(line):
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            except OSError:
+                os.ftruncate(descriptor, size)
+                raise
+        finally:
+            os.close(descriptor)
+
+    def bad(self) -> list[Path]:
+        """Return the files of what was set aside, oldest first."""
+        return sorted(self._files(BAD))
+
+    def drop_bad(self) -> int:
+        """Delete what was set aside; return how many records that were."""
+        count = 0
+        for path in self.bad():
+            with contextlib.suppress(FileNotFoundError), path.open("rb") as lines:
+                path.unlink()
+                count += sum(1 for _ in lines)
+        return count
+
+    def look(self) -> Account:
+        """Return what is in the directory; changes nothing."""
+        left = in_use = 0
+        oldest: float | None = None
+        for path in sorted(self._files(SPOOL)):
+            count, locked = _look(path)
+            left += count
+            in_use += count if locked else 0
+            if count and oldest is None:
+                oldest = int(path.stem.partition("-")[0], 16) / 1e9
+        lines = 0
+        for path in self.bad():
+            with contextlib.suppress(FileNotFoundError), path.open("rb") as file:
+                lines += sum(1 for _ in file)
+        return Account(self.path.name, left, in_use, lines, self.size(), oldest)
+
+    def _files(self, *suffixes: str) -> Iterator[Path]:
+        with contextlib.suppress(FileNotFoundError), os.scandir(self.path) as entries:
+            for entry in entries:
+                if not suffixes or entry.name.endswith(suffixes):
+                    yield Path(entry.path)
+
+    def _clean(self) -> None:
+        """Delete the files of processes that died before these had a name."""
+        for path in self._files(NEW):
+            with contextlib.suppress(FileNotFoundError):
+                if time.time() - path.stat().st_mtime > _NEW_SECONDS:
+                    path.unlink()
+
+
+def new_writer() -> str:
+    """Return a name for a process that writes; those of later ones come later."""
+    return f"{time.time_ns():016x}-{os.getpid()}-{os.urandom(4).hex()}"
+
+
+def _lock(path: Path) -> int | None:
+    """Return a locked descriptor; None: somebody has the lock, or the file is gone."""
+    with _guard:
+        try:
+            descriptor = os.open(path, _OPEN)
+        except FileNotFoundError:
+            return None
+        _descriptors.add(descriptor)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            status, named = os.fstat(descriptor), os.stat(path)
+            if (status.st_dev, status.st_ino) == (named.st_dev, named.st_ino):
+                return descriptor
+        except (BlockingIOError, FileNotFoundError):
+            pass  # it was sent and deleted meanwhile
+        except BaseException:
+            _close(descriptor)
+            raise
+        _close(descriptor)
+        return None
+
+
+def _close(descriptor: int) -> None:
+    with _guard:  # or a child might get a copy that nobody closes
+        _descriptors.discard(descriptor)
+        os.close(descriptor)
+
+
+def _size(path: Path) -> int:
+    with contextlib.suppress(FileNotFoundError):
+        return path.stat().st_size
+    return 0
+
+
+def _cursor_of(path: Path) -> int | None:
+    """Return the cursor of a file; that of an empty one for what is gone."""
+    with contextlib.suppress(FileNotFoundError), path.open("rb") as file:
+        data = file.read(segments.HEAD_BYTES)
+        return segments.read_head(data, path.stat().st_size)
+    return segments.HEAD_BYTES
+
+
+def _look(path: Path) -> tuple[int, bool]:
+    """Return how many records of a file are not sent, and whether a process has its lock."""
+    count, locked = 0, False
+    with contextlib.suppress(FileNotFoundError):
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            locked = not _is_free(descriptor)
+            size = os.fstat(descriptor).st_size
+            cursor = segments.read_head(os.pread(descriptor, segments.HEAD_BYTES, 0), size)
+            position = size if cursor is None else cursor
+
+            def read(start: int, length: int) -> bytes:
+                return os.pread(descriptor, length, start)
+
+            while (found := segments.find_next(read, position, size)) and found.kind != "torn":
+                count, position = count + 1, found.end
+        finally:
+            os.close(descriptor)
+    return count, locked
+
+
+def _is_free(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    fcntl.flock(descriptor, fcntl.LOCK_UN)
+    return True

@@ -1,0 +1,144 @@
+"""The format of a spool's file, a segment, as pure functions.
+
+    head      `HLSPOOL`, the version (1 byte), the cursor (8 bytes), the cursor's CRC-32 (4 bytes)
+    record    the length of its body (4 bytes), the body's CRC-32 (4 bytes), the body
+    body      what is to be done with it, such as `logs.log`, a line feed, the JSON of it
+
+Numbers are little-endian. Records are only ever appended. All of them before the cursor were
+answered; it is written in place, and when it can't be read it is taken as that of the first record,
+since the server recognises what it gets again.
+
+Invariants: nothing here opens a file, and nothing holds more than one record.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Callable
+from typing import Literal, NamedTuple
+
+__all__ = [
+    "HEAD_BYTES",
+    "MAX_RECORD",
+    "RECORD_BYTES",
+    "Found",
+    "body_of",
+    "find_next",
+    "head",
+    "read_head",
+    "record",
+    "split_body",
+]
+
+_MAGIC = b"HLSPOOL"
+_VERSION = 1
+_HEAD = struct.Struct("<7sBQI")
+_RECORD = struct.Struct("<II")
+_CURSOR = struct.Struct("<Q")
+HEAD_BYTES = _HEAD.size
+RECORD_BYTES = _RECORD.size
+MAX_RECORD = 64 * 1024 * 1024
+"""Bytes of the longest body; the server takes no longer request."""
+_PART = 64 * 1024  # bytes that are looked through at once
+
+Read = Callable[[int, int], bytes]
+"""Return so many bytes from a position in the file; fewer at its end."""
+
+
+def head(cursor: int = HEAD_BYTES) -> bytes:
+    """Return the head of a segment."""
+    return _HEAD.pack(_MAGIC, _VERSION, cursor, zlib.crc32(_CURSOR.pack(cursor)))
+
+
+def read_head(data: bytes, size: int) -> int | None:
+    """Return the cursor of a segment with `size` bytes; None: it is no segment of this version."""
+    if len(data) < HEAD_BYTES:
+        return None
+    magic, version, cursor, checksum = _HEAD.unpack_from(data)
+    if magic != _MAGIC or version != _VERSION:
+        return None
+    if checksum != zlib.crc32(_CURSOR.pack(cursor)) or not HEAD_BYTES <= cursor <= size:
+        return HEAD_BYTES
+    return int(cursor)
+
+
+def body_of(action: bytes, data: bytes) -> bytes:
+    """Return the body of a record."""
+    return action + b"\n" + data
+
+
+def split_body(body: bytes) -> tuple[str, bytes]:
+    """Return what is to be done with a body, and the JSON of it."""
+    action, _, data = body.partition(b"\n")
+    return action.decode("ascii", "replace"), data
+
+
+def record(body: bytes) -> bytes:
+    """Return a record with this body."""
+    return _RECORD.pack(len(body), zlib.crc32(body)) + body
+
+
+class Found(NamedTuple):
+    """What is in a segment from `start` to `end`.
+
+    kind: "record"; "damaged": it was one, or several; "torn": the beginning of one that was being
+    written when the process ended. body: that of a record, else the bytes as they are, cut.
+    """
+
+    kind: Literal["record", "damaged", "torn"]
+    start: int
+    end: int
+    body: bytes
+
+
+def find_next(read: Read, start: int, end: int) -> Found | None:
+    """Return what begins at `start` in a segment that ends at `end`; None at its end."""
+    if start >= end:
+        return None
+    body = _body_at(read, start, end)
+    if body is not None:
+        return Found("record", start, start + RECORD_BYTES + len(body), body)
+    # A length that is damaged must not take the records after it along.
+    found = _next_valid(read, start + 1, end)
+    if found is None and _is_cut(read, start, end):
+        return Found("torn", start, end, b"")
+    stop = end if found is None else found
+    return Found("damaged", start, stop, read(start, min(stop - start, MAX_RECORD)))
+
+
+def _body_at(read: Read, start: int, end: int) -> bytes | None:
+    """Return the body of the record at `start`; None if there is none that is whole."""
+    header = read(start, RECORD_BYTES)
+    if len(header) < RECORD_BYTES:
+        return None
+    length, checksum = _RECORD.unpack(header)
+    if not 0 < length <= min(end - start - RECORD_BYTES, MAX_RECORD):
+        return None
+    body = read(start + RECORD_BYTES, length)
+    return body if len(body) == length and zlib.crc32(body) == checksum else None
+
+
+def _is_cut(read: Read, start: int, end: int) -> bool:
+    """Tell whether a record begins at `start` that would end after `end`."""
+    header = read(start, RECORD_BYTES)
+    if len(header) < RECORD_BYTES:
+        return True
+    length: int = _RECORD.unpack(header)[0]
+    return end - start - RECORD_BYTES < length <= MAX_RECORD
+
+
+def _next_valid(read: Read, start: int, end: int) -> int | None:
+    """Return where the next whole record begins.
+
+    Hardly any place is tried: four bytes of text, taken as a length, are more than any file has.
+    """
+    while start + RECORD_BYTES < end:
+        part = read(start, min(_PART + RECORD_BYTES, end - start))
+        for offset in range(max(0, len(part) - RECORD_BYTES + 1)):
+            (length,) = struct.unpack_from("<I", part, offset)
+            room = min(end - start - offset - RECORD_BYTES, MAX_RECORD)
+            if 0 < length <= room and _body_at(read, start + offset, end) is not None:
+                return start + offset
+        start += max(1, len(part) - RECORD_BYTES + 1)
+    return None

@@ -1,0 +1,539 @@
+"""Send what is in the spool: one daemon thread for each client and process.
+
+Each round adopts what dead processes left, reads a window of at most BATCH_RECORDS logs, as much
+feedback, and BATCH_BYTES, and sends it. What the server has answered is forgotten, and the rest of
+the window goes out in the next round. A record that names a log which the server does not know yet
+is held back, and does not keep others from going on.
+
+Every request has `X-Retry-Count`, since nobody can know whether a record was sent before: the
+answer is then that of the first time. Invariants: a record is done with only when the server has
+taken it or when it stands in a `.bad` file; what is in memory is bounded, however much waits.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import threading
+import time
+from base64 import b64encode
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from datetime import datetime, timezone
+from typing import Any, Literal, NamedTuple, cast
+
+from humanloop.exceptions import (
+    ApiConnectionError,
+    ApiException,
+    BadRequestError,
+    InternalServerError,
+    OpenApiException,
+    RateLimitError,
+    RequestTimeoutError,
+    ServerError,
+    UnprocessableEntityError,
+)
+from humanloop.retries import RetryPolicy, parse_retry_after
+from humanloop.spool import batches, segments
+from humanloop.spool.batches import BY_REFERENCE, LOG, UPDATE, Item
+from humanloop.spool.directory import Directory, Segment
+from humanloop.spool.writer import BATCH_BYTES, BATCH_RECORDS, Writer
+
+__all__ = ["Flush", "Sender"]
+
+logger = logging.getLogger("humanloop.spool")
+
+BATCH_SECONDS = 1.0  # that a record waits for others to go with it
+ADOPT_SECONDS = 10.0
+PAUSE_SECONDS = 60.0  # until what the server does not allow is tried again
+HOLD_SECONDS = 60.0  # that a record is held back, once it was refused
+HELD = 1000
+KNOWN_IDS = 10_000
+WARN_SECONDS = 5.0  # without an answer
+LONGEST_WAIT = 300.0  # of those that a server asks for
+_NEVER = 1 << 62
+
+Send = Callable[[str, bytes], Any]
+"""Send an array of what an action is done with; return the answer's body, plain data."""
+
+
+class Flush:
+    """A wish that all be sent at once; `done` is set when it is, or can't be for now."""
+
+    def __init__(self) -> None:
+        self.done = threading.Event()
+        self.begun = False
+
+
+class Away(Exception):
+    """Nothing can be sent for now. seconds: until the next try, None: by the policy."""
+
+    def __init__(self, error: Exception, seconds: float | None = None) -> None:
+        self.error = error
+        self.seconds = seconds
+
+
+class Paused(Exception):
+    """The server refuses the client itself, so it is asked seldom."""
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
+
+class Counts(NamedTuple):
+    """How many records came to which end."""
+
+    sent: int = 0
+    duplicates: int = 0
+    set_aside: int = 0
+
+
+class Sender:
+    """Sends the records of a writer, and those of dead processes in its directory.
+
+    is_wanted: tells whether anybody still has the spool; without, the thread ends when it is empty.
+    """
+
+    def __init__(
+        self,
+        writer: Writer,
+        directory: Directory,
+        send: Send,
+        policy: RetryPolicy,
+        is_wanted: Callable[[], bool],
+    ) -> None:
+        self.counts = Counts()
+        self.state: Literal["idle", "sending", "waiting", "paused"] = "idle"
+        self.last_error: str | None = None
+        self.used = 0
+        self.writer = writer
+        self._directory = directory
+        self._send = send
+        self._policy = policy
+        self._is_wanted = is_wanted
+        self._adopted: list[Segment] = []
+        self._due: list[Item] = []
+        self._held: list[Item] = []
+        self._ids: OrderedDict[str, str] = OrderedDict()
+        self._flushes: list[Flush] = []
+        self._turn = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._stopping = False
+        self._attempt = 0
+        self._retry_at = self._adopt_at = self._since = 0.0
+        self._delivered_at = 0.0
+        self._away_since: float | None = None  # infinite once that was told
+        self._unreadable: set[str] = set()
+
+    # -- the thread --------------------------------------------------------------------------------
+
+    @property
+    def is_running(self) -> bool:
+        """Tell whether the thread lives."""
+        return self._thread is not None and self._thread.is_alive()
+
+    def start(self) -> bool:
+        """Start the thread, unless it runs; tell whether it does now."""
+        thread = threading.Thread(target=self._run, name="humanloop-spool", daemon=True)
+        with self.writer.lock:
+            if self.is_running:
+                return True
+            self._thread = thread
+            try:
+                thread.start()
+            except RuntimeError as error:  # the interpreter ends, or the system has no more
+                self._thread = None
+                self.last_error = str(error)
+                return False
+        return True
+
+    def stop(self, seconds: float) -> None:
+        """End the thread, which closes the files; wait for that so long."""
+        self._stopping = True
+        self.writer.bell.set()
+        thread = self._thread
+        if thread is not None and thread is not threading.current_thread():
+            thread.join(seconds)
+        if not self.is_running:
+            self._close()
+
+    def _run(self) -> None:
+        while not self._stopping:
+            self.writer.bell.clear()
+            try:
+                with self._turn:
+                    wait = self._step()
+            except Exception as error:
+                # Whatever it is, what is on the disk is worth another try.
+                logger.exception("the spool in %s can't be sent", self._directory.path)
+                wait = self._back_off(error, max(1.0, self._policy.delay(10)))
+            if not self._is_wanted() and not self.left:
+                break
+            self.writer.bell.wait(wait)
+        self._finish()
+        self._close()
+
+    def _close(self) -> None:
+        """Give the locks of all files back; what is left is for whoever comes."""
+        with self._turn:
+            for segment in self._adopted:
+                segment.close()
+            self._adopted, self._due, self._held = [], [], []
+            self.writer.close()
+
+    # -- what others ask for -----------------------------------------------------------------------
+
+    @property
+    def left(self) -> int:
+        """Return how many records are not done with."""
+        return self.writer.tally.left + sum(each.tally.left for each in self._adopted)
+
+    @property
+    def held(self) -> int:
+        """Return how many of these wait for a log that the server does not know."""
+        return len(self._held)
+
+    def flush(self) -> Flush:
+        """Begin to send everything now; return what tells when that is done."""
+        flush = Flush()
+        self._flushes.append(flush)
+        self._retry_at = self._adopt_at = 0.0
+        self._attempt = 0
+        self.writer.bell.set()
+        return flush
+
+    def forget(self, flush: Flush) -> None:
+        """Wait for it no longer."""
+        if flush in self._flushes:
+            self._flushes.remove(flush)
+
+    def pump(self, flush: Flush, seconds: float) -> None:
+        """Send in this thread, where no other can be started, for about so long."""
+        end = time.monotonic() + seconds
+        while not flush.done.is_set() and time.monotonic() < end:
+            with self._turn:
+                wait = self._step()
+            self.writer.bell.clear()
+            self.writer.bell.wait(max(0.0, min(wait, end - time.monotonic())))
+
+    # -- a round -----------------------------------------------------------------------------------
+
+    def _step(self) -> float:
+        """Do what is due; return the seconds until there may be more to do."""
+        now = time.monotonic()
+        flushing = list(self._flushes)
+        if now >= self._adopt_at:
+            self._look_around()
+            self._adopt_at = time.monotonic() + ADOPT_SECONDS
+        for flush in flushing:
+            flush.begun = True
+        if now < self._retry_at:
+            self.writer.ring_at = _NEVER
+            return min(self._retry_at, self._adopt_at) - now
+        wait = self._fill(now, flushing=bool(flushing))
+        if wait is not None:
+            self._finish()
+            return wait
+        self.state = "sending"
+        try:
+            self._deliver(self._due)
+        except Paused as refusal:
+            self._pause(refusal.error)
+        except Away as absence:
+            self._wait_for(absence)
+        else:
+            self._attempt = 0
+            self._away_since = None
+            self.last_error = None
+        finally:
+            self._settle()
+        return 0.0
+
+    def _fill(self, now: float, *, flushing: bool) -> float | None:
+        """Read the next window; return the seconds until one is due, None: now."""
+        if self._due:
+            return None
+        # Before it is looked whether there is anything: what comes after that rings.
+        self.writer.ring_at = self.writer.written + 1
+        held = [item for item in self._held if now >= _next_try(item)]
+        unread = self._unread() if len(self._held) < HELD else 0
+        if not unread and not held:
+            self.state, self._since = ("waiting" if self._held else "idle"), 0.0
+            return max(0.0, min([self._adopt_at, *map(_next_try, self._held)]) - now)
+        self._since = self._since or now
+        left = self._since + BATCH_SECONDS - now
+        full = unread >= BATCH_RECORDS or self._unread_bytes() >= BATCH_BYTES
+        if left > 0 and not (full or flushing or held):
+            self.writer.ring_at = self.writer.written + BATCH_RECORDS - unread
+            return left
+        self._since = 0.0
+        self.writer.ring_at = _NEVER
+        self._held = [item for item in self._held if item not in held]
+        self._due = held
+        if unread:
+            self._read_window()
+        return None
+
+    def _segments(self) -> list[Segment]:
+        return [*self._adopted, *self.writer.segments]
+
+    def _unread(self) -> int:
+        """Return how many records nobody has read yet; more, for a moment, where one is written."""
+        if not any(each.position < each.end for each in self._segments()):
+            return 0
+        return max(1, self.left - sum(len(each.open) for each in self._segments()))
+
+    def _unread_bytes(self) -> int:
+        return sum(each.end - each.position for each in self._segments())
+
+    def _look_around(self) -> None:
+        """Adopt what dead processes left, and see how full the directory is."""
+        self.used = self.writer.look()
+        if not self.used:
+            return
+        mine = {each.path.stem.rpartition("-")[0] for each in self._segments()}
+        adopted = self._directory.adopt({*mine, self.writer.name})
+        self._adopted += adopted
+        if count := sum(each.tally.left for each in adopted):
+            logger.info("%d records of ended processes are sent now", count)
+        self._settle()
+        for path in self._directory.unreadable():
+            if path.name not in self._unreadable:
+                self._unreadable.add(path.name)
+                logger.warning("%s is no segment that this version can read; it stays there", path)
+
+    def _read_window(self) -> None:
+        """Read records until there are enough for a round."""
+        logs = feedback = size = 0
+        for segment in self._segments():
+            while logs < BATCH_RECORDS and feedback < BATCH_RECORDS and size < BATCH_BYTES:
+                found = segment.next()
+                if found is None:
+                    break
+                size += len(found.body)
+                if found.kind == "record":
+                    segment.open[found.start] = None
+                    item = batches.item_of(segment, found.start, found.body)
+                    self._due.append(item)
+                    logs += item.action == LOG
+                    feedback += item.action != LOG
+                elif found.kind == "damaged" and not segment.is_cut:
+                    self._drop_damaged(segment, found)
+                segment.position = found.end
+
+    def _deliver(self, items: Sequence[Item]) -> None:
+        for some in batches.in_order(items):
+            pending = [some]
+            while pending and not self._stopping:
+                pending += self._try(pending.pop())
+
+    def _try(self, items: list[Item]) -> list[list[Item]]:
+        """Send some; return those to be sent next, in parts, the first at the end."""
+        action = items[0].action
+        if action not in batches.ACTIONS:
+            for item in items:
+                self._set_aside(item, "of a later version, or no JSON of a request")
+            return []
+        try:
+            answers = self._send(action, batches.body_of(items))
+        except (UnprocessableEntityError, BadRequestError) as error:
+            return self._part(items, error)
+        except ApiException as error:
+            return self._react(items, error)
+        except ApiConnectionError as error:
+            raise Away(error) from error
+        except OpenApiException as error:
+            raise Paused(error) from error
+        told = cast("list[object]", answers) if isinstance(answers, list) else []
+        if len(told) != len(items):
+            raise Paused(ValueError("the answer is not that of the API: one for each item"))
+        for item, answer in zip(items, told, strict=True):
+            if action == LOG and isinstance(answer, dict):
+                self._remember(item.names, cast("dict[str, Any]", answer).get("id"))
+        self._delivered_at = time.monotonic()
+        self._answered(items)
+        return []
+
+    def _part(self, items: list[Item], error: ApiException) -> list[list[Item]]:
+        """Take out the items that an answer names; return the others, to be sent again."""
+        judged = batches.verdicts(error, items)
+        if not judged:
+            return self._halve(items, str(error))
+        out: set[int] = set()
+        for index, verdict, reason in judged:
+            item = items[index]
+            out.add(index)
+            if verdict == "known":
+                self._answered([item], duplicates=1)
+            elif verdict == "refused":
+                self._set_aside(item, reason)
+            elif item.action == BY_REFERENCE and item.names in self._ids:
+                out.discard(index)
+                self._name_by_id(item)
+            else:
+                self._put_off(item, reason, known=True)
+        rest = [item for index, item in enumerate(items) if index not in out]
+        return [part for part in reversed(batches.in_order(rest)) if part]
+
+    def _react(self, items: list[Item], error: ApiException) -> list[list[Item]]:
+        """Do what follows from the status of an answer: split, put off, wait or pause."""
+        if error.status == 413:
+            return self._halve(items, str(error))
+        if isinstance(error, InternalServerError) and self._attempt >= 3:
+            # One of them may be what the server fails on.
+            if len(items) > 1:
+                return self._halve(items, str(error))
+            self._put_off(items[0], str(error), known=self._delivered_at > items[0].since > 0)
+            raise Away(error)
+        if isinstance(error, (ServerError, RateLimitError, RequestTimeoutError)):
+            seconds = parse_retry_after(error.headers or {}, time.time())
+            raise Away(error, None if seconds is None else min(seconds, LONGEST_WAIT))
+        if error.status == 409:
+            raise Away(error)
+        if error.status == 404 and items[0].action == UPDATE:
+            self._put_off(items[0], str(error), known=True)
+            return []
+        raise Paused(error)
+
+    def _halve(self, items: list[Item], reason: str) -> list[list[Item]]:
+        if len(items) == 1:
+            self._set_aside(items[0], reason)
+            return []
+        middle = len(items) // 2
+        return [items[middle:], items[:middle]]
+
+    # -- the end of a record -----------------------------------------------------------------------
+
+    def _answered(self, items: Sequence[Item], *, duplicates: int = 0) -> None:
+        self._count(sent=len(items), duplicates=duplicates)
+        self._done(items)
+
+    def _count(self, **more: int) -> None:
+        counts = self.counts
+        self.counts = counts._replace(**{k: getattr(counts, k) + n for k, n in more.items()})
+
+    def _done(self, items: Sequence[Item]) -> None:
+        done = set(map(id, items))
+        self._due = [item for item in self._due if id(item) not in done]
+        for item in items:
+            del item.segment.open[item.start]
+            item.segment.tally.answered += 1
+
+    def _remember(self, reference_id: str, data_id: object) -> None:
+        """Keep the ID of a log, for feedback to a server that does not know references."""
+        if isinstance(data_id, str):
+            self._ids[reference_id] = data_id
+            if len(self._ids) > KNOWN_IDS:
+                self._ids.popitem(last=False)
+
+    def _name_by_id(self, item: Item) -> None:
+        body = {**json.loads(item.data), "data_id": self._ids[item.names]}
+        item.action, item.data = batches.FEEDBACK, json.dumps(body).encode()
+
+    def _put_off(self, item: Item, reason: str, *, known: bool) -> None:
+        """Hold an item back; set it aside once it was held long.
+
+        known: it is the item's fault, and not that of the server.
+        """
+        now = time.monotonic()
+        if not item.tries:
+            item.since = now
+            logger.info("%s waits: %s", item.action, reason)
+        item.tries += 1
+        if known and now - item.since >= HOLD_SECONDS:
+            self._set_aside(item, reason)
+            return
+        self._due = [each for each in self._due if each is not item]
+        self._held.append(item)
+
+    def _set_aside(self, item: Item, reason: str) -> None:
+        """Put an item into the `.bad` file, and say so."""
+        self._write_bad(reason, action=item.action, body=item.data.decode("utf-8", "replace"))
+        self._count(set_aside=1)
+        self._done([item])
+        logger.warning(
+            "a record of the spool was refused, and is in %s now: %s %s: %s",
+            self._directory.path / f"{self.writer.name}.bad",
+            item.action,
+            item.names,
+            reason,
+        )
+
+    def _drop_damaged(self, segment: Segment, found: segments.Found) -> None:
+        """Put what is no record any more into the `.bad` file, and say so."""
+        self._write_bad("damaged", bytes=b64encode(found.body).decode())
+        self._count(set_aside=1)
+        segment.tally.answered += 1
+        logger.warning(
+            "%s: damaged from byte %d to %d; what was there is in %s now",
+            segment.path,
+            found.start,
+            found.end,
+            self._directory.path / f"{self.writer.name}.bad",
+        )
+
+    def _write_bad(self, reason: str, **what: str) -> None:
+        moment = datetime.now(timezone.utc).isoformat()
+        line = json.dumps({"at": moment, "error": reason, **what}).encode() + b"\n"
+        self._directory.set_aside(self.writer.name, line)
+
+    def _settle(self) -> None:
+        """Write down what was answered; delete the files of which all was."""
+        for segment in self._adopted[:]:
+            if segment.is_done():
+                segment.close(remove=True)
+                self._adopted.remove(segment)
+            else:
+                segment.save_cursor()
+        for segment in self.writer.segments[:]:
+            if not self.writer.remove(segment):
+                segment.save_cursor()
+
+    # -- waiting -----------------------------------------------------------------------------------
+
+    def _wait_for(self, absence: Away) -> None:
+        self._attempt += 1
+        seconds = absence.seconds
+        if seconds is None:
+            seconds = max(0.05, self._policy.delay(self._attempt))
+        now = time.monotonic()
+        if self._away_since is None:
+            self._away_since = now
+        elif now - self._away_since > WARN_SECONDS:
+            self._away_since = math.inf
+            logger.warning("%s; what is logged waits in %s", absence.error, self._directory.path)
+        self._back_off(absence.error, seconds)
+
+    def _back_off(self, error: Exception, seconds: float) -> float:
+        self.state = "waiting"
+        self.last_error = str(error)
+        self._retry_at = time.monotonic() + seconds
+        return seconds
+
+    def _pause(self, error: Exception) -> None:
+        """Ask the server seldom; say so when it is new."""
+        told = self.last_error
+        self._back_off(error, PAUSE_SECONDS)
+        self.state = "paused"
+        if told != self.last_error:
+            logger.warning(
+                "the spool in %s is not sent, and nothing of it is lost: %s. The next try is in"
+                " %d seconds.",
+                self._directory.path,
+                error,
+                PAUSE_SECONDS,
+            )
+        self._finish(anyway=True)
+
+    def _finish(self, *, anyway: bool = False) -> None:
+        """Tell those who wait for it that all is sent, or that it can't be."""
+        for flush in self._flushes[:]:
+            if self._stopping or anyway or (flush.begun and not self.left):
+                flush.done.set()
+                self.forget(flush)
+
+
+def _next_try(item: Item) -> float:
+    """Return when an item that is held back is tried again."""
+    return item.since + min(0.25 * 2.0**item.tries, HOLD_SECONDS)

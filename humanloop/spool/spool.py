@@ -1,0 +1,492 @@
+"""Spool: what a client holds to log later.
+
+A call is validated as if it were sent, gets a reference ID and its time, is appended to a file, and
+returns. What writes and what sends is made by the first call, and anew in a fork's child.
+
+Invariants: a call waits for no network; a program that logs nothing later has neither a file nor a
+thread of it; no key is ever in a file.
+"""
+
+from __future__ import annotations
+
+import atexit
+import json
+import logging
+import os
+import threading
+import time
+import weakref
+from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime, timezone
+from random import Random
+from typing import TYPE_CHECKING, Any, cast
+from urllib.parse import urlencode
+
+from humanloop.apis.operations import FEEDBACK_FEEDBACK, LOGS_LOG, LOGS_UPDATE_BY_REF
+from humanloop.exceptions import (
+    ApiTypeError,
+    ApiValueError,
+    ClientConfigurationError,
+    SpoolFullError,
+)
+from humanloop.operation import REFERENCE_HEADER, RETRY_HEADER, Operation, serialize
+from humanloop.retries import RetryPolicy
+from humanloop.schemas import unset
+from humanloop.spool.batches import BY_REFERENCE, FEEDBACK, LOG, UPDATE
+from humanloop.spool.directory import Directory
+from humanloop.spool.options import (
+    ENVIRONMENT,
+    Flushed,
+    SpoolOptions,
+    SpoolStats,
+    read_setting,
+    spool_directory,
+)
+from humanloop.spool.sender import Flush, Sender
+from humanloop.spool.writer import Writer, WriterClosed
+from humanloop.tracing.spans import PLACES, here
+
+if TYPE_CHECKING:
+    from humanloop.api_client import ApiClient, RequestOptions
+
+__all__ = ["Spool"]
+
+logger = logging.getLogger("humanloop.spool")
+
+END_SECONDS = 2.0  # of flushing when a client is closed, and when the interpreter ends
+ROOM_SECONDS = 0.02  # between two looks whether there is room
+TICK = 0.005  # of an event loop that waits for a flush
+_OPTIONS = frozenset({"timeout", "connect_timeout", "read_timeout", "bodies", "retries"}) | {
+    "skip_deserialization",
+    "extra_headers",
+    "idempotent",
+}
+_ACTIONS: Mapping[str, tuple[Operation, Mapping[str, str]]] = {
+    LOG: (LOGS_LOG, {}),
+    FEEDBACK: (FEEDBACK_FEEDBACK, {}),
+    BY_REFERENCE: (FEEDBACK_FEEDBACK, {REFERENCE_HEADER: "reference_id"}),
+    UPDATE: (LOGS_UPDATE_BY_REF, {}),
+}
+_LOG, _FEEDBACK, _BY_REFERENCE = LOG.encode(), FEEDBACK.encode(), BY_REFERENCE.encode()
+_UPDATE = UPDATE.encode()
+
+
+class _Core:
+    """What writes and what sends, for one process. told: how many sent records a flush has told."""
+
+    def __init__(self, options: SpoolOptions, directory: Directory, sender: Sender) -> None:
+        self.options = options
+        self.directory = directory
+        self.sender = sender
+        self.writer = sender.writer
+        self.told = 0
+        self.dropped = self.refused = self.blocked = 0
+
+
+class Spool:
+    """What a client has logged later; see the guide "Logging in production".
+
+    api_client: what sends; transport: what the user gave it to send with, if anything.
+    """
+
+    def __init__(self, api_client: ApiClient, transport: object = None) -> None:
+        self._api_client = api_client
+        self._transport = transport
+        self._core: _Core | None = None
+        self._lock = threading.RLock()
+        _spools.add(self)
+
+    # -- logging -----------------------------------------------------------------------------------
+
+    def log(self, body: Mapping[str, Any] | None = None, **keys: Any) -> str:
+        """Keep a log to be sent later, and return its reference ID.
+
+        Takes what `logs.log` takes, but for arrays and options of calls. `reference_id` and
+        `created_at` are filled in where they are not given; so is the place of the log: within a
+        traced function this call is its parent, within `client.session` that is its session.
+
+        Raises SchemaValidationError and ApiTypeError as `logs.log` does; SpoolFullError without
+        room, SpoolError where nothing can be kept; ClientConfigurationError with `spool=None`.
+        """
+        reference_id, data = _log(body, keys, placed=False)
+        self._append(_LOG, data)
+        return reference_id
+
+    def keep(self, body: Mapping[str, Any]) -> str:
+        """Keep a log as `log`, but leave its place as it is."""
+        reference_id, data = _log(body, {}, placed=True)
+        self._append(_LOG, data)
+        return reference_id
+
+    def update(self, reference_id: str, body: Mapping[str, Any]) -> None:
+        """Keep what a log has got since: the `output`, `error`, `duration` of its UpdateLogRequest.
+
+        reference_id: that of the log, which may not be sent yet. Raises what `log` raises.
+        """
+        keys = {"reference_id": reference_id, "body": body}
+        data = _serialized(LOGS_UPDATE_BY_REF, keys)
+        whole = {"reference_id": reference_id, **json.loads(data)}
+        self._append(_UPDATE, json.dumps(whole).encode())
+
+    async def alog(self, body: Mapping[str, Any] | None = None, **keys: Any) -> str:
+        """Keep a log in an event loop: as `log`."""
+        reference_id, data = _log(body, keys, placed=False)
+        await self._aappend(_LOG, data)
+        return reference_id
+
+    def feedback(self, body: Mapping[str, Any] | None = None, **keys: Any) -> None:
+        """Keep feedback to be sent later.
+
+        Takes what `feedback_api.feedback` takes, but for arrays and options of calls; in place of
+        `data_id` it takes `reference_id`, that of a log, which may not be sent yet.
+
+        Raises what `log` raises.
+        """
+        self._append(*_feedback(body, keys))
+
+    async def afeedback(self, body: Mapping[str, Any] | None = None, **keys: Any) -> None:
+        """Keep feedback in an event loop: as `feedback`."""
+        await self._aappend(*_feedback(body, keys))
+
+    def _append(self, action: bytes, data: bytes) -> None:
+        try:
+            self._ready().writer.append(action, data)
+        except (SpoolFullError, WriterClosed) as error:
+            for _ in self._again(action, data, error):
+                time.sleep(ROOM_SECONDS)
+
+    async def _aappend(self, action: bytes, data: bytes) -> None:
+        from asyncio import get_running_loop, sleep  # its import takes longer than all else here
+
+        core = self._ready()
+        if core.options.durability == "fsync":
+            await get_running_loop().run_in_executor(None, self._append, action, data)
+            return
+        try:
+            core.writer.append(action, data)
+        except (SpoolFullError, WriterClosed) as error:
+            for _ in self._again(action, data, error):
+                await sleep(ROOM_SECONDS)
+
+    def _again(self, action: bytes, data: bytes, error: Exception) -> Iterator[None]:
+        """Write once more, as often as it must; yield where to wait for room."""
+        waited = False
+        while True:
+            core = self._ready()
+            if isinstance(error, SpoolFullError) and not core.writer.look_again():
+                with core.writer.lock:
+                    when_full = core.options.when_full
+                    if error.__cause__ is not None or when_full == "raise":
+                        core.refused += 1
+                        raise error
+                    if when_full == "drop_newest":
+                        core.dropped += 1
+                        if core.dropped == 1:
+                            logger.warning("%s; what comes now is dropped", error)
+                        return
+                    core.blocked += not waited
+                waited = True
+                yield
+            try:
+                core.writer.append(action, data)
+            except (SpoolFullError, WriterClosed) as still:
+                error = still
+            else:
+                return
+
+    # -- sending -----------------------------------------------------------------------------------
+
+    def flush(self, timeout: float | None = 10.0) -> Flushed:
+        """Send everything now, and what dead processes left in the same directory.
+
+        timeout: seconds to wait until it is done; None: no limit. Returns earlier when the server
+        refuses the client itself, such as its key.
+        """
+        seconds = _seconds(timeout)
+        core = self._core_to_flush()
+        if core is None:
+            return Flushed(0, 0)
+        flush = core.sender.flush()
+        if core.sender.start():
+            flush.done.wait(seconds)
+        else:
+            core.sender.pump(flush, seconds)
+        return _flushed(core, flush)
+
+    async def aflush(self, timeout: float | None = 10.0) -> Flushed:
+        """Send everything now, in an event loop: as `flush`."""
+        from asyncio import sleep
+
+        end = time.monotonic() + _seconds(timeout)
+        core = self._core_to_flush()
+        if core is None:
+            return Flushed(0, 0)
+        flush = core.sender.flush()
+        if core.sender.start():
+            while not flush.done.is_set() and time.monotonic() < end:
+                await sleep(TICK)
+        else:
+            core.sender.pump(flush, end - time.monotonic())
+        return _flushed(core, flush)
+
+    def stats(self) -> SpoolStats:
+        """Return what this process has written and sent, and what is left."""
+        options = read_setting(self._api_client.configuration.spool)
+        if options is None:
+            return SpoolStats()
+        directory, core = self._directory(options), self._core
+        if core is None:
+            return SpoolStats(str(directory.path), bytes=directory.size())
+        sender = core.sender
+        return SpoolStats(
+            str(directory.path),
+            sender.state,
+            sender.last_error,
+            core.writer.written,
+            sender.counts.sent,
+            sender.counts.duplicates,
+            sender.left,
+            sender.held,
+            sender.counts.set_aside,
+            core.dropped,
+            core.refused,
+            core.blocked,
+            directory.size(),
+        )
+
+    def close(self) -> None:
+        """Send what is left, for up to two seconds, and end the thread. A later call begins new."""
+        core = self._core
+        if core is None:
+            return
+        end = time.monotonic() + END_SECONDS
+        if core.sender.left:
+            self.flush(END_SECONDS)
+        self._let_go(core)
+        core.sender.stop(max(0.0, end - time.monotonic()))
+
+    async def aclose(self) -> None:
+        """Close in an event loop: as `close`."""
+        from asyncio import get_running_loop, sleep
+
+        core = self._core
+        if core is None:
+            return
+        if core.sender.left:
+            await self.aflush(END_SECONDS)
+        self._let_go(core)
+        core.sender.stop(0.0)
+        end = get_running_loop().time() + 0.1
+        while core.sender.is_running and get_running_loop().time() < end:
+            await sleep(TICK)
+
+    # -- what is made for each process -------------------------------------------------------------
+
+    def _ready(self) -> _Core:
+        """Return what writes, with a thread that sends."""
+        core = self._core
+        if core is not None and core.sender.is_running:
+            return core
+        core = self._made()
+        core.sender.start()
+        return core
+
+    def _made(self) -> _Core:
+        with self._lock:
+            if self._core is None or self._core.writer.is_closed:
+                self._core = self._make()
+            return self._core
+
+    def _make(self) -> _Core:
+        configuration = self._api_client.configuration
+        options = read_setting(configuration.spool)
+        if options is None:
+            raise ClientConfigurationError(
+                "log_later() needs a spool, and this client has none: spool is None, or the"
+                f" environment's {ENVIRONMENT} is off"
+            )
+        _ = self._api_client.transport  # ClientConfigurationError where only the other is given
+        directory = self._directory(options)
+        alive = weakref.ref(self)  # so that the thread ends when nobody has the spool any more
+        sender = Sender(
+            Writer(directory, options),
+            directory,
+            _sending(self._api_client),
+            RetryPolicy.of(configuration.retries),
+            lambda: alive() is not None,
+        )
+        return _Core(options, directory, sender)
+
+    def _directory(self, options: SpoolOptions) -> Directory:
+        configuration = self._api_client.configuration
+        keys = configuration.api_key.values()
+        return Directory(spool_directory(options, configuration.host, keys, self._transport))
+
+    def _core_to_flush(self) -> _Core | None:
+        """Return what sends; None: nothing was ever written."""
+        if self._core is None:
+            options = read_setting(self._api_client.configuration.spool)
+            if options is None or not self._directory(options).path.exists():
+                return None
+        return self._made()
+
+    def _let_go(self, core: _Core) -> None:
+        with self._lock:
+            if self._core is core:
+                self._core = None
+
+    def after_fork(self) -> None:
+        """Begin anew in a fork's child: files, locks and the thread are those of the parent."""
+        self._core = None
+        self._lock = threading.RLock()
+
+    def at_exit(self, end: float) -> None:
+        """Send what is left until `end`, by `time.monotonic()`, and close what sends."""
+        core = self._core
+        if core is None:
+            return
+        if core.sender.left:
+            self.flush(max(0.0, end - time.monotonic()))
+        self._let_go(core)
+        core.sender.stop(max(0.05, end - time.monotonic()))
+        self._api_client.close()
+
+
+def _flushed(core: _Core, flush: Flush) -> Flushed:
+    core.sender.forget(flush)
+    sent = core.sender.counts.sent
+    core.told, told = sent, core.told
+    return Flushed(sent - told, core.sender.left)
+
+
+def _seconds(timeout: float | None) -> float:
+    if timeout is None:
+        return threading.TIMEOUT_MAX
+    if isinstance(timeout, bool) or not timeout >= 0:
+        raise ApiValueError(f"timeout must be a number of seconds from 0 up, not {timeout!r}")
+    return min(timeout, threading.TIMEOUT_MAX)
+
+
+def _sending(api_client: ApiClient) -> Callable[[str, bytes], Any]:
+    """Return what sends an array or an update; it does not hold the spool."""
+
+    def send(action: str, data: bytes) -> Any:
+        operation, headers = _ACTIONS[action]
+        query = ""
+        if action == UPDATE:
+            body = json.loads(data)
+            query = urlencode({"reference_id": body.pop("reference_id")})
+            data = json.dumps(body).encode()
+        options: RequestOptions = {
+            "extra_headers": {RETRY_HEADER: "1", **headers},
+            "retries": 0,  # the sender decides
+            "skip_deserialization": True,
+        }
+        answer = api_client.call_with_body(operation, data, options, query=query).body
+        return [answer] if action == UPDATE else answer
+
+    return send
+
+
+# -- what is written ------------------------------------------------------------------------------
+
+
+def _log(
+    body: Mapping[str, Any] | None, keys: dict[str, Any], *, placed: bool
+) -> tuple[str, bytes]:
+    """Return the reference ID and the JSON of a log; placed: it says where it belongs."""
+    given = _given("log_later()", body, keys)
+    if not placed and all(given.get(key) in _MISSING for key in PLACES):
+        given |= here()
+    if given.get("reference_id") in _MISSING:
+        given["reference_id"] = _new_reference()
+    return str(given["reference_id"]), _written(LOGS_LOG, "log_later()", body, given)
+
+
+def _feedback(body: Mapping[str, Any] | None, keys: dict[str, Any]) -> tuple[bytes, bytes]:
+    """Return what is to be done with feedback, and the JSON of it."""
+    reference_id = keys.pop("reference_id", None)
+    given = _given("feedback_later()", body, keys)
+    by_id = given.get("data_id") not in _MISSING
+    if by_id is (reference_id not in _MISSING):
+        which = (
+            "either data_id= or reference_id=, not both" if by_id else "data_id= or reference_id="
+        )
+        raise ApiTypeError(f"feedback_later() needs {which}: that of the log that it is on")
+    if not by_id:
+        given["data_id"] = reference_id
+    data = _written(FEEDBACK_FEEDBACK, "feedback_later()", body, given)
+    return _FEEDBACK if by_id else _BY_REFERENCE, data
+
+
+_MISSING = (None, unset)
+_random = Random()  # seeded by the system, and by nobody else
+_FIXED_BITS = 4 << 76 | 2 << 62  # the version and the variant
+_FREE_BITS = ~(15 << 76 | 3 << 62)
+
+
+def _given(function: str, body: Any, keys: dict[str, Any]) -> dict[str, Any]:
+    """Return what was given, with the time."""
+    if body is None:
+        given = keys
+    elif not isinstance(body, Mapping):
+        came = type(body).__name__
+        raise ApiTypeError(f"{function} takes one object as body, not {came}; call it for each")
+    elif keys:
+        raise ApiTypeError(f"{function} takes either body= or the body's keys, not both")
+    else:
+        given = dict(cast("Mapping[str, Any]", body))
+        given.pop("provider_api_keys", None)  # clients of 0.5 put them everywhere
+    if given.get("created_at") in _MISSING:
+        given["created_at"] = datetime.now(timezone.utc).isoformat()
+    return given
+
+
+def _written(operation: Operation, function: str, body: object, given: Mapping[str, Any]) -> bytes:
+    """Return the JSON of a body that fits its schema."""
+    try:
+        return _serialized(operation, given if body is None else {"body": given})
+    except ApiTypeError:
+        if options := [name for name in given if name in _OPTIONS]:
+            raise ApiTypeError(
+                f"{function} sends nothing itself, so it takes no {options[0]}=;"
+                " the client's settings count"
+            ) from None
+        raise
+
+
+def _serialized(operation: Operation, arguments: Mapping[str, Any]) -> bytes:
+    data = serialize(operation, arguments).body
+    assert data is not None, "each of the operations has a body"
+    return data
+
+
+def _new_reference() -> str:
+    """Return a UUID of version 4 (RFC 9562).
+
+    `uuid` takes three times as long, and asks the system, for which it gives the GIL away.
+    """
+    digits = f"{_random.getrandbits(128) & _FREE_BITS | _FIXED_BITS:032x}"
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
+
+
+# -- forks, and the end ---------------------------------------------------------------------------
+
+_spools: weakref.WeakSet[Spool] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    _random.seed()
+    for spool in list(_spools):
+        spool.after_fork()
+
+
+def _at_exit() -> None:
+    end = time.monotonic() + END_SECONDS
+    for spool in list(_spools):
+        spool.at_exit(end)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+atexit.register(_at_exit)

@@ -1,0 +1,87 @@
+"""A server that can go and come back at one address, and clients with a spool of the test's own."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from humanloop import Humanloop
+from humanloop.server import EmbeddedServer, Settings
+
+KEY = "hl_key-of-the-tests"
+LOG: dict[str, Any] = {"project": "p", "config": {"model": "m"}}
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+        return port
+
+
+class Place:
+    """An address, the database of the server there, and a directory for spools."""
+
+    def __init__(self, directory: Path) -> None:
+        self.spool = directory / "spool"
+        self.port = free_port()
+        self.host = f"http://127.0.0.1:{self.port}/v4"
+        self._url = f"sqlite:///{directory / 'own.db'}"
+        self.clients: list[Humanloop] = []
+
+    def server(self, **settings: Any) -> EmbeddedServer:
+        """The server, to be used in a `with` block, as often as wanted."""
+        given = Settings(**settings)
+        return EmbeddedServer(self._url, port=self.port, api_key=KEY, settings=given)
+
+    def client(self, **options: Any) -> Humanloop:
+        """A client that is closed at the end."""
+        made = Humanloop(**{"api_key": KEY, "host": self.host, "spool": self.spool, **options})
+        self.clients.append(made)
+        return made
+
+    @property
+    def directory(self) -> Path:
+        """The account's directory."""
+        [found] = self.spool.iterdir()
+        return found
+
+    def files(self, suffix: str = "") -> list[Path]:
+        """The files of the spool."""
+        return sorted(self.spool.glob(f"*/*{suffix}"))
+
+    def records(self, project: str = "p") -> list[dict[str, Any]]:
+        """All logs of a project, oldest first."""
+        with Humanloop(KEY, self.host, bodies="plain") as client:
+            projects: Any = client.projects.list(filter=project).body
+            if not projects["records"]:
+                return []
+            logs = client.projects.iterate_export(id=projects["records"][0]["id"], size=100)
+            return [*logs][::-1]  # type: ignore[list-item]
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Iterator[Place]:
+    """An address without a server, and a directory without a spool."""
+    made = Place(tmp_path)
+    yield made
+    for client in made.clients:
+        core, client.spool._core = client.spool._core, None  # what is left would be waited for
+        if core is not None:
+            core.sender.stop(2)
+        client.close()
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No test sees the keys, or writes to the spool, of whoever runs it."""
+    for name in ("API_KEY", "BASE_URL", "SPOOL"):
+        monkeypatch.delenv(f"HUMANLOOP_{name}", raising=False)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+
+
+Make = Callable[..., Humanloop]

@@ -1,0 +1,270 @@
+"""Programs as processes: how they end, what they leave, and who sends that."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import humanloop
+from humanloop import Flushed
+
+from .conftest import KEY, LOG, Place
+from .killing import WARNINGS
+
+BEGIN = """
+import os, sys, threading, time
+from humanloop import Humanloop
+host, key, spool = sys.argv[1:]
+client = Humanloop(key, host, spool=spool)
+LOG = {"project": "p", "config": {"model": "m"}}
+"""
+
+
+def program(place: Place, code: str, *flags: str) -> subprocess.CompletedProcess[str]:
+    """Run a program to its end."""
+    arguments = [place.host, KEY, str(place.spool)]
+    return subprocess.run(
+        [sys.executable, *flags, "-c", BEGIN + code, *arguments],
+        env={
+            **os.environ,
+            "PYTHONPATH": str(Path(humanloop.__file__).parents[1]),
+            "PYTHONWARNINGS": WARNINGS,
+        },
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+def flushed(place: Place) -> Flushed:
+    """What a new process sends of what others left."""
+    return place.client().flush()
+
+
+@pytest.mark.parametrize(
+    "end", ["os._exit(0)", "os.kill(os.getpid(), 9)", "os.kill(os.getpid(), 15)", "os.abort()"]
+)
+def test_what_an_end_leaves_is_sent_by_others(place: Place, end: str) -> None:
+    program(place, f"print(client.log_later(**LOG, output='Hi'), flush=True); {end}")
+    assert len(place.files(".spool")) == 1
+    with place.server():
+        assert flushed(place) == Flushed(1, 0)
+        assert [each["output"] for each in place.records()] == ["Hi"]
+    assert place.files() == []
+
+
+def test_the_end_of_the_interpreter_sends_what_is_left(place: Place) -> None:
+    code = (
+        "import atexit; atexit.register(lambda: client.log_later(**LOG)); client.log_later(**LOG)"
+    )
+    with place.server():
+        done = program(place, code, "-X", "dev", "-W", "error")
+        assert (done.returncode, done.stderr) == (0, "")
+        flushed(place)
+        assert len(place.records()) == 2
+
+
+def test_an_end_without_a_server_takes_two_seconds_and_loses_nothing(place: Place) -> None:
+    began = time.monotonic()
+    done = program(place, "client.log_later(**LOG)", "-X", "dev", "-W", "error")
+    assert time.monotonic() - began > 2
+    assert (done.returncode, done.stderr) == (0, "")
+    with place.server():
+        assert flushed(place) == Flushed(1, 0)
+
+
+def test_in_a_function_that_flushes(place: Place) -> None:
+    """As a lambda does, which is frozen as soon as it has returned."""
+    with place.server():
+        done = program(place, "client.log_later(**LOG); print(client.flush(5)); os._exit(0)")
+        assert done.stdout == "Flushed(sent=1, left=0)\n"
+        assert len(place.records()) == 1
+
+
+needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+
+
+@needs_fork
+def test_a_fork_s_child_writes_and_sends_by_itself(place: Place) -> None:
+    code = """
+client.log_later(**LOG, output="parent")
+if os.fork() == 0:
+    client.log_later(**LOG, output="child")
+    print(client.flush(10), client.spool.stats().written, flush=True)
+    os._exit(0)
+os.wait()
+print(client.flush(10), client.spool.stats().written)
+"""
+    with place.server():
+        done = program(place, code)
+        assert done.stderr == ""
+        lines = ["Flushed(sent=1, left=0) 1"] * 2
+        assert done.stdout.splitlines() == lines
+        assert len(place.records()) == 2
+    assert place.files() == []
+
+
+@needs_fork
+def test_forks_while_threads_log(place: Place) -> None:
+    """Whatever a thread holds at that moment, the child can log."""
+    code = """
+client.log_later(**LOG)
+threads = [threading.Thread(target=lambda: [client.log_later(**LOG) for _ in range(300)])
+           for _ in range(4)]
+for thread in threads:
+    thread.start()
+children = []
+for _ in range(20):
+    child = os.fork()
+    if child == 0:
+        client.log_later(**LOG)
+        os._exit(0)
+    children.append(child)
+for child in children:
+    assert os.waitpid(child, 0)[1] == 0
+for thread in threads:
+    thread.join()
+assert client.flush(30).left == 0
+"""
+    with place.server():
+        done = program(place, code)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert flushed(place).left == 0
+        assert len(place.records()) == 1221
+
+
+@needs_fork
+def test_a_child_does_not_keep_the_files_of_its_parent(place: Place) -> None:
+    code = """
+client.log_later(**LOG)
+if os.fork():
+    print("ready", flush=True)
+    os._exit(0)
+os.close(1); os.close(2)
+time.sleep(20)
+"""
+    program(place, code)
+    with place.server():
+        assert flushed(place) == Flushed(1, 0)
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs timers")
+def test_a_signal_handler_logs_while_the_program_does(place: Place) -> None:
+    code = """
+import signal
+references = [client.log_later(**LOG)]
+signal.signal(signal.SIGALRM, lambda *_: references.append(client.log_later(**LOG)))
+signal.setitimer(signal.ITIMER_REAL, 0.001, 0.001)
+while len(references) < 1000:
+    references.append(client.log_later(**LOG))
+signal.setitimer(signal.ITIMER_REAL, 0)
+print(client.flush(30) == (len(references), 0))
+"""
+    with place.server():
+        done = program(place, code)
+        assert (done.stdout, done.stderr) == ("True\n", "")
+
+
+def test_nobody_takes_the_files_of_a_living_process(place: Place) -> None:
+    place.client(retries=0).log_later(**LOG)
+    with place.server():
+        done = program(place, "print(client.flush(5))")
+        assert done.stdout == "Flushed(sent=0, left=0)\n"
+
+
+class TestDamage:
+    """Files that are not as they were written."""
+
+    def leave(self, place: Place, count: int) -> Path:
+        """Let a process leave a file of so many records."""
+        code = "for n in range(%d): client.log_later(**LOG, output=str(n))\nos._exit(0)"
+        program(place, code % count)
+        [path] = place.files()
+        return path
+
+    def outputs(self, place: Place) -> list[Any]:
+        with place.server():
+            assert place.client().flush().left == 0
+            return sorted(int(each["output"]) for each in place.records())
+
+    @pytest.mark.parametrize("cut", [1, 100, 160])
+    def test_a_torn_tail_is_cut(self, place: Place, cut: int) -> None:
+        path = self.leave(place, 5)
+        os.truncate(path, path.stat().st_size - cut)
+        assert self.outputs(place) == [0, 1, 2, 3]
+        assert place.files() == []
+
+    @pytest.mark.parametrize("where", [0, 4, 60])
+    def test_a_bad_record_is_set_aside_alone(self, place: Place, where: int) -> None:
+        """Its length, its checksum, or what it says."""
+        path = self.leave(place, 9)
+        data = bytearray(path.read_bytes())
+        size = (len(data) - 20) // 9
+        data[20 + 4 * size + where] ^= 0x55
+        path.write_bytes(data)
+        assert self.outputs(place) == [0, 1, 2, 3, 5, 6, 7, 8]
+        [bad] = place.files()
+        assert bad.name.endswith(".bad")
+
+    def test_a_damaged_cursor_costs_nothing(self, place: Place) -> None:
+        path = self.leave(place, 3)
+        data = bytearray(path.read_bytes())
+        data[9] ^= 0x55
+        path.write_bytes(data)
+        assert self.outputs(place) == [0, 1, 2]
+
+    def test_a_file_of_another_version_stays(
+        self, place: Place, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        path = self.leave(place, 3)
+        data = bytearray(path.read_bytes())
+        data[7] = 2
+        path.write_bytes(data)
+        assert place.client().flush() == Flushed(0, 0)
+        assert path.read_bytes() == data
+        assert "no segment that this version can read" in caplog.text
+
+
+class TestCommand:
+    """`humanloop spool`."""
+
+    def run(self, place: Place, *arguments: str) -> subprocess.CompletedProcess[str]:
+        variables = {
+            **os.environ,
+            "PYTHONPATH": str(Path(humanloop.__file__).parents[1]),
+            "HUMANLOOP_API_KEY": KEY,
+            "HUMANLOOP_BASE_URL": place.host,
+            "HUMANLOOP_SPOOL": str(place.spool),
+        }
+        command = [sys.executable, "-m", "humanloop", "spool", *arguments]
+        return subprocess.run(command, env=variables, capture_output=True, text=True, timeout=60)
+
+    def test_status_send_and_drop(self, place: Place) -> None:
+        program(place, "client.log_later(**LOG); client.log_later(**LOG); os._exit(0)")
+        assert place.directory.name in self.run(place, "status").stdout
+        assert '"left": 2, "in_use": 0, ' in self.run(place, "status", "--json").stdout
+        with place.server():
+            sent = self.run(place, "send")
+            assert (sent.returncode, sent.stdout) == (0, "2 sent, 0 left\n")
+        client = place.client(retries=0)
+        client.log_later(**LOG)
+        program(place, "client.log_later(**LOG); os._exit(0)")
+        assert '"left": 2, "in_use": 1, ' in self.run(place, "status", "--json").stdout
+        assert self.run(place, "send", "--timeout", "0.3").returncode == 1
+        assert self.run(place, "drop").returncode == 1
+        dropped = self.run(place, "drop", "--yes")
+        assert "1 unsent and 0 refused dropped; 1 are of programs that run" in dropped.stdout
+        with place.server():
+            assert client.flush() == Flushed(1, 0)
+
+    def test_without_a_spool(self, place: Place) -> None:
+        assert self.run(place, "status").returncode == 0
+        assert self.run(place, "send").stdout == "0 sent, 0 left\n"
+        assert self.run(place, "drop", "nobody", "--yes").returncode == 1

@@ -1,0 +1,494 @@
+"""Logging later: what is sent in the end, and what is told."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import stat
+import threading
+import tracemalloc
+import uuid
+from dataclasses import replace
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from humanloop import (
+    ApiTypeError,
+    ClientConfigurationError,
+    Flushed,
+    Humanloop,
+    RetryPolicy,
+    SchemaValidationError,
+    SpoolError,
+    SpoolFullError,
+    SpoolOptions,
+)
+from humanloop.http import Headers, Request
+from humanloop.testing import TestTransport
+
+from .conftest import KEY, LOG, Place
+
+
+class TestLogging:
+    """What `log_later` takes and returns."""
+
+    def test_a_log_is_sent_once_with_its_reference_and_time(self, place: Place) -> None:
+        client = place.client()
+        before = datetime.now(timezone.utc)
+        reference_id = client.log_later(**LOG, inputs={"a": "\u00e4"}, output="Hi", duration=0.25)
+        assert uuid.UUID(reference_id).version == 4
+        with place.server():
+            assert client.flush() == Flushed(1, 0)
+            [record] = place.records()
+        assert record["reference_id"] == reference_id
+        assert (record["inputs"], record["output"]) == ({"a": "\u00e4"}, "Hi")
+        assert before <= datetime.fromisoformat(record["created_at"].replace("Z", "+00:00"))
+
+    def test_what_is_given_stays(self, place: Place) -> None:
+        client = place.client()
+        moment = "2026-01-02T03:04:05Z"
+        assert client.log_later(**LOG, reference_id="mine", created_at=moment) == "mine"
+        body = {**LOG, "reference_id": "other"}
+        assert client.log_later({**body, "provider_api_keys": {"openai": "sk-secret"}}) == "other"
+        assert "reference_id" in body
+        data = b"".join(path.read_bytes() for path in place.files())
+        assert b"sk-secret" not in data
+        assert KEY.encode() not in data
+        with place.server():
+            assert client.flush().left == 0
+            records = place.records()
+        assert {each["reference_id"] for each in records} == {"mine", "other"}
+        assert moment in {each["created_at"] for each in records}
+
+    @pytest.mark.parametrize(
+        ("keys", "error"),
+        [
+            ({"output": 7}, SchemaValidationError),
+            ({"config": {"model": 7}}, SchemaValidationError),
+            ({"body": {"output": 7}}, SchemaValidationError),
+            ({"body": [LOG, LOG]}, ApiTypeError),
+            ({"body": LOG, "output": "Hi"}, ApiTypeError),
+            ({"outptu": "Hi"}, ApiTypeError),
+            ({"timeout": 5}, ApiTypeError),
+        ],
+    )
+    def test_what_is_wrong_raises_in_the_caller(
+        self, place: Place, keys: dict[str, Any], error: type[Exception]
+    ) -> None:
+        client = place.client()
+        with pytest.raises(error):
+            client.log_later(**keys)
+        with pytest.raises(error):
+            asyncio.run(client.alog_later(**keys))
+        assert not place.spool.exists()
+
+    def test_nothing_is_there_before_the_first(self, place: Place) -> None:
+        threads = threading.active_count()
+        client = place.client()
+        assert client.flush() == Flushed(0, 0)
+        assert client.spool.stats().left == 0
+        client.close()
+        assert not place.spool.exists()
+        assert threading.active_count() == threads
+
+    def test_in_an_event_loop(self, place: Place) -> None:
+        client = place.client()
+
+        async def main() -> Flushed:
+            references = [await client.alog_later(**LOG) for _ in range(3)]
+            await client.afeedback_later(type="rating", value="good", reference_id=references[0])
+            with place.server():
+                flushed = await client.aflush()
+                assert len(place.records()) == 3
+            await client.aclose()
+            return flushed
+
+        assert asyncio.run(main()) == Flushed(4, 0)
+
+
+class TestFeedback:
+    """Feedback on what may not be sent yet."""
+
+    def test_it_finds_a_log_of_the_spool(self, place: Place) -> None:
+        client = place.client()
+        reference_id = client.log_later(**LOG)
+        client.feedback_later(type="rating", value="good", reference_id=reference_id, user="ada")
+        client.feedback_later({"type": "comment", "value": "c"}, reference_id=reference_id)
+        with place.server():
+            assert client.flush() == Flushed(3, 0)
+            [record] = place.records()
+            client.feedback_later(type="comment", value="d", data_id=record["id"])
+            assert client.flush() == Flushed(1, 0)
+            [record] = place.records()
+        assert [each["value"] for each in record["feedback"]] == ["good", "c", "d"]
+
+    @pytest.mark.parametrize("keys", [{}, {"data_id": "data_1", "reference_id": "r"}])
+    def test_it_needs_one_name(self, place: Place, keys: dict[str, str]) -> None:
+        with pytest.raises(ApiTypeError, match="reference_id="):
+            place.client().feedback_later(type="rating", value="good", **keys)  # type: ignore[arg-type]
+
+    def test_it_waits_for_a_log_of_another_process(self, place: Place) -> None:
+        client = place.client()
+        client.feedback_later(type="rating", value="good", reference_id="later")
+        with place.server():
+            client.flush(0.5)
+            assert (client.spool.stats().left, client.spool.stats().held) == (1, 1)
+            with Humanloop(KEY, place.host) as other:
+                other.log(**LOG, reference_id="later")
+            assert client.flush().left == 0
+            [record] = place.records()
+        assert record["feedback"][0]["value"] == "good"
+
+
+class TestSending:
+    """How it goes out."""
+
+    def test_parents_go_before_their_children(self, place: Place) -> None:
+        client = place.client()
+        for number in range(5):
+            # The child is written first, as by what logs when a part of it has ended.
+            client.log_later(**LOG, reference_id=f"c{number}", parent_reference_id=f"b{number}")
+            client.log_later(**LOG, reference_id=f"a{number}")
+            client.log_later(**LOG, reference_id=f"b{number}", parent_reference_id=f"a{number}")
+        with place.server():
+            assert client.flush() == Flushed(15, 0)
+            parents = {each["reference_id"]: each for each in place.records()}
+        assert parents["c3"]["parent_id"] == parents["b3"]["id"]
+        assert parents["b3"]["parent_id"] == parents["a3"]["id"]
+
+    def test_one_that_is_refused_is_set_aside(
+        self, place: Place, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        client = place.client()
+        for number in range(20):
+            client.log_later(**LOG, output=str(number))
+        client.log_later(project_id="pr_none", config={"model": "m"}, output="bad")
+        client.log_later(config={"model": "m"}, output="bad")
+        with place.server(), caplog.at_level(logging.WARNING):
+            assert client.flush() == Flushed(20, 0)
+            assert len(place.records()) == 20
+        assert client.spool.stats().set_aside == 2
+        [bad] = place.files(".bad")
+        lines = [json.loads(line) for line in bad.read_text().splitlines()]
+        assert [json.loads(line["body"])["output"] for line in lines] == ["bad", "bad"]
+        assert "pr_none" in lines[0]["error"]
+        assert sum("refused" in each.message for each in caplog.records) == 2
+        assert stat.S_IMODE(bad.stat().st_mode) == 0o600
+
+    def test_what_is_too_large_together_is_parted(self, place: Place) -> None:
+        client = place.client()
+        for _ in range(40):
+            client.log_later(**LOG, output="x" * 1000)
+        client.log_later(**LOG, output="x" * 30_000)
+        with place.server(max_body_bytes=20_000):
+            assert client.flush() == Flushed(40, 0)
+            assert len(place.records()) == 40
+        assert client.spool.stats().set_aside == 1
+
+    def test_a_server_that_knows_no_references_gets_ids(self, place: Place) -> None:
+        def strip(request: Request) -> Request:
+            headers = Headers(request.headers)
+            headers.pop("X-Data-Reference", None)
+            return replace(request, headers=headers)
+
+        client = place.client(event_hooks={"request": [strip]})
+        with place.server():
+            reference_id = client.log_later(**LOG)
+            client.feedback_later(type="rating", value="good", reference_id=reference_id)
+            assert client.flush() == Flushed(2, 0)
+            [record] = place.records()
+        assert record["feedback"][0]["value"] == "good"
+
+    def test_every_request_says_that_it_may_be_a_repeated_one(self, place: Place) -> None:
+        seen: list[str] = []
+        hooks = {"request": [lambda request: seen.append(request.headers["X-Retry-Count"])]}
+        client = place.client(event_hooks=hooks)
+        client.log_later(**LOG)
+        with place.server():
+            client.flush()
+        assert seen
+        assert set(seen) == {"1"}
+
+    def test_an_answer_that_is_not_the_api_s_delivers_nothing(self, place: Place) -> None:
+        """That of a proxy that asks for a login, perhaps."""
+        transport = TestTransport()
+        transport.reply("logs.log", body={"status": "please log in"}, check=False)
+        client = place.client(transport=transport)
+        client.log_later(**LOG)
+        assert client.flush() == Flushed(0, 1)
+        assert client.spool.stats().state == "paused"
+
+    def test_a_taken_reference_counts_as_delivered(self, place: Place) -> None:
+        client = place.client()
+        with place.server():
+            with Humanloop(KEY, place.host) as other:
+                other.log(**LOG, reference_id="r", output="first")
+            client.log_later(**LOG, reference_id="r", output="second")
+            client.log_later(**LOG, reference_id="s")
+            assert client.flush() == Flushed(2, 0)
+            assert client.spool.stats().duplicates == 1
+            assert [each.get("output") for each in place.records()] == ["first", None]
+
+    def test_a_wrong_key_pauses_and_loses_nothing(
+        self, place: Place, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        client = place.client(api_key="hl_wrong")
+        client.log_later(**LOG)
+        with place.server(), caplog.at_level(logging.WARNING):
+            assert client.flush() == Flushed(0, 1)
+            assert client.spool.stats().state == "paused"
+            client.log_later(**LOG)
+            assert client.flush() == Flushed(0, 2)
+        assert sum("401" in each.message for each in caplog.records) == 1
+        assert "hl_wrong" not in caplog.text
+
+    def test_it_is_sent_when_the_server_comes_back(self, place: Place) -> None:
+        client = place.client(retries=0)
+        for _ in range(250):
+            client.log_later(**LOG)
+        assert client.flush(0.3) == Flushed(0, 250)
+        with place.server():
+            assert client.flush() == Flushed(250, 0)
+            for _ in range(150):
+                client.log_later(**LOG)
+        client.log_later(**LOG)
+        with place.server():
+            client.flush()
+            records = place.records()
+        assert len({each["reference_id"] for each in records}) == len(records) == 401
+
+    def test_many_threads_at_once(self, place: Place) -> None:
+        client = place.client()
+        references: list[str] = []
+
+        def run() -> None:
+            for _ in range(50):
+                references.append(client.log_later(**LOG))
+
+        with place.server():
+            threads = [threading.Thread(target=run) for _ in range(8)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+            assert client.flush() == Flushed(400, 0)
+            assert {each["reference_id"] for each in place.records()} == set(references)
+        assert place.files() == []
+
+    def test_closing_sends_and_leaves_the_rest(self, place: Place) -> None:
+        with place.client(retries=0) as client:
+            client.log_later(**LOG)
+        assert len(place.files()) == 1
+        with place.server():
+            with place.client() as client:
+                client.log_later(**LOG)
+            assert len(place.records()) == 2
+        assert place.files() == []
+
+    def test_a_copy_shares_the_spool(self, place: Place) -> None:
+        client = place.client()
+        client.with_options(timeout=5).log_later(**LOG)
+        with place.server():
+            assert client.flush() == Flushed(1, 0)
+
+
+class TestPlaces:
+    """Where it is, and what it may take."""
+
+    def test_directories_and_files_are_the_user_s_own(self, place: Place) -> None:
+        place.client().log_later(**LOG)
+        assert stat.S_IMODE(place.spool.stat().st_mode) == 0o700
+        assert stat.S_IMODE(place.directory.stat().st_mode) == 0o700
+        [path] = place.files()
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+    def test_two_keys_never_mix(self, place: Place) -> None:
+        for key in ("one", "two"):
+            place.client(api_key=key).log_later(**LOG)
+        names = [path.name for path in place.spool.iterdir()]
+        assert len(names) == 2
+        assert not any("one" in name or "two" in name for name in names)
+
+    def test_the_environment_and_the_user_s_directory(
+        self, place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "home"))
+        place.client(spool="auto").log_later(**LOG)
+        assert len([*tmp_path.glob("home/humanloop/spool/*/*.spool")]) == 1
+        monkeypatch.setenv("HUMANLOOP_SPOOL", str(tmp_path / "given"))
+        place.client(spool="auto").log_later(**LOG)
+        assert len([*tmp_path.glob("given/*/*.spool")]) == 1
+        monkeypatch.setenv("HUMANLOOP_SPOOL", "off")
+        with pytest.raises(ClientConfigurationError, match="HUMANLOOP_SPOOL is off"):
+            place.client(spool="auto").log_later(**LOG)
+
+    def test_without_one(self, place: Place) -> None:
+        client = place.client(spool=None)
+        with pytest.raises(ClientConfigurationError, match="spool is None"):
+            client.log_later(**LOG)
+        assert client.flush() == Flushed(0, 0)
+        assert client.spool.stats().directory is None
+
+    @pytest.mark.parametrize(
+        "spool",
+        [7, "", True, SpoolOptions(max_bytes=0), SpoolOptions(when_full="wait")],  # type: ignore[arg-type]
+    )
+    def test_settings_that_are_none_are_refused(self, spool: Any) -> None:
+        with pytest.raises(ClientConfigurationError, match="spool"):
+            Humanloop("key", spool=spool)
+
+    def test_a_place_that_can_t_be_written(self, place: Place) -> None:
+        place.spool.write_text("no directory")
+        with pytest.raises(SpoolError, match="no spool can be kept"):
+            place.client().log_later(**LOG)
+
+    def test_what_a_test_sends_is_apart(self, place: Place) -> None:
+        """Otherwise a TestTransport would be handed what a program could not send yet."""
+        place.client().log_later(**LOG)
+        client = Humanloop(KEY, place.host, spool=place.spool, transport=TestTransport())
+        client.log_later(**LOG)
+        client.close()
+        assert len(place.files(".spool")) == 1
+
+
+class TestBounds:
+    """Its size, and a full disk."""
+
+    def fill(self, client: Humanloop) -> int:
+        """Log until it is full."""
+        for number in range(1000):
+            try:
+                client.log_later(**LOG, output="x" * 1000)
+            except SpoolFullError:
+                return number
+        raise AssertionError("it was never full")
+
+    def size(self, place: Place) -> int:
+        return sum(path.stat().st_size for path in place.files())
+
+    def test_raise(self, place: Place) -> None:
+        client = place.client(spool=SpoolOptions(place.spool, max_bytes=50_000))
+        count = self.fill(client)
+        assert 45_000 < self.size(place) <= 50_000
+        assert client.spool.stats().refused == 1
+        with place.server():
+            assert client.flush() == Flushed(count, 0)
+            client.log_later(**LOG)
+            assert client.flush() == Flushed(1, 0)
+
+    def test_drop_newest(self, place: Place) -> None:
+        options = SpoolOptions(place.spool, max_bytes=20_000, when_full="drop_newest")
+        client = place.client(spool=options)
+        for _ in range(100):
+            assert client.log_later(**LOG, output="x" * 1000)
+        stats = client.spool.stats()
+        assert stats.dropped == 100 - stats.written > 50
+        assert self.size(place) <= 20_000
+
+    @pytest.mark.parametrize("kind", ["sync", "async"])
+    def test_block(self, place: Place, kind: str) -> None:
+        options = SpoolOptions(place.spool, max_bytes=20_000, when_full="block")
+        client = place.client(spool=options)
+        done = threading.Event()
+
+        def run() -> None:
+            for _ in range(60):
+                if kind == "sync":
+                    client.log_later(**LOG, output="x" * 1000)
+                else:
+                    asyncio.run(client.alog_later(**LOG, output="x" * 1000))
+            done.set()
+
+        thread = threading.Thread(target=run)
+        thread.start()
+        assert not done.wait(0.3)
+        assert client.spool.stats().blocked == 1
+        with place.server():
+            while not done.wait(0.05):
+                client.flush()
+            thread.join()
+            assert client.flush().left == 0
+            assert len(place.records()) == 60
+
+    @pytest.mark.parametrize("durability", ["process", "interval", "fsync"])
+    def test_a_full_disk_raises_and_damages_nothing(self, place: Place, durability: Any) -> None:
+        resource = pytest.importorskip("resource")
+        client = place.client(spool=SpoolOptions(place.spool, durability=durability))
+        client.log_later(**LOG)
+        limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, limits[1]))
+        try:
+            count = self.fill(client)
+            [path] = place.files()
+            size = path.stat().st_size
+            with pytest.raises(SpoolFullError, match="no room") as caught:
+                client.log_later(**LOG, output="x" * 1000)
+            assert isinstance(caught.value.__cause__, OSError)
+            assert path.stat().st_size == size
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        client.log_later(**LOG)
+        with place.server():
+            assert client.flush() == Flushed(count + 2, 0)
+            assert len(place.records()) == count + 2
+        assert place.files() == []
+
+    def test_a_disk_that_is_full_for_many_threads(self, place: Place) -> None:
+        resource = pytest.importorskip("resource")
+        client = place.client()
+        references: list[str] = []
+
+        def run() -> None:
+            for number in range(100):
+                with contextlib.suppress(SpoolFullError):
+                    references.append(client.log_later(**LOG, output="x" * (number * 37)))
+
+        limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
+        try:
+            threads = [threading.Thread(target=run) for _ in range(8)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        assert 0 < len(references) < 800
+        with place.server():
+            assert client.flush() == Flushed(len(references), 0)
+            assert {each["reference_id"] for each in place.records()} == set(references)
+        assert place.files() == []
+
+
+def test_memory_stays_flat_while_the_server_is_away(place: Place) -> None:
+    client = place.client(retries=RetryPolicy(backoff=0.01, backoff_cap=0.01))
+    client.log_later(**LOG)
+    tracemalloc.start()
+    try:
+        for _ in range(3000):
+            client.log_later(**LOG, output="x" * 2000)
+        client.flush(0.3)
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert client.spool.stats().left == 3001
+    assert held < 1_500_000 < sum(path.stat().st_size for path in place.files())
+
+
+def test_stats_say_what_happened(place: Place) -> None:
+    client = place.client(retries=0)
+    client.log_later(**LOG)
+    client.flush(0.2)
+    stats = client.spool.stats()
+    assert stats.directory == str(place.directory)
+    assert (stats.state, stats.written, stats.left) == ("waiting", 1, 1)
+    assert stats.last_error is not None
+    assert "refused" in stats.last_error
+    assert stats.bytes == place.files()[0].stat().st_size
+    assert os.path.isdir(stats.directory)
