@@ -200,9 +200,9 @@ class Writer:
     def look(self) -> int:
         """Look how much is in the directory; return it."""
         self._looked_at = time.monotonic()
-        own = self._own
         used = self._directory.size()
-        self.others = max(0, used - own)
+        # What is written meanwhile counts as this process's: only this order never counts it twice.
+        self.others = max(0, used - self._own)
         return used
 
     def close(self) -> None:
