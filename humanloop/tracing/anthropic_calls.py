@@ -74,7 +74,7 @@ def _call(block: JsonObject) -> dict[str, Any]:
 
 
 class _Messages:
-    provider: Final = "anthropic"
+    provider: str = "anthropic"
 
     def request(self, body: JsonObject) -> dict[str, Any]:
         """Return the keys of a log."""

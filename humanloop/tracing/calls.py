@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple, Protocol, cast
+from typing import Any, Protocol, cast
 
 __all__ = ["Answer", "JsonObject", "Reader", "items", "part", "tool_of", "without"]
 
@@ -24,21 +24,14 @@ class Answer:
         return replace(self, error=error) if error else self
 
 
-class Asked(NamedTuple):
-    """A request as keys of a log; model: its name, for where the answer has none."""
-
-    config: dict[str, Any]
-    messages: list[dict[str, Any]]
-
-
 class Reader(Protocol):
     """Reads the calls of one operation of a provider.
 
-    provider: its name in a config. Each function raises what is natural where JSON is not as the
-    provider documents it.
+    Where JSON is not as the provider documents it, whatever Python raises is raised.
     """
 
     provider: str
+    """Its name in a config."""
 
     def request(self, body: JsonObject) -> dict[str, Any]:
         """Return the keys of a log for the body of a request: config, messages, inputs."""
@@ -62,7 +55,8 @@ def items(value: Any) -> list[JsonObject]:
     """Return the objects in an array of JSON."""
     if not isinstance(value, list):
         return []
-    return [part(each) for each in cast("list[Any]", value) if isinstance(each, Mapping)]
+    objects = (part(each) for each in cast("list[object]", value))
+    return [each for each in objects if each]
 
 
 def without(body: JsonObject, *keys: str) -> dict[str, Any]:

@@ -86,7 +86,7 @@ def _metadata(body: JsonObject, finish_reason: Any) -> dict[str, Any]:
 class _Completions:
     """What chat completions and completions share: choices, alone or in pieces."""
 
-    provider: Final = "openai"
+    provider: str = "openai"
 
     def answer(self, body: JsonObject) -> Sequence[Answer]:
         """Return the answer of each choice."""
@@ -156,7 +156,7 @@ class _Completion(_Completions):
 
 
 class _Responses:
-    provider: Final = "openai"
+    provider: str = "openai"
 
     def request(self, body: JsonObject) -> dict[str, Any]:
         """Return the keys of a log."""

@@ -11,7 +11,7 @@ import contextlib
 import functools
 import inspect
 import warnings
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping
 from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, cast
 
 from humanloop.exceptions import ApiTypeError, TracingWarning, unexpected_argument
@@ -71,8 +71,8 @@ class Tracer:
             raise ApiTypeError("traced() needs project=..., where the calls are logged")
 
         def decorate(function: Function) -> Function:
-            if not callable(function) or isinstance(function, type):
-                kind = "a class" if isinstance(function, type) else type(function).__name__
+            if not callable(function) or inspect.isclass(function):
+                kind = "a class" if inspect.isclass(function) else type(function).__name__
                 raise ApiTypeError(f"traced() takes a function or a method, not {kind}")
             return cast("Function", _wrapped(function, _Calls(self, function, options)))
 
@@ -122,11 +122,9 @@ class _Calls:
         self._output = options.get("output", True)
         own = getattr(function, "__qualname__", type(function).__name__).rpartition("<locals>.")[2]
         name = options.get("name", own)
-        keys = ("project", "project_id", "source", "metadata")
-        self._keys: dict[str, Any] = {
-            "config": {"type": "tool", "name": name},
-            **{key: options[key] for key in (*keys, "config") if key in options},
-        }
+        keys = ("config", "project", "project_id", "source", "metadata")
+        given = {key: value for key, value in options.items() if key in keys}
+        self._keys: dict[str, Any] = {"config": {"type": "tool", "name": name}, **given}
 
     def begin(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Span | None:
         """Begin the span of a call; None where that fails."""
@@ -245,7 +243,7 @@ def _coroutine(function: Callable[..., Any], calls: _Calls) -> Callable[..., Any
 
 def _generator(function: Callable[..., Any], calls: _Calls) -> Callable[..., Any]:
     @functools.wraps(function)
-    def wrapper(*args: Any, **kwargs: Any) -> Any:
+    def wrapper(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
         span, items = calls.begin(args, kwargs), _Items()
         steps = function(*args, **kwargs)
         try:
@@ -276,7 +274,7 @@ def _generator(function: Callable[..., Any], calls: _Calls) -> Callable[..., Any
 
 def _asynchronous_generator(function: Callable[..., Any], calls: _Calls) -> Callable[..., Any]:
     @functools.wraps(function)
-    async def wrapper(*args: Any, **kwargs: Any) -> Any:
+    async def wrapper(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
         span, items = calls.begin(args, kwargs), _Items()
         steps = function(*args, **kwargs)
         try:

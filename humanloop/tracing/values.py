@@ -69,14 +69,14 @@ class _Copy:
             names = (each.name for each in dataclasses.fields(value) if each.repr)
             return self._of_mapping({name: getattr(value, name) for name in names}, depth)
         if isinstance(value, Mapping):
-            return self._of_mapping(cast("Mapping[Any, Any]", value), depth)
+            return self._of_mapping(value, depth)
         if isinstance(value, (bytes, bytearray, memoryview)):
             return f"<{len(cast('bytes', value))} bytes>"
         if isinstance(value, (Sequence, Set)):
             return [self.of(item, depth) for item in self._some(cast("Sequence[Any]", value))]
-        return mask_keys(_cut(repr(value)))
+        return mask_keys(_cut(repr(cast("object", value))))
 
-    def _of_mapping(self, value: Mapping[Any, Any], depth: int) -> dict[str, Any]:
+    def _of_mapping(self, value: Any, depth: int) -> dict[str, Any]:
         return {
             str(key): MASK if is_secret_name(key) else self.of(value[key], depth)
             for key in self._some(value)

@@ -91,7 +91,9 @@ def _original(http: Any) -> Callable[..., Any]:
     own = http.__dict__.get("send")
     if own is not None:
         return cast("Callable[..., Any]", own)
-    method, reference = type(http).send, weakref.ref(http)
+    reference: weakref.ref[Any] = weakref.ref(http)
+    kind = cast("Any", type(http))
+    method: Callable[..., Any] = kind.send
     return lambda *args, **kwargs: method(reference(), *args, **kwargs)
 
 
