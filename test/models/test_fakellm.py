@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import socket
-import subprocess
-import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,53 +11,16 @@ from server.api import API_KEY
 from humanloop import Humanloop, ServiceUnavailableError
 from humanloop.server import EmbeddedServer, Settings
 
-pytest.importorskip("fakellm")
-
-RULES = """
-rules:
-  - {name: busy, when: {model_matches: "busy*"}, respond: {status: 429, error: "Slow down"}}
-  - {name: key, when: {model_matches: "locked*"}, respond: {status: 401, error: "No such key"}}
-  - name: tool
-    when: {model_matches: "tool*"}
-    respond: {content: "", tool_calls: [{name: get_weather, arguments: {city: Oslo}}]}
-  - {name: hello, when: {messages_contain: Hi}, respond: {content: "Hello from a fake model."}}
-"""
-
 
 @pytest.fixture(scope="module")
-def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Humanloop]:
+def client(fake_url: str) -> Iterator[Humanloop]:
     """A client of a server that has fakellm for both providers."""
-    rules = tmp_path_factory.mktemp("fakellm") / "rules.yaml"
-    rules.write_text(RULES)
-    port = _free_port()
-    command = [sys.executable, "-m", "uvicorn", "fakellm.server:app", "--port", str(port)]
-    with subprocess.Popen(
-        command,
-        env={**os.environ, "FAKELLM_CONFIG": str(rules)},
-        cwd=rules.parent,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
-        assert process.stderr is not None
-        while "running on" not in (line := process.stderr.readline()):
-            assert line, "fakellm did not start"
-        url = f"http://127.0.0.1:{port}"
-        settings = Settings(providers=[f"openai={url}", f"anthropic={url}"])
-        try:
-            with (
-                EmbeddedServer(api_key=API_KEY, settings=settings) as server,
-                Humanloop(api_key=API_KEY, host=server.url) as found,
-            ):
-                yield found
-        finally:
-            process.terminate()
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
+    settings = Settings(providers=[f"openai={fake_url}", f"anthropic={fake_url}"])
+    with (
+        EmbeddedServer(api_key=API_KEY, settings=settings) as server,
+        Humanloop(api_key=API_KEY, host=server.url) as found,
+    ):
+        yield found
 
 
 def chat(client: Humanloop, provider: str, model: str, **keys: Any) -> Any:

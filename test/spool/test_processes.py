@@ -83,7 +83,9 @@ def test_an_end_without_a_server_takes_two_seconds_and_loses_nothing(place: Plac
 def test_in_a_function_that_flushes(place: Place) -> None:
     """As a lambda does, which is frozen as soon as it has returned."""
     with place.server():
-        done = program(place, "client.log_later(**LOG); print(client.flush(5), flush=True); os._exit(0)")
+        done = program(
+            place, "client.log_later(**LOG); print(client.flush(5), flush=True); os._exit(0)"
+        )
         assert done.stdout == "Flushed(sent=1, left=0)\n"
         assert len(place.records()) == 1
 
