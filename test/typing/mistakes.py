@@ -53,6 +53,8 @@ def of_another_type(client: Humanloop, log: LogResponse, project: ProjectRespons
     client.log_later(output=["Hi"])  # wrong
     client.log_later([{"output": "Hi"}])  # wrong
     client.log_later(output="Hi", timeout=5)  # wrong
+    client.traced(proyect="p")  # wrong
+    client.traced(project=7)  # wrong
     client.flush("soon")  # wrong
     Humanloop(spool=7)  # wrong
     of_number: int = client.log_later(output="Hi")  # wrong

@@ -29,6 +29,7 @@ from humanloop import (
     RetryPolicy,
     SchemaValidationError,
     Stream,
+    wrap,
 )
 from humanloop.apis.tags.logs_api import LogsApi
 from humanloop.evaluations import EvaluationReport
@@ -411,3 +412,28 @@ async def evaluates_in_a_loop(client: Humanloop) -> None:
 def test_answer(humanloop_testcase: Testcase) -> None:
     assert_type(humanloop_testcase.log(humanloop_testcase.inputs["question"]), str)
     assert humanloop_testcase.score("exact", True)
+
+
+def traces(client: Humanloop) -> None:
+    @client.traced(project="support", inputs=False)
+    def answer(question: str, *, times: int = 1) -> list[str]:
+        return [question] * times
+
+    @client.traced(project="support", output=lambda text: text[:10])
+    async def answer_later(question: str) -> str:
+        return question
+
+    assert_type(answer("Hi", times=2), list[str])
+    with client.session() as session:
+        assert_type(session.reference_id, str)
+    assert_type(wrap(client, client=client, project="support"), Humanloop)
+
+
+async def traces_in_a_loop(client: Humanloop) -> None:
+    @client.traced(project="support")
+    async def answer(question: str) -> str:
+        return question
+
+    assert_type(await answer("Hi"), str)
+    async with client.session("visit-1"):
+        await client.alog_later(project="support", config={"model": "gpt-4"})
