@@ -693,7 +693,9 @@ def test_reads_that_are_tried_again_stay_within_the_deadline(caller: Any, server
         GET(caller, client, timeout=0.5)
     assert caught.value.elapsed is not None
     assert caught.value.elapsed < 0.5 + GRACE
-    assert len(server.requests) == caught.value.tries <= 3
+    # The last one may have had so little time that the server has not read it.
+    assert len(server.requests) in {caught.value.tries, caught.value.tries - 1}
+    assert caught.value.tries <= 3
 
 
 SLOW = {

@@ -145,9 +145,9 @@ def test_an_array_into_a_project_that_goes_meanwhile_leaves_nothing_half(
                 pass
         assert cli.main(["delete", "project", "p", "--yes", "--database", database_url]) == 0
         thread.join()
-        assert answers[0].status in {200, 503}
         logs = len(query(database_url, "SELECT 1 FROM logs"))
-        assert logs == (5000 if answers[0].status == 200 else 0)
+        # It may have been whole when the project went, or in time to make a new one.
+        assert (answers[0].status, logs) in {(503, 0), (200, 0), (200, 5000)}
     check(database_url)
 
 
