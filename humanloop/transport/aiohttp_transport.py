@@ -34,7 +34,7 @@ except (ImportError, AttributeError) as error:
 from urllib3.util import parse_url
 
 from humanloop.exceptions import ClientConfigurationError
-from humanloop.transport.aiohttp_exchange import Connector, Exchange, Route, SentRequest
+from humanloop.transport.aiohttp_exchange import LINE, Connector, Exchange, Route, SentRequest
 from humanloop.transport.common import CLOSED, SharedContext, proxy_of
 
 if TYPE_CHECKING:
@@ -42,9 +42,6 @@ if TYPE_CHECKING:
     from humanloop.http import RawResponse, Request
 
 __all__ = ["AiohttpTransport"]
-
-LINE = 65_536
-"""Bytes that a line of a response's head may have, as in http.client."""
 
 GRACE = 1.0
 """Seconds to wait for loops to close what they hold."""
@@ -175,7 +172,7 @@ async def _close_at_the_end(
     try:
         yield
     finally:
-        cut_off = tuple(connector.exchanges)
+        cut_off = (*connector.running, *connector.streams)
         for exchange in cut_off:
             exchange.cut_off()
         while any(exchange.task for exchange in cut_off):

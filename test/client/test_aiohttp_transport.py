@@ -382,7 +382,7 @@ def test_a_stream_outlives_the_deadline_of_its_head(server: Any, events: Events)
 def test_a_stream_whose_head_does_not_come(server: Any) -> None:
     server.reply = hang
     error = failure(server.host, timeout=0.1, stream=True)
-    assert error.reason == "no complete answer within 0.1 seconds"
+    assert error.reason.startswith("no complete answer within 0.1 seconds")
 
 
 def test_a_stream_that_pauses_for_too_long(server: Any, events: Events) -> None:
