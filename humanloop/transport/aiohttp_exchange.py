@@ -23,6 +23,7 @@ import re
 import socket
 import ssl
 import sys
+import traceback
 import weakref
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
@@ -300,13 +301,13 @@ class Exchange:
             async with time_limit(self.request.timeout):
                 await connector.slots.acquire()
                 self._has_slot = True
-                content = self._content = await self._respond(route_to(self.request.host))
+                self._content = await self._respond(route_to(self.request.host))
                 self.doing = "reading the rest of the answer"
                 if self.request.stream and is_event_stream(self.status, self.headers):
-                    self._begin_to_stream(content)
+                    self._begin_to_stream(self._content)
                     self.elapsed = monotonic() - self._started
                     return self
-                data = await _Body(content, self.headers, max_bytes).read_all()
+                data = await _Body(self._content, self.headers, max_bytes).read_all()
                 elapsed = monotonic() - self._started
                 return RawResponse(self.status, self.reason, self.headers, data, elapsed)
         except ClientConfigurationError:
@@ -455,6 +456,7 @@ class Exchange:
             self._connection.close()
         if self.transport is not None and not complete and not self._loop.is_closed():
             self.transport.abort()
+        self._content = self._response = self._connection = None  # they hold the error
 
     def _return_slot(self) -> None:
         if self._has_slot:
@@ -479,6 +481,7 @@ class Exchange:
         over = limit is not None and monotonic() - self._started >= limit - TICK
         doing = self._doing()
         self._give_up()
+        _clear_frames(error)
         return connection_error(
             chain,
             self.request,
@@ -656,6 +659,17 @@ def _described(error: BaseException) -> str:
     if isinstance(error, OSError) and not isinstance(error, (ssl.SSLError, socket.gaierror)):
         return os.strerror(error.errno) if error.errno else str(error)
     return getattr(error, "strerror", None) or str(error)
+
+
+def _clear_frames(error: BaseException) -> None:
+    """Forget the local variables of the calls that an error, and what it wraps, came through.
+
+    aiohttp keeps errors and requests in some, which would keep each other alive, keys included.
+    """
+    wrapped: BaseException | None = error
+    while wrapped is not None:
+        traceback.clear_frames(wrapped.__traceback__)
+        wrapped = wrapped.__cause__ or wrapped.__context__
 
 
 def _forget_secrets(chain: list[BaseException]) -> None:

@@ -7,6 +7,7 @@ for a proxy leave its URL before anything else sees that.
 from __future__ import annotations
 
 import errno
+import functools
 import os
 import ssl
 import threading
@@ -114,17 +115,21 @@ def in_thread(
     future: Future[T] = Future() if result is None else result
     future.set_running_or_notify_cancel()
 
-    def run() -> None:
-        try:
-            future.set_result(function(*arguments))
-        except BaseException as error:
-            future.set_exception(error)
-
     try:
+        run = functools.partial(_fill, future, function, *arguments)
         threading.Thread(target=run, name=name, daemon=True).start()
     except RuntimeError as error:  # the system has no more threads
         future.set_exception(error)
     return future
+
+
+def _fill(future: Future[T], function: Callable[..., T], *arguments: Any) -> None:
+    try:
+        future.set_result(function(*arguments))
+    except BaseException as error:
+        future.set_exception(error)
+    finally:
+        del future  # it holds the error, and that this frame
 
 
 def _tls_context(configuration: Configuration) -> ssl.SSLContext:
