@@ -27,13 +27,14 @@ import traceback
 import weakref
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
-from functools import cached_property
+from functools import cached_property, partial
 from time import monotonic
 from types import FunctionType
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
+from aiohttp.client_proto import ResponseHandler
 from aiohttp.http import HttpProcessingError, StreamWriter
 from multidict import CIMultiDict, CIMultiDictProxy
 from urllib3.util.wait import wait_for_read
@@ -62,7 +63,6 @@ from humanloop.transport.common import (
 from humanloop.transport.content import PIECE, ContentDecoder
 
 if TYPE_CHECKING:
-    from aiohttp.client_proto import ResponseHandler
     from aiohttp.connector import Connection
     from aiohttp.tracing import Trace
 
@@ -87,6 +87,7 @@ Weak, since a loop keeps the context in which it began to read from a socket.
 """
 
 _TARGET = re.compile(r"[\x21-\x7e]+")  # RFC 9112 section 3.2
+_LENGTH = re.compile(rb"\r\ncontent-length:([^\r\n]*)", re.IGNORECASE)
 _LINE = re.compile(r"[^\r\n\0]+\r\n")
 
 
@@ -144,6 +145,34 @@ async def _options(route: Route) -> dict[str, Any]:
     return options
 
 
+class Handler(ResponseHandler):
+    """aiohttp's protocol of a connection. It takes a length that is told several times alike.
+
+    RFC 9110 section 8.6 allows that, http.client does it, and aiohttp's parser does not. A head
+    that comes in several pieces is still refused.
+    """
+
+    _at_start = True
+
+    def set_response_params(self, **options: Any) -> None:
+        """Expect a response, as aiohttp's."""
+        self._at_start = True
+        super().set_response_params(**options)
+
+    def data_received(self, data: bytes) -> None:
+        """Take what has come, as aiohttp's."""
+        if self._at_start:
+            self._at_start = False
+            end = data.find(b"\r\n\r\n")
+            lengths = _LENGTH.findall(data, 0, end)
+            if len(lengths) > 1 or (lengths and b"," in lengths[0]):
+                values = {value.strip() for value in b",".join(lengths).split(b",")}
+                if len(values) == 1:
+                    length = b"\r\nContent-Length: " + values.pop()
+                    data = _LENGTH.sub(b"", data[:end]) + length + data[end:]
+        super().data_received(data)
+
+
 class Resolver(AbstractResolver):
     """Looks up the names of hosts, each in a thread of its own.
 
@@ -198,6 +227,8 @@ class Connector(aiohttp.TCPConnector):
         super().__init__(  # pyright: ignore[reportUnknownMemberType]  # aiohttp's own
             limit=0, keepalive_timeout=IDLE, resolver=Resolver(), socket_factory=watched_socket
         )
+        handler: partial[ResponseHandler] = partial(Handler, loop=self._loop)
+        self._factory = handler  # if it had another name, such heads would be refused, no more
         self.running: set[Exchange] = set()
         self.streams: weakref.WeakSet[Exchange] = weakref.WeakSet()
         self.slots = asyncio.Semaphore(slots)
