@@ -88,7 +88,6 @@ Weak, since a loop keeps the context in which it began to read from a socket.
 
 _TARGET = re.compile(r"[\x21-\x7e]+")  # RFC 9112 section 3.2
 _LENGTH = re.compile(rb"\r\ncontent-length:([^\r\n]*)", re.IGNORECASE)
-_LINE = re.compile(r"[^\r\n\0]+\r\n")
 
 
 class Route(NamedTuple):
@@ -227,8 +226,8 @@ class Connector(aiohttp.TCPConnector):
         super().__init__(  # pyright: ignore[reportUnknownMemberType]  # aiohttp's own
             limit=0, keepalive_timeout=IDLE, resolver=Resolver(), socket_factory=watched_socket
         )
-        handler: partial[ResponseHandler] = partial(Handler, loop=self._loop)
-        self._factory = handler  # if it had another name, such heads would be refused, no more
+        # Private to aiohttp. Under another name, such heads would be refused, and no more.
+        self._factory = cast(Any, partial(Handler, loop=self._loop))
         self.running: set[Exchange] = set()
         self.streams: weakref.WeakSet[Exchange] = weakref.WeakSet()
         self.slots = asyncio.Semaphore(slots)
@@ -338,7 +337,7 @@ class Exchange:
                     self._begin_to_stream(self._content)
                     self.elapsed = monotonic() - self._started
                     return self
-                data = await _Body(self._content, self.headers, max_bytes).read_all()
+                data = await _Body.whole(self._content, self.headers, max_bytes)
                 elapsed = monotonic() - self._started
                 return RawResponse(self.status, self.reason, self.headers, data, elapsed)
         except ClientConfigurationError:
@@ -597,6 +596,18 @@ class _Body:
         self._piece = PIECE if encoding else sys.maxsize
         self._undecoded = b""
 
+    @staticmethod
+    async def whole(
+        content: aiohttp.StreamReader, headers: Headers, max_bytes: int | None
+    ) -> bytes:
+        """Return a body; max_bytes: the most that it may have; None: any."""
+        if content.is_eof() and content.exception() is None and "Content-Encoding" not in headers:
+            data = content.read_nowait()  # mostly, it has come with the head
+            if max_bytes is None or len(data) <= max_bytes:
+                return data
+            return ContentDecoder("", max_bytes).feed(data)  # which refuses it
+        return await _Body(content, headers, max_bytes).read_all()
+
     async def read_all(self) -> bytes:
         """Return all that is left."""
         pieces: list[bytes] = []
@@ -654,11 +665,12 @@ def _head(request: Request, target: Target, proxy_headers: Mapping[str, str]) ->
     fields = {**wire_headers(request), **proxy_headers}
     if "Host" not in request.headers:
         fields = {"Host": target.headers["Host"], **fields}
-    lines = [f"{name}: {value}\r\n" for name, value in fields.items()]
-    if not _TARGET.fullmatch(path) or not all(map(_LINE.fullmatch, lines)):
+    lines = "".join([f"{name}: {value}\r\n" for name, value in fields.items()])
+    more_lines = {lines.count("\r"), lines.count("\n")} != {len(fields)} or "\0" in lines
+    if more_lines or not _TARGET.fullmatch(path):
         raise ValueError("the address or a header has characters that can't be sent")
     # RFC 9110 section 5.5: what is not ASCII is of no certain meaning; http.client sends Latin-1.
-    return f"{request.method} {path} HTTP/1.1\r\n{''.join(lines)}\r\n".encode("latin-1")
+    return f"{request.method} {path} HTTP/1.1\r\n{lines}\r\n".encode("latin-1")
 
 
 def _is_connected(sock: socket.socket) -> bool:

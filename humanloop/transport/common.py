@@ -169,12 +169,16 @@ def wire_headers(request: Request) -> dict[str, str]:
         fields["Accept-Encoding"] = "identity"
     if "Content-Length" not in request.headers and has_length(request):
         fields["Content-Length"] = str(len(request.body or b""))
-    return {**fields, **dict(request.headers.items())}
+    fields.update(request.headers.items())
+    return fields
 
 
 def check_length(headers: Headers) -> None:
     """Refuse a body of no certain length (RFC 9110 section 8.6, RFC 9112 section 6.3)."""
-    length, *others = {part.strip() for part in headers.get("Content-Length", "").split(",")}
+    length = headers.get("Content-Length", "")
+    if length.isascii() and length.isdecimal():
+        return
+    length, *others = {part.strip() for part in length.split(",")}
     if others:
         raise ContentError("several values of Content-Length")
     if length and not (length.isascii() and length.isdecimal()):  # int() would take 1_0, and +10
