@@ -131,7 +131,7 @@ class Target(SentRequest):
         return target
 
     @cached_property
-    def connection_key(self) -> Any:  # pyright: ignore[reportIncompatibleVariableOverride]
+    def connection_key(self) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Which connections can be used: read once, since connecting changes `proxy_headers`."""
         return super().connection_key
 
@@ -530,7 +530,7 @@ class Exchange:
             route = self._connector.route
             tunnel = route is not None and "proxy_headers" in route.options
             return "waiting for the proxy's tunnel" if tunnel else "securing the connection by TLS"
-        return "sending the request" if self.transport.get_write_buffer_size() else self.doing
+        return "sending the request" if _has_unsent(self.transport) else self.doing
 
 
 class _Loan:
@@ -574,7 +574,7 @@ class _Loan:
         unsent = self.writer is not None and not self.writer.done()
         if self.writer is not None:
             self.writer.cancel()
-        if transport is not None and (unsent or transport.get_write_buffer_size()):
+        if transport is not None and (unsent or _has_unsent(transport)):
             transport.abort()
         self._connection.release()
 
@@ -671,6 +671,13 @@ def _head(request: Request, target: Target, proxy_headers: Mapping[str, str]) ->
         raise ValueError("the address or a header has characters that can't be sent")
     # RFC 9110 section 5.5: what is not ASCII is of no certain meaning; http.client sends Latin-1.
     return f"{request.method} {path} HTTP/1.1\r\n{lines}\r\n".encode("latin-1")
+
+
+def _has_unsent(transport: asyncio.Transport) -> bool:
+    try:
+        return transport.get_write_buffer_size() > 0
+    except AttributeError:  # before Python 3.11, of TLS that is closed
+        return False
 
 
 def _is_connected(sock: socket.socket) -> bool:
