@@ -311,11 +311,11 @@ class Exchange:
     def __init__(self, request: Request, http: aiohttp.ClientSession, owner: object) -> None:
         self.request = request
         self.sockets: list[socket.socket] = []
-        self.task = asyncio.current_task()
+        self._loop = asyncio.get_running_loop()
+        self.task = asyncio.current_task(self._loop)
         self._http = http
         self._connector = cast(Connector, http.connector)
         self._owner = owner
-        self._loop = asyncio.get_running_loop()
         self._started = monotonic()
 
     async def run(
@@ -457,7 +457,9 @@ class Exchange:
     ) -> None:
         self.status = status
         self.reason = (reason or "").encode("utf-8", "surrogateescape").decode("latin-1")
-        self.headers = Headers((k.decode("latin-1"), v.decode("latin-1")) for k, v in headers)
+        self.headers = Headers()
+        for name, value in headers:
+            self.headers.add(name.decode("latin-1"), value.decode("latin-1"))
         check_length(self.headers)
 
     def _begin_to_stream(self, content: aiohttp.StreamReader) -> None:
@@ -662,15 +664,18 @@ def _path(request: Request) -> str:
 def _head(request: Request, target: Target, proxy_headers: Mapping[str, str]) -> bytes:
     """Return the head of a request, as it goes out; raise ValueError if it would be none."""
     path = f"{target.prefix}{_path(request)}" or "/"
-    fields = {**wire_headers(request), **proxy_headers}
+    fields = wire_headers(request)
+    if proxy_headers:
+        fields.update(proxy_headers)
     if "Host" not in request.headers:
         fields = {"Host": target.headers["Host"], **fields}
     lines = "".join([f"{name}: {value}\r\n" for name, value in fields.items()])
-    more_lines = {lines.count("\r"), lines.count("\n")} != {len(fields)} or "\0" in lines
-    if more_lines or not _TARGET.fullmatch(path):
-        raise ValueError("the address or a header has characters that can't be sent")
-    # RFC 9110 section 5.5: what is not ASCII is of no certain meaning; http.client sends Latin-1.
-    return f"{request.method} {path} HTTP/1.1\r\n{lines}\r\n".encode("latin-1")
+    whole = {lines.count("\r"), lines.count("\n")} == {len(fields)} and "\0" not in lines
+    if whole and _TARGET.fullmatch(path):
+        # RFC 9110 section 5.5: what is not ASCII has no certain meaning. http.client sends Latin-1.
+        with contextlib.suppress(UnicodeEncodeError):  # it holds the whole text, keys included
+            return f"{request.method} {path} HTTP/1.1\r\n{lines}\r\n".encode("latin-1")
+    raise ValueError("the address or a header has characters that can't be sent")
 
 
 def _has_unsent(transport: asyncio.Transport) -> bool:
