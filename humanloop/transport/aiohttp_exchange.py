@@ -148,20 +148,15 @@ class Handler(ResponseHandler):
     """aiohttp's protocol of a connection. It takes a length that is told several times alike.
 
     RFC 9110 section 8.6 allows that, http.client does it, and aiohttp's parser does not. A head
-    that comes in several pieces is still refused.
+    that comes in several pieces is still refused. at_start: whether a response is to begin.
     """
 
-    _at_start = True
-
-    def set_response_params(self, **options: Any) -> None:
-        """Expect a response, as aiohttp's."""
-        self._at_start = True
-        super().set_response_params(**options)
+    at_start = True
 
     def data_received(self, data: bytes) -> None:
         """Take what has come, as aiohttp's."""
-        if self._at_start:
-            self._at_start = False
+        if self.at_start:
+            self.at_start = False
             end = data.find(b"\r\n\r\n")
             lengths = _LENGTH.findall(data, 0, end)
             if len(lengths) > 1 or (lengths and b"," in lengths[0]):
@@ -257,6 +252,7 @@ class Connector(aiohttp.TCPConnector):
                 assert protocol is not None
                 assert transport is not None
                 if exchange.new or not _is_stale(protocol, transport):
+                    cast(Handler, protocol).at_start = True
                     exchange.transport = transport
                     exchange.sockets.clear()
                     return connection
