@@ -228,11 +228,6 @@ class Connector(aiohttp.TCPConnector):
         self.slots = asyncio.Semaphore(slots)
         self._target: tuple[Route, Target] | None = None
 
-    @property
-    def route(self) -> Route | None:
-        """The route of the latest exchange."""
-        return self._target and self._target[0]
-
     async def target_of(self, route: Route) -> Target:
         """Return the target that a route leads to, made when the route is first used."""
         if self._target is None or self._target[0] is not route:
@@ -303,6 +298,7 @@ class Exchange:
     _client_closed = False
     _streaming = False
     _has_slot = False
+    _tunnel = False
 
     def __init__(self, request: Request, http: aiohttp.ClientSession, owner: object) -> None:
         self.request = request
@@ -394,6 +390,7 @@ class Exchange:
         """Send the request, receive the head of the response, and return its body."""
         if route.context is not None:
             self.doing = "loading the TLS certificates"
+            self._tunnel = "proxy_headers" in route.options
         if _is_watched(self._http):
             return await self._respond_by_session(route)
         target = await self._connector.target_of(route)
@@ -525,9 +522,9 @@ class Exchange:
         if self.transport is None:
             if not any(map(_is_connected, self.sockets)):
                 return self.doing
-            route = self._connector.route
-            tunnel = route is not None and "proxy_headers" in route.options
-            return "waiting for the proxy's tunnel" if tunnel else "securing the connection by TLS"
+            if self._tunnel:
+                return "waiting for the proxy's tunnel"
+            return "securing the connection by TLS"
         return "sending the request" if _has_unsent(self.transport) else self.doing
 
 
