@@ -25,12 +25,12 @@ from humanloop.secrets import MASK, is_secret_name, masked_start, printable, sho
 if TYPE_CHECKING:
     from humanloop.operation import Operation
 
-__all__ = ["Drift", "DriftReport", "find_drift"]
+__all__ = ["MAX_FINDINGS", "Drift", "DriftReport", "find_drift"]
 
 MAX_FINDINGS = 100
 """How many findings a report holds; further ones are not looked for."""
 
-Kind = Literal["undeclared_key", "new_enum_value", "misfit"]
+Kind = Literal["undeclared_key", "new_enum_value", "misfit", "unknown_event"]
 
 # What looks like a key to `masked_start`, but is made of words, is a name such as `key_phrases`.
 _WORDS = re.compile(r"[a-z]{1,20}([_-][a-z]{1,20})*[0-9]?")
@@ -40,8 +40,9 @@ _WORDS = re.compile(r"[a-z]{1,20}([_-][a-z]{1,20})*[0-9]?")
 class Drift:
     """One difference.
 
-    kind: a key that the schema does not declare, a value that its enum does not have, or (`misfit`)
-    anything else that does not fit; pointer: the JSON pointer (RFC 6901) of it in the response.
+    kind: a key that the schema does not declare, a value that its enum does not have, an event of a
+    stream whose type is unknown, or (`misfit`) anything else that does not fit.
+    pointer: the JSON pointer (RFC 6901) of it in the response.
     value: the key; the value, shortened; of a misfit, what came and what was wanted.
     schema: the name of the schema that it differs from; empty where it has none.
     """
@@ -57,6 +58,7 @@ class Drift:
             "undeclared_key": f"{schema} declares no key {self.value!r}",
             "new_enum_value": f"{self.value!r} is none of the values of {schema}",
             "misfit": f"does not fit {schema}: {self.value}",
+            "unknown_event": f"left out an event of the unknown type {self.value!r}",
         }[self.kind]
         return printable(f"{self.pointer or '(top level)'}: {text}")
 

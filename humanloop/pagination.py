@@ -6,8 +6,8 @@ The two iterators fetch what it says; they differ in how they wait, and in what 
 Invariants: pages are asked for one after another, none twice and none left out; no record comes
 twice, though new ones that come first move the others on to the next page; nothing is asked for
 before the first record is; at most one page is fetched ahead; an error comes after all the records
-before it, and is the end; whatever ends an iteration (its end, an error, leaving it early) leaves
-nothing behind.
+before it, and is the end; a wait that was cancelled is not, and the next one asks for its page
+again; whatever ends an iteration (its end, an error, leaving it early) leaves nothing behind.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from threading import Thread
 from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar, cast
 from weakref import finalize
 
+from humanloop.async_steps import AsyncSteps
 from humanloop.exceptions import ApiTypeError
 from humanloop.progress import bar_opener
 
@@ -146,13 +147,20 @@ class _PageIteratorBase(ABC, Generic[T, FetchType]):
 
     @contextlib.contextmanager
     def _turn(self) -> Generator[Any, None, None]:
-        """Turn to the next page in the block; it gets what was fetched ahead. An error ends all."""
+        """Turn to the next page in the block; it gets what was fetched ahead. An error ends all.
+
+        A cancellation does not: then it would look as if there were no more records.
+        """
         prefetch, self._prefetch = self._prefetch, None
         self._records.clear()
         try:
             yield prefetch
-        except BaseException:
+        except Exception:
             self._end()
+            raise
+        except BaseException:  # the wait was cancelled: the next one asks for the page again
+            if prefetch is not None:
+                self._cancel(prefetch)
             raise
 
     def _arrived(self, response: ApiResponse[Any]) -> ApiResponse[Any] | None:
@@ -343,11 +351,17 @@ class AsyncPageIterator(_PageIteratorBase[T, AsyncFetch]):
 
         return to_dataframe([record async for record in self])
 
-    async def pages(self) -> AsyncGenerator[ApiResponse[Any], None]:
+    def pages(self) -> AsyncGenerator[ApiResponse[Any], None]:
         """Yield the pages that are still to come, as whole answers, in place of their records."""
-        while (response := await self._next_page()) is not None:
+
+        async def next_page() -> ApiResponse[Any]:
+            response = await self._next_page()
+            if response is None:
+                raise StopAsyncIteration
             self._skip_records()
-            yield response
+            return response
+
+        return AsyncSteps(next_page, self.aclose)
 
     async def aclose(self) -> None:
         """Fetch nothing more, and give up a page that is being fetched. May be called again."""

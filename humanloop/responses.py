@@ -32,7 +32,7 @@ from humanloop.exceptions import (
 )
 from humanloop.http import RawResponse, Request, is_json
 from humanloop.schemas.codec import refuse_constant
-from humanloop.secrets import redact
+from humanloop.secrets import redact, shorten
 
 if TYPE_CHECKING:
     from humanloop.configuration import Configuration
@@ -109,6 +109,7 @@ class ResponseReader:
         timeout, end: seconds that the call may take, and when they are over, by
         `time.monotonic()`; describe_call: writes into an error what the call has taken so far.
         """
+        from humanloop.drift import MAX_FINDINGS
         from humanloop.streaming import EventReader, StreamContext
 
         hide = self.redactor(request)
@@ -134,8 +135,16 @@ class ResponseReader:
                 raise reported(_decoded_or_text(data))
             return self._decode(data, "an event", invalid, refuse_report)
 
+        unknown: set[str] = set()  # each is reported once, and no endless number of them
+
+        def left_out(event: ServerSentEvent) -> None:
+            if event.event not in unknown and len(unknown) < MAX_FINDINGS:
+                unknown.add(event.event)
+                self._report_event(event.event)
+
         context = StreamContext(
             decode,
+            left_out,
             error,
             end if self._whole_stream else None,
             timeout,
@@ -215,6 +224,18 @@ class ResponseReader:
                 for drift in report.findings
             )
             on_drift(replace(report, findings=findings))
+
+    def _report_event(self, kind: str) -> None:
+        """Report that an event was left out, since its type is none of the API's."""
+        from humanloop.drift import Drift, DriftReport
+
+        kind = shorten(redact(kind, self._configuration.secrets))
+        if self._configuration.on_drift is not None:
+            found = Drift("unknown_event", "", kind)
+            self._configuration.on_drift(DriftReport(self._operation.name, (found,)))
+        else:
+            message = f"{self._operation.name}(): left out an event of the unknown type {kind!r}"
+            warn(message, ResponseValidationWarning)
 
     def _invalid_body(
         self,

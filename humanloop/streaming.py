@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, cast
 
+from humanloop.async_steps import AsyncSteps
 from humanloop.exceptions import (
     ApiConnectionError,
     ApiException,
@@ -41,19 +42,22 @@ T_co = TypeVar("T_co", covariant=True)
 
 _EVENT_END = re.compile(rb"\n\r?\n|\r\r")
 _END = "[DONE]"  # how model providers end their streams; not part of this API, and harmless
+_LINGER = 0.05
+"""Seconds to wait for the end of the body after that: with it, the connection can be kept."""
 
 
 @dataclass(frozen=True)
 class StreamContext(Generic[T_co]):
     """The call of a stream, as far as its reader needs it.
 
-    decode: returns the typed event, or raises the ApiException for it; error: makes an error, from
-    its class, body and detail; end: when the whole call must be over, by `time.monotonic()`; None:
-    every line that comes allows for `timeout` seconds more; read_timeout: seconds to wait for
-    bytes; redact: takes what is secret out of a text.
+    decode: returns the typed event, or raises the ApiException for it; left_out: reports one of an
+    unknown type; error: makes an error, from its class, body and detail; end: when the whole call
+    must be over, by `time.monotonic()`; None: every line that comes allows for `timeout` seconds
+    more; read_timeout: seconds to wait for bytes; redact: takes what is secret out of a text.
     """
 
     decode: Callable[[ServerSentEvent], T_co]
+    left_out: Callable[[ServerSentEvent], None]
     error: Callable[[type[ApiException], Any, str], ApiException]
     end: float | None
     timeout: float | None
@@ -73,7 +77,8 @@ class EventReader(Generic[T]):
         self._seen: list[T] = []
         self._parser_error: ValueError | None = None  # to be raised after all events before it
         self._alive = monotonic()
-        self._complete = bool(ready)  # the last event has come for certain
+        self._linger_end = 0.0
+        self.complete = bool(ready)  # the last event has come for certain
         self.ended = bool(ready)
 
     def resume(self) -> None:
@@ -85,6 +90,8 @@ class EventReader(Generic[T]):
 
         Raises ApiStreamTimeoutError when there are none left.
         """
+        if self.complete:
+            return max(self._linger_end - monotonic(), 0.001)
         context = self._context
         limits = [] if context.read_timeout is None else [context.read_timeout]
         end = context.end
@@ -98,6 +105,9 @@ class EventReader(Generic[T]):
 
     def feed(self, data: bytes) -> None:
         """Take the next bytes; none at all mean that the body has ended."""
+        if self.complete:  # nothing of what follows matters, but whether it ends at once
+            self.ended = not data or monotonic() >= self._linger_end
+            return
         lines = self._parser.lines
         start = 0
         try:
@@ -120,7 +130,8 @@ class EventReader(Generic[T]):
         while self._waiting and not self._ready:
             event = self._waiting.popleft()
             if event.data == _END:
-                self.ended = self._complete = True
+                self.complete = True
+                self._linger_end = monotonic() + _LINGER
                 self._waiting.clear()
             elif event.event in ("message", "error"):
                 try:
@@ -128,14 +139,16 @@ class EventReader(Generic[T]):
                 except ApiException as error:
                     self._end_with(error)
                     raise
+            else:
+                self._context.left_out(event)
         if self._ready:
             self._seen.append(self._ready.popleft())
             return self._seen[-1]
-        if self._parser_error is not None and not self._complete:
+        if self._parser_error is not None and not self.complete:
             raise self._failed(ApiStreamBrokenError, str(self._parser_error)) from (
                 self._parser_error
             )
-        if self.ended and not self._complete and self._parser.pending:
+        if self.ended and not self.complete and self._parser.pending:
             raise self._failed(ApiStreamBrokenError, "the stream ended in the middle of an event")
         return None
 
@@ -145,9 +158,9 @@ class EventReader(Generic[T]):
         kind = ApiStreamTimeoutError if isinstance(error, ApiTimeoutError) else ApiStreamBrokenError
         return self._failed(kind, f"the stream broke off: {error.reason}")
 
-    def closed(self) -> ApiException:
-        """Return the error for whoever waits while somebody else closes the stream."""
-        return self._failed(ApiStreamBrokenError, "the stream was closed")
+    def closed(self, why: str = "") -> ApiException:
+        """Return the error for whoever waits for a stream that has been closed; why: the reason."""
+        return self._failed(ApiStreamBrokenError, f"the stream was closed{why}")
 
     def _failed(self, kind: type[ApiException], detail: str) -> ApiException:
         error = self._context.error(kind, None, detail)
@@ -174,11 +187,15 @@ class _StreamBase(Generic[T]):
         self.round_trip_time: float = response.elapsed
         self._reader = reader
         self._closed = False
+        self._cancelled = False
         self._busy = False
 
     @contextlib.contextmanager
     def _turn(self) -> Generator[None, None, None]:
-        """Wait for the next event in the block: alone, and the stream is closed if that fails."""
+        """Wait for the next event in the block: alone, and the stream is closed if that fails.
+
+        It is left without an error when there is no event any more, and the body does not end.
+        """
         if self._busy:
             raise RuntimeError("somebody else is waiting for the next event of this stream")
         self._busy = True
@@ -187,15 +204,21 @@ class _StreamBase(Generic[T]):
             yield
         except BaseException as error:
             closed = self._closed
+            if not isinstance(error, Exception):
+                self._cancelled = True
             self._close()
             if not isinstance(error, ApiConnectionError) or isinstance(error, ApiException):
                 raise
+            if self._reader.complete:
+                return  # the body has not ended in time; all events have come
             raise (self._reader.closed() if closed else self._reader.broken(error)) from error
         finally:
             self._busy = False
 
     def _next(self) -> T | None:
         """Return the next of the events that came; None: more bytes are needed."""
+        if self._cancelled:  # which must not look like the end
+            raise self._reader.closed(": a wait for its next event was cancelled")
         event = None if self._closed else self._reader.next()
         if event is None and (self._closed or self._reader.ended):
             raise self._end
@@ -241,6 +264,7 @@ class Stream(_StreamBase[T]):
             while (event := self._next()) is None:
                 self._take(response.read(self._reader.patience()))
             return event
+        raise StopIteration
 
     def close(self) -> None:
         """Give up the rest of the stream and its connection. May be called again."""
@@ -267,6 +291,7 @@ class AsyncStream(_StreamBase[T]):
             while (event := self._next()) is None:
                 self._take(await response.read(self._reader.patience()))
             return event
+        raise StopAsyncIteration
 
     async def aclose(self) -> None:
         """Give up the rest of the stream and its connection. May be called again."""
@@ -281,11 +306,17 @@ class AsyncStream(_StreamBase[T]):
         await self.aclose()
 
 
-async def outputs(
+def outputs(
     stream: AsyncStream[Any],
 ) -> AsyncGenerator[dict[Literal["output", "id"], str], None]:
     """Yield the pieces of output of a stream of responses, with the IDs of their datapoints."""
-    async with stream:
-        async for event in stream:
+    pieces: deque[dict[Literal["output", "id"], str]] = deque()
+
+    async def next_piece() -> dict[Literal["output", "id"], str]:
+        while not pieces:
+            event = await stream.__anext__()
             for sample in event["data"]:
-                yield {"output": str(sample["output"]), "id": str(sample["id"])}
+                pieces.append({"output": str(sample["output"]), "id": str(sample["id"])})
+        return pieces.popleft()
+
+    return AsyncSteps(next_piece, stream.aclose)

@@ -1,7 +1,11 @@
 """One request on a session of aiohttp: sent once over a connection, and its response read.
 
-aiohttp makes the connections, secures and keeps them, and speaks HTTP. `Exchange` limits how long
-that may take, and `Connector` decides which connection is used.
+aiohttp makes the connections, secures and keeps them, and parses responses. `Connector` decides
+which connection is used; `Exchange` writes a request to it, and limits how long all that may take.
+
+The session's own `request` would send as well. It does much more than is needed here, for each
+request anew, and takes as long as all else together. So it is used only where somebody watches:
+tracers add a TraceConfig to each session, and tools for tests replace the method.
 
 Invariants: one deadline (asyncio.timeout) holds from the wait for a slot to the last byte, for a
 server that sends or reads slowly as for one that is silent. A connection that is given up, by a
@@ -13,19 +17,25 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import functools
 import io
 import os
+import re
 import socket
 import ssl
 import sys
+import traceback
 import weakref
 from collections.abc import Callable, Mapping
+from contextvars import ContextVar
+from functools import cached_property, partial
 from time import monotonic
+from types import FunctionType
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import aiohttp
-from aiohttp.http import HttpProcessingError
+from aiohttp.abc import AbstractResolver, ResolveResult
+from aiohttp.client_proto import ResponseHandler
+from aiohttp.http import HttpProcessingError, StreamWriter
 from multidict import CIMultiDict, CIMultiDictProxy
 from urllib3.util.wait import wait_for_read
 from yarl import URL
@@ -38,33 +48,53 @@ else:  # what aiohttp itself uses there
 from humanloop.exceptions import ApiConnectionError, ClientConfigurationError
 from humanloop.http import Headers, RawResponse, Request, is_event_stream
 from humanloop.transport.common import (
+    IDLE,
+    TICK,
     SharedContext,
     chain_of,
     check_length,
     check_size,
     connection_error,
     has_length,
+    in_thread,
     timeout_reason,
     wire_headers,
 )
 from humanloop.transport.content import PIECE, ContentDecoder
 
 if TYPE_CHECKING:
-    from aiohttp.client_proto import ResponseHandler
     from aiohttp.connector import Connection
     from aiohttp.tracing import Trace
 
-__all__ = ["Connector", "Exchange", "Route", "SentRequest"]
+__all__ = ["LINE", "Connector", "Exchange", "Route", "SentRequest", "Target"]
 
 LARGE = 1 << 20
-"""Bytes from which a body is handed to aiohttp as a file, which it sends piece by piece."""
+"""Bytes from which a body is sent piece by piece."""
+
+SLICE = 1 << 16
+"""Bytes of such a piece."""
+
+LINE = 65_536
+"""Bytes that a line of a response's head may have, as in http.client."""
+
+NO_LIMIT = aiohttp.ClientTimeout()
+"""Leaves all limits to the exchange."""
+
+EXCHANGE: ContextVar[weakref.ref[Exchange]] = ContextVar("humanloop_exchange")
+"""The one for which a connection is being made: the connector's own methods don't hand it on.
+
+Weak, since a loop keeps the context in which it began to read from a socket.
+"""
+
+_TARGET = re.compile(r"[\x21-\x7e]+")  # RFC 9112 section 3.2
+_LENGTH = re.compile(rb"\r\ncontent-length:([^\r\n]*)", re.IGNORECASE)
 
 
 class Route(NamedTuple):
     """How to reach a base URL.
 
-    prefix: scheme, host and path; headers: those for a proxy that forwards; options: arguments for
-    `aiohttp.ClientSession.request`; context: how to secure the connection, if that is wanted.
+    prefix: scheme, host and path; headers: those for a proxy that forwards; options: arguments of
+    `aiohttp.ClientRequest`, for the connection; context: how to secure that, if it is wanted.
     """
 
     host: str
@@ -77,70 +107,208 @@ class Route(NamedTuple):
 class SentRequest(aiohttp.ClientRequest):
     """aiohttp's request, which tells the connector of which exchange it is a part."""
 
-    exchange: Exchange
+    exchange: Exchange | None = None
+
+
+class Target(SentRequest):
+    """The same for all exchanges on a route: where they connect to. It is never sent itself.
+
+    prefix: what the path follows in the request line.
+    """
+
+    prefix: str
+
+    @staticmethod
+    async def of(route: Route) -> Target:
+        """Return the target that a route leads to, as soon as its certificates are loaded."""
+        options = await _options(route)
+        if "proxy" in options:
+            options["proxy"] = URL(options["proxy"])
+        loop = asyncio.get_running_loop()
+        target = Target("GET", URL(route.prefix, encoded=True), loop=loop, **options)
+        forwarded = target.proxy is not None and not target.is_ssl()
+        target.prefix = route.prefix if forwarded else target.url.raw_path.rstrip("/")
+        return target
+
+    @cached_property
+    def connection_key(self) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """Which connections can be used: read once, since connecting changes `proxy_headers`."""
+        return super().connection_key
+
+
+async def _options(route: Route) -> dict[str, Any]:
+    options = dict(route.options)
+    if route.context is not None:
+        made = route.context.get()
+        options["ssl"] = made.result() if made.done() else await asyncio.wrap_future(made)
+    return options
+
+
+class Handler(ResponseHandler):
+    """aiohttp's protocol of a connection. It takes a length that is told several times alike.
+
+    RFC 9110 section 8.6 allows that, http.client does it, and aiohttp's parser does not. A head
+    that comes in several pieces is still refused. at_start: whether a response is to begin.
+    """
+
+    at_start = True
+
+    def data_received(self, data: bytes) -> None:
+        """Take what has come, as aiohttp's."""
+        if self.at_start:
+            self.at_start = False
+            end = data.find(b"\r\n\r\n")
+            lengths = _LENGTH.findall(data, 0, end)
+            if len(lengths) > 1 or (lengths and b"," in lengths[0]):
+                values = {value.strip() for value in b",".join(lengths).split(b",")}
+                if len(values) == 1:
+                    length = b"\r\nContent-Length: " + values.pop()
+                    data = _LENGTH.sub(b"", data[:end]) + length + data[end:]
+        super().data_received(data)
+
+
+class Resolver(AbstractResolver):
+    """Looks up the names of hosts, each in a thread of its own.
+
+    A lookup can't be interrupted. One that takes too long is left alone, and keeps no other one
+    waiting: neither for this resolver, nor in the loop's executor, which others use as well.
+    """
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
+        """Return the addresses of a host, as `aiohttp.abc.AbstractResolver.resolve`."""
+        found = await asyncio.wrap_future(
+            in_thread(
+                "humanloop-lookup",
+                socket.getaddrinfo,
+                *(host, port, family, socket.SOCK_STREAM, 0, socket.AI_ADDRCONFIG),
+            )
+        )
+        flags = socket.AI_NUMERICHOST | socket.AI_NUMERICSERV
+        return [
+            ResolveResult(
+                hostname=host,
+                host=str(address[0]),
+                port=port,
+                family=kind,
+                proto=protocol,
+                flags=flags,
+            )
+            for kind, _, protocol, _, address in found
+        ]
+
+    async def close(self) -> None:
+        """Do nothing: there is nothing to wait for."""
 
 
 class Connector(aiohttp.TCPConnector):
     """Lends each exchange a new connection, or a kept one on which nothing is left to read.
 
-    exchanges: those under way, open streams included; slots: one for each at a time; known: the
-    protocols of connections that have been lent before.
+    running, streams: the exchanges under way; slots: one for each of both at a time.
     """
 
-    def __init__(self, slots: int, new_socket: Any) -> None:
-        # This resolver finds what the synchronous transport finds. The slots are the limit.
-        resolver = aiohttp.ThreadedResolver()
-        super().__init__(limit=0, resolver=resolver, socket_factory=new_socket)  # pyright: ignore[reportUnknownMemberType]  # aiohttp's own
-        self.exchanges: weakref.WeakSet[Exchange] = weakref.WeakSet()
+    def __init__(self, slots: int, new_socket: Callable[[Any], socket.socket]) -> None:
+        def watched_socket(address: Any) -> socket.socket:
+            sock = new_socket(address)
+            exchange = EXCHANGE.get()()
+            if exchange is not None:
+                exchange.doing = "connecting"
+                exchange.sockets.append(sock)
+            return sock
+
+        # The slots are the limit.
+        super().__init__(  # pyright: ignore[reportUnknownMemberType]  # aiohttp's own
+            limit=0, keepalive_timeout=IDLE, resolver=Resolver(), socket_factory=watched_socket
+        )
+        # Private to aiohttp. Under another name, such heads would be refused, and no more.
+        self._factory = cast(Any, partial(Handler, loop=self._loop))
+        self.running: set[Exchange] = set()
+        self.streams: weakref.WeakSet[Exchange] = weakref.WeakSet()
         self.slots = asyncio.Semaphore(slots)
-        self.known: weakref.WeakSet[ResponseHandler] = weakref.WeakSet()
+        self._target: tuple[Route, Target] | None = None
+
+    async def target_of(self, route: Route) -> Target:
+        """Return the target that a route leads to, made when the route is first used."""
+        if self._target is None or self._target[0] is not route:
+            self._target = route, await Target.of(route)
+        return self._target[1]
+
+    async def lend(
+        self, exchange: Exchange, request: aiohttp.ClientRequest, traces: list[Trace] | None = None
+    ) -> Connection:
+        """Return a connection for an exchange."""
+        token = EXCHANGE.set(weakref.ref(exchange))
+        try:
+            while True:
+                exchange.new = False
+                connection = await super().connect(request, traces or [], NO_LIMIT)
+                protocol, transport = connection.protocol, connection.transport
+                assert protocol is not None
+                assert transport is not None
+                if exchange.new or not _is_stale(protocol, transport):
+                    cast(Handler, protocol).at_start = True
+                    exchange.transport = transport
+                    exchange.sockets.clear()
+                    return connection
+                transport.abort()
+                connection.close()  # and take the next one
+        finally:
+            EXCHANGE.reset(token)
 
     async def connect(
         self, req: aiohttp.ClientRequest, traces: list[Trace], timeout: aiohttp.ClientTimeout
     ) -> Connection:
-        """Return a connection for a request, as `aiohttp.BaseConnector.connect`."""
+        """Return a connection for a request of a session, as `aiohttp.BaseConnector.connect`."""
         exchange = cast(SentRequest, req).exchange
+        assert exchange is not None
+        return await self.lend(exchange, req, traces)
+
+    async def _create_connection(
+        self, req: aiohttp.ClientRequest, traces: list[Trace], timeout: aiohttp.ClientTimeout
+    ) -> ResponseHandler:
+        # What kinds of connectors differ in. It has no public name; but only here is it known that
+        # there is no kept connection, and that the time for connecting begins.
+        exchange = EXCHANGE.get()()
+        assert exchange is not None
+        exchange.new = True
+        exchange.doing = "looking up the host"
         async with time_limit(exchange.request.connect_timeout):
-            while True:
-                connection = await super().connect(req, traces, timeout)
-                protocol, transport = connection.protocol, connection.transport
-                assert protocol is not None
-                assert transport is not None
-                if protocol not in self.known or not _is_stale(protocol, transport):
-                    break
-                transport.abort()
-                connection.close()  # and take the next one
-        self.known.add(protocol)
-        connection.add_callback(functools.partial(_abort_unsent, transport))
-        exchange.transport = transport
-        return connection
+            return await super()._create_connection(req, traces, timeout)
 
 
 class Exchange:
     """A request under way, and its response; as soon as that is a stream, an AsyncRawStream.
 
     owner: kept alive until the end; transport: of the connection over which the request leaves;
-    task: what runs it, until the response is complete or a stream.
+    new: whether that has just been made; sockets: those that try to connect; doing: for messages;
+    task: what runs the exchange, until the response is complete or a stream.
     """
 
     status: int
     reason: str
     headers: Headers
     elapsed: float
+    new = False
+    doing = "waiting for a free connection"
+    transport: asyncio.Transport | None = None
+    _connection: Connection | None = None
+    _response: aiohttp.ClientResponse | None = None
+    _content: aiohttp.StreamReader | None = None
+    _client_closed = False
     _streaming = False
     _has_slot = False
+    _tunnel = False
 
     def __init__(self, request: Request, http: aiohttp.ClientSession, owner: object) -> None:
         self.request = request
-        self.transport: asyncio.Transport | None = None
-        self.task = asyncio.current_task()
+        self.sockets: list[socket.socket] = []
+        self._loop = asyncio.get_running_loop()
+        self.task = asyncio.current_task(self._loop)
         self._http = http
         self._connector = cast(Connector, http.connector)
-        self._connector.exchanges.add(self)
         self._owner = owner
-        self._loop = asyncio.get_running_loop()
-        self._response: aiohttp.ClientResponse | None = None
-        self._client_closed = False
+        self._started = monotonic()
 
     async def run(
         self, route_to: Callable[[str], Route], max_bytes: int | None
@@ -149,32 +317,34 @@ class Exchange:
 
         route_to: finds the route for a host; max_bytes: the largest body; None: any.
         """
-        started = monotonic()
+        connector = self._connector
+        connector.running.add(self)
         try:
             async with time_limit(self.request.timeout):
-                await self._connector.slots.acquire()
+                await connector.slots.acquire()
                 self._has_slot = True
-                response = await self._respond(route_to(self.request.host))
+                self._content = await self._respond(route_to(self.request.host))
+                self.doing = "reading the rest of the answer"
                 if self.request.stream and is_event_stream(self.status, self.headers):
-                    self._begin_to_stream(response)
-                    self.elapsed = monotonic() - started
+                    self._begin_to_stream(self._content)
+                    self.elapsed = monotonic() - self._started
                     return self
-                data = await _Body(response.content, self.headers, max_bytes).read_all()
-                elapsed = monotonic() - started
+                data = await _Body.whole(self._content, self.headers, max_bytes)
+                elapsed = monotonic() - self._started
                 return RawResponse(self.status, self.reason, self.headers, data, elapsed)
         except ClientConfigurationError:
+            self._give_up()
             raise
         except Exception as error:
-            self._give_up()
-            cause = error.__cause__ if isinstance(error, _NotRepeatedError) else error
-            raise self._translated(cause) from cause
+            raise self._translated(error) from _cause(error)
         except asyncio.CancelledError as error:
-            self._give_up()
             if not self._client_closed or self._cancelled_again():
+                self._give_up()
                 raise
             raise self._translated(error) from error
         finally:
             self.task = None
+            connector.running.discard(self)
             if not self._streaming:
                 self._return_slot()
 
@@ -191,9 +361,10 @@ class Exchange:
                     self.close()
                 return data
         except Exception as error:
-            self.close()
             late = f"no more of the answer within {timeout or 0:.3g} seconds"
-            raise self._translated(error, late) from error
+            translated = self._translated(error, late)
+            self.close()
+            raise translated from error
 
     def close(self) -> None:
         """Give up what is left of a stream; see `AsyncRawStream`."""
@@ -215,30 +386,51 @@ class Exchange:
         elif self._streaming:
             self._give_up()  # which wakes the reader
 
-    async def _respond(self, route: Route) -> aiohttp.ClientResponse:
-        """Send the request, and receive the head of the response."""
-        request, body = self.request, self.request.body
-        query = f"?{request.query}" if request.query else ""
-        options = dict(route.options)
+    async def _respond(self, route: Route) -> aiohttp.StreamReader:
+        """Send the request, receive the head of the response, and return its body."""
         if route.context is not None:
-            made = route.context.get()
-            options["ssl"] = made.result() if made.done() else await asyncio.wrap_future(made)
+            self.doing = "loading the TLS certificates"
+            self._tunnel = "proxy_headers" in route.options
+        if _is_watched(self._http):
+            return await self._respond_by_session(route)
+        target = await self._connector.target_of(route)
+        connection = self._connection = await self._connector.lend(self, target)
+        protocol = connection.protocol
+        assert protocol is not None
+        protocol.set_response_params(
+            skip_payload=self.request.method == "HEAD",
+            read_until_eof=True,
+            auto_decompress=False,
+            read_timeout=self.request.read_timeout,
+            max_line_size=LINE,
+            max_field_size=LINE,
+        )
+        loan = _Loan(connection, protocol)
+        loan.send(_head(self.request, target, route.headers), self.request.body or b"")
+        self.doing = "waiting for the answer"
+        while True:
+            message, content = await protocol.read()
+            if not 100 <= message.code <= 199 or message.code == 101:
+                break
+        self._take_head(message.code, message.reason, message.raw_headers)
+        content.on_eof(loan.end)
+        return content
+
+    async def _respond_by_session(self, route: Route) -> aiohttp.StreamReader:
+        """Do as `_respond`, by aiohttp's session, which tells those who watch it."""
+        request, body = self.request, self.request.body
         response = self._response = await self._http.request(
             request.method,
-            URL(f"{route.prefix}{request.path}{query}", encoded=True),
+            URL(f"{route.prefix}{_path(request)}", encoded=True),
             data=body if body is None or len(body) <= LARGE else io.BytesIO(body),
             headers={**wire_headers(request), **route.headers},
             allow_redirects=False,
             middlewares=(self._send_once,),
             timeout=aiohttp.ClientTimeout(sock_read=request.read_timeout),
-            **options,
+            **await _options(route),
         )
-        self.status = response.status
-        self.reason = (response.reason or "").encode("utf-8", "surrogateescape").decode("latin-1")
-        raw = response.raw_headers
-        self.headers = Headers((k.decode("latin-1"), v.decode("latin-1")) for k, v in raw)
-        check_length(self.headers)
-        return response
+        self._take_head(response.status, response.reason, response.raw_headers)
+        return response.content
 
     async def _send_once(
         self, request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
@@ -253,10 +445,21 @@ class Exchange:
             # After these two, aiohttp would send the request again.
             raise _NotRepeatedError from error
 
-    def _begin_to_stream(self, response: aiohttp.ClientResponse) -> None:
-        self._body = _Body(response.content, self.headers, None)
+    def _take_head(
+        self, status: int, reason: str | None, headers: tuple[tuple[bytes, bytes], ...]
+    ) -> None:
+        self.status = status
+        self.reason = (reason or "").encode("utf-8", "surrogateescape").decode("latin-1")
+        self.headers = Headers()
+        for name, value in headers:
+            self.headers.add(name.decode("latin-1"), value.decode("latin-1"))
+        check_length(self.headers)
+
+    def _begin_to_stream(self, content: aiohttp.StreamReader) -> None:
+        self._body = _Body(content, self.headers, None)
         self._streaming = True
-        connection = response.connection
+        self._connector.streams.add(self)
+        connection = self._response.connection if self._response else self._connection
         if connection is not None and connection.protocol is not None:
             # End aiohttp's limit for a read: each read of a stream has its own.
             connection.protocol.read_timeout = None
@@ -268,12 +471,17 @@ class Exchange:
         Then aiohttp has the connection back, and has perhaps lent it again; before, aiohttp closes
         it, and waits for the server to read what is unsent, and to take leave by TLS.
         """
-        response = self._response
-        complete = response is not None and response.content.is_eof()
-        if response is not None:
-            response.close()
+        content = self._content
+        complete = content is not None and content.is_eof()
+        if content is not None and not complete and content.exception() is None:
+            content.set_exception(aiohttp.ClientConnectionError("Connection closed"))
+        if self._response is not None:
+            self._response.close()
+        if self._connection is not None:
+            self._connection.close()
         if self.transport is not None and not complete and not self._loop.is_closed():
             self.transport.abort()
+        self._content = self._response = self._connection = None  # they hold the error
 
     def _return_slot(self) -> None:
         if self._has_slot:
@@ -286,21 +494,84 @@ class Exchange:
             return self.task is not None and self.task.uncancel() > 0
         return False
 
-    def _translated(self, error: BaseException | None, late: str = "") -> ApiConnectionError:
-        """Return our error for the library's; late: the message for one that took too long."""
-        chain = list(chain_of(error))
+    def _translated(self, error: BaseException, late: str = "") -> ApiConnectionError:
+        """Give up, and return our error for the library's.
+
+        late: the message for one that took too long.
+        """
+        chain = list(chain_of(_cause(error)))
         _forget_secrets(chain)
         sent = self.transport is not None
-        over = not any(isinstance(e, aiohttp.ServerTimeoutError) for e in chain)
+        limit = self.request.timeout
+        over = limit is not None and monotonic() - self._started >= limit - TICK
+        doing = self._doing()
+        self._give_up()
+        _clear_frames(error)
         return connection_error(
             chain,
             self.request,
             _described(chain[-1]),
             sent=sent,
-            late=late or timeout_reason(self.request, sent=sent, over=over),
+            late=late or timeout_reason(self.request, sent=sent, over=over, doing=doing),
             timeout=(TimeoutError, asyncio.TimeoutError),
             client_closed=self._client_closed,
         )
+
+    def _doing(self) -> str:
+        """Return what took so long."""
+        if self.transport is None:
+            if not any(map(_is_connected, self.sockets)):
+                return self.doing
+            if self._tunnel:
+                return "waiting for the proxy's tunnel"
+            return "securing the connection by TLS"
+        return "sending the request" if _has_unsent(self.transport) else self.doing
+
+
+class _Loan:
+    """A connection that is lent for one response. It knows no exchange, so that one may be dropped.
+
+    writer: what sends the rest of a large body.
+    """
+
+    writer: asyncio.Task[None] | None = None
+
+    def __init__(self, connection: Connection, protocol: ResponseHandler) -> None:
+        self._connection = connection
+        self._protocol = protocol
+
+    def send(self, head: bytes, body: bytes) -> None:
+        """Send a request: at once, or in the background if it is large."""
+        transport = self._connection.transport
+        assert transport is not None
+        if len(body) <= LARGE:
+            transport.write(head + body)
+            self._protocol.start_timeout()
+        else:
+            transport.write(head)
+            self.writer = asyncio.get_running_loop().create_task(self._send_slowly(body))
+
+    async def _send_slowly(self, body: bytes) -> None:
+        writer = StreamWriter(self._protocol, asyncio.get_running_loop())
+        # A connection that is lost is reported to who waits for the response.
+        with contextlib.suppress(OSError, aiohttp.ClientError):
+            for start in range(0, len(body), SLICE):
+                await writer.write(memoryview(body)[start : start + SLICE])
+            self._protocol.start_timeout()
+
+    def end(self) -> None:
+        """Give the connection back, since all of the response has come.
+
+        If some of the request is still unsent, abort it. Closed, as aiohttp does, it would stay
+        open until the server has read the rest.
+        """
+        transport = self._connection.transport
+        unsent = self.writer is not None and not self.writer.done()
+        if self.writer is not None:
+            self.writer.cancel()
+        if transport is not None and (unsent or _has_unsent(transport)):
+            transport.abort()
+        self._connection.release()
 
 
 class _NotRepeatedError(Exception):
@@ -319,6 +590,18 @@ class _Body:
         self._decoder = ContentDecoder(encoding, max_bytes)
         self._piece = PIECE if encoding else sys.maxsize
         self._undecoded = b""
+
+    @staticmethod
+    async def whole(
+        content: aiohttp.StreamReader, headers: Headers, max_bytes: int | None
+    ) -> bytes:
+        """Return a body; max_bytes: the most that it may have; None: any."""
+        if content.is_eof() and content.exception() is None and "Content-Encoding" not in headers:
+            data = content.read_nowait()  # mostly, it has come with the head
+            if max_bytes is None or len(data) <= max_bytes:
+                return data
+            return ContentDecoder("", max_bytes).feed(data)  # which refuses it
+        return await _Body(content, headers, max_bytes).read_all()
 
     async def read_all(self) -> bytes:
         """Return all that is left."""
@@ -354,13 +637,53 @@ class _Body:
         return rest
 
 
-def _abort_unsent(transport: asyncio.Transport) -> None:
-    """Abort a connection that is given back before all has been sent.
+def _cause(error: BaseException) -> BaseException:
+    return (isinstance(error, _NotRepeatedError) and error.__cause__) or error
 
-    Closed, as aiohttp does, it would stay open until the server has read the rest.
-    """
-    if transport.get_write_buffer_size():
-        transport.abort()
+
+def _is_watched(http: aiohttp.ClientSession) -> bool:
+    """Tell whether somebody wants to see the requests of a session, or to answer them."""
+    request: object = vars(aiohttp.ClientSession).get("_request")
+    own = aiohttp.ClientSession.close.__code__.co_filename
+    replaced = type(request) is not FunctionType or request.__code__.co_filename != own
+    return replaced or bool(http.trace_configs)
+
+
+def _path(request: Request) -> str:
+    """Return what follows the prefix of a route."""
+    return f"{request.path}?{request.query}" if request.query else request.path
+
+
+def _head(request: Request, target: Target, proxy_headers: Mapping[str, str]) -> bytes:
+    """Return the head of a request, as it goes out; raise ValueError if it would be none."""
+    path = f"{target.prefix}{_path(request)}" or "/"
+    fields = wire_headers(request)
+    if proxy_headers:
+        fields.update(proxy_headers)
+    if "Host" not in request.headers:
+        fields = {"Host": target.headers["Host"], **fields}
+    lines = "".join([f"{name}: {value}\r\n" for name, value in fields.items()])
+    whole = {lines.count("\r"), lines.count("\n")} == {len(fields)} and "\0" not in lines
+    if whole and _TARGET.fullmatch(path):
+        # RFC 9110 section 5.5: what is not ASCII has no certain meaning. http.client sends Latin-1.
+        with contextlib.suppress(UnicodeEncodeError):  # it holds the whole text, keys included
+            return f"{request.method} {path} HTTP/1.1\r\n{lines}\r\n".encode("latin-1")
+    raise ValueError("the address or a header has characters that can't be sent")
+
+
+def _has_unsent(transport: asyncio.Transport) -> bool:
+    try:
+        return transport.get_write_buffer_size() > 0
+    except AttributeError:  # before Python 3.11, of TLS that is closed
+        return False
+
+
+def _is_connected(sock: socket.socket) -> bool:
+    try:
+        sock.getpeername()
+    except OSError:
+        return False
+    return True
 
 
 def _is_stale(protocol: ResponseHandler, transport: asyncio.Transport) -> bool:
@@ -384,6 +707,17 @@ def _described(error: BaseException) -> str:
     if isinstance(error, OSError) and not isinstance(error, (ssl.SSLError, socket.gaierror)):
         return os.strerror(error.errno) if error.errno else str(error)
     return getattr(error, "strerror", None) or str(error)
+
+
+def _clear_frames(error: BaseException) -> None:
+    """Forget the local variables of the calls that an error, and what it wraps, came through.
+
+    aiohttp keeps errors and requests in some, which would keep each other alive, keys included.
+    """
+    wrapped: BaseException | None = error
+    while wrapped is not None:
+        traceback.clear_frames(wrapped.__traceback__)
+        wrapped = wrapped.__cause__ or wrapped.__context__
 
 
 def _forget_secrets(chain: list[BaseException]) -> None:

@@ -34,7 +34,7 @@ except (ImportError, AttributeError) as error:
 from urllib3.util import parse_url
 
 from humanloop.exceptions import ClientConfigurationError
-from humanloop.transport.aiohttp_exchange import Connector, Exchange, Route, SentRequest
+from humanloop.transport.aiohttp_exchange import LINE, Connector, Exchange, Route, SentRequest
 from humanloop.transport.common import CLOSED, SharedContext, proxy_of
 
 if TYPE_CHECKING:
@@ -42,9 +42,6 @@ if TYPE_CHECKING:
     from humanloop.http import RawResponse, Request
 
 __all__ = ["AiohttpTransport"]
-
-LINE = 65_536
-"""Bytes that a line of a response's head may have, as in http.client."""
 
 GRACE = 1.0
 """Seconds to wait for loops to close what they hold."""
@@ -61,7 +58,9 @@ class AiohttpTransport:
 
     async def send(self, request: Request) -> RawResponse | Exchange:
         """Send a request once; see `AsyncTransport`."""
-        session = await self._session()
+        session = self._sessions.get((os.getpid(), asyncio.get_running_loop()))
+        if session is None or session.http.closed:
+            session = await self._new_session()
         exchange = Exchange(request, session.http, owner=session)
         return await exchange.run(self._route_to, self._configuration.max_response_bytes)
 
@@ -84,15 +83,13 @@ class AiohttpTransport:
         taken = [self._sessions.pop(key, None) for key in keys]
         return [session for session in taken if session is not None]
 
-    async def _session(self) -> _Session:
+    async def _new_session(self) -> _Session:
+        for known in tuple(self._sessions):
+            if known[1].is_closed():
+                self._sessions.pop(known, None)
         key = os.getpid(), asyncio.get_running_loop()
-        session = self._sessions.get(key)
-        if session is None or session.http.closed:
-            for known in tuple(self._sessions):
-                if known[1].is_closed():
-                    self._sessions.pop(known, None)
-            session = self._sessions[key] = _Session(self._configuration)
-            await session.closing.__anext__()  # now the loop knows of it
+        session = self._sessions[key] = _Session(self._configuration)
+        await session.closing.__anext__()  # now the loop knows of it
         return session
 
     def _route_to(self, host: str) -> Route:
@@ -175,7 +172,7 @@ async def _close_at_the_end(
     try:
         yield
     finally:
-        cut_off = tuple(connector.exchanges)
+        cut_off = (*connector.running, *connector.streams)
         for exchange in cut_off:
             exchange.cut_off()
         while any(exchange.task for exchange in cut_off):

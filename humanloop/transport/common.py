@@ -7,12 +7,13 @@ for a proxy leave its URL before anything else sees that.
 from __future__ import annotations
 
 import errno
+import functools
 import os
 import ssl
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import unquote, urlsplit
 
 from humanloop.exceptions import (
@@ -31,12 +32,15 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CLOSED",
+    "IDLE",
+    "TICK",
     "SharedContext",
     "chain_of",
     "check_length",
     "check_size",
     "connection_error",
     "has_length",
+    "in_thread",
     "proxy_of",
     "timeout_reason",
     "wire_headers",
@@ -44,6 +48,15 @@ __all__ = [
 
 CLOSED = (errno.EPIPE, errno.ECONNRESET, errno.EPROTOTYPE)
 """Errors of sending to a server that reads no more: it may have responded before it closed."""
+
+IDLE = 15.0
+"""Seconds for which a kept connection may be unused. Networks that translate addresses, and load
+balancers, forget it after that or longer, and say nothing to either end."""
+
+TICK = 0.005
+"""Seconds by which a clock and a timeout may differ."""
+
+T = TypeVar("T")
 
 
 def proxy_of(configuration: Configuration) -> tuple[str, dict[str, str]]:
@@ -80,18 +93,43 @@ class SharedContext:
         context = self._contexts.get(process)
         if context is None:
             new: Future[ssl.SSLContext] = Future()
-            new.set_running_or_notify_cancel()  # one who gives up must not cancel it for all
             context = self._contexts.setdefault(process, new)  # atomic: the first one wins
             if context is new:
-                threading.Thread(target=self._make, args=(new,)).start()
+                in_thread("humanloop-tls", _tls_context, self._configuration, result=new)
+                context.add_done_callback(self._forget_failure)
         return context
 
-    def _make(self, context: Future[ssl.SSLContext]) -> None:
-        try:
-            context.set_result(_tls_context(self._configuration))
-        except BaseException as error:
+    def _forget_failure(self, context: Future[ssl.SSLContext]) -> None:
+        if context.exception() is not None:
             self._contexts.pop(os.getpid(), None)
-            context.set_exception(error)
+
+
+def in_thread(
+    name: str, function: Callable[..., T], *arguments: Any, result: Future[T] | None = None
+) -> Future[T]:
+    """Call a function in a thread of its own; return what it returns or raises, as a future.
+
+    Nobody has to wait for it: the interpreter, when it exits, does not either. result: the future
+    to fill, by default a new one. Who gives up can't cancel it, since others may wait for it.
+    """
+    future: Future[T] = Future() if result is None else result
+    future.set_running_or_notify_cancel()
+
+    try:
+        run = functools.partial(_fill, future, function, *arguments)
+        threading.Thread(target=run, name=name, daemon=True).start()
+    except RuntimeError as error:  # the system has no more threads
+        future.set_exception(error)
+    return future
+
+
+def _fill(future: Future[T], function: Callable[..., T], *arguments: Any) -> None:
+    try:
+        future.set_result(function(*arguments))
+    except BaseException as error:
+        future.set_exception(error)
+    finally:
+        del future  # it holds the error, and that this frame
 
 
 def _tls_context(configuration: Configuration) -> ssl.SSLContext:
@@ -131,12 +169,16 @@ def wire_headers(request: Request) -> dict[str, str]:
         fields["Accept-Encoding"] = "identity"
     if "Content-Length" not in request.headers and has_length(request):
         fields["Content-Length"] = str(len(request.body or b""))
-    return {**fields, **dict(request.headers.items())}
+    fields.update(request.headers.items())
+    return fields
 
 
 def check_length(headers: Headers) -> None:
     """Refuse a body of no certain length (RFC 9110 section 8.6, RFC 9112 section 6.3)."""
-    length, *others = {part.strip() for part in headers.get("Content-Length", "").split(",")}
+    length = headers.get("Content-Length", "")
+    if length.isascii() and length.isdecimal():
+        return
+    length, *others = {part.strip() for part in length.split(",")}
     if others:
         raise ContentError("several values of Content-Length")
     if length and not (length.isascii() and length.isdecimal()):  # int() would take 1_0, and +10
@@ -162,17 +204,18 @@ def chain_of(error: BaseException | None) -> Iterator[BaseException]:
         error = next((e for e in inner if isinstance(e, Exception)), None)
 
 
-def timeout_reason(request: Request, *, sent: bool, over: bool) -> str:
+def timeout_reason(request: Request, *, sent: bool, over: bool, doing: str = "") -> str:
     """Say what did not come in time.
 
-    sent: whether the request may have left; over: whether its deadline has passed.
+    sent: whether the request may have left; over: whether its deadline has passed; doing: what the
+    time went by with.
     """
     what, limit = "no complete answer within", request.timeout
     if not sent:
         what, limit = "no connection within", limit if over else request.connect_timeout
     elif not over:
         what, limit = "nothing came for", request.read_timeout
-    return f"{what} {limit or 0:.3g} seconds"
+    return f"{what} {limit or 0:.3g} seconds" + (f" (while {doing})" if doing else "")
 
 
 def connection_error(

@@ -509,7 +509,7 @@ def test_making_the_tls_context_counts_and_keeps_no_loop_waiting(
     client = caller.client(tls_server.host, **trusting)
     error = failure(GET, caller, client, tls_server.host, 1, timeout=0.1)
     assert type(error) is ApiTimeoutError
-    assert error.reason == "no connection within 0.1 seconds"
+    assert error.reason.startswith("no connection within 0.1 seconds")
     assert not error.sent
     go_on.set()
     assert GET(caller, client, skip_deserialization=True).body == {}
@@ -570,7 +570,7 @@ def test_connecting_through_a_proxy_has_its_limit(caller: Any) -> None:
         client = caller.client(host, proxy=f"http://127.0.0.1:{port}", retries=0)
         error = failure(GET, caller, client, host, 1, connect_timeout=0.1)
     assert type(error) is ApiTimeoutError
-    assert error.reason == "no connection within 0.1 seconds"
+    assert error.reason.startswith("no connection within 0.1 seconds")
     assert error.elapsed < 0.1 + GRACE
     assert not error.sent
 
@@ -659,7 +659,7 @@ def test_the_timeout_is_one_deadline_for_all_tries(
     server.reply = server.hanging()
     error = failure(GET, caller, client, server.host, 1, timeout=0.2, retries=EAGER)
     assert type(error) is ApiTimeoutError
-    assert error.reason == "no complete answer within 0.2 seconds"
+    assert error.reason.startswith("no complete answer within 0.2 seconds")
     assert 0.2 <= error.elapsed < 0.2 + GRACE
     assert len(server.requests) == 1
 
@@ -681,7 +681,7 @@ def test_a_wait_for_bytes_that_is_too_long_is_tried_again(
     client = caller.client(server.host, retries=FAST, read_timeout=0.15)
     error = failure(call, caller, client, server.host, call.tries)
     assert type(error) is ApiTimeoutError
-    assert error.reason == "nothing came for 0.15 seconds"
+    assert error.reason.startswith("nothing came for 0.15 seconds")
     assert 0.15 * call.tries <= error.elapsed < 0.15 * call.tries + GRACE
     assert len(server.requests) == call.tries
 
@@ -762,7 +762,7 @@ def test_a_connection_that_is_never_made(caller: Any, trusting: dict[str, Any]) 
         client = caller.client(host, connect_timeout=0.1, **trusting)
         error = failure(POST, caller, client, host, 1)
     assert type(error) is ApiTimeoutError
-    assert error.reason == "no connection within 0.1 seconds"
+    assert error.reason.startswith("no connection within 0.1 seconds")
     assert not error.sent
 
 
@@ -793,7 +793,7 @@ def test_a_deadline_over_tls(caller: Any, tls_server: Any, trusting: dict[str, A
     client = caller.client(tls_server.host, **trusting)
     error = failure(GET, caller, client, tls_server.host, 1, timeout=0.2)
     assert type(error) is ApiTimeoutError
-    assert error.reason == "no complete answer within 0.2 seconds"
+    assert error.reason.startswith("no complete answer within 0.2 seconds")
 
 
 def test_a_deadline_that_has_passed_before_anything_was_sent(

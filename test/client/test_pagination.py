@@ -400,14 +400,18 @@ def test_the_first_page_may_fail(caller: Any) -> None:
     assert (caller.all(reader), reader.total) == ([], None)
 
 
-def test_an_interruption_ends_it() -> None:
+def test_an_interruption_is_not_the_end() -> None:
+    interruptions = iter([KeyboardInterrupt()])
+
     def interrupted(page: int) -> Answer:
-        raise KeyboardInterrupt
+        for interruption in interruptions:
+            raise interruption
+        return even(4, 2)(page)
 
     reader = fetched(interrupted)
     with pytest.raises(KeyboardInterrupt):
         next(reader)
-    assert list(reader) == []
+    assert list(reader) == ["0.0", "0.1", "1.0", "1.1"]
 
 
 def test_whole_pages_then_records(caller: Any) -> None:
@@ -575,18 +579,28 @@ def test_async_an_error_of_a_page_that_nobody_asked_for_is_not_told() -> None:
     assert complaints == []
 
 
-def test_async_a_time_limit_ends_it() -> None:
+@pytest.mark.parametrize("by", ["records", "pages"])
+@pytest.mark.parametrize("ahead", [True, False], ids=["fetched ahead", "fetched when asked for"])
+def test_async_a_wait_that_was_cancelled_is_not_the_end(by: str, ahead: bool) -> None:
     async def main() -> None:
-        held = Held()
-        reader = AsyncPageIterator[str](held, first=0)
-        assert [await anext(reader), await anext(reader)] == ["0.0", "0.1"]
-        waiting = asyncio.ensure_future(anext(reader))
-        await held.reached.wait()
-        waiting.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await waiting
-        assert held.left == "cancelled"
-        assert [r async for r in reader] == []
+        asked: list[int] = []
+
+        async def fetch(page: int, size: int | None) -> Any:
+            asked.append(page)
+            if asked == [0, 1] if ahead else asked == [0]:
+                await asyncio.Event().wait()
+            return SimpleNamespace(body=even(6, 2)(page).body(page))
+
+        reader = AsyncPageIterator[str](fetch, first=0)
+        steps: Any = reader if by == "records" else reader.pages()
+        done = 0 if not ahead else 2 if by == "records" else 1
+        for _ in range(done):
+            await anext(steps)
+        with pytest.raises(asyncio.TimeoutError):
+            await asyncio.wait_for(anext(steps), 0.05)
+        assert len([step async for step in steps]) == (6 if by == "records" else 3) - done
+        assert asked == ([0, 1, 1, 2] if ahead else [0, 0, 1, 2])
+        assert asyncio.all_tasks() == {asyncio.current_task()}
 
     asyncio.run(main(), debug=True)
 

@@ -9,6 +9,8 @@ import json
 import pickle
 import socket
 import struct
+import subprocess
+import sys
 import threading
 import time
 import tracemalloc
@@ -20,6 +22,7 @@ from typing import Any
 import pytest
 
 from humanloop import AsyncStream, Humanloop, RetryPolicy, Stream, exceptions
+from humanloop.drift import DriftReport
 from humanloop.exceptions import (
     ApiConnectionError,
     ApiException,
@@ -172,7 +175,6 @@ FORMS = {
         [b": hello\n\n", BODY.replace(b"data: ", b"id: 5\nretry: 9\n:\nfoo\ndata: "), b":bye\n\n"],
     ),
     "byte order mark": (CHUNKED, [b"\xef\xbb\xbf" + BODY]),
-    "events of other types": (CHUNKED, [b"event: ping\ndata: {}\n\n", BODY]),
     "the end told": (CHUNKED, [BODY, b"data: [DONE]\n\n", b"data: whatever\n\n"]),
     "lines": (CHUNKED, [BODY.replace(b', "index"', b',\ndata: "index"')]),
     "gzip": (
@@ -195,6 +197,81 @@ def test_other_ways_to_end(how: str, caller: Any, server: Any, client: Humanloop
     for _ in range(2):
         assert outputs(caller.all(opened(caller, client))) == ["ünï", "c🎈dé", "e"]
     assert server.connections == (1 if how == "length" else 2)
+
+
+def test_an_event_of_an_unknown_type_is_reported(
+    caller: Any, server: Any, client: Humanloop
+) -> None:
+    ping, hint = b"event: ping\ndata: {}\n\n", b"event: hint\ndata: look\n\n"
+    server.send_raw(CHUNKED + chunks(ping, data("a"), ping + hint, data("b")), then_close=False)
+    with pytest.warns(ResponseValidationWarning, match="unknown type") as warned:
+        assert outputs(caller.all(opened(caller, client))) == ["a", "b"]
+    assert [str(w.message) for w in warned] == [
+        f"chats.create(): left out an event of the unknown type '{kind}'"
+        for kind in ("ping", "hint")
+    ]
+    reports: list[DriftReport] = []
+    client = caller.client(server.host, on_drift=reports.append)
+    assert outputs(caller.all(opened(caller, client))) == ["a", "b"]
+    found = [(drift.kind, drift.value) for report in reports for drift in report.findings]
+    assert found == [("unknown_event", "ping"), ("unknown_event", "hint")]
+    assert {report.operation for report in reports} == {"chats.create"}
+
+
+DONE = b"data: [DONE]\n\n"
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        CHUNKED + chunks(data("a"), DONE),
+        CHUNKED + chunks(data("a"), DONE + b": bye\n\n"),
+        EVENTS + b"Content-Length: %d\r\n\r\n" % len(data("a") + DONE) + data("a") + DONE,
+        EVENTS
+        + b"Content-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n\r\n"
+        + chunks(gzip.compress(data("a") + DONE)),
+    ],
+    ids=["chunked", "a comment after it", "length", "gzip"],
+)
+def test_a_stream_that_says_that_it_is_done_gives_its_connection_back(
+    raw: bytes, caller: Any, server: Any, client: Humanloop
+) -> None:
+    server.send_raw(raw, then_close=False)
+    for _ in range(3):
+        assert outputs(caller.all(opened(caller, client))) == ["a"]
+    assert (len(server.requests), server.connections) == (3, 1)
+
+
+def test_the_end_of_a_body_that_comes_after_the_stream_is_done(
+    caller: Any, server: Any, client: Humanloop
+) -> None:
+    def reply(request: Any, connection: socket.socket) -> None:
+        connection.sendall(CHUNKED + chunks(data("a"), DONE, end=False))
+        assert done.wait(10)
+        connection.sendall(b"0\r\n\r\n")
+
+    server.reply = reply
+    for _ in range(2):
+        done = threading.Event()
+        stream = opened(caller, client)
+        assert outputs([caller.next(stream)]) == ["a"]
+        threading.Timer(0.005, done.set).start()
+        assert caller.all(stream) == []
+    assert (len(server.requests), server.connections) == (2, 1)
+
+
+@pytest.mark.parametrize("how", ["silent", "endless"])
+def test_a_server_that_goes_on_after_the_stream_is_done_is_not_waited_for(
+    how: str, caller: Any, server: Any, client: Humanloop
+) -> None:
+    head = CHUNKED + chunks(data("a"), DONE, end=False)
+    more = chunks(b": more\n\n" * 100, end=False)
+    server.reply = server.hanging(head) if how == "silent" else server.endless(head, more)
+    began = time.monotonic()
+    for _ in range(2):
+        assert outputs(caller.all(opened(caller, client))) == ["a"]
+    assert time.monotonic() - began < GRACE
+    assert (len(server.requests), server.connections) == (2, 2)
 
 
 def test_a_large_event(caller: Any, server: Any, client: Humanloop) -> None:
@@ -722,3 +799,76 @@ def test_a_stream_of_another_loop(server: Any, asynchronous: Humanloop) -> None:
         del stream
         other = asyncio.run(asynchronous.achat(**CHAT, stream=True))
         del other
+
+
+@pytest.mark.parametrize("kind", ["stream", "content"])
+def test_a_wait_that_was_cancelled_does_not_look_like_the_end(
+    kind: str, server: Any, asynchronous: Humanloop
+) -> None:
+    server.reply = server.hanging(CHUNKED + chunks(data("a"), end=False))
+
+    async def main() -> None:
+        if kind == "stream":
+            events: Any = await asynchronous.achat(**CHAT, stream=True)
+        else:
+            events = (await asynchronous.chat_stream(**CHAT)).content
+        await events.__anext__()
+        with pytest.raises(asyncio.TimeoutError):
+            await asyncio.wait_for(events.__anext__(), 0.05)
+        for _ in range(2):
+            with pytest.raises(ApiStreamBrokenError, match="a wait for its next event was cancel"):
+                await events.__anext__()
+        await events.aclose()
+        assert [event async for event in (await listed(asynchronous))] == []
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+
+    async def listed(client: Humanloop) -> Any:
+        server.send_raw(CHUNKED + chunks(DONE), then_close=False)
+        return await client.achat(**CHAT, stream=True)
+
+    asyncio.run(main())
+    assert len(server.requests) == 2
+
+
+LEAVING = """
+import asyncio
+from humanloop import Humanloop
+
+async def first(events, how):
+    async for event in events:
+        if how == "break":
+            break
+        if how == "return":
+            return
+        raise KeyError
+
+async def main():
+    asyncio.get_running_loop().slow_callback_duration = 60  # of a busy machine
+    client = Humanloop("k", {host!r}, retries=0)
+    chat = dict(messages=[{{"role": "user", "content": "hi"}}], model_config={{"model": "gpt-4"}})
+    for how in ("break", "return", "raise"):
+        for kind in ("stream", "content"):
+            if kind == "stream":
+                events = await client.achat(**chat, stream=True)
+            else:
+                events = (await client.chat_stream(**chat)).content
+            try:
+                await first(events, how)
+            except KeyError:
+                pass
+            del events
+            for _ in range(3):
+                await asyncio.sleep(0)
+            assert asyncio.all_tasks() == {{asyncio.current_task()}}
+    await client.aclose()
+
+asyncio.run(main())
+"""
+
+
+def test_leaving_early_leaves_no_task_and_no_warning(server: Any) -> None:
+    server.reply = server.hanging(CHUNKED + chunks(data("a"), end=False))
+    program = [sys.executable, "-X", "dev", "-W", "error", "-c", LEAVING.format(host=server.host)]
+    done = subprocess.run(program, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (len(server.requests), server.connections) == (6, 6)
