@@ -60,7 +60,9 @@ class Humanloop(Facade, BaseClient):
         async_transport: AsyncTransport | None = None,
         **options: Unpack[HumanloopOptions],
     ) -> None:
-        given = {k: v for k, v in locals().items() if v and k not in _NO_SETTINGS}
+        given = {
+            k: v for k, v in locals().items() if v is not None and k not in _NO_SETTINGS
+        }
         if isinstance(api_key, Configuration):
             configuration, given = api_key, {k: v for k, v in given.items() if k != "api_key"}
         if configuration is None:
@@ -68,6 +70,10 @@ class Humanloop(Facade, BaseClient):
         elif names := [*given, *options]:
             raise ApiTypeError(
                 f"Humanloop() takes a configuration, or {', '.join(names)}, not both"
+            )
+        if not isinstance(configuration, Configuration):
+            raise ApiTypeError(
+                f"configuration must be a Configuration, not {type(configuration).__name__}"
             )
         super().__init__(configuration, transport=transport, async_transport=async_transport)
 

@@ -18,6 +18,7 @@ from urllib.parse import quote
 
 __all__ = [
     "MASK",
+    "brief",
     "did_you_mean",
     "is_secret_name",
     "likely_name",
@@ -180,6 +181,15 @@ def _chain(
 
 
 # -- text in messages -----------------------------------------------------------------------------
+
+
+def brief(value: object) -> str:
+    """Say what a refused value was: in full if it can be no secret, else by its type alone."""
+    is_word = type(value) is str and len(value) < SHORTEST_SECRET
+    is_number = type(value) is float or (type(value) is int and value.bit_length() < 64)
+    if value is None or isinstance(value, bool) or is_word or is_number:
+        return repr(value)
+    return type(value).__name__
 
 
 def shorten(text: str, limit: int = SHOWN_CHARACTERS) -> str:
