@@ -53,6 +53,8 @@ _TIMEOUT = "a positive number of seconds, or None for no limit"
 _NO_KEY_CHARACTER = re.compile(r"[^!-~]")
 HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 section 5.1
 HEADER_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")  # RFC 9110 section 5.5
+# RFC 7468; the content begins as that of every certificate in DER does.
+_CERTIFICATE = re.compile(rb"-----BEGIN (?:X509 |TRUSTED )?CERTIFICATE-----\s*MI")
 _PRIVATE_KEY = re.compile(rb"-----BEGIN [A-Z ]*PRIVATE KEY-----")
 
 
@@ -215,7 +217,7 @@ def _type(value: object) -> str:
 def _is_file(name: str) -> Callable[[object], bool]:
     def fits(value: object) -> bool:
         if isinstance(value, str | os.PathLike) and value != "":
-            check_files(name, _READERS[name], cast("str | os.PathLike[str]", value))
+            check_files(name, _FINDERS[name], cast("str | os.PathLike[str]", value))
             return True
         return value is None
 
@@ -223,24 +225,24 @@ def _is_file(name: str) -> Callable[[object], bool]:
 
 
 def check_files(
-    name: str, use: Callable[..., object], *paths: str | os.PathLike[str] | None
+    name: str, use: Callable[..., object], *paths: str | os.PathLike[str]
 ) -> None:
     """Call `use` with paths; raise ClientConfigurationError if the files can't be used.
 
     name: the setting, or the settings, that named them.
     """
-    for path in filter(None, paths):
+    for path in paths:
         if "-----BEGIN" in os.fspath(path):
             raise ClientConfigurationError(f"{name} must be the path of a file, not its content")
     try:
-        for path in filter(None, paths):
-            with open(path, "rb"):  # a reason in words, which OpenSSL does not always have
-                pass
+        for path in paths:
+            if not os.path.exists(path) or os.path.isdir(path):
+                open(path, "rb").close()  # a reason in words, which OpenSSL does not always have
         use(*paths)
     except (OSError, ValueError) as error:  # also ssl.SSLError; ValueError for a path with NUL
-        what = printable(mask_keys(", ".join(os.fspath(path) for path in filter(None, paths))))
+        what = printable(mask_keys(", ".join(map(os.fspath, paths))))
         reason = _reason(error)
-        raise ClientConfigurationError(f"{name} can't be used: {what}: {reason}") from None
+        raise ClientConfigurationError(f"{name} can't be used: {what}: {reason}") from error
 
 
 def _reason(error: Exception) -> str:
@@ -255,22 +257,22 @@ def _reason(error: Exception) -> str:
     return reasons.get(error.reason or "", "it does not hold what it must, in PEM")
 
 
-def _read_certificates(path: str | os.PathLike[str]) -> None:
-    import ssl
+def _finder(pattern: re.Pattern[bytes], what: str) -> Callable[[str | os.PathLike[str]], None]:
+    """Return a function that raises an OSError or ValueError for a file without what it needs."""
 
-    ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(path)
+    def find(path: str | os.PathLike[str]) -> None:
+        if os.path.isfile(path):  # what comes from a pipe can be read only once
+            with open(path, "rb") as file:
+                if not pattern.search(file.read()):
+                    raise ValueError(f"it holds no {what} in PEM")
+
+    return find
 
 
-def _read_key(path: str | os.PathLike[str]) -> None:
-    with open(path, "rb") as file:
-        if not _PRIVATE_KEY.search(file.read()):
-            raise ValueError("it holds no private key in PEM")
-
-
-_READERS: Mapping[str, Callable[[str | os.PathLike[str]], None]] = {
-    "ssl_ca_cert": _read_certificates,
-    "cert_file": _read_certificates,
-    "key_file": _read_key,
+_FINDERS = {
+    "ssl_ca_cert": _finder(_CERTIFICATE, "certificate"),
+    "cert_file": _finder(_CERTIFICATE, "certificate"),
+    "key_file": _finder(_PRIVATE_KEY, "private key"),
 }
 
 

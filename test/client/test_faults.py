@@ -34,6 +34,7 @@ from humanloop import Humanloop, RetryPolicy, exceptions
 from humanloop.exceptions import (
     ApiConnectionError,
     ApiException,
+    ApiProxyError,
     ApiResponseDecodingError,
     ApiResponseTooLargeError,
     ApiResponseValidationError,
@@ -471,12 +472,18 @@ def test_a_certificate_file_that_can_not_be_used(
 ) -> None:
     file = tmp_path / "certificate.pem"
     file.write_text("none")
-    client = caller.client(tls_server.host, **{**trusting, option: str(file)})
-    with pytest.raises(ClientConfigurationError, match="can't be used") as caught:
-        GET(caller, client)
-    assert isinstance(caught.value.__cause__, ssl.SSLError)
+    options = {**trusting, option: str(file)}
+    with pytest.raises(ClientConfigurationError, match=rf"{option} can't be used: .*: it holds no"):
+        caller.client(tls_server.host, **options)
     good = "authority.pem" if option == "ssl_ca_cert" else "loopback.pem"
     file.write_bytes(Path(trusting["ssl_ca_cert"]).with_name(good).read_bytes())
+    client = caller.client(tls_server.host, **options)
+    content = file.read_bytes()
+    file.write_text("changed after it was given")
+    with pytest.raises(ClientConfigurationError, match=f"{option} can't be used") as caught:
+        GET(caller, client)
+    assert isinstance(caught.value.__cause__, ssl.SSLError)
+    file.write_bytes(content)
     assert GET(caller, client, skip_deserialization=True).body == {}
 
 
@@ -557,7 +564,10 @@ def test_a_proxy_that_refuses_to_connect(status: str, caller: Any, server: Any) 
     server.send_raw(f"HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n".encode())
     host, proxy = "https://api.example/v4", f"http://user:pass-word@127.0.0.1:{server.port}"
     error = failure(GET, caller, caller.client(host, proxy=proxy, retries=0), host, 1)
-    assert error.reason == f"can't connect: Tunnel connection failed: {status}"
+    hint = "; the proxy wants other credentials than those of proxy" if "407" in status else ""
+    assert type(error) is ApiProxyError
+    assert error.reason == f"can't connect: Tunnel connection failed: {status}{hint}"
+    assert error.proxy_status == int(status[:3])
     assert not error.sent
     assert [request.method for request in server.requests] == ["CONNECT"]
     assert "X-API-KEY" not in server.requests[0].headers
