@@ -626,19 +626,6 @@ def test_tls_in_tls(caller: Any, tls_server: Any, trusting: dict[str, Any]) -> N
         assert error.reason == "can't connect: Tunnel connection failed: 403 Forbidden"
 
 
-@pytest.mark.parametrize("proxy", ["socks5://127.0.0.1:1", "127.0.0.1:3128", "http://"])
-def test_a_proxy_that_is_none(proxy: str, caller: Any) -> None:
-    with pytest.raises(ClientConfigurationError, match="proxy must be a URL"):
-        GET(caller, caller.client("http://127.0.0.1:9", proxy=proxy))
-
-
-def test_the_environment_names_no_proxy(
-    caller: Any, server: Any, client: Humanloop, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{unused_port()}")
-    assert GET(caller, client, skip_deserialization=True).body == {}
-
-
 # --- redirects ---
 
 
