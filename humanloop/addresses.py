@@ -144,7 +144,7 @@ def parse_proxy(value: object, name: str = "proxy", default_scheme: str = "") ->
 
     name: of the setting or the environment variable that `value` comes from; default_scheme: the
     scheme of a URL without any. A password may hold any character where it is certain where the
-    password ends; it is percent-decoded. Raises ClientConfigurationError, which shows no part of it.
+    password ends; it is percent-decoded. Raises ClientConfigurationError, which shows none of it.
     """
     if not isinstance(value, str):
         raise _no_proxy(name, f"not {type(value).__name__}")

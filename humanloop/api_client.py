@@ -51,7 +51,7 @@ __all__ = ["ApiClient", "CallSettings", "RequestOptions"]
 
 _FIELD = re.compile(f"{HEADER_NAME.pattern}:{HEADER_VALUE.pattern}")  # both in one search
 _FRAMING = ("content-length", "transfer-encoding")
-"""Header fields that follow from the body (RFC 9112 section 6); another value breaks the request."""
+"""Header fields that follow from the body (RFC 9112 section 6); others would break the request."""
 
 
 class RequestOptions(TypedDict, total=False):

@@ -60,9 +60,7 @@ class Humanloop(Facade, BaseClient):
         async_transport: AsyncTransport | None = None,
         **options: Unpack[HumanloopOptions],
     ) -> None:
-        given = {
-            k: v for k, v in locals().items() if v is not None and k not in _NO_SETTINGS
-        }
+        given = {k: v for k, v in locals().items() if v is not None and k not in _NO_SETTINGS}
         if isinstance(api_key, Configuration):
             configuration, given = api_key, {k: v for k, v in given.items() if k != "api_key"}
         if configuration is None:

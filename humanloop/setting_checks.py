@@ -224,9 +224,7 @@ def _is_file(name: str) -> Callable[[object], bool]:
     return fits
 
 
-def check_files(
-    name: str, use: Callable[..., object], *paths: str | os.PathLike[str]
-) -> None:
+def check_files(name: str, use: Callable[..., object], *paths: str | os.PathLike[str]) -> None:
     """Call `use` with paths; raise ClientConfigurationError if the files can't be used.
 
     name: the setting, or the settings, that named them.
