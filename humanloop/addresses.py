@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import cast
 from urllib.parse import unquote_to_bytes
 
 from humanloop.exceptions import ClientConfigurationError, InvalidHostConfigurationError
@@ -231,7 +232,7 @@ def environment_proxy(base_url: str) -> Proxy | None:
 def _bypasses(host: str, port: int, proxies: Mapping[str, str]) -> bool:
     """Tell whether a host is this machine, or NO_PROXY names it."""
     from ipaddress import ip_address
-    from urllib.request import proxy_bypass_environment
+    from urllib.request import proxy_bypass_environment  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue, reportUnknownVariableType]  # typeshed lacks it
 
     entries = [entry.strip() for entry in proxies.get("no", "").split(",")]
     if "*" in entries or host == "localhost" or host.endswith(".localhost"):
@@ -240,7 +241,8 @@ def _bypasses(host: str, port: int, proxies: Mapping[str, str]) -> bool:
         address = ip_address(host.partition("%")[0])
     except ValueError:
         names = {"no": ",".join(entries)}
-        return bool(proxy_bypass_environment(f"{host}:{port}", names))
+        bypasses = cast("Callable[..., object]", proxy_bypass_environment)
+        return bool(bypasses(f"{host}:{port}", names))
     if address.is_loopback or address.is_unspecified:
         return True
     return any(_is_in(address, port, entry) for entry in entries)

@@ -15,7 +15,7 @@ import sys
 from collections.abc import Generator, Mapping
 from functools import cached_property
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Literal, TypedDict
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, cast
 
 from humanloop.api_response import ApiResponse
 from humanloop.call import RetryState, Step, call_steps, run, run_async
@@ -303,9 +303,10 @@ class ApiClient:
             value: Any = options[name]
             fits, wanted = CHECKS[name]
             if not fits(value):
+                shown = brief(value)
                 pair = is_timeout and isinstance(value, tuple)
                 hint = ": a pair of 0.5 is connect_timeout and read_timeout" if pair else ""
-                said = f"{name} must be {wanted}, not {brief(value)}{hint}"
+                said = f"{name} must be {wanted}, not {shown}{hint}"
                 raise ApiValueError(f"{operation.name}(): {said}")
         else:
             value = getattr(self.configuration, name)
@@ -388,17 +389,18 @@ class ApiClient:
         return headers
 
 
-def _fields(argument: str, headers: Mapping[str, str] | None) -> Mapping[str, str]:
+def _fields(argument: str, headers: object) -> Mapping[str, str]:
     """Return the headers that an argument gives; raise if that is no dict, or names one twice."""
     if headers is None:
         return {}
     if not isinstance(headers, Mapping):
         raise ApiTypeError(f"{argument} must be a dict of str, not {type(headers).__name__}")
-    if len({name.lower() for name in headers if isinstance(name, str)}) < len(headers):
-        for name in headers:
-            _check_header(name, "")
+    fields = cast("Mapping[str, str]", headers)
+    for name in fields:
+        _check_header(name, "")
+    if len(set(map(str.lower, fields))) < len(fields):
         raise ApiValueError(f"{argument} has a header twice, in other letters")
-    return headers
+    return fields
 
 
 def _check_header(name: object, value: object) -> None:

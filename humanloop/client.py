@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from humanloop.apis.facade import Facade
 from humanloop.base_client import BaseClient
@@ -69,7 +69,7 @@ class Humanloop(Facade, BaseClient):
             raise ApiTypeError(
                 f"Humanloop() takes a configuration, or {', '.join(names)}, not both"
             )
-        if not isinstance(configuration, Configuration):
+        if not isinstance(cast("object", configuration), Configuration):
             raise ApiTypeError(
                 f"configuration must be a Configuration, not {type(configuration).__name__}"
             )

@@ -15,7 +15,7 @@ import sys
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias, TypedDict
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias, TypedDict, cast
 
 from humanloop.addresses import checked_base_url, parse_proxy
 from humanloop.exceptions import ApiTypeError, ClientConfigurationError, unexpected_argument
@@ -197,13 +197,14 @@ class Configuration:
         self.host = self.default_host if host is None else host
         variable = f"{self.environment}_API_KEY"
         given = {"x_api_key": x_api_key, "api_key": api_key, variable: os.environ.get(variable)}
-        keys = {
-            name: self._keys(key, name)
+        keys = [
+            self._keys(key, name)
             for name, key in given.items()
             if key is not None and (name != variable or key)
-        }
-        self.api_key = next(iter(keys.values()), None)
-        self.api_key_prefix = {} if api_key_prefix is None else api_key_prefix
+        ]
+        self.api_key = keys[0] if keys else self._keys(None, "api_key")
+        prefix: object = {} if api_key_prefix is None else api_key_prefix
+        self.api_key_prefix = cast("dict[str, str]", prefix)
         self.openai_api_key = openai_api_key
         self.openai_azure_api_key = openai_azure_api_key
         self.openai_azure_endpoint_api_key = openai_azure_endpoint_api_key

@@ -238,7 +238,7 @@ def check_files(name: str, use: Callable[..., object], *paths: str | os.PathLike
                 open(path, "rb").close()  # a reason in words, which OpenSSL does not always have
         use(*paths)
     except (OSError, ValueError) as error:  # also ssl.SSLError; ValueError for a path with NUL
-        what = printable(mask_keys(", ".join(map(os.fspath, paths))))
+        what = printable(mask_keys(", ".join([os.fspath(path) for path in paths])))
         reason = _reason(error)
         raise ClientConfigurationError(f"{name} can't be used: {what}: {reason}") from error
 
@@ -276,13 +276,16 @@ _FINDERS = {
 
 def load_client_certificate(context: ssl.SSLContext, settings: TlsSettings) -> None:
     """Let a context use the client's certificate, if there is one."""
-    if settings.cert_file is not None:
-        name = "cert_file" if settings.key_file is None else "cert_file, key_file"
+    cert_file, key_file = settings.cert_file, settings.key_file
+    if cert_file is None:
+        return
+    named = {"cert_file": cert_file, "key_file": key_file}
+    paths = {name: path for name, path in named.items() if path is not None}
 
-        def load(*paths: str | os.PathLike[str]) -> None:
-            context.load_cert_chain(*paths, password=_no_password)
+    def load(*_: str | os.PathLike[str]) -> None:
+        context.load_cert_chain(cert_file, key_file, _no_password)
 
-        check_files(name, load, *filter(None, (settings.cert_file, settings.key_file)))
+    check_files(", ".join(paths), load, *paths.values())
 
 
 def _no_password() -> str:

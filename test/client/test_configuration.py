@@ -267,7 +267,15 @@ COUNTS = ["10", True, 0, -1, 1.0, float("nan"), Hostile()]
 BOOLS = [None, 0, 1, "false", "", Hostile()]
 FUNCTIONS = [1, "print", Hostile(), [print]]
 FILES = ["", b"file", 5, True, Hostile(), f"-----BEGIN PRIVATE KEY-----\n{SECRET}", "a\0b"]
-HEADERS = [[], "X", {"X Y": "a"}, {"": "a"}, {"X": f"{SECRET}\r\nY: b"}, {"X": 5}, {"X": None}]
+HEADERS: list[Any] = [
+    [],
+    "X",
+    {"X Y": "a"},
+    {"": "a"},
+    {"X": f"{SECRET}\r\nY: b"},
+    {"X": 5},
+    {"X": None},
+]
 REFUSED: dict[str, list[Any]] = {
     "timeout": TIMEOUTS,
     "connect_timeout": TIMEOUTS,

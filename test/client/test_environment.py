@@ -130,7 +130,10 @@ def test_the_environments_proxy_is_left_out(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     look_up = socket.getaddrinfo
-    here = lambda host, *rest, **more: look_up("127.0.0.1", *rest, **more)  # noqa: E731
+
+    def here(host: str, *rest: Any, **more: Any) -> Any:
+        return look_up("127.0.0.1", *rest, **more)
+
     monkeypatch.setattr(socket, "getaddrinfo", here)
     with closing(Loopback()) as proxy:
         for name, value in variables.items():
