@@ -25,7 +25,7 @@ from humanloop.exceptions import (
     ClientClosedError,
     ClientConfigurationError,
 )
-from humanloop.setting_checks import check_files, load_client_certificate
+from humanloop.setting_checks import check_files, check_setting, load_client_certificate
 from humanloop.transport.content import ContentError, ContentTooLargeError
 
 if TYPE_CHECKING:
@@ -62,6 +62,8 @@ def proxy_of(configuration: Configuration, host: str) -> Proxy | None:
 
     Raises ClientConfigurationError for one of the environment that can't be used.
     """
+    # A dict may have changed since it was given, and http.client sends whatever it holds.
+    check_setting("proxy_headers", configuration.proxy_headers)
     if configuration.proxy is not None:
         return parse_proxy(configuration.proxy)
     return environment_proxy(host) if configuration.trust_env else None

@@ -23,6 +23,7 @@ import pytest
 from conftest import TLS, Loopback
 
 from humanloop import (
+    ApiException,
     ApiProxyError,
     ApiTlsError,
     ApiTypeError,
@@ -192,6 +193,22 @@ def test_a_proxy_that_wants_credentials(caller: Any, server: Loopback) -> None:
     error = failure(caller, SECURE, ApiProxyError, proxy=url_of(server))
     assert "the proxy wants credentials, and proxy has none" in str(error)
     assert len(server.requests) == 1
+
+
+def test_a_wrong_password_for_a_plain_request_is_sent_once(caller: Any, server: Loopback) -> None:
+    server.answer(status=407)
+    error = failure(caller, PLAIN, ApiException, proxy=url_of(server, "user:pass-word@"))
+    assert (error.status, error.tries, len(server.requests)) == (407, 1, 1)
+    assert "pass-word" not in repr(error) + str(error)
+
+
+def test_headers_for_a_proxy_are_checked_when_they_are_used(caller: Any, server: Loopback) -> None:
+    headers = {"X-Via": "office"}
+    client = caller.client(SECURE, proxy=url_of(server), proxy_headers=headers)
+    client.configuration.proxy_headers["X-Via"] = "office\r\nX-Other: a"
+    with pytest.raises(ClientConfigurationError, match="proxy_headers must be"):
+        caller(client.projects.list)
+    assert server.connections == 0
 
 
 @pytest.mark.parametrize("status", [500, 502, 503, 504])
