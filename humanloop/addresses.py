@@ -93,7 +93,7 @@ def _masked_url(url: str) -> str:
     scheme, slashes, rest = url.partition("://")
     if not slashes or len(scheme) > len("https"):
         # It may be anything: a key, when arguments are in the wrong order.
-        shown = url if _BARE_HOST.fullmatch(url) else MASK
+        shown = url if not url or _BARE_HOST.fullmatch(url) else MASK
         return shorten(mask_keys(shown))
     before, at, rest = rest.rpartition("@")
     before = MASK if at else ""

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias, TypedDict, 
 
 from humanloop.addresses import checked_base_url, parse_proxy
 from humanloop.exceptions import ApiTypeError, ClientConfigurationError, unexpected_argument
-from humanloop.secrets import redact
+from humanloop.secrets import brief, redact
 from humanloop.setting_checks import PROVIDERS, check_key, check_setting, check_tls_settings
 from humanloop.version import __version__
 
@@ -374,5 +374,5 @@ class Configuration:
     def __repr__(self) -> str:
         keys = [name for name in PROVIDERS if getattr(self, f"{name}_api_key")]
         shown = "".join(f", {name}_api_key='***'" for name in keys)
-        shown += f", timeout={self.timeout}"
+        shown += f", timeout={brief(self.timeout)}"
         return f"{type(self).__name__}(host={self.host!r}, api_key='***'{shown})"

@@ -336,7 +336,11 @@ def test_a_setting_of_one_call_is_checked_too(name: str, client: Humanloop, serv
     assert server.requests == []
 
 
-@pytest.mark.parametrize("seconds", [sys.maxsize, 10**400, 1e300, 1e10])
+@pytest.mark.parametrize(
+    "seconds",
+    [sys.maxsize, 10**400, 10**5000, 1e300, 1e10],
+    ids=["maxsize", "400 digits", "5000 digits", "1e300", "1e10"],
+)
 def test_a_huge_number_of_seconds_is_a_long_time(seconds: float) -> None:
     client = Humanloop(api_key="k", timeout=seconds, connect_timeout=seconds)
     for request in (
@@ -344,6 +348,7 @@ def test_a_huge_number_of_seconds_is_a_long_time(seconds: float) -> None:
         client.build_request(client.projects.list, timeout=seconds, connect_timeout=seconds),
     ):
         assert request.timeout == request.connect_timeout == 1e9
+    assert "timeout=" in repr(client)
 
 
 @pytest.mark.parametrize("name", ["api_key", "x_api_key", "host", "openai_api_key"])
