@@ -395,7 +395,7 @@ def _fields(argument: str, headers: object) -> Mapping[str, str]:
         return {}
     if not isinstance(headers, Mapping):
         raise ApiTypeError(f"{argument} must be a dict of str, not {type(headers).__name__}")
-    fields = cast("Mapping[str, str]", headers)
+    fields = dict(cast("Mapping[str, str]", headers))
     for name in fields:
         _check_header(name, "")
     if len(set(map(str.lower, fields))) < len(fields):

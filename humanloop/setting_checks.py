@@ -156,14 +156,14 @@ def _is_proxy(value: object) -> bool:
 def _are_headers(value: object) -> bool:
     if value is None or not isinstance(value, Mapping):
         return value is None
-    fields = cast("Mapping[object, object]", value)
+    fields = dict(cast("Mapping[object, object]", value))
     return all(is_header_name(k) and is_header_value(v) for k, v in fields.items())
 
 
 def _is_text_by_scheme(value: object) -> bool:
     if not isinstance(value, Mapping):
         return False
-    fields = cast("Mapping[object, object]", value)
+    fields = dict(cast("Mapping[object, object]", value))
     return all(isinstance(k, str) and is_header_value(v) for k, v in fields.items())
 
 
