@@ -35,6 +35,9 @@ Record = TypeVar("Record")
 Result = TypeVar("Result")
 Locals = dict[str, Any]
 
+PAGE_SIZE = 100
+"""How many records an iterator over pages asks for at a time, unless it is told."""
+
 
 class Api:
     """A tag of the API. Its methods have these things in common.
@@ -58,7 +61,8 @@ class Api:
     Async variants: `await api.aget(...)` is `api.get(...)` in an event loop, and so with every
         method; its streams are AsyncStreams.
     Pages: `iterate_NAME`, where there is one, iterates over the records of all pages of `NAME`,
-        with the same arguments, and fetches the next page while you work on one. It returns a
+        with the same arguments, and fetches the next page while you work on one. It asks for
+        100 records at a time, or `size` of them. It returns a
         PageIterator, whose `pages()` iterates over whole pages; `aiterate_NAME` returns an
         AsyncPageIterator. Both raise what `NAME` raises, after the records that came before.
     """
@@ -171,7 +175,10 @@ def _paging(
 ) -> dict[str, Any]:
     """Return the arguments for an iterator over pages, from the `locals()` of its method."""
     own = {name: arguments.pop(name) for name in ("page", "size", "progress")}
-    first = next(p.schema["default"] for p in operation.parameters if p.name == "page")
+    schemas = {p.name: p.schema for p in operation.parameters}
+    first = schemas["page"]["default"]
+    if own["size"] is None:
+        own["size"] = min(PAGE_SIZE, schemas["size"].get("maximum", PAGE_SIZE))
     # To read a page again changes nothing, even where the operation is a POST.
     options = {"idempotent": True, **arguments.pop("options", {})}
 

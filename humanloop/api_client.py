@@ -15,21 +15,18 @@ import sys
 from collections.abc import Generator, Mapping
 from functools import cached_property
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Literal, TypedDict
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, cast
 
 from humanloop.api_response import ApiResponse
 from humanloop.call import RetryState, Step, call_steps, run, run_async
-from humanloop.configuration import (
-    CHECKS,
-    CallSettings,
-    Configuration,
-)
+from humanloop.configuration import CallSettings, Configuration
 from humanloop.exceptions import (
+    ApiTypeError,
     ApiValueError,
     ClientConfigurationError,
     unexpected_argument,
 )
-from humanloop.http import Headers, RawResponse, Request
+from humanloop.http import Headers, RawResponse, Request, is_json
 from humanloop.lazy import removed_names
 from humanloop.operation import (
     Operation,
@@ -40,6 +37,15 @@ from humanloop.operation import (
 )
 from humanloop.responses import ResponseReader
 from humanloop.retries import RetryPolicy
+from humanloop.secrets import brief
+from humanloop.setting_checks import (
+    CHECKS,
+    HEADER_NAME,
+    HEADER_VALUE,
+    LONGEST_TIMEOUT,
+    is_header_name,
+    is_header_value,
+)
 from humanloop.transport.base import AsyncTransport, Transport
 from humanloop.version import __version__
 from humanloop.wire_log import WireLog
@@ -49,9 +55,9 @@ if TYPE_CHECKING:
 
 __all__ = ["ApiClient", "CallSettings", "RequestOptions"]
 
-_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 section 5.1
-_HEADER_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")  # RFC 9110 section 5.5
-_FIELD = re.compile(f"{_HEADER_NAME.pattern}:{_HEADER_VALUE.pattern}")  # both in one search
+_FIELD = re.compile(f"{HEADER_NAME.pattern}:{HEADER_VALUE.pattern}")  # both in one search
+_FRAMING = ("content-length", "transfer-encoding")
+"""Header fields that follow from the body (RFC 9112 section 6); others would break the request."""
 
 
 class RequestOptions(TypedDict, total=False):
@@ -150,8 +156,10 @@ class ApiClient:
         self.configuration = configuration or Configuration.get_default_copy()
         self.default_headers = Headers()
         self.user_agent = _user_agent()
-        if header_name is not None:
-            self.set_default_header(header_name, header_value or "")
+        if header_name is not None or header_value is not None:
+            if header_name is None or header_value is None:
+                raise ApiTypeError("header_name and header_value need each other")
+            self.set_default_header(header_name, header_value)
         self.cookie = cookie
         self._transports = _Transports(self.configuration, transport, async_transport)
         self._log = WireLog(self.configuration)
@@ -173,11 +181,35 @@ class ApiClient:
 
     @user_agent.setter
     def user_agent(self, value: str) -> None:
+        _check_value("user_agent", value)
         self.set_default_header("User-Agent", value)
 
+    @property
+    def cookie(self) -> str | None:
+        """The header `Cookie` of every call; None: there is none."""
+        return self._cookie
+
+    @cookie.setter
+    def cookie(self, value: str | None) -> None:
+        if value is not None:
+            _check_value("cookie", value)
+        self._cookie = value
+
     def set_default_header(self, header_name: str, header_value: str) -> None:
-        """Send a header with every call."""
+        """Send a header with every call, in place of the client's own of this name.
+
+        With `X-API-KEY`, that is the key for all calls; `Content-Type` may be any name of JSON,
+        which all bodies are. Raises ApiValueError for what no request can have.
+        """
         _check_header(header_name, header_value)
+        is_key = header_name.lower() in map(str.lower, self.configuration.key_headers.values())
+        if is_key and not header_value:
+            raise ApiValueError(f"header {header_name!r}: the key is empty")
+        if header_name.lower() == "content-type" and not is_json({"Content-Type": header_value}):
+            raise ApiValueError(
+                "header 'Content-Type': for all calls, it must be application/json or another name"
+                " of JSON; extra_headers sets it for one call"
+            )
         self.default_headers[header_name] = header_value
 
     def call(
@@ -225,7 +257,9 @@ class ApiClient:
         self, operation: Operation, request: Request, idempotent: bool, options: RequestOptions
     ) -> Generator[Step, Any, Any]:
         policy = RetryPolicy.of(options.get("retries", self.configuration.retries))
-        state = RetryState(request.timeout, policy, options.get("idempotent") or idempotent)
+        if "idempotent" in options:
+            idempotent = self._setting(operation, options, "idempotent") or idempotent
+        state = RetryState(request.timeout, policy, idempotent)
         reader = self._reader(operation, options)
         return call_steps(request, state, self.configuration.event_hooks, self._log, reader)
 
@@ -249,7 +283,7 @@ class ApiClient:
         self, operation: Operation, call: SerializedCall, stream: bool, options: RequestOptions
     ) -> Request:
         path, query, body, headers = call
-        extra_headers = {**headers, **(options.get("extra_headers") or {})}
+        extra_headers = {**headers, **_fields("extra_headers", options.get("extra_headers"))}
         return Request(
             operation.method,
             self.configuration.host,
@@ -285,14 +319,20 @@ class ApiClient:
 
     def _setting(self, operation: Operation, options: Mapping[str, object], name: str) -> Any:
         """Return a setting for one call: the option of the call, else the configuration's."""
-        if name not in options:
-            return getattr(self.configuration, name)
-        value = options[name]
-        fits, wanted = CHECKS[name]
-        if not fits(value):
-            pair = "timeout" in name and isinstance(value, tuple)
-            hint = ": a pair of 0.5 is connect_timeout and read_timeout" if pair else ""
-            raise ApiValueError(f"{operation.name}(): {name} must be {wanted}, not {value!r}{hint}")
+        is_timeout = "timeout" in name
+        if name in options:
+            value: Any = options[name]
+            fits, wanted = CHECKS[name]
+            if not fits(value):
+                shown = brief(value)
+                pair = is_timeout and isinstance(value, tuple)
+                hint = ": a pair of 0.5 is connect_timeout and read_timeout" if pair else ""
+                said = f"{name} must be {wanted}, not {shown}{hint}"
+                raise ApiValueError(f"{operation.name}(): {said}")
+        else:
+            value = getattr(self.configuration, name)
+        if is_timeout and value is not None and value > LONGEST_TIMEOUT:
+            return LONGEST_TIMEOUT
         return value
 
     def with_options(
@@ -300,7 +340,7 @@ class ApiClient:
     ) -> Self:
         """Return a copy with other settings of the configuration, and more headers for every call.
 
-        Both share their connections.
+        headers: as by `set_default_header`. Both share their connections.
         """
         for name in settings:
             if name not in CallSettings.__annotations__:
@@ -311,7 +351,7 @@ class ApiClient:
         for name, value in settings.items():
             setattr(duplicate.configuration, name, value)
         duplicate.default_headers = Headers(self.default_headers)
-        for name, value in (headers or {}).items():
+        for name, value in _fields("headers", headers).items():
             duplicate.set_default_header(name, value)
         duplicate._log = WireLog(duplicate.configuration)
         return duplicate
@@ -347,13 +387,18 @@ class ApiClient:
         return f"{type(self).__name__}({self.configuration!r})"
 
     def _headers(self, extra_headers: Mapping[str, str], media_type: str | None) -> Headers:
-        headers = Headers(self.default_headers)
-        headers["Accept"] = "application/json"
-        if media_type is not None:
+        headers = Headers(self.default_headers)  # which the user has set, so they come first
+        if "Accept" not in headers:
+            headers["Accept"] = "application/json"
+        if media_type is None:
+            headers.pop("Content-Type", None)
+        elif "Content-Type" not in headers or not is_json({"Content-Type": media_type}):
             headers["Content-Type"] = media_type
-        if self.cookie:
-            headers["Cookie"] = self.cookie
+        if self._cookie and "Cookie" not in headers:
+            headers["Cookie"] = self._cookie
         for scheme, header in self.configuration.key_headers.items():
+            if header in headers:
+                continue
             if key := self.configuration.get_api_key_with_prefix(scheme):
                 headers[header] = key
         for name, value in extra_headers.items():
@@ -365,12 +410,32 @@ class ApiClient:
         return headers
 
 
+def _fields(argument: str, headers: object) -> Mapping[str, str]:
+    """Return the headers that an argument gives; raise if that is no dict, or names one twice."""
+    if headers is None:
+        return {}
+    if not isinstance(headers, Mapping):
+        raise ApiTypeError(f"{argument} must be a dict of str, not {type(headers).__name__}")
+    fields = dict(cast("Mapping[str, str]", headers))
+    for name in fields:
+        _check_header(name, "")
+    if len(set(map(str.lower, fields))) < len(fields):
+        raise ApiValueError(f"{argument} has a header twice, in other letters")
+    return fields
+
+
 def _check_header(name: object, value: object) -> None:
-    if not isinstance(name, str) or not _HEADER_NAME.fullmatch(name):
-        raise ApiValueError(f"{name!r} is no header name")
-    if not isinstance(value, str) or not _HEADER_VALUE.fullmatch(value):
+    if not isinstance(name, str) or not is_header_name(name):
+        raise ApiValueError(f"{brief(name)} is no header name")
+    if name.lower() in _FRAMING:
+        raise ApiValueError(f"header {name!r} follows from the body, and can't be set")
+    _check_value(f"header {name!r}", value)
+
+
+def _check_value(name: str, value: object) -> None:
+    if not is_header_value(value):
         raise ApiValueError(
-            f"header {name!r}: the value must be a str of Latin-1 characters without line breaks"
+            f"{name}: the value must be a str of Latin-1 characters without line breaks"
         )
 
 

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from humanloop.exceptions import (
     ApiConnectionError,
     ApiException,
+    ApiProxyError,
     ApiResponseTooLargeError,
     ApiTimeoutError,
     ApiTlsError,
@@ -160,6 +161,8 @@ class RetryState:
         """Return the seconds to wait before the next try; None: there is none."""
         if isinstance(error, (ApiTlsError, ApiResponseTooLargeError, ClientClosedError)):
             return None  # it would happen again
+        if isinstance(error, ApiProxyError) and not 500 <= error.proxy_status <= 599:
+            return None
         fault: Fault = "broken" if error.sent else "connect"
         if isinstance(error, ApiTimeoutError):
             fault = "timeout"

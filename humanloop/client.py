@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from humanloop.apis.facade import Facade
 from humanloop.configuration import Configuration, ConnectionOptions
@@ -63,7 +63,7 @@ class Humanloop(Facade, SpoolingClient):
         async_transport: AsyncTransport | None = None,
         **options: Unpack[HumanloopOptions],
     ) -> None:
-        given = {k: v for k, v in locals().items() if v and k not in _NO_SETTINGS}
+        given = {k: v for k, v in locals().items() if v is not None and k not in _NO_SETTINGS}
         if isinstance(api_key, Configuration):
             configuration, given = api_key, {k: v for k, v in given.items() if k != "api_key"}
         if configuration is None:
@@ -71,6 +71,10 @@ class Humanloop(Facade, SpoolingClient):
         elif names := [*given, *options]:
             raise ApiTypeError(
                 f"Humanloop() takes a configuration, or {', '.join(names)}, not both"
+            )
+        if not isinstance(cast("object", configuration), Configuration):
+            raise ApiTypeError(
+                f"configuration must be a Configuration, not {type(configuration).__name__}"
             )
         super().__init__(configuration, transport=transport, async_transport=async_transport)
 

@@ -10,25 +10,22 @@ the client's first request.
 from __future__ import annotations
 
 import copy
-import math
 import os
-import re
 import sys
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias, TypedDict, cast
-from urllib.parse import urlsplit
 
-from humanloop.exceptions import (
-    ClientConfigurationError,
-    InvalidHostConfigurationError,
-    unexpected_argument,
-)
-from humanloop.secrets import redact
+from humanloop.addresses import checked_base_url, parse_proxy
+from humanloop.exceptions import ApiTypeError, ClientConfigurationError, unexpected_argument
+from humanloop.secrets import brief, redact
+from humanloop.setting_checks import PROVIDERS, check_key, check_setting, check_tls_settings
 from humanloop.version import __version__
 
 if TYPE_CHECKING:
+    import ssl
+
     from typing_extensions import Self, Unpack
 
     from humanloop.drift import DriftReport
@@ -37,22 +34,11 @@ if TYPE_CHECKING:
 
 __all__ = ["CallSettings", "Configuration", "ConnectionOptions"]
 
-EVENTS = ("request", "response", "error")
+FilePath: TypeAlias = "str | os.PathLike[str]"
 EventHooks: TypeAlias = "Mapping[str, Sequence[Callable[..., Any]]]"
 DEFAULT_HOST = "https://api.humanloop.com/v4"
 SECURITY_SCHEME = "APIKeyHeader"
 API_KEY_HEADER = "X-API-KEY"
-TIMEOUT = "a positive number of seconds, or None for no limit"
-PROVIDERS = (
-    "openai",
-    "openai_azure",
-    "openai_azure_endpoint",
-    "ai21",
-    "mock",
-    "anthropic",
-    "cohere",
-)
-_NO_KEY_CHARACTER = re.compile(r"[^!-~]")
 # What else 0.5 had, with what it was by default.
 _NO_EFFECT: Mapping[str, Any] = {
     "client_side_validation": True,
@@ -91,11 +77,13 @@ class ConnectionOptions(CallSettings, total=False):
     max_response_bytes: int | None
     proxy: str | None
     proxy_headers: Mapping[str, str] | None
+    trust_env: bool
     verify_ssl: bool
-    ssl_ca_cert: str | None
-    cert_file: str | None
-    key_file: str | None
-    assert_hostname: str | bool | None
+    ssl_context: ssl.SSLContext | None
+    ssl_ca_cert: FilePath | None
+    cert_file: FilePath | None
+    key_file: FilePath | None
+    assert_hostname: str | Literal[False] | None
     connection_pool_maxsize: int
     socket_options: Sequence[tuple[int, int, int | bytes]] | None
     spool: str | os.PathLike[str] | SpoolOptions | None
@@ -110,8 +98,11 @@ class Configuration:
     x_api_key: the same as api_key, and stronger.
     openai_api_key, ...: keys of model providers; sent only where an operation has a place for them.
 
-    What else came before the options in version 0.5 is accepted, warns, and has no effect. Raises
-    ClientConfigurationError without a usable key, InvalidHostConfigurationError for a bad host.
+    What else came before the options in version 0.5 is accepted, warns, and has no effect.
+
+    Raises ClientConfigurationError, with the name of the setting, for what can't be used, and
+    without a key; InvalidHostConfigurationError for a bad host. Files are read when they are given,
+    and settings that must go together are checked when all are given, or at the first connection.
     """
 
     timeout: float | None = 60.0
@@ -140,18 +131,23 @@ class Configuration:
     on_drift: Callable[[DriftReport], object] | None = None
     """Called when a response has keys or enum values that openapi.yaml does not declare."""
     proxy: str | None = None
-    """URL of an HTTP proxy; may hold `user:password@`."""
+    """URL of an HTTP proxy; may hold `user:password@`. None: the one of the environment."""
     proxy_headers: Mapping[str, str] | None = None
     """Headers for the proxy alone."""
+    trust_env: bool = True
+    """Take the proxy and the authorities to trust from the environment, if they are not given."""
     verify_ssl: bool = True
     """Check the server's certificate."""
-    ssl_ca_cert: str | None = None
-    """File of the authorities to trust, in place of certifi's."""
-    cert_file: str | None = None
+    ssl_context: ssl.SSLContext | None = None
+    """How to secure connections, in place of `verify_ssl` and of the four settings that follow. It
+    is used as it is, and shared with copies of the configuration, which then can't be pickled."""
+    ssl_ca_cert: FilePath | None = None
+    """File of the authorities to trust, in place of the environment's and of certifi's."""
+    cert_file: FilePath | None = None
     """The client's own certificate."""
-    key_file: str | None = None
+    key_file: FilePath | None = None
     """The key of `cert_file`, unless that holds it."""
-    assert_hostname: str | bool | None = None
+    assert_hostname: str | Literal[False] | None = None
     """The name to expect in the certificate, in place of the host's; False: any."""
     connection_pool_maxsize: int = 5 * (os.cpu_count() or 1)
     """Connections kept alive; more are opened when needed, and closed after use."""
@@ -199,10 +195,21 @@ class Configuration:
         **options: Unpack[ConnectionOptions],
     ) -> None:
         arguments = locals()
-        self.host = host or os.environ.get(f"{self.environment}_BASE_URL") or self.default_host
-        key = x_api_key or api_key or os.environ.get(f"{self.environment}_API_KEY")
-        self.api_key = self._keys(key)
-        self.api_key_prefix = {**self.key_prefixes, **(api_key_prefix or {})}
+        # An argument is never replaced by the environment, in which an empty value is none at all.
+        variable = f"{self.environment}_BASE_URL"
+        if host is None and os.environ.get(variable):
+            host = checked_base_url(os.environ[variable], variable)
+        self.host = self.default_host if host is None else host
+        variable = f"{self.environment}_API_KEY"
+        given = {"x_api_key": x_api_key, "api_key": api_key, variable: os.environ.get(variable)}
+        keys = [
+            self._keys(key, name)
+            for name, key in given.items()
+            if key is not None and (name != variable or key)
+        ]
+        self.api_key = keys[0] if keys else self._keys(None, "api_key")
+        prefix: object = {} if api_key_prefix is None else api_key_prefix
+        self.api_key_prefix = cast("dict[str, str]", prefix)
         self.openai_api_key = openai_api_key
         self.openai_azure_api_key = openai_azure_api_key
         self.openai_azure_endpoint_api_key = openai_azure_endpoint_api_key
@@ -221,9 +228,7 @@ class Configuration:
         for name in sorted(_NO_EFFECT.keys() & arguments.keys()):
             if arguments[name]:
                 self._keep_without_effect(name, arguments[name])
-        for key in self.api_key.values():
-            _check_key(key)
-        _ = self.provider_api_keys  # ClientConfigurationError for what is none
+        self.check_tls()
 
     if not TYPE_CHECKING:  # a type checker would take any name for granted
 
@@ -231,9 +236,11 @@ class Configuration:
             if name in _NO_EFFECT:
                 self._keep_without_effect(name, value)
                 return
-            fits, wanted = CHECKS.get(name, (None, ""))
-            if fits and not fits(value):
-                raise ClientConfigurationError(f"{name} must be {wanted}, not {value!r}")
+            if name == "api_key":
+                value = self._keys(value, name)
+            check_setting(name, value)
+            if name == "api_key_prefix":
+                value = {**self.key_prefixes, **value}
             object.__setattr__(self, name, value)
 
         def __getattr__(self, name: str) -> Any:
@@ -247,11 +254,12 @@ class Configuration:
         warnings.warn(message, DeprecationWarning, stacklevel=3)
         object.__setattr__(self, name, value)
 
-    def _keys(self, given: str | Mapping[str, str] | None) -> dict[str, str]:
+    def _keys(self, given: str | Mapping[str, str] | None, name: str) -> dict[str, str]:
+        """Return the keys by security scheme. name: the setting or variable that gave them."""
         first = next(iter(self.key_headers), SECURITY_SCHEME)
-        if not given and not self.needs_key:
-            return {}
-        if not given:
+        if given is None:
+            if not self.needs_key:
+                return {}
             raise ClientConfigurationError(
                 f"no API key: pass api_key=..., or set {self.environment}_API_KEY"
                 " in the environment"
@@ -259,9 +267,15 @@ class Configuration:
         keys = dict(given) if isinstance(given, Mapping) else {first: given}
         if self.needs_key and not keys.get(first):
             raise ClientConfigurationError(
-                f"api_key must be a str, or a dict with the key {first!r}"
+                f"{name} must be a str that is not empty, or a dict with the key {first!r}"
             )
+        for key in keys.values():
+            check_key(key, name)
         return keys
+
+    def check_tls(self) -> None:
+        """Raise ClientConfigurationError for settings of TLS that do not go together."""
+        check_tls_settings(self)
 
     @property
     def host(self) -> str:
@@ -270,21 +284,13 @@ class Configuration:
 
     @host.setter
     def host(self, value: str) -> None:
-        self._host = _checked_host(value)
+        self._host = checked_base_url(value)
 
     @property
     def provider_api_keys(self) -> dict[str, str]:
         """The configured provider keys, as the schema ProviderApiKeys names them."""
-        keys: dict[str, str] = {}
-        for name in PROVIDERS:
-            key = getattr(self, f"{name}_api_key")
-            if key is not None and not isinstance(key, str):
-                raise ClientConfigurationError(
-                    f"{name}_api_key must be a str, not {type(key).__name__}"
-                )
-            if key:
-                keys[name] = key
-        return keys
+        keys = {name: getattr(self, f"{name}_api_key") for name in PROVIDERS}
+        return {name: key for name, key in keys.items() if key is not None}
 
     def get_api_key_with_prefix(self, identifier: str, alias: str | None = None) -> str | None:
         """Return the value that authenticates for a security scheme; None if there is no key."""
@@ -293,7 +299,7 @@ class Configuration:
         key = self.api_key.get(identifier) or self.api_key.get(alias or identifier)
         if key is None:
             return None
-        _check_key(key)
+        check_key(key, "api_key")
         prefix = self.api_key_prefix.get(identifier)
         return f"{prefix} {key}" if prefix else key
 
@@ -316,8 +322,12 @@ class Configuration:
     @property
     def secrets(self) -> tuple[str, ...]:
         """Every configured key, and the password for the proxy, in clear."""
-        password = urlsplit(self.proxy).password if self.proxy else None
-        return (*self.api_key.values(), *self.provider_api_keys.values(), password or "")
+        proxy = None if self.proxy is None else parse_proxy(self.proxy)
+        return (
+            *self.api_key.values(),
+            *self.provider_api_keys.values(),
+            *(() if proxy is None else proxy.secrets),
+        )
 
     @classmethod
     def set_default(cls, default: Configuration | None) -> None:
@@ -358,96 +368,16 @@ class Configuration:
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         return copy.copy(self)  # a hook's own state, such as a lock, is not ours to copy
 
+    def __getstate__(self) -> dict[str, Any]:
+        if self.ssl_context is not None:
+            raise ApiTypeError(
+                "a configuration with ssl_context can't be pickled: make it in each process,"
+                " or name files by ssl_ca_cert, cert_file and key_file"
+            )
+        return self.__dict__
+
     def __repr__(self) -> str:
         keys = [name for name in PROVIDERS if getattr(self, f"{name}_api_key")]
         shown = "".join(f", {name}_api_key='***'" for name in keys)
-        shown += f", timeout={self.timeout}"
+        shown += f", timeout={brief(self.timeout)}"
         return f"{type(self).__name__}(host={self.host!r}, api_key='***'{shown})"
-
-
-def is_timeout(value: object) -> bool:
-    """Tell whether `value` is what TIMEOUT says."""
-    if value is None:
-        return True
-    return isinstance(value, (int, float)) and value is not True and 0 < value < math.inf
-
-
-def _is_policy(value: Any) -> bool:
-    from humanloop.retries import RetryPolicy  # not needed for a client that has the default
-
-    RetryPolicy.of(value)  # ClientConfigurationError for what is none
-    return True
-
-
-def _is_spool(value: Any) -> bool:
-    from humanloop.spool.options import check_setting  # needed by clients that log later
-
-    check_setting(value)  # ClientConfigurationError for what is none
-    return True
-
-
-def _is_size(value: object) -> bool:
-    return value is None or (type(value) is int and value >= 1)
-
-
-def _are_hooks(value: object) -> bool:
-    hooks = cast("Mapping[object, object]", value) if isinstance(value, Mapping) else {None: ()}
-    return all(
-        event in EVENTS
-        and isinstance(functions, Sequence)
-        and all(map(callable, cast("Sequence[object]", functions)))
-        for event, functions in hooks.items()
-    )
-
-
-CHECKS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
-    "timeout": (is_timeout, TIMEOUT),
-    "connect_timeout": (is_timeout, TIMEOUT),
-    "read_timeout": (is_timeout, TIMEOUT),
-    "retries": (_is_policy, ""),
-    "max_response_bytes": (_is_size, "a positive number of bytes, or None for no limit"),
-    "response_validation": (("strict", "lenient").__contains__, '"strict" or "lenient"'),
-    "bodies": (("models", "plain").__contains__, '"models" or "plain"'),
-    "skip_deserialization": (lambda value: isinstance(value, bool), "True or False"),
-    "event_hooks": (
-        _are_hooks,
-        f"a dict of lists of functions, with the keys {', '.join(EVENTS)}",
-    ),
-    "spool": (_is_spool, ""),
-    "on_drift": (lambda value: value is None or callable(value), "a function, or None"),
-}
-"""Settings that are checked when they are set: how, and what they must be."""
-
-
-def _check_key(key: object) -> None:
-    if not isinstance(key, str):
-        raise ClientConfigurationError(f"the API key must be a str, not {type(key).__name__}")
-    if unfit := _NO_KEY_CHARACTER.search(key):
-        raise ClientConfigurationError(
-            "the API key, which is not shown here, has a space, a line break or another"
-            f" character that no key has, at position {unfit.start()}"
-        )
-
-
-def _checked_host(value: object) -> str:
-    if not isinstance(value, str):
-        raise InvalidHostConfigurationError(repr(value), "it must be a str")
-    reason = ""
-    try:
-        parts = urlsplit(value)
-        if any(c.isspace() or not c.isprintable() for c in value):
-            reason = "spaces and control characters are not allowed"
-        elif parts.scheme not in ("http", "https"):
-            reason = 'it must start with "http://" or "https://"'
-        elif not parts.hostname:
-            reason = "the host name is missing"
-        elif "@" in parts.netloc:
-            reason = "credentials are not allowed"
-        elif "?" in value or "#" in value:
-            reason = f"a {'query' if '?' in value else 'fragment'} is not allowed"
-        _ = parts.port  # ValueError for what is none
-    except ValueError:
-        reason = "it is not a valid URL"
-    if reason:
-        raise InvalidHostConfigurationError(re.sub("//.*@", "//***@", value), reason)
-    return value.rstrip("/")

@@ -12,6 +12,7 @@
     |-- ApiConnectionError                  no answer came: refused, unknown host, dropped, cut
     |   |-- ApiTimeoutError (TimeoutError)  ... within the time allowed
     |   |-- ApiTlsError                     ... since TLS failed, such as a certificate not trusted
+    |   |-- ApiProxyError                   ... since the proxy did not connect to the host
     |   |-- ApiResponseTooLargeError        ... of a size that is allowed
     |   `-- ClientClosedError               ... before the client was closed
     |-- EvaluationError                     an evaluation has no result
@@ -60,6 +61,7 @@ __all__ = [
     "ApiConnectionError",
     "ApiException",
     "ApiKeyError",
+    "ApiProxyError",
     "ApiResponseDecodingError",
     "ApiResponseError",
     "ApiResponseTooLargeError",
@@ -342,6 +344,16 @@ class ApiConnectionError(_RequestError):
 
 class ApiTimeoutError(ApiConnectionError, TimeoutError):
     """No answer, or not the whole of it, came within the time allowed."""
+
+
+class ApiProxyError(ApiConnectionError):
+    """The proxy answered CONNECT (RFC 9110 section 9.3.6) with an error: `proxy_status`.
+
+    Nothing of the request was sent. After 4xx there is no other try: a wrong password, repeated,
+    may lock the account.
+    """
+
+    proxy_status: int = 0
 
 
 class ApiTlsError(ApiConnectionError):

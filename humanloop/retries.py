@@ -19,6 +19,7 @@ from functools import lru_cache
 from typing import Any, Literal, NamedTuple, cast, get_args
 
 from humanloop.exceptions import ClientConfigurationError
+from humanloop.secrets import brief
 
 __all__ = [
     "FAULTS",
@@ -246,4 +247,4 @@ def _is_fault(value: object) -> bool:
 
 
 def _invalid(name: str, wanted: str, given: object) -> ClientConfigurationError:
-    return ClientConfigurationError(f"{name} must be {wanted}, not {given!r}")
+    return ClientConfigurationError(f"{name} must be {wanted}, not {brief(given)}")

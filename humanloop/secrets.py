@@ -18,6 +18,7 @@ from urllib.parse import quote
 
 __all__ = [
     "MASK",
+    "brief",
     "did_you_mean",
     "is_secret_name",
     "likely_name",
@@ -40,6 +41,9 @@ SHORTEST_SECRET = 8
 
 SHOWN_CHARACTERS = 60
 """How much of a value a message shows."""
+
+SHOWN_ITEMS = 3
+"""How many items a list that a message shows may have."""
 
 SEARCHED_CHARACTERS = 200
 """How much of a value is searched for keys before a message shows the start of it."""
@@ -180,6 +184,20 @@ def _chain(
 
 
 # -- text in messages -----------------------------------------------------------------------------
+
+
+def brief(value: object) -> str:
+    """Say what a refused value was: in full if it can be no secret, else by its type alone."""
+    kind = type(value)
+    if kind is list and len(cast("list[object]", value)) <= SHOWN_ITEMS:
+        items = cast("list[object]", value)
+        return f"[{', '.join('list' if type(i) is list else brief(i) for i in items)}]"
+    is_word = kind is str and len(cast("str", value)) < SHORTEST_SECRET
+    is_empty = kind is dict and not value
+    if value is None or is_word or is_empty or kind in (bool, int, float, complex):
+        with contextlib.suppress(ValueError):  # an int may have more digits than Python writes
+            return repr(value)
+    return kind.__name__
 
 
 def shorten(text: str, limit: int = SHOWN_CHARACTERS) -> str:

@@ -33,9 +33,9 @@ except (ImportError, AttributeError) as error:
 
 from urllib3.util import parse_url
 
-from humanloop.exceptions import ClientConfigurationError
+from humanloop.exceptions import ApiProxyError, ClientConfigurationError
 from humanloop.transport.aiohttp_exchange import LINE, Connector, Exchange, Route, SentRequest
-from humanloop.transport.common import CLOSED, SharedContext, proxy_of
+from humanloop.transport.common import CLOSED, SharedContext, explain_proxy, proxy_of
 
 if TYPE_CHECKING:
     from humanloop.configuration import Configuration
@@ -62,7 +62,11 @@ class AiohttpTransport:
         if session is None or session.http.closed:
             session = await self._new_session()
         exchange = Exchange(request, session.http, owner=session)
-        return await exchange.run(self._route_to, self._configuration.max_response_bytes)
+        try:
+            return await exchange.run(self._route_to, self._configuration.max_response_bytes)
+        except ApiProxyError as error:
+            explain_proxy(error, self._configuration)
+            raise
 
     async def aclose(self) -> None:
         """Close the connections of all loops; see `AsyncTransport`."""
@@ -106,8 +110,8 @@ class AiohttpTransport:
         options: dict[str, Any] = {}
         headers: Mapping[str, str] = {}
         proxy = ""
-        if configuration.proxy:
-            proxy, headers = proxy_of(configuration)
+        if via := proxy_of(configuration, host):
+            proxy, headers = via.url, via.headers(configuration.proxy_headers)
             options["proxy"] = proxy
             if secure:
                 options["proxy_headers"], headers = headers, {}

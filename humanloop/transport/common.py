@@ -9,21 +9,24 @@ from __future__ import annotations
 import errno
 import functools
 import os
+import re
 import ssl
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, TypeVar
-from urllib.parse import unquote, urlsplit
 
+from humanloop.addresses import Proxy, environment_proxy, parse_proxy
 from humanloop.exceptions import (
     ApiConnectionError,
+    ApiProxyError,
     ApiResponseTooLargeError,
     ApiTimeoutError,
     ApiTlsError,
     ClientClosedError,
     ClientConfigurationError,
 )
+from humanloop.setting_checks import check_files, check_setting, load_client_certificate
 from humanloop.transport.content import ContentError, ContentTooLargeError
 
 if TYPE_CHECKING:
@@ -39,6 +42,7 @@ __all__ = [
     "check_length",
     "check_size",
     "connection_error",
+    "explain_proxy",
     "has_length",
     "in_thread",
     "proxy_of",
@@ -59,18 +63,36 @@ TICK = 0.005
 T = TypeVar("T")
 
 
-def proxy_of(configuration: Configuration) -> tuple[str, dict[str, str]]:
-    """Return the URL of the configured proxy, without credentials, and the headers for it."""
-    proxy = urlsplit(configuration.proxy or "")
-    if proxy.scheme not in ("http", "https") or not proxy.hostname:
-        raise ClientConfigurationError("proxy must be a URL such as http://proxy.example:3128")
-    headers = dict(configuration.proxy_headers or {})
-    if proxy.username is not None:
-        from urllib3.util import make_headers
+_TUNNEL_FAILED = re.compile(r"Tunnel connection failed: ([0-9]{3})")
+"""How http.client says what a proxy has answered to CONNECT."""
 
-        credentials = f"{unquote(proxy.username)}:{unquote(proxy.password or '')}"
-        headers.update(make_headers(proxy_basic_auth=credentials))
-    return proxy._replace(netloc=proxy.netloc.rpartition("@")[2]).geturl(), headers
+AUTHORITIES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
+"""Environment variables that name the authorities to trust, the strongest first."""
+
+
+def proxy_of(configuration: Configuration, host: str) -> Proxy | None:
+    """Return the proxy for a base URL: the configured one, else the environment's, if any.
+
+    Raises ClientConfigurationError for one of the environment that can't be used.
+    """
+    # A dict may have changed since it was given, and http.client sends whatever it holds.
+    check_setting("proxy_headers", configuration.proxy_headers)
+    if configuration.proxy is not None:
+        return parse_proxy(configuration.proxy)
+    return environment_proxy(host) if configuration.trust_env else None
+
+
+def explain_proxy(error: ApiProxyError, configuration: Configuration) -> None:
+    """Write into the error of a proxy which setting or variable named it, and what it wants."""
+    proxy = proxy_of(configuration, error.host or "")
+    if proxy is None:
+        return
+    hint = "" if proxy.name == "proxy" else f"; the proxy is from {proxy.name} in the environment"
+    if error.proxy_status == 407 and proxy.user is None:
+        hint = f"; the proxy wants credentials, and {proxy.name} has none"
+    elif error.proxy_status == 407:
+        hint = f"; the proxy wants other credentials than those of {proxy.name}"
+    error.reason = f"{error.reason}{hint}"
 
 
 class SharedContext:
@@ -133,28 +155,40 @@ def _fill(future: Future[T], function: Callable[..., T], *arguments: Any) -> Non
 
 
 def _tls_context(configuration: Configuration) -> ssl.SSLContext:
+    configuration.check_tls()
+    if configuration.ssl_context is not None:
+        return configuration.ssl_context
     from urllib3.util.ssl_ import create_urllib3_context
 
     context = create_urllib3_context()
     context.set_alpn_protocols(["http/1.1"])
     if not configuration.verify_ssl or configuration.assert_hostname is False:
         context.check_hostname = False
-    try:
-        if not configuration.verify_ssl:
-            context.verify_mode = ssl.CERT_NONE
-        elif configuration.ssl_ca_cert:
-            context.load_verify_locations(configuration.ssl_ca_cert)
-        else:
-            import certifi
-
-            context.load_verify_locations(certifi.where())
-        if configuration.cert_file:
-            context.load_cert_chain(configuration.cert_file, configuration.key_file)
-    except OSError as error:  # also ssl.SSLError, for a file without a certificate
-        raise ClientConfigurationError(
-            f"ssl_ca_cert, cert_file or key_file can't be used: {error}"
-        ) from error
+    if configuration.verify_ssl:
+        _load_authorities(context, configuration)
+    else:
+        context.verify_mode = ssl.CERT_NONE
+    load_client_certificate(context, configuration)
     return context
+
+
+def _load_authorities(context: ssl.SSLContext, configuration: Configuration) -> None:
+    """Trust the authorities that are configured, else the environment's, else certifi's."""
+    if configuration.ssl_ca_cert is not None:
+        check_files("ssl_ca_cert", context.load_verify_locations, configuration.ssl_ca_cert)
+        return
+    variables = AUTHORITIES if configuration.trust_env else ()
+    name, path = next(((v, os.environ[v]) for v in variables if os.environ.get(v)), ("", ""))
+    if not name:
+        import certifi
+
+        context.load_verify_locations(certifi.where())
+    elif name == "SSL_CERT_DIR" or (name != "SSL_CERT_FILE" and os.path.isdir(path)):
+        if not any(map(os.path.isdir, path.split(os.pathsep))):
+            raise ClientConfigurationError(f"{name} in the environment is no directory")
+        context.load_verify_locations(capath=path)
+    else:
+        check_files(f"{name} in the environment", context.load_verify_locations, path)
 
 
 def has_length(request: Request) -> bool:
@@ -248,4 +282,9 @@ def connection_error(
         kind, reason = ApiTlsError, f"TLS failed: {said}"
     elif isinstance(chain[0], ContentTooLargeError):
         kind, reason = ApiResponseTooLargeError, said
-    return kind(reason, method=request.method, host=request.host, path=request.path, sent=sent)
+    elif _TUNNEL_FAILED.match(said):
+        kind = ApiProxyError
+    error = kind(reason, method=request.method, host=request.host, path=request.path, sent=sent)
+    if isinstance(error, ApiProxyError):
+        error.proxy_status = int(said.split()[3])
+    return error

@@ -29,6 +29,7 @@ from urllib3.exceptions import HTTPError, SSLError
 from urllib3.util import Url, parse_url
 from urllib3.util.ssl_match_hostname import CertificateError
 
+from humanloop.exceptions import ApiProxyError
 from humanloop.http import Headers, RawResponse, Request, is_event_stream
 from humanloop.transport.common import (
     CLOSED,
@@ -37,6 +38,7 @@ from humanloop.transport.common import (
     check_length,
     check_size,
     connection_error,
+    explain_proxy,
     proxy_of,
     timeout_reason,
     wire_headers,
@@ -84,7 +86,11 @@ class Urllib3Transport:
     def send(self, request: Request) -> RawResponse | _Exchange:
         """Send a request once; see `Transport`."""
         exchange = _Exchange(request)
-        return exchange.run(self._route_to, self._configuration.max_response_bytes)
+        try:
+            return exchange.run(self._route_to, self._configuration.max_response_bytes)
+        except ApiProxyError as error:
+            explain_proxy(error, self._configuration)
+            raise
 
     def close(self) -> None:
         """Close what is kept alive; see `Transport`."""
@@ -101,8 +107,9 @@ class Urllib3Transport:
 
     def _new_route(self, host: str, deadline: Deadline) -> _Route:
         configuration, process, url = self._configuration, os.getpid(), parse_url(host)
-        proxy, headers = proxy_of(configuration) if configuration.proxy else ("", {})
-        via = parse_url(proxy) if proxy else None
+        proxy = proxy_of(configuration, host)
+        headers = proxy.headers(configuration.proxy_headers) if proxy else {}
+        via = parse_url(proxy.url) if proxy else None
         key = (process, url.scheme, url.host, url.port)
         pool = self._pools.get(key)
         if pool is None:  # two threads may both make one; setdefault, atomic, keeps the first

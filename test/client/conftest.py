@@ -28,6 +28,7 @@ from typing import Any
 import pytest
 
 from humanloop import Configuration, Humanloop
+from humanloop.transport.common import AUTHORITIES
 
 TLS = Path(__file__).parent / "tls"
 KEY = "hl-key"
@@ -310,9 +311,10 @@ def asynchronous_caller() -> Iterator[Caller]:
 
 @pytest.fixture(autouse=True)
 def environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No test sees the keys of whoever runs it."""
-    monkeypatch.delenv("HUMANLOOP_API_KEY", raising=False)
-    monkeypatch.delenv("HUMANLOOP_BASE_URL", raising=False)
+    """No test sees the keys of whoever runs it, nor the network."""
+    settings = ("HUMANLOOP_API_KEY", "HUMANLOOP_BASE_URL", "REQUEST_METHOD", *AUTHORITIES)
+    for name in (*settings, *(name for name in os.environ if name.lower().endswith("_proxy"))):
+        monkeypatch.delenv(name, raising=False)
 
 
 @pytest.fixture

@@ -239,6 +239,84 @@ def test_headers(server: Any) -> None:
     assert headers["x-latin"] == "é"
 
 
+SENT = {
+    "x-api-key": "other",
+    "ACCEPT": "application/hal+json",
+    "content-type": "application/json; charset=utf-8",
+    "user-agent": "mine/1",
+    "Cookie": "a=b",
+}
+
+
+@pytest.mark.parametrize("name", SENT)
+@pytest.mark.parametrize("way", ["with_options", "set_default_header", "extra_headers"])
+def test_a_header_takes_the_place_of_the_clients_own(
+    way: str, name: str, caller: Any, server: Any
+) -> None:
+    server.answer({"id": "sesh_1"})
+    client = caller.client(server.host, api_key="configured")
+    client.api_client.cookie = "c=d"
+    before = client.build_request(client.projects.create, name="p").headers
+    options: Any = {}
+    used = client
+    if way == "with_options":
+        used = client.with_options(headers={name: SENT[name]})
+    elif way == "set_default_header":
+        client.api_client.set_default_header(name, SENT[name])
+    else:
+        used = client.with_options(headers={name.upper(): before[name]})
+        options = {"extra_headers": {name.title(): SENT[name]}}
+    caller(used.projects.create, "p", skip_deserialization=True, **options)
+    sent = Headers(server.requests[0].headers)  # `Loopback` refuses a header that comes twice
+    assert sent[name] == SENT[name]
+    assert {n: sent[n] for n in before if n.lower() != name.lower()} == {
+        n: v for n, v in before.items() if n.lower() != name.lower()
+    }
+    if way == "with_options":
+        assert client.build_request(client.projects.create, name="p").headers == before
+
+
+def test_a_content_type_goes_with_a_body_alone(server: Any, client: Humanloop) -> None:
+    used = client.with_options(headers={"Content-Type": "application/vnd.x+json"})
+    used.projects.list(skip_deserialization=True)
+    assert "Content-Type" not in server.requests[0].headers
+
+
+@pytest.mark.parametrize(
+    ("headers", "message"),
+    [
+        ({"x-api-key": ""}, "the key is empty"),
+        ({"Content-Type": "text/plain"}, "JSON"),
+        ({"Content-Length": "5"}, "follows from the body"),
+        ({"transfer-encoding": "chunked"}, "follows from the body"),
+        ({"X-API-KEY": "a", "x-api-key": "b"}, "has a header twice"),
+        ({"X-API-KEY": "sEcReT\n"}, "X-API-KEY"),
+        ({"X-API-KEY": None}, "X-API-KEY"),
+        ({5: "a"}, "no header name"),
+        ([("X-A", "a")], "headers must be a dict"),
+    ],
+)
+def test_headers_that_are_refused(headers: Any, message: str, client: Humanloop) -> None:
+    with pytest.raises((ApiValueError, ApiTypeError), match=message) as caught:
+        client.with_options(headers=headers)
+    assert "sEcReT" not in str(caught.value)
+
+
+def test_settings_of_an_api_client(configuration: Configuration) -> None:
+    made: list[Any] = [
+        lambda: ApiClient(configuration, cookie="a\nb"),
+        lambda: ApiClient(configuration, cookie=5),  # type: ignore[arg-type]
+        lambda: setattr(ApiClient(configuration), "user_agent", None),
+        lambda: ApiClient(configuration, "X-A"),
+        lambda: ApiClient(configuration, header_value="a"),
+    ]
+    for make, name in zip(
+        made, ["cookie", "cookie", "user_agent", "header_value", "header_name"], strict=True
+    ):
+        with pytest.raises((ApiValueError, ApiTypeError), match=name):
+            make()
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [

@@ -6,18 +6,23 @@ import copy
 import logging
 import pickle
 import re
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import TLS
 
 from humanloop import (
     ApiClient,
     ApiTypeError,
+    ApiValueError,
     ClientConfigurationError,
     Configuration,
     Humanloop,
     InvalidHostConfigurationError,
 )
+from humanloop.configuration import CallSettings
 
 
 def test_defaults() -> None:
@@ -119,7 +124,7 @@ def test_keys_must_be_text() -> None:
         ("http://ho st/v4", "spaces"),
         ("http://host/v4\n", "spaces"),
         ("http://user:password@host/v4", "credentials"),
-        ("http://user:pass/word@host/v4", "not a valid URL"),
+        ("http://user:pass/word@host/v4", "credentials"),
         (8000, "str"),
     ],
 )
@@ -242,3 +247,183 @@ def test_humanloop_takes_a_configuration_or_its_arguments() -> None:
     assert Humanloop(x_api_key="x").configuration.api_key == {"APIKeyHeader": "x"}
     with pytest.raises(ApiTypeError, match="a configuration, or host, timeout, not both"):
         Humanloop(configuration, host="http://h", timeout=5)
+
+
+# Every setting is checked where it is given
+
+
+SECRET = "sEcReT-value"
+
+
+class Hostile:
+    """A value whose repr is a secret."""
+
+    def __repr__(self) -> str:
+        return SECRET
+
+
+TIMEOUTS = [0, -1, True, False, float("nan"), "10", Hostile()]
+COUNTS = ["10", True, 0, -1, 1.0, float("nan"), Hostile()]
+BOOLS = [None, 0, 1, "false", "", Hostile()]
+FUNCTIONS = [1, "print", Hostile(), [print]]
+FILES = ["", b"file", 5, True, Hostile(), f"-----BEGIN PRIVATE KEY-----\n{SECRET}", "a\0b"]
+HEADERS: list[Any] = [
+    [],
+    "X",
+    {"X Y": "a"},
+    {"": "a"},
+    {"X": f"{SECRET}\r\nY: b"},
+    {"X": 5},
+    {"X": None},
+]
+REFUSED: dict[str, list[Any]] = {
+    "timeout": TIMEOUTS,
+    "connect_timeout": TIMEOUTS,
+    "read_timeout": TIMEOUTS,
+    "max_response_bytes": COUNTS,
+    "connection_pool_maxsize": [None, *COUNTS],
+    "retries": [-1, True, "2", 1.5, Hostile()],
+    "response_validation": [None, "loose", Hostile(), ["strict"]],
+    "bodies": [None, "dicts", Hostile(), 1],
+    "skip_deserialization": BOOLS,
+    "verify_ssl": BOOLS,
+    "trust_env": BOOLS,
+    "event_hooks": [None, [], {"reqest": []}, {"request": print}, {"request": [1]}, Hostile()],
+    "on_drift": FUNCTIONS,
+    "proxy": ["", 5, Hostile(), f"http://user:12/{SECRET}@proxy"],
+    "proxy_headers": [*HEADERS, Hostile()],
+    "ssl_context": [True, "context", Hostile()],
+    "ssl_ca_cert": FILES,
+    "cert_file": FILES,
+    "key_file": FILES,
+    "assert_hostname": [True, 0, "", "a b", f"a\n{SECRET}", 5, Hostile()],
+    "socket_options": [5, "options", [1], [(1, 2)], [("a", 2, 3)], [(1, 2, None)], Hostile()],
+    "openai_api_key": ["", 5, f"{SECRET}\n", f"{SECRET} ", Hostile()],
+    "api_key_prefix": ["Bearer", {"APIKeyHeader": f"{SECRET}\n"}, {"APIKeyHeader": 5}, Hostile()],
+}
+COPIED = {*CallSettings.__annotations__}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [(name, value) for name, values in REFUSED.items() for value in values]
+)
+def test_a_setting_is_refused_where_it_is_given(name: str, value: Any) -> None:
+    options: Any = {name: value}
+    with Humanloop(api_key="k") as client:
+        ways = [
+            lambda: Configuration(api_key="k", **options),
+            lambda: Humanloop(api_key="k", **options),
+            lambda: setattr(Configuration(api_key="k"), name, value),
+        ]
+        if name in COPIED:
+            ways.append(lambda: client.with_options(**options))
+        for give in ways:
+            with pytest.raises(ClientConfigurationError, match=name) as caught:
+                give()
+            assert SECRET not in repr(caught.value) + str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["timeout", "connect_timeout", "read_timeout", "bodies"])
+def test_a_setting_of_one_call_is_checked_too(name: str, client: Humanloop, server: Any) -> None:
+    for value in REFUSED[name]:
+        options: Any = {name: value}
+        with pytest.raises(ApiValueError, match=rf"projects\.list\(\): {name} must be") as caught:
+            client.projects.list(**options)
+        assert SECRET not in str(caught.value)
+    wrong: Any = "false"
+    with pytest.raises(ApiValueError, match="idempotent must be True or False"):
+        client.projects.list(idempotent=wrong)
+    assert server.requests == []
+
+
+@pytest.mark.parametrize(
+    "seconds",
+    [sys.maxsize, 10**400, 10**5000, 1e300, 1e10],
+    ids=["maxsize", "400 digits", "5000 digits", "1e300", "1e10"],
+)
+def test_a_huge_number_of_seconds_is_a_long_time(seconds: float) -> None:
+    client = Humanloop(api_key="k", timeout=seconds, connect_timeout=seconds)
+    for request in (
+        client.build_request(client.projects.list),
+        client.build_request(client.projects.list, timeout=seconds, connect_timeout=seconds),
+    ):
+        assert request.timeout == request.connect_timeout == 1e9
+    assert "timeout=" in repr(client)
+
+
+@pytest.mark.parametrize("name", ["api_key", "x_api_key", "host", "openai_api_key"])
+def test_an_empty_argument_is_refused(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HUMANLOOP_API_KEY", "from-environment")
+    monkeypatch.setenv("HUMANLOOP_BASE_URL", "http://127.0.0.1:8000/v4")
+    options: Any = {name: ""}
+    for make in (Configuration, Humanloop):
+        with pytest.raises(ClientConfigurationError, match=name.removeprefix("x_")):
+            make(**options)
+    with pytest.raises(ClientConfigurationError, match="api_key"):
+        Configuration(api_key="", x_api_key="x")
+
+
+def test_an_empty_variable_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HUMANLOOP_BASE_URL", "")
+    assert Configuration(api_key="k").host == "https://api.humanloop.com/v4"
+    monkeypatch.setenv("HUMANLOOP_API_KEY", "")
+    with pytest.raises(ClientConfigurationError, match="no API key"):
+        Configuration()
+
+
+def test_what_is_wrong_in_the_environment_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HUMANLOOP_API_KEY", f"{SECRET}\n")
+    with pytest.raises(ClientConfigurationError, match="HUMANLOOP_API_KEY") as caught:
+        Configuration()
+    assert SECRET not in str(caught.value)
+    monkeypatch.setenv("HUMANLOOP_BASE_URL", "api.example")
+    with pytest.raises(InvalidHostConfigurationError, match="HUMANLOOP_BASE_URL"):
+        Configuration(api_key="k")
+
+
+def test_a_key_may_be_set_later_and_is_checked() -> None:
+    configuration = Configuration(api_key="k")
+    configuration.api_key = "other"  # type: ignore[assignment]  # as some do
+    assert configuration.api_key == {"APIKeyHeader": "other"}
+    for wrong in ("", f"{SECRET} x", None, {"APIKeyHeader": 5}, Hostile()):
+        with pytest.raises(ClientConfigurationError, match="api_key") as caught:
+            configuration.api_key = wrong  # type: ignore[assignment]
+        assert SECRET not in str(caught.value)
+    configuration.api_key["APIKeyHeader"] = f"{SECRET}\n"
+    with pytest.raises(ClientConfigurationError, match="api_key"):
+        configuration.get_api_key_with_prefix("APIKeyHeader")
+
+
+@pytest.mark.parametrize("name", ["ssl_ca_cert", "cert_file", "key_file"])
+def test_a_file_is_read_when_it_is_given(name: str, tmp_path: Path) -> None:
+    (tmp_path / "other.txt").write_text(SECRET)
+    for path, reason in (
+        (tmp_path / "nowhere", "No such file"),
+        (tmp_path, "Is a directory"),
+        (tmp_path / "other.txt", "in PEM"),
+    ):
+        options: Any = {name: path}
+        with pytest.raises(
+            ClientConfigurationError, match=rf"^{name} can't be used: .*{reason}"
+        ) as caught:
+            Configuration(api_key="k", **options)
+        assert SECRET not in str(caught.value)
+
+
+def test_a_key_that_is_not_that_of_the_certificate() -> None:
+    loopback, elsewhere = str(TLS / "loopback.pem"), str(TLS / "elsewhere.pem")
+    Configuration(api_key="k", cert_file=loopback, key_file=loopback)
+    with pytest.raises(ClientConfigurationError, match="the key is not that of the certificate"):
+        Configuration(api_key="k", cert_file=loopback, key_file=elsewhere)
+    with pytest.raises(ClientConfigurationError, match="key_file needs cert_file"):
+        Configuration(api_key="k", key_file=loopback)
+    configuration = Configuration(api_key="k", cert_file=loopback)
+    configuration.key_file = elsewhere  # one after the other, they can't fit at every time
+    with pytest.raises(ClientConfigurationError, match="cert_file, key_file can't be used"):
+        configuration.check_tls()
+
+
+def test_a_client_takes_a_configuration_of_the_right_type() -> None:
+    wrong: Any = {"api_key": SECRET}
+    with pytest.raises(ApiTypeError, match="configuration must be a Configuration, not dict"):
+        Humanloop(configuration=wrong)

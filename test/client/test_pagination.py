@@ -789,6 +789,28 @@ def test_the_methods_of_a_client(server: Loopback, caller: Any) -> None:
     assert paged.queries == [{**known, "page": "2"}, {**known, "page": "3"}]
 
 
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("projects.list", {}),
+        ("projects.export", {"id": "pr_1"}),
+        ("sessions.list", {"project_id": "pr_1"}),
+        ("testsets.list_testcases", {"testset_id": "evts_1"}),
+        ("evaluations.list_testcases", {"id": "ev_1"}),
+    ],
+)
+def test_a_hundred_records_are_asked_for_unless_told_otherwise(
+    name: str, arguments: dict[str, str], server: Loopback, caller: Any
+) -> None:
+    paged = Paged(server, lambda page: Answer(0, 100, 0))
+    tag, _, operation = name.partition(".")
+    prefix = "aiterate_" if caller.kind == "async" else "iterate_"
+    method = getattr(getattr(caller.client(server.host), tag), prefix + operation)
+    for size in (None, 7, 1000):
+        assert caller.all(method(**arguments, size=size, skip_deserialization=True)) == []
+    assert [query["size"] for query in paged.queries] == ["100", "7", "1000"]
+
+
 def test_validated_pages(server: Loopback, client: Humanloop) -> None:
     """Their numbers are no ints, and their records are typed."""
     when = "2024-05-01T10:00:00Z"

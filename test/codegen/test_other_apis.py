@@ -193,6 +193,8 @@ def test_keys_by_scheme(packages: dict[str, ModuleType]) -> None:
     assert "one" not in repr(client)
     with pytest.raises(ClientConfigurationError):
         petstore.Client("a key")
+    with pytest.raises(ApiTypeError, match="a configuration, or its settings"):
+        petstore.Client(configuration=client.configuration, timeout=5)
 
 
 def test_the_environment(packages: dict[str, ModuleType], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,11 +6,13 @@ It is checked, never run: mypy --strict and pyright strict must find nothing.
 from __future__ import annotations
 
 import math
+import ssl
 import statistics
 from collections.abc import Mapping
 from datetime import timedelta
 from decimal import Decimal
 from functools import cached_property
+from pathlib import Path
 from typing import Any, TypedDict
 
 from frozendict import frozendict
@@ -289,6 +291,8 @@ def configures() -> None:
         assert_type(client, Humanloop)
         assert_type(client.configuration, Configuration)
     Humanloop(configuration=Configuration(api_key="key"))
+    Humanloop(trust_env=False, ssl_context=ssl.create_default_context())
+    Configuration(ssl_ca_cert=Path("ca.pem"), assert_hostname=False, trust_env=True)
 
 
 MESSAGES = [{"role": "user", "content": "Hi"}]
