@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 from humanloop.api_client import ApiClient, RequestOptions
 from humanloop.exceptions import ApiTypeError
+from humanloop.frames import empty_frames, shielded
 
 if TYPE_CHECKING:
     from humanloop.http import Request
@@ -68,6 +69,12 @@ class Api:
     def __init__(self, api_client: ApiClient | None = None) -> None:
         self.api_client = ApiClient() if api_client is None else api_client
 
+    def __init_subclass__(cls) -> None:
+        for name, method in tuple(vars(cls).items()):
+            # The asynchronous variants, which stand beside their methods, are shielded already.
+            if inspect.isfunction(method) and not (name.startswith("_") or _is_shielded(method)):
+                setattr(cls, name, shielded(method))
+
     def _call(self, operation: Operation, arguments: Locals) -> Any:
         return self.api_client.call(operation, *_split(arguments))
 
@@ -114,6 +121,7 @@ class RequestBuilder:
         return request
 
 
+@shielded
 def build_request(
     api_client: ApiClient, method: Callable[Arguments, Any], *args: Any, **kwargs: Any
 ) -> Request:
@@ -128,14 +136,23 @@ def build_request(
     return request
 
 
+def _is_shielded(method: Callable[..., Any]) -> bool:
+    return hasattr(method, "__wrapped__")
+
+
 def async_variant(
     method: Callable[Concatenate[Any, Arguments], Result],
 ) -> Callable[Concatenate[Any, Arguments], Coroutine[Any, Any, Result]]:
     """Return the async variant of a tag's method, a coroutine function with the same arguments."""
 
     async def call(self: Api, *args: Any, **kwargs: Any) -> Any:
-        coroutine: Any = method(AsyncInvoker(self.api_client), *args, **kwargs)
-        return await coroutine
+        try:
+            coroutine: Any = method(AsyncInvoker(self.api_client), *args, **kwargs)
+            return await coroutine
+        except BaseException as error:  # as `shielded` does, without a coroutine more
+            del args, kwargs
+            empty_frames(error)
+            raise
 
     return _named_after(method, call)
 
@@ -148,7 +165,7 @@ def async_iteration(
     def iterate(self: Api, *args: Any, **kwargs: Any) -> Any:
         return method(AsyncInvoker(self.api_client), *args, **kwargs)
 
-    return _named_after(method, iterate)
+    return _named_after(method, shielded(iterate))
 
 
 def _named_after(method: Callable[..., Any], variant: Callable[..., Any]) -> Callable[..., Any]:

@@ -29,11 +29,13 @@ from humanloop.exceptions import (
     ClientConfigurationError,
     unexpected_argument,
 )
+from humanloop.frames import shielded
 from humanloop.http import Headers, RawResponse, Request
 from humanloop.lazy import removed_names
 from humanloop.operation import Operation, is_idempotent, serialize, wants_stream
 from humanloop.responses import ResponseReader
 from humanloop.retries import RetryPolicy
+from humanloop.secrets import hidden
 from humanloop.transport.base import AsyncTransport, Transport
 from humanloop.version import __version__
 from humanloop.wire_log import WireLog
@@ -130,6 +132,10 @@ class ApiClient:
     `Urllib3Transport` and `AiohttpTransport`.
     """
 
+    cookie: str | None = hidden()
+    """The header `Cookie` of every call."""
+
+    @shielded
     def __init__(
         self,
         configuration: Configuration | None = None,
@@ -169,6 +175,7 @@ class ApiClient:
     def user_agent(self, value: str) -> None:
         self.set_default_header("User-Agent", value)
 
+    @shielded
     def set_default_header(self, header_name: str, header_value: str) -> None:
         """Send a header with every call."""
         _check_header(header_name, header_value)
@@ -195,7 +202,10 @@ class ApiClient:
         options: RequestOptions | None = None,
     ) -> Any:
         """Do one operation in an event loop: as `call`; a stream is an AsyncStream."""
-        steps = self._steps(operation, arguments, options)
+        try:
+            steps = self._steps(operation, arguments, options)
+        finally:
+            del arguments, options  # a coroutine's frame can't be emptied
         return await run_async(steps, self.async_transport)
 
     def _steps(
@@ -274,6 +284,7 @@ class ApiClient:
             raise ApiValueError(f"{operation.name}(): {name} must be {wanted}, not {value!r}{hint}")
         return value
 
+    @shielded
     def with_options(
         self, headers: Mapping[str, str] | None = None, **settings: Unpack[CallSettings]
     ) -> Self:
@@ -334,11 +345,11 @@ class ApiClient:
             headers["Cookie"] = self.cookie
         for scheme, header in self.configuration.key_headers.items():
             if key := self.configuration.get_api_key_with_prefix(scheme):
-                headers[header] = key
+                headers.set_secret(header, key)
         for name, value in extra_headers.items():
             _check_header(name, value)  # before a name that is none is changed to lower case
             headers[name] = value
-        for name, value in headers.items():
+        for name, value in headers.reveal().items():
             if not _FIELD.fullmatch(f"{name}:{value}"):
                 _check_header(name, value)
         return headers

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, cast
 
+from humanloop.frames import shielded
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -65,6 +67,7 @@ class BaseClient:
 
         return build_request(self.api_client, method, *args, **kwargs)
 
+    @shielded
     def with_options(
         self, *, headers: Mapping[str, str] | None = None, **settings: Unpack[CallSettings]
     ) -> Self:

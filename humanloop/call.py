@@ -26,6 +26,7 @@ from humanloop.exceptions import (
     ApiTypeError,
     ClientClosedError,
 )
+from humanloop.frames import empty_frames
 from humanloop.http import Headers, RawResponse, Request
 from humanloop.operation import RETRY_HEADER
 from humanloop.responses import ResponseReader, StreamOpened
@@ -213,6 +214,7 @@ def run(steps: Generator[Step, Any, Any], transport: Transport) -> Any:
             try:
                 outcome = _do(step, transport)
             except Exception as error:
+                _empty_transport(step, error)
                 step = steps.throw(error)
             else:
                 step = steps.send(outcome)
@@ -239,6 +241,12 @@ def _do(step: Step, transport: Transport) -> Any:
     return outcome
 
 
+def _empty_transport(step: Step, error: Exception) -> None:
+    """Empty the frames of a transport that failed, before a hook gets to see its error."""
+    if isinstance(step, Send):
+        empty_frames(error)
+
+
 async def run_async(steps: Generator[Step, Any, Any], transport: AsyncTransport) -> Any:
     """Do the steps of a call in an event loop; return its result, or an AsyncStream."""
     try:
@@ -247,6 +255,7 @@ async def run_async(steps: Generator[Step, Any, Any], transport: AsyncTransport)
             try:
                 outcome = await _do_async(step, transport)
             except Exception as error:
+                _empty_transport(step, error)
                 step = steps.throw(error)
             else:
                 step = steps.send(outcome)

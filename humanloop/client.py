@@ -8,6 +8,7 @@ from humanloop.apis.facade import Facade
 from humanloop.base_client import BaseClient
 from humanloop.configuration import Configuration, ConnectionOptions
 from humanloop.exceptions import ApiTypeError
+from humanloop.frames import shielded
 from humanloop.lazy import removed_names
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ class Humanloop(Facade, BaseClient):
     with` block, to close its connections.
     """
 
+    @shielded
     def __init__(
         self,
         api_key: str | Mapping[str, str] | Configuration | None = None,

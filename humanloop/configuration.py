@@ -14,8 +14,7 @@ import math
 import os
 import re
 import sys
-import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias, TypedDict, cast
 from urllib.parse import urlsplit
@@ -24,8 +23,10 @@ from humanloop.exceptions import (
     ClientConfigurationError,
     InvalidHostConfigurationError,
     unexpected_argument,
+    warn,
 )
-from humanloop.secrets import redact
+from humanloop.frames import shielded
+from humanloop.secrets import hidden, redact
 from humanloop.version import __version__
 
 if TYPE_CHECKING:
@@ -137,9 +138,9 @@ class Configuration:
     answer came. In asynchronous calls they may be coroutine functions."""
     on_drift: Callable[[DriftReport], object] | None = None
     """Called when a response has keys or enum values that openapi.yaml does not declare."""
-    proxy: str | None = None
+    proxy: str | None = hidden()
     """URL of an HTTP proxy; may hold `user:password@`."""
-    proxy_headers: Mapping[str, str] | None = None
+    proxy_headers: Mapping[str, str] | None = hidden()
     """Headers for the proxy alone."""
     verify_ssl: bool = True
     """Check the server's certificate."""
@@ -155,6 +156,15 @@ class Configuration:
     """Connections kept alive; more are opened when needed, and closed after use."""
     socket_options: Sequence[tuple[int, int, int | bytes]] | None = None
     """Arguments for `setsockopt`, in place of urllib3's."""
+    api_key: MutableMapping[str, str] = hidden()
+    """The key of each security scheme. Iterating over its items shows masks in place of keys."""
+    openai_api_key: str | None = hidden()
+    openai_azure_api_key: str | None = hidden()
+    openai_azure_endpoint_api_key: str | None = hidden()
+    ai21_api_key: str | None = hidden()
+    mock_api_key: str | None = hidden()
+    anthropic_api_key: str | None = hidden()
+    cohere_api_key: str | None = hidden()
     refresh_api_key_hook: Callable[[Configuration], None] | None = None
     """Called with the configuration before each use of the API key."""
 
@@ -170,6 +180,7 @@ class Configuration:
 
     _default: ClassVar[Configuration | None] = None
 
+    @shielded
     def __init__(
         self,
         host: str | None = None,
@@ -216,12 +227,13 @@ class Configuration:
         for name in sorted(_NO_EFFECT.keys() & arguments.keys()):
             if arguments[name]:
                 self._keep_without_effect(name, arguments[name])
-        for key in self.api_key.values():
+        for key in dict(self.api_key).values():
             _check_key(key)
         _ = self.provider_api_keys  # ClientConfigurationError for what is none
 
     if not TYPE_CHECKING:  # a type checker would take any name for granted
 
+        @shielded
         def __setattr__(self, name: str, value: Any) -> None:
             if name in _NO_EFFECT:
                 self._keep_without_effect(name, value)
@@ -238,8 +250,7 @@ class Configuration:
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     def _keep_without_effect(self, name: str, value: Any) -> None:
-        message = f"Configuration.{name} has no effect since humanloop 0.6"
-        warnings.warn(message, DeprecationWarning, stacklevel=3)
+        warn(f"Configuration.{name} has no effect since humanloop 0.6", DeprecationWarning)
         object.__setattr__(self, name, value)
 
     def _keys(self, given: str | Mapping[str, str] | None) -> dict[str, str]:
@@ -312,7 +323,7 @@ class Configuration:
     def secrets(self) -> tuple[str, ...]:
         """Every configured key, and the password for the proxy, in clear."""
         password = urlsplit(self.proxy).password if self.proxy else None
-        return (*self.api_key.values(), *self.provider_api_keys.values(), password or "")
+        return (*dict(self.api_key).values(), *self.provider_api_keys.values(), password or "")
 
     @classmethod
     def set_default(cls, default: Configuration | None) -> None:
@@ -346,8 +357,9 @@ class Configuration:
 
     def __copy__(self) -> Self:
         duplicate = object.__new__(type(self))
-        own = {"api_key": dict(self.api_key), "api_key_prefix": dict(self.api_key_prefix)}
-        duplicate.__dict__.update({**self.__dict__, **own})
+        duplicate.__dict__.update(self.__dict__)
+        duplicate.api_key = self.api_key  # of which it holds a copy
+        duplicate.api_key_prefix = dict(self.api_key_prefix)
         return duplicate
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:

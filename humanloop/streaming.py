@@ -25,6 +25,7 @@ from humanloop.exceptions import (
     ApiStreamTimeoutError,
     ApiTimeoutError,
 )
+from humanloop.frames import empty_frames
 from humanloop.http import Headers, RawResponse
 from humanloop.secrets import redact_error
 from humanloop.server_sent_events import EventParser, ServerSentEvent
@@ -188,6 +189,8 @@ class _StreamBase(Generic[T]):
         except BaseException as error:
             closed = self._closed
             self._close()
+            if not isinstance(error, self._end):
+                empty_frames(error)
             if not isinstance(error, ApiConnectionError) or isinstance(error, ApiException):
                 raise
             raise (self._reader.closed() if closed else self._reader.broken(error)) from error

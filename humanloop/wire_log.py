@@ -14,7 +14,7 @@ import os
 from functools import cache
 from typing import TYPE_CHECKING
 
-from humanloop.http import RawResponse, masked_body, masked_headers
+from humanloop.http import RawResponse, masked_body
 from humanloop.secrets import redact
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ class WireLog:
 def _log_details(
     mark: str, headers: Mapping[str, str], body: bytes, secrets: Sequence[str]
 ) -> None:
-    lines = [f"{name}: {redact(v, secrets)}" for name, v in masked_headers(headers).items()]
+    lines = [f"{name}: {redact(v, secrets)}" for name, v in headers.items()]
     if body:
         text = masked_body(body, secrets)
         cut = f"... ({len(text):,} characters)" if len(text) > SHOWN_CHARACTERS else ""

@@ -131,7 +131,7 @@ def wire_headers(request: Request) -> dict[str, str]:
         fields["Accept-Encoding"] = "identity"
     if "Content-Length" not in request.headers and has_length(request):
         fields["Content-Length"] = str(len(request.body or b""))
-    return {**fields, **dict(request.headers.items())}
+    return {**fields, **request.headers.reveal()}
 
 
 def check_length(headers: Headers) -> None:
