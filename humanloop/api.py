@@ -150,7 +150,7 @@ def async_variant(
             coroutine: Any = method(AsyncInvoker(self.api_client), *args, **kwargs)
             return await coroutine
         except BaseException as error:  # as `shielded` does, without a coroutine more
-            del args, kwargs
+            del self, args, kwargs
             empty_frames(error)
             raise
 

@@ -15,10 +15,19 @@ import sys
 from collections.abc import Generator, Mapping
 from functools import cached_property
 from importlib import import_module
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 from humanloop.api_response import ApiResponse
-from humanloop.call import RetryState, Step, call_steps, run, run_async
+from humanloop.call import (
+    KeyRenewal,
+    RetryState,
+    Step,
+    call_steps,
+    refuse_coroutines,
+    run,
+    run_async,
+)
 from humanloop.configuration import (
     CHECKS,
     CallSettings,
@@ -35,7 +44,7 @@ from humanloop.lazy import removed_names
 from humanloop.operation import Operation, is_idempotent, serialize, wants_stream
 from humanloop.responses import ResponseReader
 from humanloop.retries import RetryPolicy
-from humanloop.secrets import hidden
+from humanloop.secrets import Secret, hidden
 from humanloop.transport.base import AsyncTransport, Transport
 from humanloop.version import __version__
 from humanloop.wire_log import WireLog
@@ -89,6 +98,7 @@ class _Transports:
         if async_transport is not None:
             self.async_transport = async_transport
         self._own = transport is None and async_transport is None
+        self.given = (transport, async_transport)
 
     @cached_property
     def transport(self) -> Transport:
@@ -192,6 +202,7 @@ class ApiClient:
         Raises SchemaValidationError, ApiTypeError or ApiValueError before anything is sent,
         ApiConnectionError when no answer came, ApiException when the answer is no result.
         """
+        self._refuse_coroutines()
         steps = self._steps(operation, arguments, options)
         return run(steps, self.transport)
 
@@ -220,7 +231,23 @@ class ApiClient:
         repeatable = options.get("idempotent") or is_idempotent(operation, arguments)
         state = RetryState(request.timeout, policy, repeatable)
         reader = self._reader(operation, options)
-        return call_steps(request, state, self.configuration.event_hooks, self._log, reader)
+        renewal = None
+        if self.configuration.refresh_api_key_hook is not None:
+            # A frame or a partial would show the arguments, and keys among them.
+            given = Secret((arguments, options))
+            renewal = KeyRenewal(
+                self.configuration, lambda: self.prepare(operation, *given.reveal())
+            )
+        return call_steps(
+            request, state, self.configuration.event_hooks, self._log, reader, renewal
+        )
+
+    def _refuse_coroutines(self) -> None:
+        configuration = self.configuration
+        if configuration.event_hooks:
+            refuse_coroutines(chain.from_iterable(configuration.event_hooks.values()))
+        if configuration.refresh_api_key_hook is not None:
+            refuse_coroutines([configuration.refresh_api_key_hook])
 
     def prepare(
         self,
@@ -296,7 +323,8 @@ class ApiClient:
             if name not in CallSettings.__annotations__:
                 known = ["headers", *CallSettings.__annotations__]
                 raise unexpected_argument("with_options()", name, known)
-        duplicate = copy.copy(self)
+        duplicate = object.__new__(type(self))
+        duplicate.__dict__.update(self.__dict__)
         duplicate.configuration = copy.copy(self.configuration)
         for name, value in settings.items():
             setattr(duplicate.configuration, name, value)
@@ -305,6 +333,24 @@ class ApiClient:
             duplicate.set_default_header(name, value)
         duplicate._log = WireLog(duplicate.configuration)
         return duplicate
+
+    def __copy__(self) -> Self:
+        """Return a copy with settings of its own, and the same connections: `with_options()`."""
+        return self.with_options()
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        """Return a copy with settings and connections of its own; given transports are the same."""
+        duplicate = self.with_options()
+        duplicate._transports = _Transports(duplicate.configuration, *self._transports.given)
+        return duplicate
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_transports": self._transports.given, "_log": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._transports = _Transports(self.configuration, *state["_transports"])
+        self._log = WireLog(self.configuration)
 
     def close(self) -> None:
         """Close the connections that are kept alive. A later call opens new ones.
@@ -344,7 +390,7 @@ class ApiClient:
         if self.cookie:
             headers["Cookie"] = self.cookie
         for scheme, header in self.configuration.key_headers.items():
-            if key := self.configuration.get_api_key_with_prefix(scheme):
+            if key := self.configuration.credential(scheme):
                 headers.set_secret(header, key)
         for name, value in extra_headers.items():
             _check_header(name, value)  # before a name that is none is changed to lower case

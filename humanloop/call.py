@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import inspect
 import time
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Callable, Coroutine, Generator, Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
@@ -34,11 +34,11 @@ from humanloop.retries import Decision, Fault, RetryPolicy, after_fault, after_r
 from humanloop.secrets import redact_error
 
 if TYPE_CHECKING:
-    from humanloop.configuration import EventHooks
+    from humanloop.configuration import Configuration, EventHooks
     from humanloop.transport.base import AsyncRawStream, AsyncTransport, RawStream, Transport
     from humanloop.wire_log import WireLog
 
-__all__ = ["RetryState", "call_steps", "run", "run_async"]
+__all__ = ["KeyRenewal", "RetryState", "call_steps", "refuse_coroutines", "run", "run_async"]
 
 _TICK = 0.005  # seconds by which two clocks may differ
 
@@ -58,13 +58,31 @@ class Wait(NamedTuple):
 
 
 class CallHook(NamedTuple):
-    """A step of a call: call an event hook; its outcome is what the hook returns."""
+    """A step of a call: call a hook; its outcome is what the hook returns."""
 
     hook: Callable[..., Any]
     arguments: tuple[Any, ...]
 
 
 Step = Send | Wait | CallHook
+
+
+class KeyRenewal:
+    """The hook that may change the keys before each try, and the request that follows from them."""
+
+    def __init__(self, configuration: Configuration, prepare: Callable[[], Request]) -> None:
+        self.step = CallHook(configuration.refresh_api_key_hook, (configuration,))  # type: ignore[arg-type]
+        self._configuration = configuration
+        self._prepare = prepare
+        self._credentials = configuration.credentials()
+
+    def renewed(self, request: Request) -> Request:
+        """Return the request of the last try, or a new one if the keys have changed since."""
+        credentials = self._configuration.credentials()
+        if credentials == self._credentials:
+            return request
+        self._credentials = credentials
+        return self._prepare()
 
 
 class RetryState:
@@ -147,10 +165,18 @@ class RetryState:
 
 
 def call_steps(
-    request: Request, state: RetryState, hooks: EventHooks, log: WireLog, reader: ResponseReader
+    request: Request,
+    state: RetryState,
+    hooks: EventHooks,
+    log: WireLog,
+    reader: ResponseReader,
+    renewal: KeyRenewal | None = None,
 ) -> Generator[Step, Any, Any]:
     """Yield the steps of one call; return its result, an ApiResponse or a StreamOpened."""
     while True:
+        if renewal is not None:
+            yield renewal.step
+            request = renewal.renewed(request)
         sent = state.next_request(request)
         for hook in hooks.get("request", ()):
             sent = state.limit(_replaced(sent, (yield CallHook(hook, (sent,)))))
@@ -237,8 +263,23 @@ def _do(step: Step, transport: Transport) -> Any:
     if inspect.isawaitable(outcome):
         if isinstance(outcome, Coroutine):
             outcome.close()  # it would warn that nobody waited for it
-        raise ApiTypeError("an event hook that is a coroutine function needs asynchronous calls")
+        raise _needs_async(step.hook)
     return outcome
+
+
+def refuse_coroutines(hooks: Iterable[Callable[..., Any]]) -> None:
+    """Raise ApiTypeError for hooks that are coroutine functions, before a synchronous call."""
+    for hook in hooks:
+        if inspect.iscoroutinefunction(hook):
+            raise _needs_async(hook)
+
+
+def _needs_async(hook: Callable[..., Any]) -> ApiTypeError:
+    name = getattr(hook, "__qualname__", type(hook).__name__)
+    return ApiTypeError(
+        f"the hook {name}() is a coroutine function, which needs asynchronous calls, such as"
+        " `await client.alog(...)`"
+    )
 
 
 def _empty_transport(step: Step, error: Exception) -> None:

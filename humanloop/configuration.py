@@ -20,13 +20,14 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias, TypedDict, 
 from urllib.parse import urlsplit
 
 from humanloop.exceptions import (
+    ApiTypeError,
     ClientConfigurationError,
     InvalidHostConfigurationError,
     unexpected_argument,
     warn,
 )
 from humanloop.frames import shielded
-from humanloop.secrets import hidden, redact
+from humanloop.secrets import Secret, hidden, redact, shorten
 from humanloop.version import __version__
 
 if TYPE_CHECKING:
@@ -165,8 +166,9 @@ class Configuration:
     mock_api_key: str | None = hidden()
     anthropic_api_key: str | None = hidden()
     cohere_api_key: str | None = hidden()
-    refresh_api_key_hook: Callable[[Configuration], None] | None = None
-    """Called with the configuration before each use of the API key."""
+    refresh_api_key_hook: Callable[[Configuration], object] | None = None
+    """Called with the configuration before each try of a call; it may change any key. In
+    asynchronous calls it may be a coroutine function."""
 
     default_host: ClassVar[str] = DEFAULT_HOST
     environment: ClassVar[str] = "HUMANLOOP"
@@ -296,6 +298,10 @@ class Configuration:
         """Return the value that authenticates for a security scheme; None if there is no key."""
         if self.refresh_api_key_hook is not None:
             self.refresh_api_key_hook(self)
+        return self.credential(identifier, alias)
+
+    def credential(self, identifier: str, alias: str | None = None) -> str | None:
+        """Return as `get_api_key_with_prefix`, but without calling `refresh_api_key_hook`."""
         key = self.api_key.get(identifier) or self.api_key.get(alias or identifier)
         if key is None:
             return None
@@ -324,6 +330,12 @@ class Configuration:
         """Every configured key, and the password for the proxy, in clear."""
         password = urlsplit(self.proxy).password if self.proxy else None
         return (*dict(self.api_key).values(), *self.provider_api_keys.values(), password or "")
+
+    def credentials(self) -> Secret[Any]:
+        """Return all that a request takes from the keys, to compare it with what it was."""
+        prefixes = tuple(sorted(self.api_key_prefix.items()))
+        keys = tuple(sorted(dict(self.api_key).items()))
+        return Secret((keys, prefixes, tuple(self.provider_api_keys.items())))
 
     @classmethod
     def set_default(cls, default: Configuration | None) -> None:
@@ -365,11 +377,28 @@ class Configuration:
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         return copy.copy(self)  # a hook's own state, such as a lock, is not ours to copy
 
+    def __getstate__(self) -> dict[str, Any]:
+        for name, value in self.__dict__.items():
+            _check_pickles(name, value)
+        return self.__dict__
+
     def __repr__(self) -> str:
         keys = [name for name in PROVIDERS if getattr(self, f"{name}_api_key")]
         shown = "".join(f", {name}_api_key='***'" for name in keys)
         shown += f", timeout={self.timeout}"
         return f"{type(self).__name__}(host={self.host!r}, api_key='***'{shown})"
+
+
+def _check_pickles(name: str, value: object) -> None:
+    import pickle  # which few programs need
+
+    try:
+        pickle.dumps(value)
+    except Exception as error:
+        raise ApiTypeError(
+            f"a configuration with {name}={shorten(repr(value))} can't be pickled, since that"
+            f" can't: pickle one without it, and set {name} where that is loaded"
+        ) from error
 
 
 def is_timeout(value: object) -> bool:

@@ -75,10 +75,10 @@ _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
 
 _ANYWHERE = re.compile(
     r"(api|access|secret|private)[-_]?key|authorization|passw(or)?d|passphrase|secret|credential"
-    r"|cookie|(access|auth|security|session)[-_]?token",
+    r"|cookie|dpop|(access|auth|security|session)[-_]?token",
     re.IGNORECASE,
 )
-_SECRET_WORDS = frozenset({"auth", "authentication", "bearer", "dpop", "jwt", "otp", "pwd"})
+_SECRET_WORDS = frozenset({"auth", "authentication", "bearer", "jwt", "otp", "pwd"})
 _HEADER_WORDS = frozenset({"session", "sessionid", "sid", "sig", "signature"})
 """Words that mean a secret in a header, and are ordinary keys of JSON bodies."""
 
@@ -86,8 +86,10 @@ _LAST_WORDS = frozenset({"key", "keys", "token"})
 """Words that mean a secret at the end of a name: a `token` is one, and `token_count` is not."""
 
 _HARMLESS = frozenset(
-    "cache cursor foreign idempotency next page partition per primary public routing sort stop"
-    " surrogate".split()
+    {
+        *("cache", "cursor", "foreign", "idempotency", "next", "page", "partition", "per"),
+        *("primary", "public", "routing", "sort", "stop", "surrogate"),
+    }
 )
 """Words after which a key or a token is none that opens anything: `Idempotency-Key`."""
 

@@ -220,6 +220,8 @@ class Exchange:
         request, body = self.request, self.request.body
         query = f"?{request.query}" if request.query else ""
         options = dict(route.options)
+        if "proxy_headers" in options:
+            options["proxy_headers"] = options["proxy_headers"].reveal()
         if route.context is not None:
             made = route.context.get()
             options["ssl"] = made.result() if made.done() else await asyncio.wrap_future(made)

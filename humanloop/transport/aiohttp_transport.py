@@ -34,6 +34,7 @@ except (ImportError, AttributeError) as error:
 from urllib3.util import parse_url
 
 from humanloop.exceptions import ClientConfigurationError
+from humanloop.secrets import SecretMapping
 from humanloop.transport.aiohttp_exchange import Connector, Exchange, Route, SentRequest
 from humanloop.transport.common import CLOSED, SharedContext, proxy_of
 
@@ -112,6 +113,7 @@ class AiohttpTransport:
         if configuration.proxy:
             proxy, headers = proxy_of(configuration)
             options["proxy"] = proxy
+            headers = SecretMapping(headers)
             if secure:
                 options["proxy_headers"], headers = headers, {}
                 if sys.version_info < (3, 11) and proxy.startswith("https:"):
