@@ -229,7 +229,12 @@ class ApiClient:
         request = self.prepare(operation, arguments, options)
         policy = RetryPolicy.of(options.get("retries", self.configuration.retries))
         repeatable = options.get("idempotent") or is_idempotent(operation, arguments)
-        state = RetryState(request.timeout, policy, repeatable)
+        state = RetryState(
+            request.timeout,
+            policy,
+            repeatable=bool(repeatable),
+            named="reference_id" in operation.body_keys,
+        )
         reader = self._reader(operation, options)
         renewal = None
         if self.configuration.refresh_api_key_hook is not None:

@@ -11,11 +11,13 @@ closed.
 
 from __future__ import annotations
 
+import errno
 import inspect
 import time
 from collections.abc import Callable, Coroutine, Generator, Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from urllib.parse import urlsplit
 
 from humanloop.exceptions import (
     ApiConnectionError,
@@ -89,16 +91,25 @@ class RetryState:
     """How often a call was tried, how much time it has left, and whether there is another try.
 
     timeout: seconds for all tries together, None: no limit; repeatable: doing the request twice has
-    the effect of doing it once. `end` is when the call must be over, by `time.monotonic()`.
+    the effect of doing it once; named: a `reference_id` would make it so. `end` is when the call
+    must be over, by `time.monotonic()`.
     """
 
-    def __init__(self, timeout: float | None, policy: RetryPolicy, repeatable: bool) -> None:
+    def __init__(
+        self,
+        timeout: float | None,
+        policy: RetryPolicy,
+        *,
+        repeatable: bool,
+        named: bool = False,
+    ) -> None:
         self.tries = 0
         self.timeout = timeout
         self._began = time.monotonic()
         self.end = None if timeout is None else self._began + timeout
         self._policy = policy
         self._repeatable = repeatable
+        self._named = named
 
     def next_request(self, request: Request) -> Request:
         """Count a try; return the request to send, with its number and the time that is left."""
@@ -125,7 +136,22 @@ class RetryState:
             error.reason = f"no complete answer within {self.timeout:.3g} seconds"
         error.tries = self.tries
         error.elapsed = now - self._began
+        error.hint = self._hint(error)
         return error
+
+    def _hint(self, error: ApiConnectionError | ApiException) -> str:
+        if not isinstance(error, ApiConnectionError) or isinstance(error, ApiException):
+            return ""
+        if not error.sent:
+            refused = _is_refused(error) and _is_loopback(error.host or "")
+            return "To start a server there: humanloop serve" if refused else ""
+        if self._repeatable or isinstance(error, (ApiResponseTooLargeError, ClientClosedError)):
+            return ""
+        name = "with a reference_id, or " if self._named else ""
+        return (
+            "The server may have done it, so it was not tried again. A call is safe to repeat"
+            f" {name}with idempotent=True, if doing it twice does no harm."
+        )
 
     def wait_after_fault(self, error: ApiConnectionError) -> float | None:
         """Return the seconds to wait before the next try; None: there is none."""
@@ -162,6 +188,27 @@ class RetryState:
             f"the next try would come in {decision.wait:.3g} s,"
             f" and the call may take {left:.3g} s more",
         )
+
+
+def _is_refused(error: BaseException) -> bool:
+    """Tell whether nobody listens, by the errors that one was raised from."""
+    waiting: list[BaseException | None] = [error]
+    seen: set[int] = set()
+    while waiting:
+        inner = waiting.pop()
+        if inner is not None and id(inner) not in seen:
+            seen.add(id(inner))
+            if getattr(inner, "errno", None) == errno.ECONNREFUSED:
+                return True
+            waiting += (inner.__cause__, inner.__context__)
+            waiting += (part for part in inner.args if isinstance(part, BaseException))
+    return False
+
+
+def _is_loopback(host: str) -> bool:
+    """Tell whether a base URL leads to the same machine (RFC 1122 3.2.1.3, RFC 6761 6.3)."""
+    name = urlsplit(host).hostname or ""
+    return name == "::1" or name.startswith("127.") or name.rpartition(".")[2] == "localhost"
 
 
 def call_steps(

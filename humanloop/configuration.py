@@ -331,7 +331,7 @@ class Configuration:
         password = urlsplit(self.proxy).password if self.proxy else None
         return (*dict(self.api_key).values(), *self.provider_api_keys.values(), password or "")
 
-    def credentials(self) -> Secret[Any]:
+    def credentials(self) -> Secret:
         """Return all that a request takes from the keys, to compare it with what it was."""
         prefixes = tuple(sorted(self.api_key_prefix.items()))
         keys = tuple(sorted(dict(self.api_key).items()))

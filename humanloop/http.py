@@ -47,10 +47,13 @@ class Headers(MutableMapping[str, str]):
     """
 
     def __init__(self, fields: Mapping[str, str] | Iterable[tuple[str, str]] = ()) -> None:
-        # Each value as a str, or as a Secret.
-        self._fields: dict[str, tuple[str, list[Any]]] = {}
+        # The name as it came, the values, and whether these are Secrets.
+        self._fields: dict[str, tuple[str, list[Any], bool]] = {}
         if isinstance(fields, Headers):
-            self._fields = {k: (name, [*values]) for k, (name, values) in fields._fields.items()}
+            theirs = fields._fields.items()
+            self._fields = {
+                key: (name, [*values], secret) for key, (name, values, secret) in theirs
+            }
             return
         if isinstance(fields, Mapping):
             fields = cast("Mapping[str, str]", fields).items()
@@ -59,23 +62,30 @@ class Headers(MutableMapping[str, str]):
 
     def add(self, name: str, value: str) -> None:
         """Add a value beside those that the field has."""
-        kept = Secret(value) if is_secret_header(name) else value
-        self._fields.setdefault(name.lower(), (name, []))[1].append(kept)
+        known = self._fields.get(name.lower())
+        if known is None:
+            self[name] = value
+        else:
+            known[1].append(Secret(value) if known[2] else value)
 
     def set_secret(self, name: str, value: str) -> None:
         """Set a field to a value that is a credential whatever the field's name."""
-        self._fields[name.lower()] = (name, [Secret(value)])
+        self._fields[name.lower()] = (name, [Secret(value)], True)
 
     def getlist(self, name: str) -> list[str]:
         """Return every value of a field; an empty list when it is absent."""
-        return [*map(revealed, self._fields.get(name.lower(), (name, []))[1])]
+        _, values, _ = self._fields.get(name.lower(), (name, [], False))
+        return [*map(revealed, values)]
 
     def __getitem__(self, name: str) -> str:
-        return ", ".join(map(revealed, self._fields[name.lower()][1]))
+        _, values, secret = self._fields[name.lower()]
+        return ", ".join(map(revealed, values) if secret else values)
 
     def __setitem__(self, name: str, value: str) -> None:
-        kept = Secret(value) if is_secret_header(name) else value
-        self._fields[name.lower()] = (name, [kept])
+        if is_secret_header(name):
+            self.set_secret(name, value)
+        else:
+            self._fields[name.lower()] = (name, [value], False)
 
     def __delitem__(self, name: str) -> None:
         del self._fields[name.lower()]
@@ -84,16 +94,19 @@ class Headers(MutableMapping[str, str]):
         return isinstance(name, str) and name.lower() in self._fields
 
     def __iter__(self) -> Iterator[str]:
-        return (name for name, _ in self._fields.values())
+        return (name for name, _, _ in self._fields.values())
 
     def reveal(self) -> dict[str, str]:
         """Return the names and values in clear, as they go on the wire."""
-        return {name: ", ".join(map(revealed, values)) for name, values in self._fields.values()}
+        return {
+            name: ", ".join(map(revealed, values) if secret else values)
+            for name, values, secret in self._fields.values()
+        }
 
     def secrets(self) -> list[str]:
         """Return the values that are masked, in clear."""
-        kept = (value for _, values in self._fields.values() for value in values)
-        return [revealed(value) for value in kept if isinstance(value, Secret)]
+        fields = self._fields.values()
+        return [revealed(value) for _, values, secret in fields if secret for value in values]
 
     def items(self) -> ItemsView[str, str]:
         """Return the names and values, with a mask for credentials."""
@@ -105,7 +118,7 @@ class Headers(MutableMapping[str, str]):
 
     def _masked(self) -> dict[str, str]:
         # A str of a Secret is its mask.
-        return {name: ", ".join(map(str, values)) for name, values in self._fields.values()}
+        return {name: ", ".join(map(str, values)) for name, values, _ in self._fields.values()}
 
     def __len__(self) -> int:
         return len(self._fields)

@@ -24,7 +24,7 @@ from collections.abc import (
 )
 from functools import lru_cache
 from itertools import islice
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, cast
 from urllib.parse import quote
 
 __all__ = [
@@ -49,8 +49,6 @@ __all__ = [
     "shorten",
     "shorten_middle",
 ]
-
-T = TypeVar("T")
 
 MASK = "***"
 
@@ -110,6 +108,7 @@ def is_secret_name(name: object) -> bool:
     return isinstance(name, str) and _is_secret(name, _SECRET_WORDS)
 
 
+@lru_cache(maxsize=1024)  # a few names come with every call
 def is_secret_header(name: str) -> bool:
     """Tell whether a header field of this name holds a credential."""
     return _is_secret(name, _SECRET_WORDS | _HEADER_WORDS)
@@ -127,7 +126,7 @@ def _is_secret(name: str, secret_words: frozenset[str]) -> bool:
     return not secret_words.isdisjoint(words)
 
 
-class Secret(Generic[T]):
+class Secret:
     """Holds a value that must not show: printing it gives a mask, and `reveal` returns the value.
 
     It is no `str`, so nothing sends or joins the mask, or the text, by mistake. The value is in no
@@ -136,10 +135,10 @@ class Secret(Generic[T]):
 
     __slots__ = ("_item",)
 
-    def __init__(self, value: T) -> None:
-        self._item: Callable[[int], T] = (value,).__getitem__
+    def __init__(self, value: Any) -> None:
+        self._item: Callable[[int], Any] = (value,).__getitem__
 
-    def reveal(self) -> T:
+    def reveal(self) -> Any:
         """Return the value."""
         return self._item(0)
 
@@ -150,9 +149,7 @@ class Secret(Generic[T]):
         return MASK
 
     def __eq__(self, other: object) -> bool:
-        if not isinstance(other, Secret):
-            return NotImplemented
-        return self.reveal() == cast("Secret[object]", other).reveal()
+        return self.reveal() == other.reveal() if isinstance(other, Secret) else NotImplemented
 
     def __hash__(self) -> int:
         return hash(self.reveal())
@@ -168,7 +165,8 @@ class SecretMapping(MutableMapping[str, str]):
         self._secrets = {name: _hide(value) for name, value in dict(values).items()}
 
     def __getitem__(self, name: str) -> str:
-        return revealed(self._secrets[name])
+        value: str = revealed(self._secrets[name])
+        return value
 
     def __setitem__(self, name: str, value: str) -> None:
         self._secrets[name] = _hide(value)
@@ -216,7 +214,10 @@ class _HiddenAttribute:
         self._name = name
 
     def __get__(self, instance: object, owner: type | None = None) -> Any:
-        return None if instance is None else revealed(instance.__dict__.get(self._name))
+        if instance is None:
+            return None
+        value = instance.__dict__.get(self._name)
+        return value.reveal() if isinstance(value, Secret) else value
 
     def __set__(self, instance: object, value: Any) -> None:
         if isinstance(value, Mapping):
@@ -238,7 +239,7 @@ def _hide(value: Any, kind: type = str) -> Any:
 
 def revealed(value: Any) -> Any:
     """Return what a Secret holds, and any other value as it is."""
-    return cast("Secret[Any]", value).reveal() if isinstance(value, Secret) else value
+    return value.reveal() if isinstance(value, Secret) else value
 
 
 def mask_keys(text: str) -> str:

@@ -68,7 +68,8 @@ class WireLog:
     def fault(self, request: Request, error: ApiConnectionError) -> None:
         """Log that no answer came."""
         if logger.isEnabledFor(logging.DEBUG):
-            logger.debug("%s", redact(str(error), self._secrets(request)))
+            first, *_ = str(error).splitlines()  # a hint is for who reads the error itself
+            logger.debug("%s", redact(first, self._secrets(request)))
 
     def wait(self, request: Request, seconds: float) -> None:
         """Log that the request is tried again, after a wait."""
