@@ -11,7 +11,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Coroutine
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, cast
 
 from humanloop.api_client import ApiClient, RequestOptions
 from humanloop.exceptions import ApiTypeError
@@ -70,10 +70,15 @@ class Api:
         self.api_client = ApiClient() if api_client is None else api_client
 
     def __init_subclass__(cls) -> None:
-        for name, method in tuple(vars(cls).items()):
-            # The asynchronous variants, which stand beside their methods, are shielded already.
-            if inspect.isfunction(method) and not (name.startswith("_") or _is_shielded(method)):
-                setattr(cls, name, shielded(method))
+        if Api not in cls.__bases__:  # the user's own, of a tag
+            return
+        methods = {name: m for name, m in vars(cls).items() if inspect.isfunction(m)}
+        for name, method in methods.items():
+            variant = methods.get(f"a{name}")  # which is shielded already
+            if variant is not None and getattr(variant, "__wrapped__", None) is method:
+                made: Any = shielded(method)
+                cast(Any, variant).__wrapped__ = made
+                setattr(cls, name, made)
 
     def _call(self, operation: Operation, arguments: Locals) -> Any:
         return self.api_client.call(operation, *_split(arguments))
@@ -134,10 +139,6 @@ def build_request(
     function = inspect.unwrap(getattr(method, "__func__", method))
     request: Request = function(RequestBuilder(api_client), *args, **kwargs)
     return request
-
-
-def _is_shielded(method: Callable[..., Any]) -> bool:
-    return hasattr(method, "__wrapped__")
 
 
 def async_variant(
