@@ -13,7 +13,8 @@ from typing import cast
 from urllib.parse import unquote_to_bytes
 
 from humanloop.exceptions import ClientConfigurationError, InvalidHostConfigurationError
-from humanloop.secrets import MASK, brief, mask_keys, shorten
+from humanloop.frames import shielded
+from humanloop.secrets import MASK, Secret, brief, mask_keys, shorten
 
 __all__ = ["Proxy", "checked_base_url", "environment_proxy", "parse_proxy"]
 
@@ -54,6 +55,7 @@ def _parse_authority(text: str) -> tuple[str, int | None]:
 # -- base URLs ------------------------------------------------------------------------------------
 
 
+@shielded
 def checked_base_url(value: object, variable: str = "") -> str:
     """Return a base URL without a slash at its end, and with the host's name as DNS has it.
 
@@ -115,8 +117,8 @@ class Proxy:
     def __init__(self, name: str, url: str, user: bytes | None, password: bytes | None) -> None:
         self.name = name
         self.url = url
-        self.user = user
-        self.password = password
+        self.user = None if user is None else Secret(user)
+        self.password = None if password is None else Secret(password)
 
     def headers(self, given: Mapping[str, str] | None = None) -> dict[str, str]:
         """Return the header fields for the proxy; `given` takes the place of its credentials."""
@@ -125,21 +127,27 @@ class Proxy:
             return fields
         from base64 import b64encode
 
-        credentials = b64encode(self.user + b":" + (self.password or b"")).decode("ascii")
+        whole = self.user.reveal() + b":" + self._password
+        credentials = b64encode(whole).decode("ascii")
         return {**fields, "Proxy-Authorization": f"Basic {credentials}"}  # RFC 7617, in UTF-8
+
+    @property
+    def _password(self) -> bytes:
+        return b"" if self.password is None else bytes(self.password.reveal())
 
     @property
     def secrets(self) -> tuple[str, ...]:
         """The password as it was meant, if that is text, and as the header has it."""
         if self.user is None:
             return ()
-        password = (self.password or b"").decode("utf-8", "replace")
+        password = self._password.decode("utf-8", "replace")
         return (password, self.headers()["Proxy-Authorization"].partition(" ")[2])
 
     def __repr__(self) -> str:
         return f"Proxy({self.name}: {self.url})"
 
 
+@shielded
 def parse_proxy(value: object, name: str = "proxy", default_scheme: str = "") -> Proxy:
     """Return the proxy of a URL such as `http://user:password@proxy.example:3128`.
 
@@ -204,6 +212,7 @@ def _no_proxy(name: str, wanted: str) -> ClientConfigurationError:
 # -- the environment ------------------------------------------------------------------------------
 
 
+@shielded
 def environment_proxy(base_url: str) -> Proxy | None:
     """Return the proxy that the environment names for a base URL; None: connect directly.
 

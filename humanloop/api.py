@@ -11,10 +11,11 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Coroutine
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, cast
 
 from humanloop.api_client import ApiClient, RequestOptions
 from humanloop.exceptions import ApiTypeError
+from humanloop.frames import empty_frames, shielded
 
 if TYPE_CHECKING:
     from humanloop.http import Request
@@ -72,6 +73,17 @@ class Api:
     def __init__(self, api_client: ApiClient | None = None) -> None:
         self.api_client = ApiClient() if api_client is None else api_client
 
+    def __init_subclass__(cls) -> None:
+        if Api not in cls.__bases__:  # the user's own, of a tag
+            return
+        methods = {name: m for name, m in vars(cls).items() if inspect.isfunction(m)}
+        for name, method in methods.items():
+            variant = methods.get(f"a{name}")  # which is shielded already
+            if variant is not None and getattr(variant, "__wrapped__", None) is method:
+                made: Any = shielded(method)
+                cast(Any, variant).__wrapped__ = made
+                setattr(cls, name, made)
+
     def _call(self, operation: Operation, arguments: Locals) -> Any:
         return self.api_client.call(operation, *_split(arguments))
 
@@ -118,6 +130,7 @@ class RequestBuilder:
         return request
 
 
+@shielded
 def build_request(
     api_client: ApiClient, method: Callable[Arguments, Any], *args: Any, **kwargs: Any
 ) -> Request:
@@ -138,8 +151,13 @@ def async_variant(
     """Return the async variant of a tag's method, a coroutine function with the same arguments."""
 
     async def call(self: Api, *args: Any, **kwargs: Any) -> Any:
-        coroutine: Any = method(AsyncInvoker(self.api_client), *args, **kwargs)
-        return await coroutine
+        try:
+            coroutine: Any = method(AsyncInvoker(self.api_client), *args, **kwargs)
+            return await coroutine
+        except BaseException as error:  # as `shielded` does, without a coroutine more
+            del self, args, kwargs
+            empty_frames(error)
+            raise
 
     return _named_after(method, call)
 
@@ -152,7 +170,7 @@ def async_iteration(
     def iterate(self: Api, *args: Any, **kwargs: Any) -> Any:
         return method(AsyncInvoker(self.api_client), *args, **kwargs)
 
-    return _named_after(method, iterate)
+    return _named_after(method, shielded(iterate))
 
 
 def _named_after(method: Callable[..., Any], variant: Callable[..., Any]) -> Callable[..., Any]:

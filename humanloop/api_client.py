@@ -12,13 +12,22 @@ from __future__ import annotations
 import copy
 import re
 import sys
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from functools import cached_property
 from importlib import import_module
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, cast
 
 from humanloop.api_response import ApiResponse
-from humanloop.call import RetryState, Step, call_steps, run, run_async
+from humanloop.call import (
+    KeyRenewal,
+    RetryState,
+    Step,
+    call_steps,
+    refuse_coroutines,
+    run,
+    run_async,
+)
 from humanloop.configuration import CallSettings, Configuration
 from humanloop.exceptions import (
     ApiTypeError,
@@ -26,6 +35,7 @@ from humanloop.exceptions import (
     ClientConfigurationError,
     unexpected_argument,
 )
+from humanloop.frames import shielded
 from humanloop.http import Headers, RawResponse, Request, is_json
 from humanloop.lazy import removed_names
 from humanloop.operation import (
@@ -37,7 +47,7 @@ from humanloop.operation import (
 )
 from humanloop.responses import ResponseReader
 from humanloop.retries import RetryPolicy
-from humanloop.secrets import brief
+from humanloop.secrets import Secret, brief, hidden
 from humanloop.setting_checks import (
     CHECKS,
     HEADER_NAME,
@@ -99,6 +109,7 @@ class _Transports:
         if async_transport is not None:
             self.async_transport = async_transport
         self._own = transport is None and async_transport is None
+        self.given = (transport, async_transport)
 
     @cached_property
     def transport(self) -> Transport:
@@ -142,6 +153,9 @@ class ApiClient:
     `Urllib3Transport` and `AiohttpTransport`.
     """
 
+    _cookie: str | None = hidden()
+
+    @shielded
     def __init__(
         self,
         configuration: Configuration | None = None,
@@ -195,6 +209,7 @@ class ApiClient:
             _check_value("cookie", value)
         self._cookie = value
 
+    @shielded
     def set_default_header(self, header_name: str, header_value: str) -> None:
         """Send a header with every call, in place of the client's own of this name.
 
@@ -223,6 +238,7 @@ class ApiClient:
         Raises SchemaValidationError, ApiTypeError or ApiValueError before anything is sent,
         ApiConnectionError when no answer came, ApiException when the answer is no result.
         """
+        self._refuse_coroutines()
         steps = self._steps(operation, arguments, options)
         return run(steps, self.transport)
 
@@ -233,7 +249,10 @@ class ApiClient:
         options: RequestOptions | None = None,
     ) -> Any:
         """Do one operation in an event loop: as `call`; a stream is an AsyncStream."""
-        steps = self._steps(operation, arguments, options)
+        try:
+            steps = self._steps(operation, arguments, options)
+        finally:
+            del arguments, options  # a coroutine's frame can't be emptied
         return await run_async(steps, self.async_transport)
 
     def _steps(
@@ -242,26 +261,57 @@ class ApiClient:
         arguments: Mapping[str, Any],
         options: RequestOptions | None,
     ) -> Generator[Step, Any, Any]:
-        request = self.prepare(operation, arguments, options)
-        return self._send(operation, request, is_idempotent(operation, arguments), options or {})
+        given = Secret((arguments, options))  # a frame would show them, and keys among them
+        return self._send(
+            operation,
+            lambda: self.prepare(operation, *given.reveal()),
+            is_idempotent(operation, arguments),
+            options or {},
+        )
 
+    @shielded
     def call_with_body(
         self, operation: Operation, body: bytes, options: RequestOptions, *, query: str = ""
     ) -> Any:
         """Do one operation with what `operation.serialize` has made before: as `call`."""
+        self._refuse_coroutines()
         call = SerializedCall(operation.path, query, body)
-        request = self._request(operation, call, False, options)
-        return run(self._send(operation, request, False, options), self.transport)
+        steps = self._send(
+            operation, lambda: self._request(operation, call, False, options), False, options
+        )
+        return run(steps, self.transport)
 
     def _send(
-        self, operation: Operation, request: Request, idempotent: bool, options: RequestOptions
+        self,
+        operation: Operation,
+        prepare: Callable[[], Request],
+        idempotent: bool,
+        options: RequestOptions,
     ) -> Generator[Step, Any, Any]:
+        request = prepare()
         policy = RetryPolicy.of(options.get("retries", self.configuration.retries))
         if "idempotent" in options:
             idempotent = self._setting(operation, options, "idempotent") or idempotent
-        state = RetryState(request.timeout, policy, idempotent)
+        state = RetryState(
+            request.timeout,
+            policy,
+            repeatable=idempotent,
+            named="reference_id" in operation.body_keys,
+        )
         reader = self._reader(operation, options)
-        return call_steps(request, state, self.configuration.event_hooks, self._log, reader)
+        renewal = None
+        if self.configuration.refresh_api_key_hook is not None:
+            renewal = KeyRenewal(self.configuration, prepare)
+        return call_steps(
+            request, state, self.configuration.event_hooks, self._log, reader, renewal
+        )
+
+    def _refuse_coroutines(self) -> None:
+        configuration = self.configuration
+        if configuration.event_hooks:
+            refuse_coroutines(chain.from_iterable(configuration.event_hooks.values()))
+        if configuration.refresh_api_key_hook is not None:
+            refuse_coroutines([configuration.refresh_api_key_hook])
 
     def prepare(
         self,
@@ -335,6 +385,7 @@ class ApiClient:
             return LONGEST_TIMEOUT
         return value
 
+    @shielded
     def with_options(
         self, headers: Mapping[str, str] | None = None, **settings: Unpack[CallSettings]
     ) -> Self:
@@ -346,7 +397,8 @@ class ApiClient:
             if name not in CallSettings.__annotations__:
                 known = ["headers", *CallSettings.__annotations__]
                 raise unexpected_argument("with_options()", name, known)
-        duplicate = copy.copy(self)
+        duplicate = object.__new__(type(self))
+        duplicate.__dict__.update(self.__dict__)
         duplicate.configuration = copy.copy(self.configuration)
         for name, value in settings.items():
             setattr(duplicate.configuration, name, value)
@@ -355,6 +407,24 @@ class ApiClient:
             duplicate.set_default_header(name, value)
         duplicate._log = WireLog(duplicate.configuration)
         return duplicate
+
+    def __copy__(self) -> Self:
+        """Return a copy with settings of its own, and the same connections: `with_options()`."""
+        return self.with_options()
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        """Return a copy with settings and connections of its own; given transports are the same."""
+        duplicate = self.with_options()
+        duplicate._transports = _Transports(duplicate.configuration, *self._transports.given)
+        return duplicate
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_transports": self._transports.given, "_log": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._transports = _Transports(self.configuration, *state["_transports"])
+        self._log = WireLog(self.configuration)
 
     def close(self) -> None:
         """Close the connections that are kept alive. A later call opens new ones.
@@ -399,12 +469,12 @@ class ApiClient:
         for scheme, header in self.configuration.key_headers.items():
             if header in headers:
                 continue
-            if key := self.configuration.get_api_key_with_prefix(scheme):
-                headers[header] = key
+            if key := self.configuration.credential(scheme):
+                headers.set_secret(header, key)
         for name, value in extra_headers.items():
             _check_header(name, value)  # before a name that is none is changed to lower case
             headers[name] = value
-        for name, value in headers.items():
+        for name, value in headers.reveal().items():
             if not _FIELD.fullmatch(f"{name}:{value}"):
                 _check_header(name, value)
         return headers

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, cast
 
+from humanloop.frames import shielded
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -65,6 +67,7 @@ class BaseClient:
 
         return build_request(self.api_client, method, *args, **kwargs)
 
+    @shielded
     def with_options(
         self, *, headers: Mapping[str, str] | None = None, **settings: Unpack[CallSettings]
     ) -> Self:
@@ -75,13 +78,30 @@ class BaseClient:
         `Configuration`. The copy and the client share their connections: closing one closes them
         for both.
         """
-        api_client = self.api_client.with_options(headers, **settings)
-        duplicate = copy.copy(self)
-        for name, value in self.__dict__.items():
-            if getattr(value, "api_client", None) is self.api_client:  # a tag
-                del duplicate.__dict__[name]
-        duplicate.__dict__["api_client"] = api_client
+        return self._with(self.api_client.with_options(headers, **settings))
+
+    def _with(self, api_client: ApiClient) -> Self:
+        """Return a copy that calls by `api_client`."""
+        duplicate = object.__new__(type(self))
+        duplicate.__dict__.update({**self.__getstate__(), "api_client": api_client})
         return duplicate
+
+    def __copy__(self) -> Self:
+        """Return a copy with settings of its own, and the same connections: `with_options()`."""
+        return self._with(copy.copy(self.api_client))
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        """Return a copy with settings and connections of its own; given transports are the same."""
+        return self._with(copy.deepcopy(self.api_client))
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what makes an equal client: all but the tags, which are made when needed."""
+        api_client = self.api_client
+        return {
+            name: value
+            for name, value in self.__dict__.items()
+            if getattr(value, "api_client", None) is not api_client
+        }
 
     def close(self) -> None:
         """Close the connections that are kept alive. A later call opens new ones.

@@ -11,12 +11,14 @@ closed.
 
 from __future__ import annotations
 
+import errno
 import inspect
 import sys
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Generator
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from urllib.parse import urlsplit
 
 from humanloop.exceptions import (
     ApiConnectionError,
@@ -29,6 +31,7 @@ from humanloop.exceptions import (
     ClientClosedError,
     ClientConfigurationError,
 )
+from humanloop.frames import empty_frames
 from humanloop.http import Headers, RawResponse, Request
 from humanloop.operation import RETRY_HEADER
 from humanloop.responses import ResponseReader, StreamOpened
@@ -36,11 +39,11 @@ from humanloop.retries import Decision, Fault, RetryPolicy, after_fault, after_r
 from humanloop.secrets import redact, redact_error
 
 if TYPE_CHECKING:
-    from humanloop.configuration import EventHooks
+    from humanloop.configuration import Configuration, EventHooks
     from humanloop.transport.base import AsyncRawStream, AsyncTransport, RawStream, Transport
     from humanloop.wire_log import WireLog
 
-__all__ = ["RetryState", "call_steps", "run", "run_async"]
+__all__ = ["KeyRenewal", "RetryState", "call_steps", "refuse_coroutines", "run", "run_async"]
 
 _TICK = 0.005  # seconds by which two clocks may differ
 
@@ -63,7 +66,7 @@ class Wait(NamedTuple):
 
 
 class CallHook(NamedTuple):
-    """A step of a call: call an event hook; its outcome is what the hook returns.
+    """A step of a call: call a hook; its outcome is what the hook returns.
 
     end: when it must be over, by `time.monotonic()`; None: no limit. A driver that can interrupt a
     hook does so, and raises TimeoutError.
@@ -77,20 +80,48 @@ class CallHook(NamedTuple):
 Step = Send | Wait | CallHook
 
 
+class KeyRenewal:
+    """The hook that may change the keys before each try, and the request that follows from them."""
+
+    def __init__(self, configuration: Configuration, prepare: Callable[[], Request]) -> None:
+        assert configuration.refresh_api_key_hook is not None
+        self.hook = configuration.refresh_api_key_hook
+        self.configuration = configuration
+        self._prepare = prepare
+        self._credentials = configuration.credentials()
+
+    def renewed(self, request: Request) -> Request:
+        """Return the request of the last try, or a new one if the keys have changed since."""
+        credentials = self.configuration.credentials()
+        if credentials == self._credentials:
+            return request
+        self._credentials = credentials
+        return self._prepare()
+
+
 class RetryState:
     """How often a call was tried, how much time it has left, and whether there is another try.
 
     timeout: seconds for all tries together, None: no limit; repeatable: doing the request twice has
-    the effect of doing it once. `end` is when the call must be over, by `time.monotonic()`.
+    the effect of doing it once; named: a `reference_id` would make it so. `end` is when the call
+    must be over, by `time.monotonic()`.
     """
 
-    def __init__(self, timeout: float | None, policy: RetryPolicy, repeatable: bool) -> None:
+    def __init__(
+        self,
+        timeout: float | None,
+        policy: RetryPolicy,
+        *,
+        repeatable: bool,
+        named: bool = False,
+    ) -> None:
         self.tries = 0
         self.timeout = timeout
         self._began = time.monotonic()
         self.end = None if timeout is None else self._began + timeout
         self._policy = policy
         self._repeatable = repeatable
+        self._named = named
 
     def next_request(self, request: Request) -> Request:
         """Count a try; return the request to send, with its number and the time that is left."""
@@ -113,16 +144,21 @@ class RetryState:
         return self.end is not None and time.monotonic() >= self.end
 
     def call_hook(
-        self, hook: Callable[..., Any], *arguments: Any, grace: float = 0.0
+        self,
+        hook: Callable[..., Any],
+        *arguments: Any,
+        grace: float = 0.0,
+        given: tuple[Any, ...] | None = None,
     ) -> Generator[Step, Any, Any]:
         """Yield the step that calls a hook; return what that returns.
 
+        arguments: the request, and what became of it; given: what the hook gets, if not these;
         grace: the seconds that it has at least. Raises ApiTimeoutError when it is interrupted, and
         when it was not but took longer before the request: then that is not sent any more.
         """
         end = self.end and max(self.end, time.monotonic() + grace)
         try:
-            outcome = yield CallHook(hook, arguments, end)
+            outcome = yield CallHook(hook, arguments if given is None else given, end)
         except TimeoutError as error:
             if end is None or time.monotonic() < end - _TICK:
                 raise  # of its own
@@ -155,7 +191,22 @@ class RetryState:
             error.reason = f"no complete answer within {self.timeout:.3g} seconds{bracket}{doing}"
         error.tries = self.tries
         error.elapsed = now - self._began
+        error.hint = self._hint(error)
         return error
+
+    def _hint(self, error: ApiConnectionError | ApiException) -> str:
+        if not isinstance(error, ApiConnectionError) or isinstance(error, ApiException):
+            return ""
+        if not error.sent:
+            refused = _is_refused(error) and _is_loopback(error.host or "")
+            return "To start a server there: humanloop serve" if refused else ""
+        if self._repeatable or isinstance(error, (ApiResponseTooLargeError, ClientClosedError)):
+            return ""
+        name = "with a reference_id, or " if self._named else ""
+        return (
+            "The server may have done it, so it was not tried again. A call is safe to repeat"
+            f" {name}with idempotent=True, if doing it twice does no harm."
+        )
 
     def wait_after_fault(self, error: ApiConnectionError) -> float | None:
         """Return the seconds to wait before the next try; None: there is none."""
@@ -196,11 +247,40 @@ class RetryState:
         )
 
 
+def _is_refused(error: BaseException) -> bool:
+    """Tell whether nobody listens, by the errors that one was raised from."""
+    waiting: list[BaseException | None] = [error]
+    seen: set[int] = set()
+    while waiting:
+        inner = waiting.pop()
+        if inner is not None and id(inner) not in seen:
+            seen.add(id(inner))
+            if getattr(inner, "errno", None) == errno.ECONNREFUSED:
+                return True
+            waiting += (inner.__cause__, inner.__context__)
+            waiting += (part for part in inner.args if isinstance(part, BaseException))
+    return False
+
+
+def _is_loopback(host: str) -> bool:
+    """Tell whether a base URL leads to the same machine (RFC 1122 3.2.1.3, RFC 6761 6.3)."""
+    name = urlsplit(host).hostname or ""
+    return name == "::1" or name.startswith("127.") or name.rpartition(".")[2] == "localhost"
+
+
 def call_steps(
-    request: Request, state: RetryState, hooks: EventHooks, log: WireLog, reader: ResponseReader
+    request: Request,
+    state: RetryState,
+    hooks: EventHooks,
+    log: WireLog,
+    reader: ResponseReader,
+    renewal: KeyRenewal | None = None,
 ) -> Generator[Step, Any, Any]:
     """Yield the steps of one call; return its result, an ApiResponse or a StreamOpened."""
     while True:
+        if renewal is not None:
+            yield from state.call_hook(renewal.hook, request, given=(renewal.configuration,))
+            request = renewal.renewed(request)
         sent = state.next_request(request)
         for hook in hooks.get("request", ()):
             sent = state.limit(_replaced(sent, (yield from state.call_hook(hook, sent))))
@@ -264,6 +344,7 @@ def run(steps: Generator[Step, Any, Any], transport: Transport) -> Any:
             try:
                 outcome = _do(step, transport)
             except Exception as error:
+                _empty_transport(step, error)
                 step = steps.throw(error)
             else:
                 step = steps.send(outcome)
@@ -286,8 +367,29 @@ def _do(step: Step, transport: Transport) -> Any:
     if inspect.isawaitable(outcome):
         if isinstance(outcome, Coroutine):
             outcome.close()  # it would warn that nobody waited for it
-        raise ApiTypeError("an event hook that is a coroutine function needs asynchronous calls")
+        raise _needs_async(step.hook)
     return outcome
+
+
+def refuse_coroutines(hooks: Iterable[Callable[..., Any]]) -> None:
+    """Raise ApiTypeError for hooks that are coroutine functions, before a synchronous call."""
+    for hook in hooks:
+        if inspect.iscoroutinefunction(hook):
+            raise _needs_async(hook)
+
+
+def _needs_async(hook: Callable[..., Any]) -> ApiTypeError:
+    name = getattr(hook, "__qualname__", type(hook).__name__)
+    return ApiTypeError(
+        f"the hook {name}() is a coroutine function, which needs asynchronous calls, such as"
+        " `await client.alog(...)`"
+    )
+
+
+def _empty_transport(step: Step, error: Exception) -> None:
+    """Empty the frames of a transport that failed, before a hook gets to see its error."""
+    if isinstance(step, Send):
+        empty_frames(error)
 
 
 async def run_async(steps: Generator[Step, Any, Any], transport: AsyncTransport) -> Any:
@@ -299,6 +401,7 @@ async def run_async(steps: Generator[Step, Any, Any], transport: AsyncTransport)
             try:
                 outcome = await _do_async(step, transport)
             except Exception as error:
+                _empty_transport(step, error)
                 step = steps.throw(error)
             else:
                 step = steps.send(outcome)

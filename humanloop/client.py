@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, cast
 from humanloop.apis.facade import Facade
 from humanloop.configuration import Configuration, ConnectionOptions
 from humanloop.exceptions import ApiTypeError
+from humanloop.frames import shielded
 from humanloop.lazy import removed_names
 from humanloop.spool.client import SpoolingClient
 
@@ -46,6 +47,7 @@ class Humanloop(Facade, SpoolingClient):
     with` block, to close its connections.
     """
 
+    @shielded
     def __init__(
         self,
         api_key: str | Mapping[str, str] | Configuration | None = None,

@@ -12,14 +12,14 @@ from __future__ import annotations
 import copy
 import os
 import sys
-import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias, TypedDict, cast
 
 from humanloop.addresses import checked_base_url, parse_proxy
-from humanloop.exceptions import ApiTypeError, ClientConfigurationError, unexpected_argument
-from humanloop.secrets import brief, redact
+from humanloop.exceptions import ApiTypeError, ClientConfigurationError, unexpected_argument, warn
+from humanloop.frames import shielded
+from humanloop.secrets import Secret, brief, hidden, redact, shorten
 from humanloop.setting_checks import PROVIDERS, check_key, check_setting, check_tls_settings
 from humanloop.version import __version__
 
@@ -130,9 +130,9 @@ class Configuration:
     answer came. In asynchronous calls they may be coroutine functions."""
     on_drift: Callable[[DriftReport], object] | None = None
     """Called when a response has keys or enum values that openapi.yaml does not declare."""
-    proxy: str | None = None
+    proxy: str | None = hidden()
     """URL of an HTTP proxy; may hold `user:password@`. None: the one of the environment."""
-    proxy_headers: Mapping[str, str] | None = None
+    proxy_headers: Mapping[str, str] | None = hidden()
     """Headers for the proxy alone."""
     trust_env: bool = True
     """Take the proxy and the authorities to trust from the environment, if they are not given."""
@@ -156,8 +156,18 @@ class Configuration:
     spool: str | os.PathLike[str] | SpoolOptions | None = "auto"
     """Where `log_later` keeps what is not sent yet: "auto", a directory, or `SpoolOptions`; None:
     nowhere, so there is no `log_later`."""
-    refresh_api_key_hook: Callable[[Configuration], None] | None = None
-    """Called with the configuration before each use of the API key."""
+    api_key: MutableMapping[str, str] = hidden()
+    """The key of each security scheme. Iterating over its items shows masks in place of keys."""
+    openai_api_key: str | None = hidden()
+    openai_azure_api_key: str | None = hidden()
+    openai_azure_endpoint_api_key: str | None = hidden()
+    ai21_api_key: str | None = hidden()
+    mock_api_key: str | None = hidden()
+    anthropic_api_key: str | None = hidden()
+    cohere_api_key: str | None = hidden()
+    refresh_api_key_hook: Callable[[Configuration], object] | None = None
+    """Called with the configuration before each try of a call; it may change any key. In
+    asynchronous calls it may be a coroutine function."""
 
     default_host: ClassVar[str] = DEFAULT_HOST
     environment: ClassVar[str] = "HUMANLOOP"
@@ -171,6 +181,7 @@ class Configuration:
 
     _default: ClassVar[Configuration | None] = None
 
+    @shielded
     def __init__(
         self,
         host: str | None = None,
@@ -232,6 +243,7 @@ class Configuration:
 
     if not TYPE_CHECKING:  # a type checker would take any name for granted
 
+        @shielded
         def __setattr__(self, name: str, value: Any) -> None:
             if name in _NO_EFFECT:
                 self._keep_without_effect(name, value)
@@ -250,8 +262,7 @@ class Configuration:
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     def _keep_without_effect(self, name: str, value: Any) -> None:
-        message = f"Configuration.{name} has no effect since humanloop 0.6"
-        warnings.warn(message, DeprecationWarning, stacklevel=3)
+        warn(f"Configuration.{name} has no effect since humanloop 0.6", DeprecationWarning)
         object.__setattr__(self, name, value)
 
     def _keys(self, given: str | Mapping[str, str] | None, name: str) -> dict[str, str]:
@@ -296,6 +307,10 @@ class Configuration:
         """Return the value that authenticates for a security scheme; None if there is no key."""
         if self.refresh_api_key_hook is not None:
             self.refresh_api_key_hook(self)
+        return self.credential(identifier, alias)
+
+    def credential(self, identifier: str, alias: str | None = None) -> str | None:
+        """Return as `get_api_key_with_prefix`, but without calling `refresh_api_key_hook`."""
         key = self.api_key.get(identifier) or self.api_key.get(alias or identifier)
         if key is None:
             return None
@@ -324,10 +339,16 @@ class Configuration:
         """Every configured key, and the password for the proxy, in clear."""
         proxy = None if self.proxy is None else parse_proxy(self.proxy)
         return (
-            *self.api_key.values(),
+            *dict(self.api_key).values(),
             *self.provider_api_keys.values(),
             *(() if proxy is None else proxy.secrets),
         )
+
+    def credentials(self) -> Secret:
+        """Return all that a request takes from the keys, to compare it with what it was."""
+        prefixes = tuple(sorted(self.api_key_prefix.items()))
+        keys = tuple(sorted(dict(self.api_key).items()))
+        return Secret((keys, prefixes, tuple(self.provider_api_keys.items())))
 
     @classmethod
     def set_default(cls, default: Configuration | None) -> None:
@@ -361,19 +382,17 @@ class Configuration:
 
     def __copy__(self) -> Self:
         duplicate = object.__new__(type(self))
-        own = {"api_key": dict(self.api_key), "api_key_prefix": dict(self.api_key_prefix)}
-        duplicate.__dict__.update({**self.__dict__, **own})
+        duplicate.__dict__.update(self.__dict__)
+        duplicate.api_key = self.api_key  # of which it holds a copy
+        duplicate.api_key_prefix = dict(self.api_key_prefix)
         return duplicate
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         return copy.copy(self)  # a hook's own state, such as a lock, is not ours to copy
 
     def __getstate__(self) -> dict[str, Any]:
-        if self.ssl_context is not None:
-            raise ApiTypeError(
-                "a configuration with ssl_context can't be pickled: make it in each process,"
-                " or name files by ssl_ca_cert, cert_file and key_file"
-            )
+        for name, value in self.__dict__.items():
+            _check_pickles(name, value)
         return self.__dict__
 
     def __repr__(self) -> str:
@@ -381,3 +400,15 @@ class Configuration:
         shown = "".join(f", {name}_api_key='***'" for name in keys)
         shown += f", timeout={brief(self.timeout)}"
         return f"{type(self).__name__}(host={self.host!r}, api_key='***'{shown})"
+
+
+def _check_pickles(name: str, value: object) -> None:
+    import pickle  # which few programs need
+
+    try:
+        pickle.dumps(value)
+    except Exception as error:
+        raise ApiTypeError(
+            f"a configuration with {name}={shorten(repr(value))} can't be pickled, since that"
+            f" can't: pickle one without it, and set {name} where that is loaded"
+        ) from error

@@ -36,10 +36,10 @@
 An error of the server that answers a call for a stream is both of its class by status and an
 `ApiStreamingException`.
 
-Invariants: every error pickles and copies with its attributes; a message is one short text without
-secrets; no exception of a transport library gets past `humanloop.transport`. Every error about a
-request that was sent has `method`, `host`, `path`, `status`, `reason`, `headers`, `body`, `tries`
-and `elapsed`.
+Invariants: every error pickles and copies with its attributes; a message is one short line without
+secrets, and a second one with a hint where we know what may help; no exception of a transport
+library gets past `humanloop.transport`. Every error about a request that was sent has `method`,
+`host`, `path`, `status`, `reason`, `headers`, `body`, `tries`, `elapsed` and `hint`.
 """
 
 from __future__ import annotations
@@ -304,12 +304,13 @@ class _RequestError(OpenApiException):
     body: Any = None
     tries: int = 1
     elapsed: float | None = None
+    hint: str = ""
+    """Advice for the reader of the message, in a line of its own; empty where there is none."""
 
-    def _effort(self) -> str:
-        """Return how often it was tried, if more than once."""
-        if self.tries < 2:
-            return ""
-        return f" ({self.tries} tries in {self.elapsed or 0:.3g} s)"
+    def _said(self, what: str) -> str:
+        """Return a message: what happened, how often it was tried if more than once, the hint."""
+        effort = f" ({self.tries} tries in {self.elapsed or 0:.3g} s)" if self.tries > 1 else ""
+        return f"{what}{effort}" + (f"\n  {self.hint}" if self.hint else "")
 
 
 class ApiConnectionError(_RequestError):
@@ -338,8 +339,7 @@ class ApiConnectionError(_RequestError):
 
     def __str__(self) -> str:
         reason = shorten(self.reason or "", SHOWN_CHARACTERS)
-        where = f"{self.method} {self.host}{self.path}: {reason}".lstrip(" :")
-        return f"{where}{self._effort()}"
+        return self._said(f"{self.method} {self.host}{self.path}: {reason}".lstrip(" :"))
 
 
 class ApiTimeoutError(ApiConnectionError, TimeoutError):
@@ -410,7 +410,7 @@ class ApiException(_RequestError):
         code = " ".join(str(part) for part in (self.status, self.reason) if part not in (None, ""))
         code = shorten(one_line(code), SHOWN_CHARACTERS)
         said = ": ".join(filter(None, (code, where, self.detail))) or type(self).__name__
-        return f"{said}{self._effort()}"
+        return self._said(said)
 
 
 class BadRequestError(ApiException):

@@ -1,6 +1,7 @@
 """HTTP messages: headers, media types, a request and its response. Nothing here does I/O.
 
-Invariants: no repr shows a key or what a body says.
+Invariants: no repr shows a key or what a body says, and nothing that iterates over headers gets a
+credential; `Headers.reveal`, and asking for one by its name, give what goes on the wire.
 """
 
 from __future__ import annotations
@@ -9,11 +10,19 @@ import contextlib
 import json
 import re
 import shlex
-from collections.abc import ItemsView, Iterable, Iterator, Mapping, MutableMapping
+from collections.abc import ItemsView, Iterable, Iterator, Mapping, MutableMapping, ValuesView
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
-from humanloop.secrets import MASK, is_secret_name, redact, redact_json, secret_values
+from humanloop.secrets import (
+    Secret,
+    hidden,
+    is_secret_header,
+    redact,
+    redact_json,
+    revealed,
+    secret_values,
+)
 
 __all__ = [
     "Headers",
@@ -22,7 +31,6 @@ __all__ = [
     "is_event_stream",
     "is_json",
     "masked_body",
-    "masked_headers",
     "media_type",
 ]
 
@@ -34,13 +42,18 @@ class Headers(MutableMapping[str, str]):
     """HTTP header fields, case-insensitive by name (RFC 9110 section 5.1), in the order they came.
 
     A field that came several times reads as one value joined by `, `; `getlist` gives each.
-    The repr masks what authenticates.
+    Credentials, which are known by the names of their fields, are masked in the repr, in `items`
+    and in `values`; `headers[name]`, `get`, `getlist` and `reveal` return them.
     """
 
     def __init__(self, fields: Mapping[str, str] | Iterable[tuple[str, str]] = ()) -> None:
-        self._fields: dict[str, tuple[str, list[str]]] = {}
+        # The name as it came, the values, and whether these are Secrets.
+        self._fields: dict[str, tuple[str, list[Any], bool]] = {}
         if isinstance(fields, Headers):
-            self._fields = {k: (name, [*values]) for k, (name, values) in fields._fields.items()}
+            theirs = fields._fields.items()
+            self._fields = {
+                key: (name, [*values], secret) for key, (name, values, secret) in theirs
+            }
             return
         if isinstance(fields, Mapping):
             fields = cast("Mapping[str, str]", fields).items()
@@ -49,17 +62,30 @@ class Headers(MutableMapping[str, str]):
 
     def add(self, name: str, value: str) -> None:
         """Add a value beside those that the field has."""
-        self._fields.setdefault(name.lower(), (name, []))[1].append(value)
+        known = self._fields.get(name.lower())
+        if known is None:
+            self[name] = value
+        else:
+            known[1].append(Secret(value) if known[2] else value)
+
+    def set_secret(self, name: str, value: str) -> None:
+        """Set a field to a value that is a credential whatever the field's name."""
+        self._fields[name.lower()] = (name, [Secret(value)], True)
 
     def getlist(self, name: str) -> list[str]:
         """Return every value of a field; an empty list when it is absent."""
-        return list(self._fields.get(name.lower(), (name, []))[1])
+        _, values, _ = self._fields.get(name.lower(), (name, [], False))
+        return [*map(revealed, values)]
 
     def __getitem__(self, name: str) -> str:
-        return ", ".join(self._fields[name.lower()][1])
+        _, values, secret = self._fields[name.lower()]
+        return ", ".join(map(revealed, values) if secret else values)
 
     def __setitem__(self, name: str, value: str) -> None:
-        self._fields[name.lower()] = (name, [value])
+        if is_secret_header(name):
+            self.set_secret(name, value)
+        else:
+            self._fields[name.lower()] = (name, [value], False)
 
     def __delitem__(self, name: str) -> None:
         del self._fields[name.lower()]
@@ -68,11 +94,31 @@ class Headers(MutableMapping[str, str]):
         return isinstance(name, str) and name.lower() in self._fields
 
     def __iter__(self) -> Iterator[str]:
-        return (name for name, _ in self._fields.values())
+        return (name for name, _, _ in self._fields.values())
+
+    def reveal(self) -> dict[str, str]:
+        """Return the names and values in clear, as they go on the wire."""
+        return {
+            name: ", ".join(map(revealed, values) if secret else values)
+            for name, values, secret in self._fields.values()
+        }
+
+    def secrets(self) -> list[str]:
+        """Return the values that are masked, in clear."""
+        fields = self._fields.values()
+        return [revealed(value) for _, values, secret in fields if secret for value in values]
 
     def items(self) -> ItemsView[str, str]:
-        """Return the names and values, in a view that needs no lookup for each of them."""
-        return {name: ", ".join(values) for name, values in self._fields.values()}.items()
+        """Return the names and values, with a mask for credentials."""
+        return self._masked().items()
+
+    def values(self) -> ValuesView[str]:
+        """Return the values, with a mask for credentials."""
+        return self._masked().values()
+
+    def _masked(self) -> dict[str, str]:
+        # A str of a Secret is its mask.
+        return {name: ", ".join(map(str, values)) for name, values, _ in self._fields.values()}
 
     def __len__(self) -> int:
         return len(self._fields)
@@ -80,11 +126,13 @@ class Headers(MutableMapping[str, str]):
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Mapping):
             return NotImplemented
-        theirs = Headers(cast("Mapping[str, str]", other))
-        return {k.lower(): v for k, v in self.items()} == {k.lower(): v for k, v in theirs.items()}
+        theirs = Headers(cast("Mapping[str, str]", other)).reveal()
+        return {k.lower(): v for k, v in self.reveal().items()} == {
+            k.lower(): v for k, v in theirs.items()
+        }
 
     def __repr__(self) -> str:
-        return f"Headers({masked_headers(self)})"
+        return f"Headers({self._masked()})"
 
 
 @dataclass(frozen=True)
@@ -104,7 +152,7 @@ class Request:
     path: str
     query: str
     headers: Headers
-    body: bytes | None = None
+    body: bytes | None = hidden(bytes)
     timeout: float | None = None
     connect_timeout: float | None = None
     read_timeout: float | None = None
@@ -121,9 +169,8 @@ class Request:
         configured: values that are known to be secret besides.
         """
         found = list(configured)
-        for name, value in self.headers.items():
-            if is_secret_name(name):
-                found += [value, *_PARTS.findall(value)]
+        for value in self.headers.secrets():
+            found += [value, *_PARTS.findall(value)]
         if self.body:
             with contextlib.suppress(ValueError, RecursionError):
                 found += secret_values(json.loads(self.body))
@@ -133,7 +180,7 @@ class Request:
         """Return the request as a command for curl, with `***` in place of every key."""
         secrets = self.secrets()
         parts = ["curl", "--request", self.method, redact(self.url, secrets)]
-        for name, value in masked_headers(self.headers).items():
+        for name, value in self.headers.items():
             parts += ["--header", f"{name}: {redact(value, secrets)}"]
         if self.body is not None:
             parts += ["--data-raw", masked_body(self.body, secrets)]
@@ -177,11 +224,6 @@ def is_json(headers: Mapping[str, str]) -> bool:
 def is_event_stream(status: int, headers: Mapping[str, str]) -> bool:
     """Tell whether a response is a stream of server-sent events (WHATWG HTML, section 9.2)."""
     return 200 <= status <= 299 and media_type(headers) == "text/event-stream"
-
-
-def masked_headers(headers: Mapping[str, str]) -> dict[str, str]:
-    """Return the headers with a mask in place of the values that authenticate."""
-    return {name: MASK if is_secret_name(name) else value for name, value in headers.items()}
 
 
 def masked_body(data: bytes, secrets: Iterable[str] = ()) -> str:

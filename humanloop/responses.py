@@ -12,7 +12,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 
 from humanloop import schemas
@@ -32,7 +31,7 @@ from humanloop.exceptions import (
 )
 from humanloop.http import RawResponse, Request, is_json
 from humanloop.schemas.codec import refuse_constant
-from humanloop.secrets import redact, shorten
+from humanloop.secrets import Redactor, redact, shorten
 
 if TYPE_CHECKING:
     from humanloop.configuration import Configuration
@@ -167,9 +166,9 @@ class ResponseReader:
         detail = "; ".join(filter(None, (describe(body, hide), reason)))
         return self._error(kind, request, response, body, detail, hide)
 
-    def redactor(self, request: Request) -> Callable[[str], str]:
-        """Return a function that takes the secrets of a request out of a text."""
-        return partial(redact, secrets=request.secrets(self._configuration.secrets))
+    def redactor(self, request: Request) -> Redactor:
+        """Return what takes the secrets of a request out of a text."""
+        return Redactor(lambda: request.secrets(self._configuration.secrets))
 
     def _decode(
         self,
@@ -214,7 +213,7 @@ class ResponseReader:
         report = find_drift(self._operation, body, error)
         if report is not None:
             # An answer may have a key in any place.
-            hide = partial(redact, secrets=self._configuration.secrets)
+            hide = self._configuration.redact
             findings = tuple(
                 replace(
                     drift,

@@ -173,8 +173,9 @@ def after_fault(
 def _may_repeat(status: int, *, repeatable: bool, asked: bool) -> bool:
     if status == 409:  # the same request meets the same conflict, unless the server says when not
         return asked
-    # The server did not wait for the request (408), did not want it (429), or not now (503).
-    return repeatable or status in (408, 429) or (status == 503 and asked)
+    # The server did not let the request in (401), did not wait for it (408), did not want it (429),
+    # or not now (503).
+    return repeatable or status in (401, 408, 429) or (status == 503 and asked)
 
 
 def parse_retry_after(headers: Mapping[str, str], now: float) -> float | None:

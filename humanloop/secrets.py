@@ -1,9 +1,11 @@
-"""Which names hold secrets, how a text loses them, and how messages shorten text and guess names.
+"""Which names hold secrets, what holds their values, how a text loses them, and how messages
+shorten text and guess names.
 
 A leaf: it imports nothing of the package. Each of these meanings is defined here and nowhere else.
 
 Invariants: text is redacted before anything is cut from it or put together with it; a redacted text
-holds a secret in none of the forms in which JSON, a URL or Python write it.
+holds a secret in none of the forms in which JSON, a URL or Python write it. A `Secret` shows in
+nothing that prints, iterates or walks an object; only `reveal` returns what it holds.
 """
 
 from __future__ import annotations
@@ -11,15 +13,29 @@ from __future__ import annotations
 import contextlib
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import (
+    Callable,
+    ItemsView,
+    Iterable,
+    Iterator,
+    Mapping,
+    MutableMapping,
+    ValuesView,
+)
+from functools import lru_cache
 from itertools import islice
 from typing import Any, cast
 from urllib.parse import quote
 
 __all__ = [
     "MASK",
+    "Redactor",
+    "Secret",
+    "SecretMapping",
     "brief",
     "did_you_mean",
+    "hidden",
+    "is_secret_header",
     "is_secret_name",
     "likely_name",
     "mask_keys",
@@ -29,6 +45,7 @@ __all__ = [
     "redact",
     "redact_error",
     "redact_json",
+    "revealed",
     "secret_values",
     "shorten",
     "shorten_middle",
@@ -55,11 +72,29 @@ CANDIDATES = 1000
 LONGEST_NAME = 64
 """Where names are guessed: how many are compared, and of how many characters. Comparing is slow."""
 
-_SECRET_NAME = re.compile(
-    r"(api|access|secret|private)[-_]?key|authorization|passw(or)?d|secret|(access|auth)[-_]?token"
-    r"|(^|[-_])(keys?|token|cookie)$",
+_WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
+"""A word of a name, in whichever way names are put together: `X-API-KEY`, `api_key`, `apiKey`."""
+
+_ANYWHERE = re.compile(
+    r"(api|access|secret|private)[-_]?key|authorization|passw(or)?d|passphrase|secret|credential"
+    r"|cookie|dpop|(access|auth|security|session)[-_]?token",
     re.IGNORECASE,
 )
+_SECRET_WORDS = frozenset({"auth", "authentication", "bearer", "jwt", "otp", "pwd"})
+_HEADER_WORDS = frozenset({"session", "sessionid", "sid", "sig", "signature"})
+"""Words that mean a secret in a header, and are ordinary keys of JSON bodies."""
+
+_LAST_WORDS = frozenset({"key", "keys", "token"})
+"""Words that mean a secret at the end of a name: a `token` is one, and `token_count` is not."""
+
+_HARMLESS = frozenset(
+    {
+        *("cache", "cursor", "foreign", "idempotency", "next", "page", "partition", "per"),
+        *("primary", "public", "routing", "sort", "stop", "surrogate"),
+    }
+)
+"""Words after which a key or a token is none that opens anything: `Idempotency-Key`."""
+
 _KEY = re.compile(r"\b(sk|pk|hl|key)[-_][A-Za-z0-9_-]{6,}", re.IGNORECASE)
 
 _STRING = r'"[^"\\]*(?:\\.[^"\\]*)*"'
@@ -73,8 +108,142 @@ _JSON_TOKEN = re.compile(
 
 
 def is_secret_name(name: object) -> bool:
-    """Tell whether a header, a key or a parameter of this name holds a secret."""
-    return isinstance(name, str) and _SECRET_NAME.search(name) is not None
+    """Tell whether a key of JSON, or a parameter, of this name holds a secret."""
+    return isinstance(name, str) and _is_secret(name, _SECRET_WORDS)
+
+
+@lru_cache(maxsize=1024)  # a few names come with every call
+def is_secret_header(name: str) -> bool:
+    """Tell whether a header field of this name holds a credential."""
+    return _is_secret(name, _SECRET_WORDS | _HEADER_WORDS)
+
+
+@lru_cache(maxsize=1024)
+def _is_secret(name: str, secret_words: frozenset[str]) -> bool:
+    if _ANYWHERE.search(name):
+        return True
+    words = [word.lower() for word in _WORD.findall(name)]
+    if not words:
+        return False
+    if words[-1] in _LAST_WORDS and not _HARMLESS.intersection(words[-2:-1]):
+        return True
+    return not secret_words.isdisjoint(words)
+
+
+class Secret:
+    """Holds a value that must not show: printing it gives a mask, and `reveal` returns the value.
+
+    It is no `str`, so nothing sends or joins the mask, or the text, by mistake. The value is in no
+    attribute: a bound method of C holds it, where those that walk through objects don't enter.
+    """
+
+    __slots__ = ("_item",)
+
+    def __init__(self, value: Any) -> None:
+        self._item: Callable[[int], Any] = (value,).__getitem__
+
+    def reveal(self) -> Any:
+        """Return the value."""
+        return self._item(0)
+
+    def __repr__(self) -> str:
+        return f"'{MASK}'"
+
+    def __str__(self) -> str:
+        return MASK
+
+    def __eq__(self, other: object) -> bool:
+        return self.reveal() == other.reveal() if isinstance(other, Secret) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self.reveal())
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Secret, (self.reveal(),)
+
+
+class SecretMapping(MutableMapping[str, str]):
+    """A dict of secrets: `[name]` and `reveal` return them; iterating over items shows masks."""
+
+    def __init__(self, values: Mapping[str, str] | Iterable[tuple[str, str]] = ()) -> None:
+        self._secrets = {name: _hide(value) for name, value in dict(values).items()}
+
+    def __getitem__(self, name: str) -> str:
+        value: str = revealed(self._secrets[name])
+        return value
+
+    def __setitem__(self, name: str, value: str) -> None:
+        self._secrets[name] = _hide(value)
+
+    def __delitem__(self, name: str) -> None:
+        del self._secrets[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._secrets)
+
+    def __len__(self) -> int:
+        return len(self._secrets)
+
+    def reveal(self) -> dict[str, str]:
+        """Return the names and values in clear."""
+        return {name: self[name] for name in self._secrets}
+
+    def items(self) -> ItemsView[str, str]:
+        """Return the names, each with a mask."""
+        return dict.fromkeys(self._secrets, MASK).items()
+
+    def values(self) -> ValuesView[str]:
+        """Return a mask for each name."""
+        return dict.fromkeys(self._secrets, MASK).values()
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Mapping):
+            return NotImplemented
+        return self.reveal() == dict(cast("Mapping[str, str]", other))
+
+    def __copy__(self) -> SecretMapping:
+        return SecretMapping(self)
+
+    def __repr__(self) -> str:
+        return repr(dict.fromkeys(self._secrets, MASK))
+
+
+class _HiddenAttribute:
+    """An attribute that reads as what it was set to; its object holds it as a Secret."""
+
+    def __init__(self, kind: type) -> None:
+        self._kind = kind
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, instance: object, owner: type | None = None) -> Any:
+        if instance is None:
+            return None
+        value = instance.__dict__.get(self._name)
+        return value.reveal() if isinstance(value, Secret) else value
+
+    def __set__(self, instance: object, value: Any) -> None:
+        if isinstance(value, Mapping):
+            value = SecretMapping(cast("Mapping[str, str]", value))
+        instance.__dict__[self._name] = _hide(value, self._kind)
+
+
+def hidden(kind: type = str) -> Any:
+    """Return an attribute for a class whose values of a kind, or mappings, don't show.
+
+    It is None until it is set. An instance holds a Secret or a SecretMapping.
+    """
+    return _HiddenAttribute(kind)
+
+
+def _hide(value: Any, kind: type = str) -> Any:
+    return Secret(value) if isinstance(value, kind) else value
+
+
+def revealed(value: Any) -> Any:
+    """Return what a Secret holds, and any other value as it is."""
+    return value.reveal() if isinstance(value, Secret) else value
 
 
 def mask_keys(text: str) -> str:
@@ -108,6 +277,17 @@ def redact(text: str, secrets: Iterable[str], mask: str = MASK) -> str:
         if len(form) >= SHORTEST_SECRET:
             text = text.replace(form, mask)
     return text
+
+
+class Redactor:
+    """Takes secrets out of texts. find: returns them, each time a text comes."""
+
+    def __init__(self, find: Callable[[], Iterable[str]]) -> None:
+        self._find = find
+
+    def __call__(self, text: str) -> str:
+        """Return the text with stars for the secrets."""
+        return redact(text, self._find())
 
 
 def _written_forms(secret: str) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from humanloop.addresses import parse_proxy
 from humanloop.exceptions import ClientConfigurationError
+from humanloop.frames import shielded
 from humanloop.secrets import brief, mask_keys, printable
 
 if TYPE_CHECKING:
@@ -81,6 +82,7 @@ def check_setting(name: str, value: object) -> None:
         raise refused(name, wanted, value)
 
 
+@shielded
 def check_key(key: object, name: str) -> None:
     """Raise ClientConfigurationError for what is no key; name: of the setting."""
     if not isinstance(key, str):

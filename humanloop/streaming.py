@@ -26,6 +26,7 @@ from humanloop.exceptions import (
     ApiStreamTimeoutError,
     ApiTimeoutError,
 )
+from humanloop.frames import empty_frames
 from humanloop.http import Headers, RawResponse
 from humanloop.secrets import redact_error
 from humanloop.server_sent_events import EventParser, ServerSentEvent
@@ -207,6 +208,8 @@ class _StreamBase(Generic[T]):
             if not isinstance(error, Exception):
                 self._cancelled = True
             self._close()
+            if not isinstance(error, self._end):
+                empty_frames(error)
             if not isinstance(error, ApiConnectionError) or isinstance(error, ApiException):
                 raise
             if self._reader.complete:

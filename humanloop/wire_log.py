@@ -14,7 +14,7 @@ import os
 from functools import cache
 from typing import TYPE_CHECKING
 
-from humanloop.http import RawResponse, masked_body, masked_headers
+from humanloop.http import RawResponse, masked_body
 from humanloop.secrets import redact
 
 if TYPE_CHECKING:
@@ -68,7 +68,8 @@ class WireLog:
     def fault(self, request: Request, error: ApiConnectionError) -> None:
         """Log that no answer came."""
         if logger.isEnabledFor(logging.DEBUG):
-            logger.debug("%s", redact(str(error), self._secrets(request)))
+            first, *_ = str(error).splitlines()  # a hint is for who reads the error itself
+            logger.debug("%s", redact(first, self._secrets(request)))
 
     def wait(self, request: Request, seconds: float) -> None:
         """Log that the request is tried again, after a wait."""
@@ -83,7 +84,7 @@ class WireLog:
 def _log_details(
     mark: str, headers: Mapping[str, str], body: bytes, secrets: Sequence[str]
 ) -> None:
-    lines = [f"{name}: {redact(v, secrets)}" for name, v in masked_headers(headers).items()]
+    lines = [f"{name}: {redact(v, secrets)}" for name, v in headers.items()]
     if body:
         text = masked_body(body, secrets)
         cut = f"... ({len(text):,} characters)" if len(text) > SHOWN_CHARACTERS else ""

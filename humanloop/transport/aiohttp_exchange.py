@@ -138,6 +138,8 @@ class Target(SentRequest):
 
 async def _options(route: Route) -> dict[str, Any]:
     options = dict(route.options)
+    if "proxy_headers" in options:
+        options["proxy_headers"] = options["proxy_headers"].reveal()
     if route.context is not None:
         made = route.context.get()
         options["ssl"] = made.result() if made.done() else await asyncio.wrap_future(made)

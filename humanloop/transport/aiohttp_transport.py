@@ -34,6 +34,7 @@ except (ImportError, AttributeError) as error:
 from urllib3.util import parse_url
 
 from humanloop.exceptions import ApiProxyError, ClientConfigurationError
+from humanloop.secrets import SecretMapping
 from humanloop.transport.aiohttp_exchange import LINE, Connector, Exchange, Route, SentRequest
 from humanloop.transport.common import CLOSED, SharedContext, explain_proxy, proxy_of
 
@@ -61,9 +62,10 @@ class AiohttpTransport:
         session = self._sessions.get((os.getpid(), asyncio.get_running_loop()))
         if session is None or session.http.closed:
             session = await self._new_session()
-        exchange = Exchange(request, session.http, owner=session)
+        limit = self._configuration.max_response_bytes
         try:
-            return await exchange.run(self._route_to, self._configuration.max_response_bytes)
+            # In no variable: what it holds of aiohttp has the headers in clear.
+            return await Exchange(request, session.http, owner=session).run(self._route_to, limit)
         except ApiProxyError as error:
             explain_proxy(error, self._configuration)
             raise
@@ -113,6 +115,7 @@ class AiohttpTransport:
         if via := proxy_of(configuration, host):
             proxy, headers = via.url, via.headers(configuration.proxy_headers)
             options["proxy"] = proxy
+            headers = SecretMapping(headers)
             if secure:
                 options["proxy_headers"], headers = headers, {}
                 if sys.version_info < (3, 11) and proxy.startswith("https:"):

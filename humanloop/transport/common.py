@@ -203,7 +203,7 @@ def wire_headers(request: Request) -> dict[str, str]:
         fields["Accept-Encoding"] = "identity"
     if "Content-Length" not in request.headers and has_length(request):
         fields["Content-Length"] = str(len(request.body or b""))
-    fields.update(request.headers.items())
+    fields.update(request.headers.reveal())
     return fields
 
 

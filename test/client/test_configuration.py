@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import logging
 import pickle
 import re
@@ -44,7 +45,7 @@ def test_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_positional_arguments_are_those_of_0_5() -> None:
-    names = Configuration.__init__.__code__.co_varnames[1:20]
+    names = tuple(inspect.signature(Configuration).parameters)[:19]
     assert names == (
         "host",
         "api_key",

@@ -241,8 +241,11 @@ def test_a_message_is_short_whatever_the_server_says(
         server.send_raw(answer + b"\r\n\r\n")
         with pytest.raises((ApiException, ApiConnectionError)) as caught:
             POST(caller, client)
-        assert len(str(caught.value)) < 500
-        assert str(caught.value).isprintable()
+        assert len(str(caught.value)) < 600
+        first, *hint = str(caught.value).splitlines()
+        assert len(first) < 500
+        assert all(line.isprintable() for line in (first, *hint))
+        assert len(hint) == isinstance(caught.value, ApiConnectionError)
 
 
 def test_no_key_is_in_what_an_error_is_raised_from(
@@ -351,6 +354,50 @@ def test_a_kept_connection_that_drops_with_the_next_request(
     error = failure(POST, caller, client, server.host, 1)
     assert type(error) is ApiConnectionError
     assert len(server.requests) == 4
+
+
+@pytest.mark.parametrize("name", ["127.0.0.1", "localhost", "127.1.2.3"])
+def test_a_server_that_is_not_started(name: str, caller: Any) -> None:
+    host = f"http://{name}:{unused_port()}/v4"
+    error = failure(GET, caller, caller.client(host, retries=FAST), host, 3)
+    first, hint = str(error).splitlines()
+    assert first.startswith(f"GET {host}/projects: can't connect: ")
+    assert re.search(r" \(3 tries in [0-9.]+ s\)$", first)
+    assert hint == "  To start a server there: humanloop serve"
+
+
+def test_what_may_have_been_done(caller: Any, server: Any, client: Humanloop) -> None:
+    """Only an error after which it is not known says how to make the call safe to repeat."""
+    reference = {"project": "p", "reference_id": "r"}
+    calls = {
+        (POST, ""): "safe to repeat with idempotent=True",
+        (Call("/logs", lambda c: (c.logs.log, {"project": "p"}), 1), ""): (
+            "safe to repeat with a reference_id, or with idempotent=True"
+        ),
+        (Call("/logs", lambda c: (c.logs.log, reference), 3), "safe"): "",
+        (GET, "safe"): "",
+    }
+    for reply in (server.sending(b"", then_close=True), server.hanging()):
+        for (call, safe), words in calls.items():
+            server.requests.clear()
+            server.reply = reply
+            with pytest.raises(ApiConnectionError) as caught:
+                call(caller, client, timeout=0.3)
+            assert len(server.requests) == (call.tries if safe and not hanging(caught) else 1)
+            assert caught.value.sent
+            assert words in caught.value.hint
+            assert bool(caught.value.hint) == bool(words)
+            assert str(caught.value).count("\n") == bool(words)
+
+
+def hanging(caught: pytest.ExceptionInfo[ApiConnectionError]) -> bool:
+    return isinstance(caught.value, ApiTimeoutError)
+
+
+def test_no_hint_where_nothing_was_sent(caller: Any) -> None:
+    client = caller.client("http://nowhere.invalid/v4", retries=0)
+    error = failure(POST, caller, client, "http://nowhere.invalid/v4", 1)
+    assert (error.hint, str(error).count("\n")) == ("", 0)
 
 
 @every_call

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import copy
 import gc
 import json
 import os
+import pickle
 import re
 import socket
 import subprocess
@@ -18,7 +20,13 @@ from typing import Any
 
 import pytest
 
-from humanloop import ApiConnectionError, ApiException, ClientConfigurationError, Humanloop
+from humanloop import (
+    ApiConnectionError,
+    ApiException,
+    ApiTypeError,
+    ClientConfigurationError,
+    Humanloop,
+)
 
 CHAT: dict[str, Any] = {
     "messages": [{"role": "user", "content": "hi"}],
@@ -187,7 +195,7 @@ other = client.chat(**CHAT, stream=True)
 }
 PRELUDE = """
 import asyncio, sys
-from humanloop import Humanloop
+from humanloop import ApiTypeError, Humanloop
 client = Humanloop("k", sys.argv[1], timeout=10)
 CHAT = {"messages": [{"role": "user", "content": "hi"}], "model_config": {"model": "gpt-4"}}
 async def apages():
@@ -371,3 +379,64 @@ def test_a_failed_asynchronous_call_leaves_no_cycle(prepare: Any, server: Any) -
     finally:
         gc.garbage.clear()
         gc.enable()
+
+
+COPIES: dict[str, Any] = {
+    "copy": copy.copy,
+    "deepcopy": copy.deepcopy,
+    "pickle": lambda value: pickle.loads(pickle.dumps(value)),
+    "with_options": lambda value: value.with_options(),
+}
+
+
+@pytest.mark.parametrize("make", COPIES.values(), ids=COPIES)
+@pytest.mark.parametrize("calls_before", [0, 1])
+def test_copies_of_a_client(calls_before: int, make: Any, caller: Any, server: Any) -> None:
+    """They are the same before and after its first call."""
+    client = caller.client(server.host, openai_api_key="k-openai", proxy_headers={"X": "y"})
+    client.api_client.set_default_header("X-Job", "nightly")
+    for _ in range(calls_before):
+        listing(caller, client)
+    duplicate = make(client)
+    caller.clients.append(duplicate)
+    assert type(duplicate) is Humanloop
+    assert duplicate.projects.api_client is duplicate.api_client is not client.api_client
+    duplicate.configuration.timeout = 7
+    duplicate.configuration.api_key["APIKeyHeader"] = "another"
+    duplicate.api_client.set_default_header("X-Own", "1")
+    assert client.configuration.timeout == 10
+    assert duplicate.configuration.openai_api_key == "k-openai"
+    for each in (duplicate, client):
+        listing(caller, each)
+    of_copy, of_client = (request.headers for request in server.requests[-2:])
+    assert (of_copy["X-API-KEY"], of_client["X-API-KEY"]) == ("another", "hl-key")
+    assert (of_copy["X-Job"], of_client["X-Job"]) == ("nightly", "nightly")
+    assert "X-Own" not in of_client
+    shared = make in (copy.copy, COPIES["with_options"])
+    assert server.connections == (1 if shared else 2)
+    assert (duplicate.api_client.transport is client.api_client.transport) == shared
+
+
+@pytest.mark.parametrize("make", [COPIES[name] for name in ("copy", "deepcopy", "pickle")])
+def test_copies_of_its_parts(make: Any, server: Any) -> None:
+    with Humanloop("k", server.host, timeout=7) as client:
+        configuration = make(client.configuration)
+        assert (configuration.timeout, configuration.api_key) == (7, client.configuration.api_key)
+        configuration.api_key["APIKeyHeader"] = "other"
+        assert client.configuration.api_key["APIKeyHeader"] == "k"
+        with make(client.api_client) as api_client:
+            assert api_client.configuration.timeout == 7
+        with make(client.projects).api_client as of_tag:
+            assert of_tag.configuration.host == server.host
+
+
+@pytest.mark.parametrize("calls_before", [0, 1])
+def test_what_can_not_be_pickled(calls_before: int, server: Any) -> None:
+    with Humanloop("k", server.host, on_drift=lambda report: None) as client:
+        for _ in range(calls_before):
+            client.projects.list(skip_deserialization=True)
+        with pytest.raises(ApiTypeError, match=r"with on_drift=.* can't be pickled"):
+            pickle.dumps(client)
+        for make in (copy.copy, copy.deepcopy):
+            with make(client) as duplicate:
+                assert duplicate.configuration.on_drift is client.configuration.on_drift

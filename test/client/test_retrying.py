@@ -29,6 +29,7 @@ from humanloop.exceptions import (
     ApiTypeError,
     ClientConfigurationError,
     ResponseValidationWarning,
+    SchemaValidationError,
     ServiceUnavailableError,
 )
 from humanloop.http import Headers
@@ -274,7 +275,7 @@ def test_a_coroutine_hook_needs_an_asynchronous_call(event: str, server: Any) ->
         pytest.raises(ApiTypeError, match="asynchronous calls"),
     ):
         client.projects.list()
-    assert called == []
+    assert (called, server.requests) == ([], [])
 
 
 # --- copies ---
@@ -437,3 +438,54 @@ def test_drift_of_the_events_of_a_stream(caller: Any, server: Any) -> None:
     server.send_raw(head + event * 2)
     assert len(caller.all(caller(client.chat, **CHAT, stream=True))) == 2
     assert [report.findings[0].pointer for report in reports] == ["/fresh", "/fresh"]
+
+
+def renewing(configuration: Any, kind: str, keys: list[str]) -> None:
+    """Let a hook put the next key in place; in asynchronous calls, by a coroutine function."""
+    turns = iter(keys)
+
+    def renew(given: Any) -> None:
+        assert given is configuration
+        given.api_key["APIKeyHeader"] = given.openai_api_key = next(turns)
+
+    async def arenew(given: Any) -> None:
+        await asyncio.sleep(0)
+        renew(given)
+
+    configuration.refresh_api_key_hook = arenew if kind == "async" else renew
+
+
+def test_the_key_is_renewed_before_each_try(caller: Any, server: Any) -> None:
+    client = caller.client(server.host, retries=RetryPolicy(backoff=0.001, statuses={401, 503}))
+    renewing(client.configuration, caller.kind, ["k1", "k2", "k3", "k4"])
+    server.answer_in_turn(503, 401, 200)
+    chat = {"messages": [], "model_config": {"model": "m"}, "skip_deserialization": True}
+    caller(client.chat, **chat, idempotent=True)
+    caller(client.chat, **chat)
+    sent = server.requests
+    assert [request.headers["X-API-KEY"] for request in sent] == ["k1", "k2", "k3", "k4"]
+    assert [r.json["provider_api_keys"]["openai"] for r in sent] == ["k1", "k2", "k3", "k4"]
+    assert [r.headers.get("X-Retry-Count") for r in sent] == [None, "1", "2", None]
+
+
+def test_no_key_is_renewed_for_a_call_that_is_refused(caller: Any, server: Any) -> None:
+    client = caller.client(server.host)
+    renewing(client.configuration, caller.kind, [])
+    with pytest.raises(SchemaValidationError):
+        caller(client.projects.create, name=5)
+    assert server.requests == []
+
+
+def test_a_401_answers_a_call_that_the_server_did_not_do(caller: Any, server: Any) -> None:
+    client = caller.client(server.host, retries=RetryPolicy(backoff=0.001, statuses={401}))
+    server.answer_in_turn(401, 200)
+    caller(client.projects.create, name="p", skip_deserialization=True)
+    assert len(server.requests) == 2
+
+
+def test_a_coroutine_that_renews_needs_an_asynchronous_call(server: Any) -> None:
+    with Humanloop("k", server.host) as client:
+        renewing(client.configuration, "async", ["k1"])
+        with pytest.raises(ApiTypeError, match=r"arenew\(\) is a coroutine function"):
+            client.projects.list()
+    assert server.requests == []
