@@ -282,7 +282,7 @@ def test_a_context_is_used_as_it_is(caller: Any, tls_server: Loopback) -> None:
     assert (context.verify_mode, context.check_hostname) == (ssl.CERT_REQUIRED, True)
     for duplicate in (copy.copy(client.configuration), copy.deepcopy(client.configuration)):
         assert duplicate.ssl_context is context
-    with pytest.raises(ApiTypeError, match="ssl_context=.* can't be pickled"):
+    with pytest.raises(ApiTypeError, match=r"ssl_context=.* can't be pickled"):
         pickle.dumps(client.configuration)
     failure(caller, tls_server.host, ApiTlsError, ssl_context=ssl.create_default_context())
 
