@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from queue import Empty, SimpleQueue
 from typing import NoReturn
 
 from humanloop.exceptions import SpoolError, SpoolFullError
@@ -38,6 +39,32 @@ class WriterClosed(Exception):
     """The writer was closed meanwhile; another one is needed."""
 
 
+class Bell:
+    """An event that a signal handler may set while its thread does: there, an Event would hang.
+
+    Source: the documentation of queue.SimpleQueue, whose `put` may be interrupted by another one.
+    """
+
+    def __init__(self) -> None:
+        self._rung: SimpleQueue[None] = SimpleQueue()
+
+    def set(self) -> None:
+        """Wake whoever waits, now or next."""
+        if self._rung.empty():
+            self._rung.put(None)
+
+    def clear(self) -> None:
+        """Forget that it was set."""
+        with contextlib.suppress(Empty):
+            while True:
+                self._rung.get_nowait()
+
+    def wait(self, seconds: float) -> None:
+        """Return when it is set, or after so long; it is not set then."""
+        with contextlib.suppress(Empty):
+            self._rung.get(timeout=max(0.0, seconds))
+
+
 class Writer:
     """Writes the records of one process.
 
@@ -58,7 +85,7 @@ class Writer:
     def __init__(self, directory: Directory, options: SpoolOptions) -> None:
         self.name = new_writer()
         self.lock = threading.RLock()  # which a signal handler may take again
-        self.bell = threading.Event()
+        self.bell = Bell()
         self.segments: list[Segment] = []
         self.tally = Tally()
         self.others = 0
