@@ -319,7 +319,7 @@ class Spool:
 
     def _directory(self, options: SpoolOptions) -> Directory:
         configuration = self._api_client.configuration
-        keys = configuration.api_key.values()
+        keys = dict(configuration.api_key).values()  # in clear
         return Directory(spool_directory(options, configuration.host, keys, self._transport))
 
     def _core_to_flush(self) -> _Core | None:
