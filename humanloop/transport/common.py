@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 __all__ = [
     "CLOSED",
     "IDLE",
+    "LONGEST",
     "TICK",
     "SharedContext",
     "chain_of",
@@ -51,6 +52,9 @@ CLOSED = (errno.EPIPE, errno.ECONNRESET, errno.EPROTOTYPE)
 IDLE = 15.0
 """Seconds for which a kept connection may be unused. Networks that translate addresses, and load
 balancers, forget it after that or longer, and say nothing to either end."""
+
+LONGEST = 1_000_000.0
+"""Seconds of one wait on a socket at most: systems count its milliseconds in 32 bits."""
 
 TICK = 0.005
 """Seconds by which a clock and a timeout may differ."""

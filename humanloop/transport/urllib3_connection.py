@@ -1,9 +1,9 @@
 """Connections of urllib3 that keep a deadline.
 
-Invariants: every wait on a socket gets what is left of the deadline, so that it holds for a server
-that sends or reads slowly as for one that is silent. (Only looking up a host name is beyond it, for
-which systems offer no limit; and a host of several addresses may take the time to connect once for
-each.) A head that was cut off is an error, never a shorter head.
+Invariants: every wait gets what is left of the deadline: looking up the host, connecting to
+whichever of its addresses, a tunnel, TLS, sending, and each read. So it holds for a server that
+sends or reads slowly as for one that is silent. A head that was cut off is an error, never a
+shorter head; interim responses (1xx) come before the response, and are not it.
 """
 
 from __future__ import annotations
@@ -14,34 +14,50 @@ import http.client
 import io
 import math
 import socket
+import sys
 from collections.abc import Generator
 from time import monotonic
 from typing import TYPE_CHECKING, Any, cast
 
-from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3 import HTTPHeaderDict
+from urllib3.exceptions import LocationParseError
+from urllib3.response import HTTPResponse
+from urllib3.util.connection import allowed_gai_family
+
+from humanloop.transport import addresses
+from humanloop.transport.common import LONGEST, TICK
 
 if TYPE_CHECKING:
-    from humanloop.http import Request
+    from urllib3.connection import HTTPConnection, HTTPSConnection
 
-__all__ = ["Connection", "Deadline", "TlsConnection", "socket_of"]
+    from humanloop.http import Request
+else:
+    import urllib3.connection
+
+    def _original(kind):
+        """Return urllib3's own class: a tool that replays calls may have put another in its place."""
+        return next(base for base in kind.__mro__ if base.__module__ == "urllib3.connection")
+
+    HTTPConnection = _original(urllib3.connection.HTTPConnection)
+    HTTPSConnection = _original(urllib3.connection.HTTPSConnection)
+
+__all__ = ["Connection", "Deadline", "HTTPConnection", "HTTPSConnection", "Response", "TlsConnection"]
 
 SLICE = 16_384
 """Bytes per write: the largest TLS record, so that no single write outlives the deadline unseen."""
-
-TICK = 0.005
-"""Seconds by which a clock and a timeout may differ."""
 
 
 class Deadline:
     """The end of an exchange, or of one read of its stream, and the limits within it.
 
     connecting: whether the connection is being made; sent: whether a part of the request may have
-    left.
+    left; doing: what the time goes by with.
     """
 
     def __init__(self, request: Request) -> None:
         self.connecting = False
         self.sent = False
+        self.doing = ""
         self._connect_timeout = request.connect_timeout
         self._read_timeout = request.read_timeout
         self._connect_end = math.inf
@@ -53,7 +69,7 @@ class Deadline:
         return monotonic() >= self._end - TICK
 
     def _restart(self, seconds: float | None) -> None:
-        self._end = math.inf if seconds is None else monotonic() + seconds
+        self._end = math.inf if seconds is None else monotonic() + min(seconds, LONGEST)
 
     def limit_read(self, seconds: float | None) -> None:
         """Become the limit for one read of a stream; None: no limit."""
@@ -64,7 +80,7 @@ class Deadline:
     def while_connecting(self) -> Generator[None, None, None]:
         """Keep `connect_timeout` meanwhile."""
         if self._connect_timeout is not None:
-            self._connect_end = monotonic() + self._connect_timeout
+            self._connect_end = monotonic() + min(self._connect_timeout, LONGEST)
         self.connecting = True
         yield
         self.connecting = False
@@ -77,7 +93,7 @@ class Deadline:
         if left <= 0:
             raise TimeoutError("the deadline has passed")
         if reading and self._read_timeout is not None:
-            left = min(left, self._read_timeout)
+            left = min(left, self._read_timeout, LONGEST)
         return left if left < math.inf else None
 
 
@@ -118,25 +134,44 @@ class _HeadReader(io.BufferedReader):
 class _Response(http.client.HTTPResponse):
     def __init__(self, sock: socket.socket, *args: Any, deadline: Deadline, **options: Any) -> None:
         super().__init__(cast("socket.socket", _Reader(sock, deadline)), *args, **options)
+        self._deadline = deadline
 
     def begin(self) -> None:
         reader = cast(_HeadReader, self.fp)
-        super().begin()
-        if reader.line not in (b"\r\n", b"\n"):
-            raise http.client.IncompleteRead(b"")
+        self._deadline.doing = "waiting for the answer"
+        while True:
+            super().begin()
+            if reader.line not in (b"\r\n", b"\n"):
+                raise http.client.IncompleteRead(b"")
+            if not 100 <= self.status <= 199:
+                break
+            if self.status == 101:
+                raise http.client.HTTPException("101: the server switched to another protocol")
+            self.headers = self.msg = cast(Any, None)  # which makes http.client begin anew
+        self._deadline.doing = "reading the rest of the answer"
 
 
-def socket_of(response: http.client.HTTPResponse) -> socket.socket | None:
-    """Return the socket that a response is read from; None when all of it has been read."""
-    reader = cast("_HeadReader | None", response.fp)
-    return None if reader is None else cast(_Reader, reader.raw).socket
+class Response(HTTPResponse):
+    """A response as urllib3 and its instrumentation know it; raw: where its body comes from."""
+
+    raw: http.client.HTTPResponse
+
+    @property
+    def socket(self) -> socket.socket | None:
+        """The socket that it is read from; None when all of it has been read."""
+        reader = cast("_HeadReader | None", self.raw.fp)
+        return None if reader is None else cast(_Reader, reader.raw).socket
 
 
 class Connection(HTTPConnection):
-    """Keeps the deadline of the exchange that it is lent to."""
+    """Keeps the deadline of the exchange that it is lent to.
+
+    used: when it was last used, by `time.monotonic()`.
+    """
 
     sock: socket.socket | None
     deadline: Deadline
+    used: float
 
     def lend(self, deadline: Deadline) -> None:
         """Keep this deadline from now on."""
@@ -147,26 +182,77 @@ class Connection(HTTPConnection):
     def connect(self) -> None:
         """Make the connection, through a tunnel if one is set."""
         with self.deadline.while_connecting():
-            self.timeout = self.deadline.remaining()
             super().connect()
 
     def _new_conn(self) -> socket.socket:
-        # The one place between TCP and TLS, for which urllib3 has no public name: without it, the
-        # handshake could take as long again as the connection may.
-        self.sock = super()._new_conn()
-        self.sock.settimeout(self.deadline.remaining())
+        # The one place between TCP and what comes on top, for which urllib3 has no public name:
+        # its own looks up without a limit, and gives each address all the time there is.
+        deadline = self.deadline
+        deadline.doing = "looking up the host"
+        host = self._dns_host.strip("[]")
+        try:
+            host.encode("idna")
+        except UnicodeError as error:
+            raise LocationParseError(f"{host!r}, label empty or too long") from error
+        found = addresses.look_up(host, self.port, allowed_gai_family(), deadline.remaining)
+        others = f" and {len(found) - 1} other addresses" if len(found) > 1 else ""
+        deadline.doing = f"connecting to {_shown(found[0])}{others}"
+        self.sock = addresses.connect(found, self._make_socket, deadline.remaining)
+        self.sock.settimeout(deadline.remaining())
+        sys.audit("http.client.connect", self, self.host, self.port)
+        deadline.doing = "securing the connection by TLS"
         return self.sock
+
+    def _make_socket(self, address: addresses.Address) -> socket.socket:
+        sock = socket.socket(*address[:3])
+        try:
+            for option in self.socket_options or ():
+                sock.setsockopt(*option)
+            if self.source_address:
+                sock.bind(self.source_address)
+        except BaseException:
+            sock.close()
+            raise
+        return sock
+
+    def _tunnel(self) -> None:
+        self.deadline.doing = "waiting for the proxy's tunnel"
+        super()._tunnel()  # type: ignore[misc]
+        self.deadline.doing = "securing the connection by TLS"
 
     def send(self, data: Any) -> None:
         """Send bytes of a request, or of CONNECT, which is a part of connecting."""
         if self.sock is None:
             self.connect()
         assert self.sock is not None
+        if not self.deadline.connecting:
+            self.deadline.doing = "sending the request"
         for start in range(0, len(data), SLICE):
             self.sock.settimeout(self.deadline.remaining())
             self.deadline.sent = not self.deadline.connecting
             super().send(memoryview(data)[start : start + SLICE])
 
+    def getresponse(self) -> Response:
+        """Return the head of the response, with a body that is still to be read."""
+        raw = http.client.HTTPConnection.getresponse(self)
+        response = Response(
+            raw,
+            HTTPHeaderDict(raw.getheaders()),
+            raw.status,
+            raw.version,
+            reason=raw.reason,
+            preload_content=False,
+            decode_content=False,
+            original_response=cast(Any, raw),
+        )
+        response.raw = raw
+        return response
+
 
 class TlsConnection(Connection, HTTPSConnection):
     """As `Connection`, by TLS."""
+
+
+def _shown(address: addresses.Address) -> str:
+    host, port = address[4][:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
