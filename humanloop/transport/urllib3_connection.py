@@ -235,16 +235,20 @@ class Connection(HTTPConnection):
     def getresponse(self) -> Response:
         """Return the head of the response, with a body that is still to be read."""
         raw = http.client.HTTPConnection.getresponse(self)
-        response = Response(
-            raw,
-            HTTPHeaderDict(raw.getheaders()),
-            raw.status,
-            raw.version,
-            reason=raw.reason,
-            preload_content=False,
-            decode_content=False,
-            original_response=cast(Any, raw),
-        )
+        try:
+            response = Response(
+                raw,
+                HTTPHeaderDict(raw.getheaders()),
+                raw.status,
+                raw.version,
+                reason=raw.reason,
+                preload_content=False,
+                decode_content=False,
+                original_response=cast(Any, raw),
+            )
+        except BaseException:
+            raw.close()
+            raise
         response.raw = raw
         return response
 
