@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import ssl
 import threading
 from collections.abc import Callable, Iterator
@@ -60,6 +61,8 @@ TICK = 0.005
 """Seconds by which a clock and a timeout may differ."""
 
 T = TypeVar("T")
+
+_LENGTH = re.compile(r"[0-9]{1,20}")
 
 
 def proxy_of(configuration: Configuration) -> tuple[str, dict[str, str]]:
@@ -171,19 +174,24 @@ def wire_headers(request: Request) -> dict[str, str]:
     return {**fields, **dict(request.headers.items())}
 
 
-def check_length(headers: Headers) -> None:
-    """Refuse a body of no certain length (RFC 9110 section 8.6, RFC 9112 section 6.3)."""
+def check_length(headers: Headers) -> int | None:
+    """Return the length of a body, None: not told; refuse one that is not certain.
+
+    RFC 9110, section 8.6: several equal values are one. RFC 9112, section 6.3.
+    """
     length, *others = {part.strip() for part in headers.get("Content-Length", "").split(",")}
     if others:
         raise ContentError("several values of Content-Length")
-    if length and not (length.isascii() and length.isdecimal()):  # int() would take 1_0, and +10
+    if not length:
+        return None
+    if not _LENGTH.fullmatch(length):  # int() would take 1_0, and +10
         raise ContentError("Content-Length is no number")
+    return int(length)
 
 
 def check_size(headers: Headers, max_bytes: int | None) -> None:
-    """Refuse a body that says to be over the limit; before that, check its length."""
-    length = headers.get("Content-Length", "")
-    if max_bytes is not None and length.isdecimal() and int(length) > max_bytes:
+    """Refuse a body that says to be over the limit."""
+    if max_bytes is not None and (check_length(headers) or 0) > max_bytes:
         raise ContentTooLargeError(f"the body is over {max_bytes:,} bytes")
 
 

@@ -22,10 +22,12 @@ from typing import TYPE_CHECKING, Any, cast
 from urllib3 import HTTPHeaderDict
 from urllib3.exceptions import LocationParseError
 from urllib3.response import HTTPResponse
+from urllib3.util import Timeout
 from urllib3.util.connection import allowed_gai_family
 
+from humanloop.http import Headers
 from humanloop.transport import addresses
-from humanloop.transport.common import LONGEST, TICK
+from humanloop.transport.common import LONGEST, TICK, check_length
 
 if TYPE_CHECKING:
     from urllib3.connection import HTTPConnection, HTTPSConnection
@@ -43,14 +45,19 @@ else:
 
 __all__ = ["Connection", "Deadline", "HTTPConnection", "HTTPSConnection", "Response", "TlsConnection"]
 
+LINE = 65_536
+"""Bytes of a header at most; LINES: how many there may be; both as in http.client."""
+
+LINES = 100
+
 SLICE = 16_384
 """Bytes per write: the largest TLS record, so that no single write outlives the deadline unseen."""
 
 
-class Deadline:
+class Deadline(Timeout):
     """The end of an exchange, or of one read of its stream, and the limits within it.
 
-    connecting: whether the connection is being made; sent: whether a part of the request may have
+    For urllib3, a timeout whose clock runs already. connecting: whether the connection is being made; sent: whether a part of the request may have
     left; doing: what the time goes by with.
     """
 
@@ -62,6 +69,27 @@ class Deadline:
         self._read_timeout = request.read_timeout
         self._connect_end = math.inf
         self._restart(request.timeout)
+
+    def __repr__(self) -> str:
+        return f"Deadline({self.doing!r})"
+
+    def clone(self) -> Deadline:
+        """Return itself: there is one for all that urllib3 does."""
+        return self
+
+    def start_connect(self) -> float:
+        """Do nothing, in place of starting a clock; return the time."""
+        return monotonic()
+
+    @property
+    def connect_timeout(self) -> float | None:
+        """The limit that urllib3 sets for connections which other tools have made."""
+        return self.remaining()
+
+    @property
+    def read_timeout(self) -> float | None:
+        """As `connect_timeout`."""
+        return self.remaining()
 
     @property
     def over(self) -> bool:
@@ -107,7 +135,7 @@ class _Reader(io.RawIOBase):
 
     def makefile(self, mode: str) -> io.BufferedReader:
         """Return the file that http.client asks a socket for."""
-        return _HeadReader(self)
+        return io.BufferedReader(self)
 
     def readable(self) -> bool:
         return True
@@ -121,45 +149,80 @@ class _Reader(io.RawIOBase):
         super().close()
 
 
-class _HeadReader(io.BufferedReader):
-    """Keeps the last line that was read: http.client takes any end for that of a head."""
-
-    line = b""
-
-    def readline(self, size: int | None = -1, /) -> bytes:
-        self.line = super().readline(size)
-        return self.line
-
-
 class _Response(http.client.HTTPResponse):
+    """Reads the head itself: http.client takes it for that of a mail, which is slow and lenient."""
+
+    fields: Headers
+
     def __init__(self, sock: socket.socket, *args: Any, deadline: Deadline, **options: Any) -> None:
         super().__init__(cast("socket.socket", _Reader(sock, deadline)), *args, **options)
         self._deadline = deadline
 
     def begin(self) -> None:
-        reader = cast(_HeadReader, self.fp)
+        """Read the head of the response (RFC 9112), and set what http.client reads its body by."""
         self._deadline.doing = "waiting for the answer"
-        while True:
-            super().begin()
-            if reader.line not in (b"\r\n", b"\n"):
-                raise http.client.IncompleteRead(b"")
-            if not 100 <= self.status <= 199:
-                break
-            if self.status == 101:
+        status = 100
+        while status <= 199:
+            version, status, reason = self._read_status()  # type: ignore[attr-defined]
+            fields = _read_fields(self.fp)
+            if status == 101:
                 raise http.client.HTTPException("101: the server switched to another protocol")
-            self.headers = self.msg = cast(Any, None)  # which makes http.client begin anew
         self._deadline.doing = "reading the rest of the answer"
+        if not version.startswith("HTTP/1."):
+            raise http.client.UnknownProtocol(version)
+        self.version = 10 if version == "HTTP/1.0" else 11
+        self.code = self.status = status
+        self.reason = reason.strip()
+        self.fields = Headers(fields)
+        self.headers = self.msg = http.client.HTTPMessage()
+        for field in fields:
+            self.msg.set_raw(*field)
+        self.length = check_length(self.fields)
+        self.chunked = self.fields.get("Transfer-Encoding", "").lower() == "chunked"  # type: ignore[assignment]
+        self.chunk_left = None
+        if self.chunked:
+            self.length = None
+        elif status in (204, 304):
+            self.length = 0
+        connection = self.fields.get("Connection", "").lower()
+        keeps = "keep-alive" in connection if self.version == 10 else "close" not in connection
+        self.will_close = not keeps or (self.length is None and not self.chunked)
+
+
+def _read_fields(file: io.BufferedReader) -> list[tuple[str, str]]:
+    """Read header fields and the empty line after them (RFC 9112, section 5), as Latin-1."""
+    fields: list[tuple[str, str]] = []
+    for _ in range(LINES):
+        line = file.readline(LINE + 1)
+        if line in (b"\r\n", b"\n"):
+            return fields
+        if len(line) > LINE:
+            raise http.client.LineTooLong("header line")
+        if not line.endswith(b"\n"):
+            raise http.client.IncompleteRead(b"")
+        name, colon, value = line.decode("latin-1").partition(":")
+        if line[0] in b" \t" and fields:  # the last one goes on (section 5.2)
+            goes_on = f"{name}{colon}{value}".strip()
+            name, value = fields.pop()
+            colon, value = ":", f"{value} {goes_on}"
+        if not colon or not name.strip():
+            raise http.client.HTTPException("a header without a name")
+        fields.append((name.rstrip(), value.strip()))
+    raise http.client.HTTPException(f"more than {LINES} headers")
 
 
 class Response(HTTPResponse):
-    """A response as urllib3 and its instrumentation know it; raw: where its body comes from."""
+    """A response as urllib3 and its instrumentation know it.
 
-    raw: http.client.HTTPResponse
+    raw: where its head and body come from.
+    """
+
+    raw: _Response
 
     @property
     def socket(self) -> socket.socket | None:
         """The socket that it is read from; None when all of it has been read."""
-        reader = cast("_HeadReader | None", self.raw.fp)
+        reader = cast("io.BufferedReader | None", self.raw.fp)
         return None if reader is None else cast(_Reader, reader.raw).socket
 
 
@@ -234,11 +297,11 @@ class Connection(HTTPConnection):
 
     def getresponse(self) -> Response:
         """Return the head of the response, with a body that is still to be read."""
-        raw = http.client.HTTPConnection.getresponse(self)
+        raw = cast(_Response, http.client.HTTPConnection.getresponse(self))
         try:
             response = Response(
                 raw,
-                HTTPHeaderDict(raw.getheaders()),
+                HTTPHeaderDict(raw.msg.items()),
                 raw.status,
                 raw.version,
                 reason=raw.reason,

@@ -15,7 +15,6 @@ import contextlib
 import http.client
 import os
 import queue
-import re
 import socket
 import ssl
 from collections import deque
@@ -38,7 +37,6 @@ from humanloop.transport.common import (
     IDLE,
     SharedContext,
     chain_of,
-    check_length,
     check_size,
     connection_error,
     proxy_of,
@@ -68,8 +66,6 @@ ERRORS = (HTTPError, OSError, http.client.HTTPException, CertificateError, Conte
 """Whatever an exchange may raise that is not ours."""
 
 NO_RETRIES = Retry(False)
-
-_FOLD = re.compile(r"\r?\n[ \t]+")  # RFC 9112 section 5.2
 
 
 class _Route(NamedTuple):
@@ -168,9 +164,9 @@ class _Kept:
                 connection = self._connections.pop()
             except IndexError:
                 raise queue.Empty from None
-            if monotonic() - connection.used < IDLE and connection.is_connected:
-                return connection
-            connection.close()  # the server has closed it, or sent what nobody asked for
+            if monotonic() - connection.used < IDLE:
+                return connection  # which urllib3 connects anew if the server has closed it
+            connection.close()
 
     def put(self, connection: object, block: bool = False) -> None:
         """Keep a connection whose response has been read, if it can be used again."""
@@ -330,14 +326,14 @@ class _Exchange:
             retries=NO_RETRIES,
             redirect=False,
             assert_same_host=False,
-            timeout=deadline.remaining(),  # for connections of other tools
+            timeout=deadline,
             pool_timeout=cast(Any, deadline),
             preload_content=False,
             decode_content=False,
         )
         self.status, self.reason = response.status, response.reason or ""
-        self.headers = Headers((k, _FOLD.sub(" ", v)) for k, v in response.headers.items())
-        check_length(self.headers)
+        ours = isinstance(response, Response)
+        self.headers = response.raw.fields if ours else Headers(response.headers.items())
         return response
 
     def _give_back(self, response: BaseHTTPResponse) -> None:
