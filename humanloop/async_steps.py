@@ -33,9 +33,11 @@ class AsyncSteps(AsyncGenerator[T, None]):
             raise StopAsyncIteration
         return await self._step()
 
-    async def athrow(self, *error: Any) -> T:
+    async def athrow(self, kind: Any, value: Any = None, traceback: Any = None, /) -> T:
         """Close this, and raise the error."""
         if not self._closed:
             self._closed = True
             await self._close()
-        return await super().athrow(*error)
+        given = kind if value is None else value
+        error: BaseException = given if isinstance(given, BaseException) else kind()
+        raise error.with_traceback(traceback or error.__traceback__)

@@ -12,8 +12,9 @@ closed.
 from __future__ import annotations
 
 import inspect
+import sys
 import time
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Awaitable, Callable, Coroutine, Generator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
@@ -25,12 +26,13 @@ from humanloop.exceptions import (
     ApiTlsError,
     ApiTypeError,
     ClientClosedError,
+    ClientConfigurationError,
 )
 from humanloop.http import Headers, RawResponse, Request
 from humanloop.operation import RETRY_HEADER
 from humanloop.responses import ResponseReader, StreamOpened
 from humanloop.retries import Decision, Fault, RetryPolicy, after_fault, after_response
-from humanloop.secrets import redact_error
+from humanloop.secrets import redact, redact_error
 
 if TYPE_CHECKING:
     from humanloop.configuration import EventHooks
@@ -41,7 +43,10 @@ __all__ = ["RetryState", "call_steps", "run", "run_async"]
 
 _TICK = 0.005  # seconds by which two clocks may differ
 
-ErrorType = TypeVar("ErrorType", ApiConnectionError, ApiException)
+_GRACE = 0.5
+"""Seconds for hooks that are told of an error, at least: most often, the time is over by then."""
+
+ErrorType = TypeVar("ErrorType", bound="ApiConnectionError | ApiException")
 
 
 class Send(NamedTuple):
@@ -57,10 +62,15 @@ class Wait(NamedTuple):
 
 
 class CallHook(NamedTuple):
-    """A step of a call: call an event hook; its outcome is what the hook returns."""
+    """A step of a call: call an event hook; its outcome is what the hook returns.
+
+    end: when it must be over, by `time.monotonic()`; None: no limit. A driver that can interrupt a
+    hook does so, and raises TimeoutError.
+    """
 
     hook: Callable[..., Any]
     arguments: tuple[Any, ...]
+    end: float | None
 
 
 Step = Send | Wait | CallHook
@@ -97,13 +107,51 @@ class RetryState:
         left = max(self.end - time.monotonic(), 0.001)
         return replace(request, timeout=min(left, request.timeout or left))
 
+    def is_over(self) -> bool:
+        """Tell whether no time is left."""
+        return self.end is not None and time.monotonic() >= self.end
+
+    def call_hook(
+        self, hook: Callable[..., Any], *arguments: Any, grace: float = 0.0
+    ) -> Generator[Step, Any, Any]:
+        """Yield the step that calls a hook; return what that returns.
+
+        grace: the seconds that it has at least. Raises ApiTimeoutError when it is interrupted, and
+        when it was not but took longer before the request: then that is not sent any more.
+        """
+        end = self.end and max(self.end, time.monotonic() + grace)
+        try:
+            outcome = yield CallHook(hook, arguments, end)
+        except TimeoutError as error:
+            if end is None or time.monotonic() < end - _TICK:
+                raise  # of its own
+            raise self._late_hook(hook, *arguments) from error
+        if len(arguments) == 1 and self.is_over():
+            raise self._late_hook(hook, *arguments)
+        return outcome
+
+    def _late_hook(
+        self, hook: Callable[..., Any], request: Request, *outcome: Any
+    ) -> ApiTimeoutError:
+        late = f"no complete answer within {self.timeout:.3g} seconds"
+        name = getattr(hook, "__qualname__", type(hook).__qualname__)
+        error = ApiTimeoutError(
+            f"{late} (while in the event hook {name})",
+            method=request.method,
+            host=request.host,
+            path=redact(request.path, request.secrets()),
+            sent=bool(outcome),
+        )
+        return self.describe(error)
+
     def describe(self, error: ErrorType) -> ErrorType:
         """Write into `error` how many tries it took, and how long."""
         now = time.monotonic()
         late = isinstance(error, ApiTimeoutError) and not isinstance(error, ApiException)
         if late and self.tries > 1 and self.end is not None and now >= self.end - _TICK:
             # The last try had only what was left of it.
-            error.reason = f"no complete answer within {self.timeout:.3g} seconds"
+            _, bracket, doing = (error.reason or "").partition(" (while ")
+            error.reason = f"no complete answer within {self.timeout:.3g} seconds{bracket}{doing}"
         error.tries = self.tries
         error.elapsed = now - self._began
         return error
@@ -152,7 +200,7 @@ def call_steps(
     while True:
         sent = state.next_request(request)
         for hook in hooks.get("request", ()):
-            sent = state.limit(_replaced(sent, (yield CallHook(hook, (sent,)))))
+            sent = state.limit(_replaced(sent, (yield from state.call_hook(hook, sent))))
         log.request(sent, state.tries)
         try:
             answer = yield Send(sent)
@@ -160,7 +208,7 @@ def call_steps(
             redact_error(state.describe(error), reader.redactor(sent))
             log.fault(sent, error)
             for hook in hooks.get("error", ()):
-                yield CallHook(hook, (sent, error))
+                yield from state.call_hook(hook, sent, error, grace=_GRACE)
             seconds = state.wait_after_fault(error)
             if seconds is None:
                 raise
@@ -168,7 +216,7 @@ def call_steps(
             log.response(sent, answer)
             try:
                 for hook in hooks.get("response", ()):
-                    yield CallHook(hook, (sent, answer))
+                    yield from state.call_hook(hook, sent, answer)
             except BaseException:
                 if not isinstance(answer, RawResponse):
                     answer.close()
@@ -241,6 +289,7 @@ def _do(step: Step, transport: Transport) -> Any:
 
 async def run_async(steps: Generator[Step, Any, Any], transport: AsyncTransport) -> Any:
     """Do the steps of a call in an event loop; return its result, or an AsyncStream."""
+    _check_loop()
     try:
         step = next(steps)
         while True:
@@ -259,6 +308,19 @@ async def run_async(steps: Generator[Step, Any, Any], transport: AsyncTransport)
     return result
 
 
+def _check_loop() -> None:
+    import asyncio
+
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        raise ClientConfigurationError(
+            "asynchronous calls need asyncio, and it does not run here. Use asyncio.run(), or anyio"
+            " with its backend asyncio; from trio, make synchronous calls in a thread, as in"
+            " trio.to_thread.run_sync(client.projects.list)"
+        ) from None
+
+
 async def _do_async(step: Step, transport: AsyncTransport) -> Any:
     if isinstance(step, Send):
         return await transport.send(step.request)
@@ -268,4 +330,22 @@ async def _do_async(step: Step, transport: AsyncTransport) -> Any:
         await sleep(step.seconds)
         return None
     outcome = step.hook(*step.arguments)
-    return await outcome if inspect.isawaitable(outcome) else outcome
+    return await _in_time(outcome, step.end) if inspect.isawaitable(outcome) else outcome
+
+
+async def _in_time(outcome: Awaitable[Any], end: float | None) -> Any:
+    """Wait for an outcome; raise TimeoutError when it does not come in time."""
+    if end is None:
+        return await outcome
+    import asyncio
+
+    seconds = end - time.monotonic()
+    if sys.version_info >= (3, 11):
+        async with asyncio.timeout(seconds):  # in this task, as without a limit
+            return await outcome
+    try:
+        return await asyncio.wait_for(outcome, seconds)
+    except asyncio.TimeoutError as error:
+        if time.monotonic() < end - _TICK:
+            raise  # of its own
+        raise TimeoutError from error

@@ -46,6 +46,8 @@ if TYPE_CHECKING:
 
 __all__ = ["SchemaMeta", "visible_names"]
 
+_DIRECTIONS: tuple[str, ...] = get_args(Direction)
+
 
 class SchemaMeta(ABCMeta):
     """The type of schema classes. A user's subclass may mix in abstract base classes.
@@ -176,7 +178,7 @@ class SchemaMeta(ABCMeta):
         return cls.interpret(value, direction)
 
     def _regards(cls, direction: Direction) -> bool:
-        check_choice("direction", direction, get_args(Direction))
+        check_choice("direction", direction, _DIRECTIONS)
         return cls.has_directions
 
     def validate_json(cls, data: str | bytes, direction: Direction | None = None) -> Any:

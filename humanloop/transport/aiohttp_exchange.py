@@ -23,16 +23,18 @@ import re
 import socket
 import ssl
 import sys
+import traceback
 import weakref
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
-from functools import cached_property
+from functools import cached_property, partial
 from time import monotonic
 from types import FunctionType
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
+from aiohttp.client_proto import ResponseHandler
 from aiohttp.http import HttpProcessingError, StreamWriter
 from multidict import CIMultiDict, CIMultiDictProxy
 from urllib3.util.wait import wait_for_read
@@ -61,7 +63,6 @@ from humanloop.transport.common import (
 from humanloop.transport.content import PIECE, ContentDecoder
 
 if TYPE_CHECKING:
-    from aiohttp.client_proto import ResponseHandler
     from aiohttp.connector import Connection
     from aiohttp.tracing import Trace
 
@@ -86,7 +87,7 @@ Weak, since a loop keeps the context in which it began to read from a socket.
 """
 
 _TARGET = re.compile(r"[\x21-\x7e]+")  # RFC 9112 section 3.2
-_LINE = re.compile(r"[^\r\n\0]+\r\n")
+_LENGTH = re.compile(rb"\r\ncontent-length:([^\r\n]*)", re.IGNORECASE)
 
 
 class Route(NamedTuple):
@@ -130,7 +131,7 @@ class Target(SentRequest):
         return target
 
     @cached_property
-    def connection_key(self) -> Any:  # pyright: ignore[reportIncompatibleVariableOverride]
+    def connection_key(self) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Which connections can be used: read once, since connecting changes `proxy_headers`."""
         return super().connection_key
 
@@ -141,6 +142,29 @@ async def _options(route: Route) -> dict[str, Any]:
         made = route.context.get()
         options["ssl"] = made.result() if made.done() else await asyncio.wrap_future(made)
     return options
+
+
+class Handler(ResponseHandler):
+    """aiohttp's protocol of a connection. It takes a length that is told several times alike.
+
+    RFC 9110 section 8.6 allows that, http.client does it, and aiohttp's parser does not. A head
+    that comes in several pieces is still refused. at_start: whether a response is to begin.
+    """
+
+    at_start = True
+
+    def data_received(self, data: bytes) -> None:
+        """Take what has come, as aiohttp's."""
+        if self.at_start:
+            self.at_start = False
+            end = data.find(b"\r\n\r\n")
+            lengths = _LENGTH.findall(data, 0, end)
+            if len(lengths) > 1 or (lengths and b"," in lengths[0]):
+                values = {value.strip() for value in b",".join(lengths).split(b",")}
+                if len(values) == 1:
+                    length = b"\r\nContent-Length: " + values.pop()
+                    data = _LENGTH.sub(b"", data[:end]) + length + data[end:]
+        super().data_received(data)
 
 
 class Resolver(AbstractResolver):
@@ -197,15 +221,12 @@ class Connector(aiohttp.TCPConnector):
         super().__init__(  # pyright: ignore[reportUnknownMemberType]  # aiohttp's own
             limit=0, keepalive_timeout=IDLE, resolver=Resolver(), socket_factory=watched_socket
         )
+        # Private to aiohttp. Under another name, such heads would be refused, and no more.
+        self._factory = cast(Any, partial(Handler, loop=self._loop))
         self.running: set[Exchange] = set()
         self.streams: weakref.WeakSet[Exchange] = weakref.WeakSet()
         self.slots = asyncio.Semaphore(slots)
         self._target: tuple[Route, Target] | None = None
-
-    @property
-    def route(self) -> Route | None:
-        """The route of the latest exchange."""
-        return self._target and self._target[0]
 
     async def target_of(self, route: Route) -> Target:
         """Return the target that a route leads to, made when the route is first used."""
@@ -226,6 +247,7 @@ class Connector(aiohttp.TCPConnector):
                 assert protocol is not None
                 assert transport is not None
                 if exchange.new or not _is_stale(protocol, transport):
+                    cast(Handler, protocol).at_start = True
                     exchange.transport = transport
                     exchange.sockets.clear()
                     return connection
@@ -276,15 +298,16 @@ class Exchange:
     _client_closed = False
     _streaming = False
     _has_slot = False
+    _tunnel = False
 
     def __init__(self, request: Request, http: aiohttp.ClientSession, owner: object) -> None:
         self.request = request
         self.sockets: list[socket.socket] = []
-        self.task = asyncio.current_task()
+        self._loop = asyncio.get_running_loop()
+        self.task = asyncio.current_task(self._loop)
         self._http = http
         self._connector = cast(Connector, http.connector)
         self._owner = owner
-        self._loop = asyncio.get_running_loop()
         self._started = monotonic()
 
     async def run(
@@ -300,13 +323,13 @@ class Exchange:
             async with time_limit(self.request.timeout):
                 await connector.slots.acquire()
                 self._has_slot = True
-                content = self._content = await self._respond(route_to(self.request.host))
+                self._content = await self._respond(route_to(self.request.host))
                 self.doing = "reading the rest of the answer"
                 if self.request.stream and is_event_stream(self.status, self.headers):
-                    self._begin_to_stream(content)
+                    self._begin_to_stream(self._content)
                     self.elapsed = monotonic() - self._started
                     return self
-                data = await _Body(content, self.headers, max_bytes).read_all()
+                data = await _Body.whole(self._content, self.headers, max_bytes)
                 elapsed = monotonic() - self._started
                 return RawResponse(self.status, self.reason, self.headers, data, elapsed)
         except ClientConfigurationError:
@@ -367,6 +390,7 @@ class Exchange:
         """Send the request, receive the head of the response, and return its body."""
         if route.context is not None:
             self.doing = "loading the TLS certificates"
+            self._tunnel = "proxy_headers" in route.options
         if _is_watched(self._http):
             return await self._respond_by_session(route)
         target = await self._connector.target_of(route)
@@ -426,7 +450,9 @@ class Exchange:
     ) -> None:
         self.status = status
         self.reason = (reason or "").encode("utf-8", "surrogateescape").decode("latin-1")
-        self.headers = Headers((k.decode("latin-1"), v.decode("latin-1")) for k, v in headers)
+        self.headers = Headers()
+        for name, value in headers:
+            self.headers.add(name.decode("latin-1"), value.decode("latin-1"))
         check_length(self.headers)
 
     def _begin_to_stream(self, content: aiohttp.StreamReader) -> None:
@@ -455,6 +481,7 @@ class Exchange:
             self._connection.close()
         if self.transport is not None and not complete and not self._loop.is_closed():
             self.transport.abort()
+        self._content = self._response = self._connection = None  # they hold the error
 
     def _return_slot(self) -> None:
         if self._has_slot:
@@ -479,6 +506,7 @@ class Exchange:
         over = limit is not None and monotonic() - self._started >= limit - TICK
         doing = self._doing()
         self._give_up()
+        _clear_frames(error)
         return connection_error(
             chain,
             self.request,
@@ -494,10 +522,10 @@ class Exchange:
         if self.transport is None:
             if not any(map(_is_connected, self.sockets)):
                 return self.doing
-            route = self._connector.route
-            tunnel = route is not None and "proxy_headers" in route.options
-            return "waiting for the proxy's tunnel" if tunnel else "securing the connection by TLS"
-        return "sending the request" if self.transport.get_write_buffer_size() else self.doing
+            if self._tunnel:
+                return "waiting for the proxy's tunnel"
+            return "securing the connection by TLS"
+        return "sending the request" if _has_unsent(self.transport) else self.doing
 
 
 class _Loan:
@@ -541,7 +569,7 @@ class _Loan:
         unsent = self.writer is not None and not self.writer.done()
         if self.writer is not None:
             self.writer.cancel()
-        if transport is not None and (unsent or transport.get_write_buffer_size()):
+        if transport is not None and (unsent or _has_unsent(transport)):
             transport.abort()
         self._connection.release()
 
@@ -562,6 +590,18 @@ class _Body:
         self._decoder = ContentDecoder(encoding, max_bytes)
         self._piece = PIECE if encoding else sys.maxsize
         self._undecoded = b""
+
+    @staticmethod
+    async def whole(
+        content: aiohttp.StreamReader, headers: Headers, max_bytes: int | None
+    ) -> bytes:
+        """Return a body; max_bytes: the most that it may have; None: any."""
+        if content.is_eof() and content.exception() is None and "Content-Encoding" not in headers:
+            data = content.read_nowait()  # mostly, it has come with the head
+            if max_bytes is None or len(data) <= max_bytes:
+                return data
+            return ContentDecoder("", max_bytes).feed(data)  # which refuses it
+        return await _Body(content, headers, max_bytes).read_all()
 
     async def read_all(self) -> bytes:
         """Return all that is left."""
@@ -617,14 +657,25 @@ def _path(request: Request) -> str:
 def _head(request: Request, target: Target, proxy_headers: Mapping[str, str]) -> bytes:
     """Return the head of a request, as it goes out; raise ValueError if it would be none."""
     path = f"{target.prefix}{_path(request)}" or "/"
-    fields = {**wire_headers(request), **proxy_headers}
+    fields = wire_headers(request)
+    if proxy_headers:
+        fields.update(proxy_headers)
     if "Host" not in request.headers:
         fields = {"Host": target.headers["Host"], **fields}
-    lines = [f"{name}: {value}\r\n" for name, value in fields.items()]
-    if not _TARGET.fullmatch(path) or not all(map(_LINE.fullmatch, lines)):
-        raise ValueError("the address or a header has characters that can't be sent")
-    # RFC 9110 section 5.5: what is not ASCII is of no certain meaning; http.client sends Latin-1.
-    return f"{request.method} {path} HTTP/1.1\r\n{''.join(lines)}\r\n".encode("latin-1")
+    lines = "".join([f"{name}: {value}\r\n" for name, value in fields.items()])
+    whole = {lines.count("\r"), lines.count("\n")} == {len(fields)} and "\0" not in lines
+    if whole and _TARGET.fullmatch(path):
+        # RFC 9110 section 5.5: what is not ASCII has no certain meaning. http.client sends Latin-1.
+        with contextlib.suppress(UnicodeEncodeError):  # it holds the whole text, keys included
+            return f"{request.method} {path} HTTP/1.1\r\n{lines}\r\n".encode("latin-1")
+    raise ValueError("the address or a header has characters that can't be sent")
+
+
+def _has_unsent(transport: asyncio.Transport) -> bool:
+    try:
+        return transport.get_write_buffer_size() > 0
+    except AttributeError:  # before Python 3.11, of TLS that is closed
+        return False
 
 
 def _is_connected(sock: socket.socket) -> bool:
@@ -656,6 +707,17 @@ def _described(error: BaseException) -> str:
     if isinstance(error, OSError) and not isinstance(error, (ssl.SSLError, socket.gaierror)):
         return os.strerror(error.errno) if error.errno else str(error)
     return getattr(error, "strerror", None) or str(error)
+
+
+def _clear_frames(error: BaseException) -> None:
+    """Forget the local variables of the calls that an error, and what it wraps, came through.
+
+    aiohttp keeps errors and requests in some, which would keep each other alive, keys included.
+    """
+    wrapped: BaseException | None = error
+    while wrapped is not None:
+        traceback.clear_frames(wrapped.__traceback__)
+        wrapped = wrapped.__cause__ or wrapped.__context__
 
 
 def _forget_secrets(chain: list[BaseException]) -> None:

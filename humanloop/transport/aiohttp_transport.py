@@ -58,7 +58,9 @@ class AiohttpTransport:
 
     async def send(self, request: Request) -> RawResponse | Exchange:
         """Send a request once; see `AsyncTransport`."""
-        session = await self._session()
+        session = self._sessions.get((os.getpid(), asyncio.get_running_loop()))
+        if session is None or session.http.closed:
+            session = await self._new_session()
         exchange = Exchange(request, session.http, owner=session)
         return await exchange.run(self._route_to, self._configuration.max_response_bytes)
 
@@ -81,15 +83,13 @@ class AiohttpTransport:
         taken = [self._sessions.pop(key, None) for key in keys]
         return [session for session in taken if session is not None]
 
-    async def _session(self) -> _Session:
+    async def _new_session(self) -> _Session:
+        for known in tuple(self._sessions):
+            if known[1].is_closed():
+                self._sessions.pop(known, None)
         key = os.getpid(), asyncio.get_running_loop()
-        session = self._sessions.get(key)
-        if session is None or session.http.closed:
-            for known in tuple(self._sessions):
-                if known[1].is_closed():
-                    self._sessions.pop(known, None)
-            session = self._sessions[key] = _Session(self._configuration)
-            await session.closing.__anext__()  # now the loop knows of it
+        session = self._sessions[key] = _Session(self._configuration)
+        await session.closing.__anext__()  # now the loop knows of it
         return session
 
     def _route_to(self, host: str) -> Route:

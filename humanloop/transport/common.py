@@ -7,6 +7,7 @@ for a proxy leave its URL before anything else sees that.
 from __future__ import annotations
 
 import errno
+import functools
 import os
 import re
 import ssl
@@ -121,17 +122,21 @@ def in_thread(
     future: Future[T] = Future() if result is None else result
     future.set_running_or_notify_cancel()
 
-    def run() -> None:
-        try:
-            future.set_result(function(*arguments))
-        except BaseException as error:
-            future.set_exception(error)
-
     try:
+        run = functools.partial(_fill, future, function, *arguments)
         threading.Thread(target=run, name=name, daemon=True).start()
     except RuntimeError as error:  # the system has no more threads
         future.set_exception(error)
     return future
+
+
+def _fill(future: Future[T], function: Callable[..., T], *arguments: Any) -> None:
+    try:
+        future.set_result(function(*arguments))
+    except BaseException as error:
+        future.set_exception(error)
+    finally:
+        del future  # it holds the error, and that this frame
 
 
 def _tls_context(configuration: Configuration) -> ssl.SSLContext:
@@ -171,7 +176,8 @@ def wire_headers(request: Request) -> dict[str, str]:
         fields["Accept-Encoding"] = "identity"
     if "Content-Length" not in request.headers and has_length(request):
         fields["Content-Length"] = str(len(request.body or b""))
-    return {**fields, **dict(request.headers.items())}
+    fields.update(request.headers.items())
+    return fields
 
 
 def check_length(headers: Headers) -> int | None:
@@ -179,9 +185,11 @@ def check_length(headers: Headers) -> int | None:
 
     RFC 9110, section 8.6: several equal values are one. RFC 9112, section 6.3.
     """
-    length, *others = {part.strip() for part in headers.get("Content-Length", "").split(",")}
-    if others:
-        raise ContentError("several values of Content-Length")
+    length = headers.get("Content-Length", "")
+    if "," in length:
+        length, *others = {part.strip() for part in length.split(",")}
+        if others:
+            raise ContentError("several values of Content-Length")
     if not length:
         return None
     if not _LENGTH.fullmatch(length):  # int() would take 1_0, and +10

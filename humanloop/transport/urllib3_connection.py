@@ -26,7 +26,7 @@ from urllib3.util import Timeout
 from urllib3.util.connection import allowed_gai_family
 
 from humanloop.http import Headers
-from humanloop.transport import addresses
+from humanloop.transport import connecting
 from humanloop.transport.common import LONGEST, TICK, check_length
 
 if TYPE_CHECKING:
@@ -257,16 +257,16 @@ class Connection(HTTPConnection):
             host.encode("idna")
         except UnicodeError as error:
             raise LocationParseError(f"{host!r}, label empty or too long") from error
-        found = addresses.look_up(host, self.port, allowed_gai_family(), deadline.remaining)
+        found = connecting.look_up(host, self.port, allowed_gai_family(), deadline.remaining)
         others = f" and {len(found) - 1} other addresses" if len(found) > 1 else ""
         deadline.doing = f"connecting to {_shown(found[0])}{others}"
-        self.sock = addresses.connect(found, self._make_socket, deadline.remaining)
+        self.sock = connecting.connect(found, self._make_socket, deadline.remaining)
         self.sock.settimeout(deadline.remaining())
         sys.audit("http.client.connect", self, self.host, self.port)
         deadline.doing = "securing the connection by TLS"
         return self.sock
 
-    def _make_socket(self, address: addresses.Address) -> socket.socket:
+    def _make_socket(self, address: connecting.Address) -> socket.socket:
         sock = socket.socket(*address[:3])
         try:
             for option in self.socket_options or ():
@@ -320,6 +320,6 @@ class TlsConnection(Connection, HTTPSConnection):
     """As `Connection`, by TLS."""
 
 
-def _shown(address: addresses.Address) -> str:
+def _shown(address: connecting.Address) -> str:
     host, port = address[4][:2]
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -14,6 +14,7 @@ import os
 import queue
 import select
 import socket
+import ssl
 import subprocess
 import sys
 import threading
@@ -27,8 +28,15 @@ import pytest
 
 from humanloop import ApiConnectionError, ApiTimeoutError, ClientClosedError, Configuration
 from humanloop.http import Headers
-from humanloop.transport import AsyncRawStream, AsyncTransport, RawResponse, Request
+from humanloop.transport import (
+    AsyncRawStream,
+    AsyncTransport,
+    RawResponse,
+    Request,
+    aiohttp_exchange,
+)
 from humanloop.transport.aiohttp_transport import AiohttpTransport
+from humanloop.transport.common import IDLE
 from humanloop.transport.urllib3_transport import Urllib3Transport
 
 T = TypeVar("T")
@@ -221,10 +229,86 @@ def test_ways_to_end_a_body(raw: bytes, server: Any) -> None:
     assert send(server.host).data == b"{}"
 
 
-def test_a_header_that_can_not_be_sent(server: Any) -> None:
-    error = failure(server.host, headers=Headers({"X": "a\r\nY: b"}))
-    assert type(error) is ApiConnectionError
+@pytest.mark.parametrize("watched", [False, True])
+def test_informational_answers_before_the_final_one(
+    watched: bool, server: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if watched:
+        monkeypatch.setattr(aiohttp_exchange, "_is_watched", lambda _: True)
+    early = b"HTTP/1.1 103 Early Hints\r\nLink: </style.css>\r\n\r\n"
+    final = HEAD + b"Content-Length: 2\r\n\r\n{}"
+    server.send_raw(b"HTTP/1.1 100 Continue\r\n\r\n" + early * 2 + final, then_close=False)
+
+    async def main() -> None:
+        transport = AiohttpTransport(configured(server.host))
+        for _ in range(2):
+            response = await answer(transport, request_to(server.host))
+            assert (response.status, response.data) == (200, b"{}")
+            assert "Link" not in response.headers
+
+    run(main())
+    assert (len(server.requests), server.connections) == (2, 1)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        b"Content-Length: 20, 20\r\n",
+        b"content-length: 20\r\nX-A: 1\r\nContent-Length: 20\r\n",
+        b"Content-Length: 20 ,20,\t20\r\nContent-Length: 20\r\n",
+    ],
+    ids=["list", "fields", "both"],
+)
+def test_a_length_that_is_told_several_times(fields: bytes, server: Any) -> None:
+    body = b'["Content-Length: 1"]'[:20]
+    server.send_raw(HEAD + fields + b"\r\n" + body, then_close=False)
+
+    async def main() -> None:
+        transport = AiohttpTransport(configured(server.host))
+        for _ in range(2):
+            assert (await answer(transport, request_to(server.host))).data == body
+
+    run(main())
+    assert (len(server.requests), server.connections) == (2, 1)
+
+
+@pytest.mark.parametrize("value", [b"20, 21", b"20\r\nContent-Length: 21", b"20,", b"+20, +20"])
+def test_lengths_that_differ(value: bytes, server: Any) -> None:
+    server.send_raw(HEAD + b"Content-Length: " + value + b"\r\n\r\n" + b" " * 21)
+    assert "Content-Length" in str(failure(server.host).reason)
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"headers": Headers({"X-Name": "a\r\nX-Other: b"})},
+        {"headers": Headers({"X-Name": "a\nb"})},
+        {"headers": Headers({"X-Name": "a\0b"})},
+        {"headers": Headers({"X-Name": "\u20ac"})},
+        {"path": "/projects HTTP/1.0"},
+        {"path": "/projects\r\nX-Other: b"},
+        {"path": "/caf\xe9"},
+    ],
+    ids=["CRLF", "LF", "NUL", "beyond Latin-1", "space", "CRLF in the path", "not ASCII"],
+)
+def test_what_can_not_be_sent(fields: dict[str, Any], server: Any) -> None:
+    if "headers" in fields:
+        fields["headers"]["X-API-KEY"] = "hl-secret-key"
+    error = failure(server.host, **fields)
+    assert "characters that can't be sent" in str(error.reason)
+    assert "hl-secret-key" not in repr([vars(error), error.__cause__, error.__context__])
     assert server.requests == []
+
+
+def test_a_header_outside_ascii_goes_out_as_latin_1(server: Any) -> None:
+    headers = Headers({"X-Name": "caf\xe9"})
+    for transport in ("async", "sync"):
+        if transport == "async":
+            send(server.host, headers=headers)
+        else:
+            Urllib3Transport(configured(server.host)).send(request_to(server.host, headers=headers))
+        assert b"X-Name: caf\xe9\r\n" in server.requests.pop().raw
 
 
 def test_the_wait_for_a_free_connection_counts(server: Any) -> None:
@@ -865,6 +949,7 @@ import asyncio, gc, logging, sys
 from humanloop import Configuration
 from humanloop.http import Headers, Request
 from humanloop.transport.aiohttp_transport import AiohttpTransport
+from humanloop.transport.common import IDLE
 logging.getLogger("asyncio").setLevel(logging.ERROR)  # but for what took more than 0.1 seconds
 """
 
@@ -961,3 +1046,229 @@ def test_without_aiohttp() -> None:
         "asynchronous calls need aiohttp 3.12.8 or later; install the extra `async`: pip install"
         " '.[async]' in a clone of the repository, or pip install 'PATH/TO/WHEEL.whl[async]'"
     )
+
+
+# Time.
+
+
+def busy_executor(loop: asyncio.AbstractEventLoop, until: threading.Event) -> None:
+    """Fill the loop's default executor, as an application may."""
+    for _ in range(64):
+        loop.run_in_executor(None, until.wait)
+
+
+def test_400_first_calls_by_tls_share_one_context(
+    tls_server: Any, trusting: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load, loaded = ssl.SSLContext.load_verify_locations, []
+
+    def counted(context: ssl.SSLContext, *arguments: Any) -> None:
+        loaded.append(arguments)
+        load(context, *arguments)
+
+    monkeypatch.setattr(ssl.SSLContext, "load_verify_locations", counted)
+
+    async def main() -> None:
+        transport = AiohttpTransport(configured(tls_server.host, **trusting))
+        request = request_to(tls_server.host, timeout=20)
+        busy_executor(asyncio.get_running_loop(), done)
+        answers = await asyncio.gather(*(answer(transport, request) for _ in range(400)))
+        assert [a.status for a in answers] == [200] * 400
+        done.set()
+
+    done = threading.Event()
+    asyncio.run(main())
+    assert len(loaded) == 1
+    assert len(tls_server.requests) == 400
+    assert tls_server.connections <= 100
+
+
+def test_a_name_is_looked_up_beside_a_busy_executor(server: Any) -> None:
+    done = threading.Event()
+
+    async def main() -> None:
+        host = server.host.replace("127.0.0.1", "localhost")
+        transport = AiohttpTransport(configured(host))
+        busy_executor(asyncio.get_running_loop(), done)
+        assert (await answer(transport, request_to(host, timeout=5))).status == 200
+        done.set()
+
+    run(main())
+
+
+def test_a_lookup_that_hangs_is_left_alone(server: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    lookup, go_on, asked = socket.getaddrinfo, threading.Event(), []
+
+    def hanging(host: str, *arguments: Any) -> Any:
+        asked.append(host)
+        assert go_on.wait(10)
+        return lookup("127.0.0.1", *arguments)
+
+    monkeypatch.setattr(socket, "getaddrinfo", hanging)
+
+    async def main() -> None:
+        host = f"http://slow.example:{server.port}"
+        transport = AiohttpTransport(configured(host))
+        for limit in ("timeout", "connect_timeout"):
+            began = time.monotonic()
+            with pytest.raises(ApiTimeoutError) as late:
+                await answer(transport, request_to(host, **{limit: 0.1}))
+            assert time.monotonic() - began < 0.1 + GRACE
+            assert not late.value.sent
+            reason = "no connection within 0.1 seconds (while looking up the host)"
+            assert late.value.reason == reason
+        assert asked == ["slow.example"]  # once for all who wait
+        assert (await answer(transport, request_to(server.host))).status == 200  # none to look up
+        go_on.set()
+        assert (await answer(transport, request_to(host))).status == 200
+
+    try:
+        run(main())
+    finally:
+        go_on.set()
+    assert len(server.requests) == 2
+
+
+def test_a_lookup_that_outlives_its_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    go_on = threading.Event()
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_: go_on.wait(10) and [])
+    assert "looking up" in str(failure("http://slow.example", timeout=0.05).reason)
+    (thread,) = (t for t in threading.enumerate() if t.name == "humanloop-lookup")
+    go_on.set()
+    thread.join(10)
+    assert not thread.is_alive()
+
+
+def test_a_system_without_more_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    assert "can't start new thread" in str(failure("http://some.example").reason)
+
+
+def test_what_took_so_long(server: Any, tls_server: Any, new_sockets: Any) -> None:
+    server.reply = hang
+    reason = failure(server.host, timeout=0.1).reason
+    assert reason == "no complete answer within 0.1 seconds (while waiting for the answer)"
+    server.reply = hang_after(HEAD + b"Content-Length: 9\r\n\r\n{")
+    reason = failure(server.host, timeout=0.1).reason
+    assert reason == "no complete answer within 0.1 seconds (while reading the rest of the answer)"
+    reason = failure(server.host, read_timeout=0.1).reason
+    assert reason == "nothing came for 0.1 seconds (while reading the rest of the answer)"
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"127.0.0.1:{silent.getsockname()[1]}"
+        reason = failure(f"https://{address}", {"verify_ssl": False}, timeout=0.2).reason
+        assert reason == "no connection within 0.2 seconds (while securing the connection by TLS)"
+        options = {"proxy": f"http://{address}", "verify_ssl": False}
+        reason = failure("https://api.example", options, connect_timeout=0.2).reason
+        assert reason == "no connection within 0.2 seconds (while waiting for the proxy's tunnel)"
+        body = b"x" * 20_000_000
+        reason = failure(f"http://{address}", method="POST", body=body, timeout=0.2).reason
+        assert reason == "no complete answer within 0.2 seconds (while sending the request)"
+
+
+def test_a_host_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All of its addresses together have the time to connect."""
+    full = [socket.create_server(("127.0.0.1", 0), backlog=0) for _ in range(3)]
+    fillers = []
+    try:
+        for listener in full:
+            for _ in range(2):
+                filler = socket.socket()
+                filler.setblocking(False)
+                filler.connect_ex(listener.getsockname())
+                fillers.append(filler)
+        found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", s.getsockname()) for s in full]
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_: found)
+        began = time.monotonic()
+        host = f"http://many.example:{full[0].getsockname()[1]}"
+        reason = failure(host, connect_timeout=0.3).reason
+        assert time.monotonic() - began < 0.3 + GRACE
+        assert reason == "no connection within 0.3 seconds (while connecting)"
+    finally:
+        for sock in (*fillers, *full):
+            sock.close()
+
+
+@pytest.mark.parametrize("limit", ["timeout", "connect_timeout", "read_timeout"])
+@pytest.mark.parametrize("seconds", [sys.maxsize, 1e300])
+def test_a_limit_beyond_all_clocks_is_long(limit: str, seconds: float, server: Any) -> None:
+    assert (
+        run(
+            answer(
+                AiohttpTransport(configured(server.host)),
+                request_to(server.host, **{limit: seconds}),
+            )
+        ).status
+        == 200
+    )
+
+
+def test_a_connection_that_was_idle_for_long_is_not_used(
+    server: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def main() -> None:
+        transport = AiohttpTransport(configured(server.host))
+        for seconds in (0, IDLE - 1, 2 * IDLE):
+            later = time.monotonic() + seconds
+            with monkeypatch.context() as patch:
+                patch.setattr("aiohttp.connector.monotonic", lambda: later)  # noqa: B023
+                await answer(transport, request_to(server.host))
+            counts.append(server.connections)
+        await transport.aclose()
+
+    counts: list[int] = []
+    run(main())
+    assert counts == [1, 1, 2]
+
+
+# Others who look on.
+
+
+def test_who_watches_a_session_sees_its_requests(
+    server: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As OpenTelemetry and Sentry do it: they add a TraceConfig to each new session."""
+    seen: list[tuple[str, str, int]] = []
+
+    async def note(session: Any, context: Any, told: aiohttp.TraceRequestEndParams) -> None:
+        seen.append((told.method, str(told.url), told.response.status))
+
+    original = aiohttp.ClientSession.__init__
+
+    def watched(self: Any, *arguments: Any, **options: Any) -> None:
+        trace = aiohttp.TraceConfig()
+        trace.on_request_end.append(note)
+        original(self, *arguments, trace_configs=[trace], **options)
+
+    monkeypatch.setattr(aiohttp.ClientSession, "__init__", watched)
+    server.answer_in_turn(200, 404)
+
+    async def main() -> None:
+        transport = AiohttpTransport(configured(server.host))
+        for status, body in ((200, None), (404, b"{}")):
+            request = request_to(server.host, method="POST" if body else "GET", body=body)
+            assert (await answer(transport, request)).status == status
+        await transport.aclose()
+
+    run(main())
+    url = f"{server.host}/projects"
+    assert seen == [("GET", url, 200), ("POST", url, 404)]
+    assert (len(server.requests), server.connections) == (2, 1)
+
+
+def test_what_replaces_requests_of_sessions_gets_ours(
+    server: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As tools for tests do it, which answer themselves."""
+    asked: list[Any] = []
+
+    async def refuse(self: Any, method: str, url: Any, **options: Any) -> Any:
+        asked.append((method, str(url), options["headers"]["Accept"]))
+        raise aiohttp.ClientConnectionError("no network in this test")
+
+    monkeypatch.setattr(aiohttp.ClientSession, "_request", refuse)
+    assert "no network in this test" in str(failure(server.host).reason)
+    assert asked == [("GET", f"{server.host}/projects", "application/json")]
+    assert server.requests == []

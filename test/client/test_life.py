@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import json
 import os
 import re
@@ -11,12 +12,13 @@ import socket
 import subprocess
 import sys
 import threading
+import types
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
-from humanloop import Humanloop
+from humanloop import ApiConnectionError, ApiException, ClientConfigurationError, Humanloop
 
 CHAT: dict[str, Any] = {
     "messages": [{"role": "user", "content": "hi"}],
@@ -302,3 +304,70 @@ def test_a_thousand_calls_at_once(new_sockets: Any) -> None:
     assert served == 1000
     assert connections <= 100
     assert new_sockets() == set()
+
+
+# --- other loops, and what is left of errors ---
+
+
+def test_without_asyncio(server: Any) -> None:
+    """Whatever else runs a coroutine, trio for one, does as this: asyncio is not at work."""
+    with Humanloop("k", server.host, event_hooks={"request": [asyncio.sleep]}) as client:
+        for coroutine in (
+            client.projects.alist(),
+            client.achat(**CHAT, stream=True),
+            client.projects.aiterate_list().__anext__(),
+        ):
+            with pytest.raises(ClientConfigurationError, match="asynchronous calls need asyncio"):
+                coroutine.send(None)
+    assert server.requests == []
+
+
+def refused(server: Any) -> dict[str, Any]:
+    server.send_raw(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")
+    return {"host": server.host}
+
+
+def broken(server: Any) -> dict[str, Any]:
+    server.send_raw(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{")
+    return {"host": server.host}
+
+
+def late(server: Any) -> dict[str, Any]:
+    server.reply = server.hanging()
+    return {"host": server.host, "timeout": 0.05}
+
+
+def not_there(server: Any) -> dict[str, Any]:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return {"host": f"http://127.0.0.1:{listener.getsockname()[1]}"}
+
+
+def unknown_host(server: Any) -> dict[str, Any]:
+    return {"host": "http://no-such-host.invalid"}
+
+
+@pytest.mark.parametrize("prepare", [refused, broken, late, not_there, unknown_host])
+def test_a_failed_asynchronous_call_leaves_no_cycle(prepare: Any, server: Any) -> None:
+    async def fail(client: Humanloop) -> None:
+        with contextlib.suppress(ApiException, ApiConnectionError):
+            await client.projects.alist()
+
+    async def main() -> list[str]:
+        async with Humanloop(**{"api_key": "k", "retries": 0, **prepare(server)}) as client:
+            await fail(client)
+            gc.collect()
+            gc.set_debug(gc.DEBUG_SAVEALL)
+            for _ in range(2):
+                await fail(client)
+            gc.collect()
+            gc.set_debug(0)
+            # A transport of asyncio that was closed is a cycle of its own.
+            kinds = (BaseException, types.FrameType, types.TracebackType, types.CoroutineType)
+            return [repr(left) for left in gc.garbage if isinstance(left, kinds)]
+
+    gc.disable()
+    try:
+        assert asyncio.run(main()) == []
+    finally:
+        gc.garbage.clear()
+        gc.enable()

@@ -400,14 +400,18 @@ def test_the_first_page_may_fail(caller: Any) -> None:
     assert (caller.all(reader), reader.total) == ([], None)
 
 
-def test_an_interruption_ends_it() -> None:
+def test_an_interruption_is_not_the_end() -> None:
+    interruptions = iter([KeyboardInterrupt()])
+
     def interrupted(page: int) -> Answer:
-        raise KeyboardInterrupt
+        for interruption in interruptions:
+            raise interruption
+        return even(4, 2)(page)
 
     reader = fetched(interrupted)
     with pytest.raises(KeyboardInterrupt):
         next(reader)
-    assert list(reader) == []
+    assert list(reader) == ["0.0", "0.1", "1.0", "1.1"]
 
 
 def test_whole_pages_then_records(caller: Any) -> None:

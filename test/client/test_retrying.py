@@ -10,6 +10,7 @@ import dataclasses
 import inspect
 import shlex
 import threading
+import time
 import warnings
 from pathlib import Path
 from typing import Any
@@ -178,6 +179,74 @@ def test_the_time_that_hooks_take_counts(caller: Any, server: Any) -> None:
     assert timeouts[0] == 0.3
     assert timeouts[1] is not None
     assert timeouts[1] <= 0.2
+
+
+@pytest.mark.parametrize("event", ["request", "response", "error"])
+def test_an_asynchronous_hook_that_hangs_ends_with_the_call(event: str, server: Any) -> None:
+    async def hang(*_: Any) -> None:
+        await asyncio.Event().wait()
+
+    async def main() -> None:
+        async with Humanloop("k", server.host, retries=FAST, event_hooks={event: [hang]}) as client:
+            await client.projects.alist(timeout=0.2, skip_deserialization=True)
+
+    server.answer_in_turn(b"" if event == "error" else 200)
+    began = time.monotonic()
+    with pytest.raises(
+        ApiTimeoutError, match=r"0\.2 seconds \(while in .*<locals>\.hang\)"
+    ) as caught:
+        asyncio.run(main(), debug=True)
+    assert time.monotonic() - began < 3
+    assert caught.value.sent == (event != "request")
+    assert caught.value.tries == 1
+    assert caught.value.elapsed is not None
+    assert len(server.requests) == (0 if event == "request" else 1)
+
+
+def test_nothing_is_sent_after_a_hook_that_took_too_long(caller: Any, server: Any) -> None:
+    def think(request: Request) -> None:
+        threading.Event().wait(0.2)
+
+    client = caller.client(server.host, event_hooks={"request": [think]})
+    with pytest.raises(ApiTimeoutError, match=r"while in the event hook .*think") as caught:
+        listing(caller, client, timeout=0.1)
+    assert not caught.value.sent
+    assert server.requests == []
+
+
+def test_an_answer_is_not_thrown_away_for_a_slow_hook(caller: Any, server: Any) -> None:
+    def think(*_: Any) -> None:
+        threading.Event().wait(0.6)
+
+    client = caller.client(server.host, event_hooks={"response": [think]})
+    assert listing(caller, client, timeout=0.5).status == 200
+    assert len(server.requests) == 1
+
+
+def test_a_timeout_error_of_a_hook_comes_out(caller: Any, server: Any) -> None:
+    def fail(*_: Any) -> None:
+        raise TimeoutError("of the hook")
+
+    client = caller.client(server.host, event_hooks={"request": [hooked(caller, fail)]})
+    with pytest.raises(TimeoutError, match=r"^of the hook$"):
+        listing(caller, client)
+
+
+def test_the_error_hooks_of_a_late_call_have_time(server: Any) -> None:
+    told: list[Any] = []
+
+    async def tell(request: Request, error: Any) -> None:
+        await asyncio.sleep(0.01)
+        told.append(error)
+
+    async def main() -> None:
+        async with Humanloop("k", server.host, event_hooks={"error": [tell]}) as client:
+            await client.projects.alist(timeout=0.1)
+
+    server.reply = server.hanging()
+    with pytest.raises(ApiTimeoutError) as caught:
+        asyncio.run(main())
+    assert told == [caught.value]
 
 
 @pytest.mark.parametrize("event", ["request", "response", "error"])
