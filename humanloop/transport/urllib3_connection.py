@@ -37,13 +37,20 @@ else:
     import urllib3.connection
 
     def _original(kind):
-        """Return urllib3's own class: a tool that replays calls may have put another in its place."""
+        """Return urllib3's own class; a tool that replays calls may have set another."""
         return next(base for base in kind.__mro__ if base.__module__ == "urllib3.connection")
 
     HTTPConnection = _original(urllib3.connection.HTTPConnection)
     HTTPSConnection = _original(urllib3.connection.HTTPSConnection)
 
-__all__ = ["Connection", "Deadline", "HTTPConnection", "HTTPSConnection", "Response", "TlsConnection"]
+__all__ = [
+    "Connection",
+    "Deadline",
+    "HTTPConnection",
+    "HTTPSConnection",
+    "Response",
+    "TlsConnection",
+]
 
 LINE = 65_536
 """Bytes of a header at most; LINES: how many there may be; both as in http.client."""
@@ -57,8 +64,8 @@ SLICE = 16_384
 class Deadline(Timeout):
     """The end of an exchange, or of one read of its stream, and the limits within it.
 
-    For urllib3, a timeout whose clock runs already. connecting: whether the connection is being made; sent: whether a part of the request may have
-    left; doing: what the time goes by with.
+    For urllib3, it is a timeout whose clock runs already. connecting: whether the connection is
+    being made; sent: whether a part of the request may have left; doing: what takes the time.
     """
 
     def __init__(self, request: Request) -> None:
@@ -161,12 +168,11 @@ class _Response(http.client.HTTPResponse):
     def begin(self) -> None:
         """Read the head of the response (RFC 9112), and set what http.client reads its body by."""
         self._deadline.doing = "waiting for the answer"
-        status = 100
+        version, status, reason, fields = self._read_head()
         while status <= 199:
-            version, status, reason = self._read_status()  # type: ignore[attr-defined]
-            fields = _read_fields(self.fp)
             if status == 101:
                 raise http.client.HTTPException("101: the server switched to another protocol")
+            version, status, reason, fields = self._read_head()
         self._deadline.doing = "reading the rest of the answer"
         if not version.startswith("HTTP/1."):
             raise http.client.UnknownProtocol(version)
@@ -178,7 +184,7 @@ class _Response(http.client.HTTPResponse):
         for field in fields:
             self.msg.set_raw(*field)
         self.length = check_length(self.fields)
-        self.chunked = self.fields.get("Transfer-Encoding", "").lower() == "chunked"  # type: ignore[assignment]
+        self.chunked = self.fields.get("Transfer-Encoding", "").lower() == "chunked"
         self.chunk_left = None
         if self.chunked:
             self.length = None
@@ -187,6 +193,10 @@ class _Response(http.client.HTTPResponse):
         connection = self.fields.get("Connection", "").lower()
         keeps = "keep-alive" in connection if self.version == 10 else "close" not in connection
         self.will_close = not keeps or (self.length is None and not self.chunked)
+
+    def _read_head(self) -> tuple[str, int, str, list[tuple[str, str]]]:
+        """Return version, status and reason, and the header fields."""
+        return *cast(Any, self)._read_status(), _read_fields(self.fp)
 
 
 def _read_fields(file: io.BufferedReader) -> list[tuple[str, str]]:
@@ -280,7 +290,7 @@ class Connection(HTTPConnection):
 
     def _tunnel(self) -> None:
         self.deadline.doing = "waiting for the proxy's tunnel"
-        super()._tunnel()  # type: ignore[misc]
+        super()._tunnel()
         self.deadline.doing = "securing the connection by TLS"
 
     def send(self, data: Any) -> None:
@@ -295,7 +305,7 @@ class Connection(HTTPConnection):
             self.deadline.sent = not self.deadline.connecting
             super().send(memoryview(data)[start : start + SLICE])
 
-    def getresponse(self) -> Response:
+    def getresponse(self) -> Response:  # type: ignore[override]  # as urllib3's own
         """Return the head of the response, with a body that is still to be read."""
         raw = cast(_Response, http.client.HTTPConnection.getresponse(self))
         try:

@@ -108,7 +108,7 @@ class Urllib3Transport:
         configuration, process, url = self._configuration, os.getpid(), parse_url(host)
         proxy, headers = proxy_of(configuration) if configuration.proxy else ("", {})
         via = parse_url(proxy) if proxy else None
-        forwarded = via is not None and url.scheme == "http"
+        target = via if via and url.scheme == "http" else url
         key = (process, url.scheme, url.host, url.port)
         pool = self._pools.get(key)
         if pool is None:  # two threads may both make one; setdefault, atomic, keeps the first
@@ -119,12 +119,11 @@ class Urllib3Transport:
             options = _pool_options(configuration, via, headers, context)
             if url.scheme == "https":
                 options["assert_hostname"] = configuration.assert_hostname
-            target = via if forwarded else url
             kind = _TlsPool if target.scheme == "https" else _Pool
             port = target.port or (443 if target.scheme == "https" else 80)
-            pool = kind(target.host, port, **options)
+            pool = kind(target.host, port, configuration.connection_pool_maxsize, options)
             pool = self._pools.setdefault(key, pool)
-        return _Route(process, host, url.url if forwarded else url.path or "", pool)
+        return _Route(process, host, url.url if target is via else url.path or "", pool)
 
 
 def _pool_options(
@@ -134,7 +133,7 @@ def _pool_options(
     context: ssl.SSLContext | None,
 ) -> dict[str, Any]:
     """Return the settings of a pool, as urllib3 names them."""
-    options: dict[str, Any] = {"most": configuration.connection_pool_maxsize}
+    options: dict[str, Any] = {}
     if configuration.socket_options is not None:
         options["socket_options"] = configuration.socket_options
     if context is not None:
@@ -168,11 +167,12 @@ class _Kept:
                 return connection  # which urllib3 connects anew if the server has closed it
             connection.close()
 
-    def put(self, connection: object, block: bool = False) -> None:
+    def put(self, connection: HTTPConnection | None, block: bool = False) -> None:
         """Keep a connection whose response has been read, if it can be used again."""
-        if not isinstance(connection, Connection):  # None, or of a tool that replays calls
+        if connection is None or connection.is_closed:  # as the server has asked
             return
-        if connection.is_closed:  # as the server has asked
+        if not isinstance(connection, Connection):  # of a tool that replays calls
+            connection.close()
             return
         connection.used = monotonic()
         self._connections.append(connection)
@@ -204,20 +204,19 @@ class _Pool(HTTPConnectionPool):
     kept: the connections that are open, and not in use.
     """
 
-    def __init__(self, *arguments: Any, most: int, **options: Any) -> None:
-        self.kept = _Kept(most)
-        self.QueueCls: Any = lambda _: self.kept
-        super().__init__(*arguments, maxsize=0, **options)
-        del self.QueueCls  # it would keep the pool alive
+    def __init__(self, host: str | None, port: int, most: int, options: dict[str, Any]) -> None:
+        self.kept = kept = _Kept(most)
+        self.QueueCls: Any = lambda maxsize: kept  # pyright: ignore[reportUnknownLambdaType]
+        super().__init__(cast(str, host), port, **options)
 
-    @property
-    def ConnectionCls(self) -> Any:
-        """The class of its connections: ours, unless a tool that replays calls has put in its own."""
-        secure = self.scheme == "https"
-        usual = super().ConnectionCls
-        if usual is (HTTPSConnection if secure else HTTPConnection):
-            return TlsConnection if secure else Connection
-        return usual
+    def _connection_class(self) -> type[Any]:
+        """Return the class of connections: ours, unless a tool that replays calls set its own."""
+        usual: Any = super().ConnectionCls
+        if usual is HTTPConnection:
+            return Connection
+        return TlsConnection if usual is HTTPSConnection else usual
+
+    ConnectionCls: Any = property(_connection_class)
 
     def _get_conn(self, timeout: Any = None) -> Any:
         # What urllib3's tools replace, too; the one place where a connection is lent.
@@ -332,8 +331,10 @@ class _Exchange:
             decode_content=False,
         )
         self.status, self.reason = response.status, response.reason or ""
-        ours = isinstance(response, Response)
-        self.headers = response.raw.fields if ours else Headers(response.headers.items())
+        if isinstance(response, Response):
+            self.headers = response.raw.fields
+        else:  # a tool has made it
+            self.headers = Headers(response.headers.items())
         return response
 
     def _give_back(self, response: BaseHTTPResponse) -> None:
@@ -349,6 +350,9 @@ class _Exchange:
     def _translated(self, error: Exception, late: str = "") -> ApiConnectionError:
         """Return our error for the library's; late: the message for one that took too long."""
         chain, deadline = list(chain_of(error)), self._deadline
+        for inner in chain:
+            # Frames of the libraries hold what is sent, keys included. Also, they hold the error.
+            inner.__traceback__ = None
         reason = timeout_reason(
             self._request, sent=deadline.sent, over=deadline.over, doing=deadline.doing
         )
