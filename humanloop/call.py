@@ -47,6 +47,9 @@ __all__ = ["KeyRenewal", "RetryState", "call_steps", "refuse_coroutines", "run",
 
 _TICK = 0.005  # seconds by which two clocks may differ
 
+_LONGEST = 1_000_000.0
+"""Seconds of one sleep at most: beyond some value, which differs by system, it is an error."""
+
 _GRACE = 0.5
 """Seconds for hooks that are told of an error, at least: most often, the time is over by then."""
 
@@ -361,7 +364,7 @@ def _do(step: Step, transport: Transport) -> Any:
     if isinstance(step, Send):
         return transport.send(step.request)
     if isinstance(step, Wait):
-        time.sleep(step.seconds)
+        time.sleep(min(step.seconds, _LONGEST))
         return None
     outcome = step.hook(*step.arguments)
     if inspect.isawaitable(outcome):

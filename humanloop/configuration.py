@@ -149,7 +149,7 @@ class Configuration:
     """The key of `cert_file`, unless that holds it."""
     assert_hostname: str | Literal[False] | None = None
     """The name to expect in the certificate, in place of the host's; False: any."""
-    connection_pool_maxsize: int = 5 * (os.cpu_count() or 1)
+    connection_pool_maxsize: int = 100
     """Connections kept alive; more are opened when needed, and closed after use."""
     socket_options: Sequence[tuple[int, int, int | bytes]] | None = None
     """Arguments for `setsockopt`, in place of urllib3's."""

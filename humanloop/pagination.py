@@ -301,10 +301,11 @@ class _Prefetch:
 
     def result(self) -> ApiResponse[Any]:
         """Wait for the page; raise what fetching it raised."""
-        if self._thread.ident is None:
-            return self._fetch()
-        self._thread.join()
+        if self._thread.ident is not None:
+            self._thread.join()
         error, self._error = self._error, None
+        if self.wanted and error is None and self._response is None:
+            return self._fetch()  # no such thread could be started, or this is a forked child
         try:
             if error is not None:
                 raise error
@@ -383,6 +384,8 @@ class AsyncPageIterator(_PageIteratorBase[T, AsyncFetch]):
         self._turning = True
         try:
             with self._turn() as prefetch:
+                if prefetch is not None and _is_of_other_loop(prefetch):
+                    prefetch = None
                 return self._arrived(await (prefetch or self._fetch(page, size)))
         finally:
             self._turning = False
@@ -409,6 +412,13 @@ class AsyncPageIterator(_PageIteratorBase[T, AsyncFetch]):
 
 async def _awaited(fetch: AsyncFetch, page: int, size: int | None) -> ApiResponse[Any]:
     return await fetch(page, size)
+
+
+def _is_of_other_loop(task: Task[Any]) -> bool:
+    """Tell whether a task will not end here: its loop was left, or is that of a forked parent."""
+    from asyncio import get_running_loop
+
+    return not task.done() and task.get_loop() is not get_running_loop()
 
 
 def _retrieve_error(task: Task[Any]) -> None:

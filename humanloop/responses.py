@@ -31,7 +31,7 @@ from humanloop.exceptions import (
 )
 from humanloop.http import RawResponse, Request, is_json
 from humanloop.schemas.codec import refuse_constant
-from humanloop.secrets import Redactor, redact, shorten
+from humanloop.secrets import Redactor, one_line, redact, shorten
 
 if TYPE_CHECKING:
     from humanloop.configuration import Configuration
@@ -163,7 +163,10 @@ class ResponseReader:
             kind = exception_for_stream(kind)
         body = _decoded_or_text(response.data) if is_json(response.headers) else response.text
         hide = self.redactor(request)
-        detail = "; ".join(filter(None, (describe(body, hide), reason)))
+        location = response.headers.get("Location", "") if 300 <= response.status <= 399 else ""
+        if location:
+            location = f"it redirects to {shorten(one_line(hide(location)))}, which is not followed"
+        detail = "; ".join(filter(None, (describe(body, hide), location, reason)))
         return self._error(kind, request, response, body, detail, hide)
 
     def redactor(self, request: Request) -> Redactor:

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 __all__ = [
     "CLOSED",
     "IDLE",
+    "LONGEST",
     "TICK",
     "SharedContext",
     "chain_of",
@@ -57,10 +58,15 @@ IDLE = 15.0
 """Seconds for which a kept connection may be unused. Networks that translate addresses, and load
 balancers, forget it after that or longer, and say nothing to either end."""
 
+LONGEST = 1_000_000.0
+"""Seconds of one wait on a socket at most: systems count its milliseconds in 32 bits."""
+
 TICK = 0.005
 """Seconds by which a clock and a timeout may differ."""
 
 T = TypeVar("T")
+
+_LENGTH = re.compile(r"[0-9]{1,20}")
 
 
 _TUNNEL_FAILED = re.compile(r"Tunnel connection failed: ([0-9]{3})")
@@ -207,22 +213,26 @@ def wire_headers(request: Request) -> dict[str, str]:
     return fields
 
 
-def check_length(headers: Headers) -> None:
-    """Refuse a body of no certain length (RFC 9110 section 8.6, RFC 9112 section 6.3)."""
+def check_length(headers: Headers) -> int | None:
+    """Return the length of a body, None: not told; refuse one that is not certain.
+
+    RFC 9110, section 8.6: several equal values are one. RFC 9112, section 6.3.
+    """
     length = headers.get("Content-Length", "")
-    if length.isascii() and length.isdecimal():
-        return
-    length, *others = {part.strip() for part in length.split(",")}
-    if others:
-        raise ContentError("several values of Content-Length")
-    if length and not (length.isascii() and length.isdecimal()):  # int() would take 1_0, and +10
+    if "," in length:
+        length, *others = {part.strip() for part in length.split(",")}
+        if others:
+            raise ContentError("several values of Content-Length")
+    if not length:
+        return None
+    if not _LENGTH.fullmatch(length):  # int() would take 1_0, and +10
         raise ContentError("Content-Length is no number")
+    return int(length)
 
 
 def check_size(headers: Headers, max_bytes: int | None) -> None:
-    """Refuse a body that says to be over the limit; before that, check its length."""
-    length = headers.get("Content-Length", "")
-    if max_bytes is not None and length.isdecimal() and int(length) > max_bytes:
+    """Refuse a body that says to be over the limit."""
+    if max_bytes is not None and (check_length(headers) or 0) > max_bytes:
         raise ContentTooLargeError(f"the body is over {max_bytes:,} bytes")
 
 

@@ -1,9 +1,9 @@
 """Connections of urllib3 that keep a deadline.
 
-Invariants: every wait on a socket gets what is left of the deadline, so that it holds for a server
-that sends or reads slowly as for one that is silent. (Only looking up a host name is beyond it, for
-which systems offer no limit; and a host of several addresses may take the time to connect once for
-each.) A head that was cut off is an error, never a shorter head.
+Invariants: every wait gets what is left of the deadline: looking up the host, connecting to
+whichever of its addresses, a tunnel, TLS, sending, and each read. So it holds for a server that
+sends or reads slowly as for one that is silent. A head that was cut off is an error, never a
+shorter head; interim responses (1xx) come before the response, and are not it.
 """
 
 from __future__ import annotations
@@ -14,38 +14,89 @@ import http.client
 import io
 import math
 import socket
+import sys
 from collections.abc import Generator
 from time import monotonic
 from typing import TYPE_CHECKING, Any, cast
 
-from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3 import HTTPHeaderDict
+from urllib3.exceptions import LocationParseError
+from urllib3.response import HTTPResponse
+from urllib3.util import Timeout
+from urllib3.util.connection import allowed_gai_family
+
+from humanloop.http import Headers
+from humanloop.transport import connecting
+from humanloop.transport.common import LONGEST, TICK, check_length
 
 if TYPE_CHECKING:
-    from humanloop.http import Request
+    from urllib3.connection import HTTPConnection, HTTPSConnection
 
-__all__ = ["Connection", "Deadline", "TlsConnection", "socket_of"]
+    from humanloop.http import Request
+else:
+    import urllib3.connection
+
+    def _original(kind):
+        """Return urllib3's own class; a tool that replays calls may have set another."""
+        return next(base for base in kind.__mro__ if base.__module__ == "urllib3.connection")
+
+    HTTPConnection = _original(urllib3.connection.HTTPConnection)
+    HTTPSConnection = _original(urllib3.connection.HTTPSConnection)
+
+__all__ = [
+    "Connection",
+    "Deadline",
+    "HTTPConnection",
+    "HTTPSConnection",
+    "Response",
+    "TlsConnection",
+]
+
+LINE = 65_536
+"""Bytes of a header at most; LINES: how many there may be; both as in http.client."""
+
+LINES = 100
 
 SLICE = 16_384
 """Bytes per write: the largest TLS record, so that no single write outlives the deadline unseen."""
 
-TICK = 0.005
-"""Seconds by which a clock and a timeout may differ."""
 
-
-class Deadline:
+class Deadline(Timeout):
     """The end of an exchange, or of one read of its stream, and the limits within it.
 
-    connecting: whether the connection is being made; sent: whether a part of the request may have
-    left.
+    For urllib3, it is a timeout whose clock runs already. connecting: whether the connection is
+    being made; sent: whether a part of the request may have left; doing: what takes the time.
     """
 
     def __init__(self, request: Request) -> None:
         self.connecting = False
         self.sent = False
+        self.doing = ""
         self._connect_timeout = request.connect_timeout
         self._read_timeout = request.read_timeout
         self._connect_end = math.inf
         self._restart(request.timeout)
+
+    def __repr__(self) -> str:
+        return f"Deadline({self.doing!r})"
+
+    def clone(self) -> Deadline:
+        """Return itself: there is one for all that urllib3 does."""
+        return self
+
+    def start_connect(self) -> float:
+        """Do nothing, in place of starting a clock; return the time."""
+        return monotonic()
+
+    @property
+    def connect_timeout(self) -> float | None:
+        """The limit that urllib3 sets for connections which other tools have made."""
+        return self.remaining()
+
+    @property
+    def read_timeout(self) -> float | None:
+        """As `connect_timeout`."""
+        return self.remaining()
 
     @property
     def over(self) -> bool:
@@ -53,7 +104,7 @@ class Deadline:
         return monotonic() >= self._end - TICK
 
     def _restart(self, seconds: float | None) -> None:
-        self._end = math.inf if seconds is None else monotonic() + seconds
+        self._end = math.inf if seconds is None else monotonic() + min(seconds, LONGEST)
 
     def limit_read(self, seconds: float | None) -> None:
         """Become the limit for one read of a stream; None: no limit."""
@@ -64,7 +115,7 @@ class Deadline:
     def while_connecting(self) -> Generator[None, None, None]:
         """Keep `connect_timeout` meanwhile."""
         if self._connect_timeout is not None:
-            self._connect_end = monotonic() + self._connect_timeout
+            self._connect_end = monotonic() + min(self._connect_timeout, LONGEST)
         self.connecting = True
         yield
         self.connecting = False
@@ -77,7 +128,7 @@ class Deadline:
         if left <= 0:
             raise TimeoutError("the deadline has passed")
         if reading and self._read_timeout is not None:
-            left = min(left, self._read_timeout)
+            left = min(left, self._read_timeout, LONGEST)
         return left if left < math.inf else None
 
 
@@ -91,7 +142,7 @@ class _Reader(io.RawIOBase):
 
     def makefile(self, mode: str) -> io.BufferedReader:
         """Return the file that http.client asks a socket for."""
-        return _HeadReader(self)
+        return io.BufferedReader(self)
 
     def readable(self) -> bool:
         return True
@@ -105,38 +156,95 @@ class _Reader(io.RawIOBase):
         super().close()
 
 
-class _HeadReader(io.BufferedReader):
-    """Keeps the last line that was read: http.client takes any end for that of a head."""
-
-    line = b""
-
-    def readline(self, size: int | None = -1, /) -> bytes:
-        self.line = super().readline(size)
-        return self.line
-
-
 class _Response(http.client.HTTPResponse):
+    """Reads the head itself: http.client takes it for that of a mail, which is slow and lenient."""
+
+    fields: Headers
+
     def __init__(self, sock: socket.socket, *args: Any, deadline: Deadline, **options: Any) -> None:
         super().__init__(cast("socket.socket", _Reader(sock, deadline)), *args, **options)
+        self._deadline = deadline
 
     def begin(self) -> None:
-        reader = cast(_HeadReader, self.fp)
-        super().begin()
-        if reader.line not in (b"\r\n", b"\n"):
+        """Read the head of the response (RFC 9112), and set what http.client reads its body by."""
+        self._deadline.doing = "waiting for the answer"
+        version, status, reason, fields = self._read_head()
+        while status <= 199:
+            if status == 101:
+                raise http.client.HTTPException("101: the server switched to another protocol")
+            version, status, reason, fields = self._read_head()
+        self._deadline.doing = "reading the rest of the answer"
+        if not version.startswith("HTTP/1."):
+            raise http.client.UnknownProtocol(version)
+        self.version = 10 if version == "HTTP/1.0" else 11
+        self.code = self.status = status
+        self.reason = reason.strip()
+        self.fields = Headers(fields)
+        self.headers = self.msg = http.client.HTTPMessage()
+        for field in fields:
+            self.msg.set_raw(*field)
+        self.length = check_length(self.fields)
+        self.chunked = self.fields.get("Transfer-Encoding", "").lower() == "chunked"
+        self.chunk_left = None
+        if self.chunked:
+            self.length = None
+        elif status in (204, 304):
+            self.length = 0
+        connection = self.fields.get("Connection", "").lower()
+        keeps = "keep-alive" in connection if self.version == 10 else "close" not in connection
+        self.will_close = not keeps or (self.length is None and not self.chunked)
+
+    def _read_head(self) -> tuple[str, int, str, list[tuple[str, str]]]:
+        """Return version, status and reason, and the header fields."""
+        return *cast(Any, self)._read_status(), _read_fields(self.fp)
+
+
+def _read_fields(file: io.BufferedReader) -> list[tuple[str, str]]:
+    """Read header fields and the empty line after them (RFC 9112, section 5), as Latin-1."""
+    fields: list[tuple[str, str]] = []
+    for _ in range(LINES):
+        line = file.readline(LINE + 1)
+        if line in (b"\r\n", b"\n"):
+            return fields
+        if len(line) > LINE:
+            raise http.client.LineTooLong("header line")
+        if not line.endswith(b"\n"):
             raise http.client.IncompleteRead(b"")
+        name, colon, value = line.decode("latin-1").partition(":")
+        if line[0] in b" \t" and fields:  # the last one goes on (section 5.2)
+            goes_on = f"{name}{colon}{value}".strip()
+            name, value = fields.pop()
+            colon, value = ":", f"{value} {goes_on}"
+        if not colon or not name.strip():
+            raise http.client.HTTPException("a header without a name")
+        fields.append((name.rstrip(), value.strip()))
+    raise http.client.HTTPException(f"more than {LINES} headers")
 
 
-def socket_of(response: http.client.HTTPResponse) -> socket.socket | None:
-    """Return the socket that a response is read from; None when all of it has been read."""
-    reader = cast("_HeadReader | None", response.fp)
-    return None if reader is None else cast(_Reader, reader.raw).socket
+class Response(HTTPResponse):
+    """A response as urllib3 and its instrumentation know it.
+
+    raw: where its head and body come from.
+    """
+
+    raw: _Response
+
+    @property
+    def socket(self) -> socket.socket | None:
+        """The socket that it is read from; None when all of it has been read."""
+        reader = cast("io.BufferedReader | None", self.raw.fp)
+        return None if reader is None else cast(_Reader, reader.raw).socket
 
 
 class Connection(HTTPConnection):
-    """Keeps the deadline of the exchange that it is lent to."""
+    """Keeps the deadline of the exchange that it is lent to.
+
+    used: when it was last used, by `time.monotonic()`.
+    """
 
     sock: socket.socket | None
     deadline: Deadline
+    used: float
 
     def lend(self, deadline: Deadline) -> None:
         """Keep this deadline from now on."""
@@ -147,26 +255,81 @@ class Connection(HTTPConnection):
     def connect(self) -> None:
         """Make the connection, through a tunnel if one is set."""
         with self.deadline.while_connecting():
-            self.timeout = self.deadline.remaining()
             super().connect()
 
     def _new_conn(self) -> socket.socket:
-        # The one place between TCP and TLS, for which urllib3 has no public name: without it, the
-        # handshake could take as long again as the connection may.
-        self.sock = super()._new_conn()
-        self.sock.settimeout(self.deadline.remaining())
+        # The one place between TCP and what comes on top, for which urllib3 has no public name:
+        # its own looks up without a limit, and gives each address all the time there is.
+        deadline = self.deadline
+        deadline.doing = "looking up the host"
+        host = self._dns_host.strip("[]")
+        try:
+            host.encode("idna")
+        except UnicodeError as error:
+            raise LocationParseError(f"{host!r}, label empty or too long") from error
+        found = connecting.look_up(host, self.port, allowed_gai_family(), deadline.remaining)
+        others = f" and {len(found) - 1} other addresses" if len(found) > 1 else ""
+        deadline.doing = f"connecting to {_shown(found[0])}{others}"
+        self.sock = connecting.connect(found, self._make_socket, deadline.remaining)
+        self.sock.settimeout(deadline.remaining())
+        sys.audit("http.client.connect", self, self.host, self.port)
+        deadline.doing = "securing the connection by TLS"
         return self.sock
+
+    def _make_socket(self, address: connecting.Address) -> socket.socket:
+        sock = socket.socket(*address[:3])
+        try:
+            for option in self.socket_options or ():
+                sock.setsockopt(*option)
+            if self.source_address:
+                sock.bind(self.source_address)
+        except BaseException:
+            sock.close()
+            raise
+        return sock
+
+    def _tunnel(self) -> None:
+        self.deadline.doing = "waiting for the proxy's tunnel"
+        super()._tunnel()
+        self.deadline.doing = "securing the connection by TLS"
 
     def send(self, data: Any) -> None:
         """Send bytes of a request, or of CONNECT, which is a part of connecting."""
         if self.sock is None:
             self.connect()
         assert self.sock is not None
+        if not self.deadline.connecting:
+            self.deadline.doing = "sending the request"
         for start in range(0, len(data), SLICE):
             self.sock.settimeout(self.deadline.remaining())
             self.deadline.sent = not self.deadline.connecting
             super().send(memoryview(data)[start : start + SLICE])
 
+    def getresponse(self) -> Response:  # type: ignore[override]  # as urllib3's own
+        """Return the head of the response, with a body that is still to be read."""
+        raw = cast(_Response, http.client.HTTPConnection.getresponse(self))
+        try:
+            response = Response(
+                raw,
+                HTTPHeaderDict(raw.msg.items()),
+                raw.status,
+                raw.version,
+                reason=raw.reason,
+                preload_content=False,
+                decode_content=False,
+                original_response=cast(Any, raw),
+            )
+        except BaseException:
+            raw.close()
+            raise
+        response.raw = raw
+        return response
+
 
 class TlsConnection(Connection, HTTPSConnection):
     """As `Connection`, by TLS."""
+
+
+def _shown(address: connecting.Address) -> str:
+    host, port = address[4][:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

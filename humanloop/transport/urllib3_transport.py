@@ -1,11 +1,12 @@
 """The default transport: urllib3, with connections that are kept for all threads of a process.
 
-urllib3 makes the connections and secures them; a `_Pool` keeps them; an `_Exchange` says
-what goes over one.
+urllib3 makes the connections, secures them and sends: a `_Pool` is one of its pools, which keeps
+connections as ours; an `_Exchange` says what goes over one, and reads the response.
 
 Invariants: a request has one deadline, from the first packet to the last byte. TLS certificates are
 verified unless the configuration says otherwise. Redirects are not followed, so that a key never
-reaches another host, and nothing is sent twice. A forked child opens connections of its own.
+reaches another host, and nothing is sent twice. A forked child opens connections of its own. Each
+try is one call of `HTTPConnectionPool.urlopen`, where tracers and tools for tests look for it.
 """
 
 from __future__ import annotations
@@ -13,29 +14,30 @@ from __future__ import annotations
 import contextlib
 import http.client
 import os
-import re
+import queue
 import socket
 import ssl
-import weakref
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
+from functools import partial
 from time import monotonic
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
+from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.connection import ProxyConfig
 from urllib3.exceptions import HTTPError, SSLError
-from urllib3.util import Url, parse_url
+from urllib3.response import BaseHTTPResponse
+from urllib3.util import Retry, Url, parse_url
 from urllib3.util.ssl_match_hostname import CertificateError
 
 from humanloop.exceptions import ApiProxyError
 from humanloop.http import Headers, RawResponse, Request, is_event_stream
 from humanloop.transport.common import (
-    CLOSED,
+    IDLE,
     SharedContext,
     chain_of,
-    check_length,
     check_size,
     connection_error,
     explain_proxy,
@@ -44,7 +46,14 @@ from humanloop.transport.common import (
     wire_headers,
 )
 from humanloop.transport.content import PIECE, ContentDecoder, ContentError
-from humanloop.transport.urllib3_connection import Connection, Deadline, TlsConnection, socket_of
+from humanloop.transport.urllib3_connection import (
+    Connection,
+    Deadline,
+    HTTPConnection,
+    HTTPSConnection,
+    Response,
+    TlsConnection,
+)
 
 if TYPE_CHECKING:
     from humanloop.configuration import Configuration
@@ -58,19 +67,15 @@ CHUNK = 65_536
 ERRORS = (HTTPError, OSError, http.client.HTTPException, CertificateError, ContentError)
 """Whatever an exchange may raise that is not ours."""
 
-_FOLD = re.compile(r"\r?\n[ \t]+")  # RFC 9112 section 5.2
+NO_RETRIES = Retry(False)
 
 
 class _Route(NamedTuple):
-    """How a process reaches a base URL.
-
-    prefix: what the path follows in the request line; headers: those for a proxy that forwards.
-    """
+    """How a process reaches a base URL; prefix: what the path follows in the request line."""
 
     process: int
     host: str
     prefix: str
-    headers: Mapping[str, str]
     pool: _Pool
 
 
@@ -97,7 +102,7 @@ class Urllib3Transport:
         pools, self._pools, self._route = self._pools, {}, None
         for (process, *_), pool in pools.items():
             if process == os.getpid():
-                pool.close()
+                pool.kept.close()
 
     def _route_to(self, host: str, deadline: Deadline) -> _Route:
         route = self._route
@@ -110,81 +115,131 @@ class Urllib3Transport:
         proxy = proxy_of(configuration, host)
         headers = proxy.headers(configuration.proxy_headers) if proxy else {}
         via = parse_url(proxy.url) if proxy else None
+        target = via if via and url.scheme == "http" else url
         key = (process, url.scheme, url.host, url.port)
         pool = self._pools.get(key)
         if pool is None:  # two threads may both make one; setdefault, atomic, keeps the first
             context = None
             if "https" in (url.scheme, via and via.scheme):
+                deadline.doing = "loading the TLS certificates"
                 context = _result(self._context.get(), deadline)
-            pool = _Pool(configuration, url, via, headers, context)
+            options = _pool_options(configuration, via, headers, context)
+            if url.scheme == "https":
+                options["assert_hostname"] = configuration.assert_hostname
+            kind = _TlsPool if target.scheme == "https" else _Pool
+            port = target.port or (443 if target.scheme == "https" else 80)
+            pool = kind(target.host, port, configuration.connection_pool_maxsize, options)
             pool = self._pools.setdefault(key, pool)
-        if via and url.scheme == "http":
-            return _Route(process, host, url.url, headers, pool)
-        return _Route(process, host, url.path or "", {}, pool)
+        return _Route(process, host, url.url if target is via else url.path or "", pool)
 
 
-class _Pool:
-    """The connections to one host that are kept, by way of a proxy if there is one."""
+def _pool_options(
+    configuration: Configuration,
+    proxy: Url | None,
+    proxy_headers: Mapping[str, str],
+    context: ssl.SSLContext | None,
+) -> dict[str, Any]:
+    """Return the settings of a pool, as urllib3 names them."""
+    options: dict[str, Any] = {}
+    if configuration.socket_options is not None:
+        options["socket_options"] = configuration.socket_options
+    if context is not None:
+        options["ssl_context"] = context
+    if proxy is not None:
+        config = ProxyConfig(context, False, None, None)
+        options |= {"_proxy": proxy, "_proxy_headers": proxy_headers, "_proxy_config": config}
+    return options
 
-    def __init__(
-        self,
-        configuration: Configuration,
-        url: Url,
-        proxy: Url | None,
-        proxy_headers: Mapping[str, str],
-        context: ssl.SSLContext | None,
-    ) -> None:
-        target = proxy or url
-        self._options: dict[str, Any] = {"host": target.host, "port": target.port}
-        self._tunnel: dict[str, Any] = {}
-        if configuration.socket_options is not None:
-            self._options["socket_options"] = configuration.socket_options
-        if context is not None:
-            self._options["ssl_context"] = context
-            self._options["proxy_config"] = ProxyConfig(context, False, None, None)
-        if url.scheme == "https":
-            self._options["assert_hostname"] = configuration.assert_hostname
-            if proxy is not None:
-                self._tunnel = {"host": url.host, "port": url.port or 443}
-                self._tunnel |= {"headers": proxy_headers, "scheme": proxy.scheme}
-        self._kind = Connection if context is None else TlsConnection
-        self._kept: deque[Connection] = deque()
-        self._most = configuration.connection_pool_maxsize
-        weakref.finalize(self, _close_all, self._kept)  # whatever is given back after `close`
 
-    def take(self, deadline: Deadline) -> Connection:
-        """Lend a connection that is still good, or a new one."""
-        with contextlib.suppress(IndexError):
-            while True:
-                connection = self._kept.pop()  # the one that was used last
-                if connection.is_connected:
-                    connection.lend(deadline)
-                    return connection
-                connection.close()  # the server has closed it, or sent what nobody asked for
-        connection = self._kind(**self._options)
-        connection.lend(deadline)
-        if self._tunnel:
-            connection.set_tunnel(**self._tunnel)
-        return connection
+class _Kept:
+    """The connections that a pool keeps: for urllib3, a queue, which gives the last one first.
 
-    def give_back(self, connection: Connection) -> None:
+    Unlike urllib3's, it closes the oldest where there are too many, gives none that may have been
+    forgotten on its way, and keeps none after its end.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._connections: deque[Connection] = deque()
+        self._most = most
+        self._closed = False
+
+    def get(self, block: bool = False, timeout: float | None = None) -> Connection:
+        """Return a connection that is still good; raise queue.Empty where there is none."""
+        while True:
+            try:
+                connection = self._connections.pop()
+            except IndexError:
+                raise queue.Empty from None
+            if monotonic() - connection.used < IDLE:
+                return connection  # which urllib3 connects anew if the server has closed it
+            connection.close()
+
+    def put(self, connection: HTTPConnection | None, block: bool = False) -> None:
         """Keep a connection whose response has been read, if it can be used again."""
-        if connection.is_closed:  # as the server has asked
+        if connection is None or connection.is_closed:  # as the server has asked
             return
-        self._kept.append(connection)
-        if len(self._kept) > self._most:
+        if not isinstance(connection, Connection):  # of a tool that replays calls
+            connection.close()
+            return
+        connection.used = monotonic()
+        self._connections.append(connection)
+        if self._closed:
+            self.clear()
+        elif len(self._connections) > self._most:
             with contextlib.suppress(IndexError):  # another thread was faster
-                self._kept.popleft().close()
+                self._connections.popleft().close()
+
+    def qsize(self) -> int:
+        """Return how many there are."""
+        return len(self._connections)
 
     def close(self) -> None:
-        """Close the connections that are kept."""
-        _close_all(self._kept)
+        """Close them all, and keep no more."""
+        self._closed = True
+        self.clear()
+
+    def clear(self) -> None:
+        """Close them all."""
+        with contextlib.suppress(IndexError):
+            while True:
+                self._connections.pop().close()
 
 
-def _close_all(connections: deque[Connection]) -> None:
-    with contextlib.suppress(IndexError):
-        while True:
-            connections.pop().close()
+class _Pool(HTTPConnectionPool):
+    """Gives out connections that keep the deadline, which comes as `pool_timeout`.
+
+    kept: the connections that are open, and not in use.
+    """
+
+    def __init__(self, host: str | None, port: int, most: int, options: dict[str, Any]) -> None:
+        self.kept = kept = _Kept(most)
+        self.QueueCls: Any = lambda maxsize: kept  # pyright: ignore[reportUnknownLambdaType]
+        super().__init__(cast(str, host), port, **options)
+
+    def _connection_class(self) -> type[Any]:
+        """Return the class of connections: ours, unless a tool that replays calls set its own."""
+        usual: Any = super().ConnectionCls
+        if usual is HTTPConnection:
+            return Connection
+        return TlsConnection if usual is HTTPSConnection else usual
+
+    ConnectionCls: Any = property(_connection_class)
+
+    def _get_conn(self, timeout: Any = None) -> Any:
+        # What urllib3's tools replace, too; the one place where a connection is lent.
+        if not issubclass(self.ConnectionCls, Connection):
+            self.kept.clear()
+        connection = super()._get_conn()
+        if isinstance(connection, Connection):
+            connection.lend(timeout)
+        return connection
+
+
+class _TlsPool(_Pool, HTTPSConnectionPool):
+    def _validate_conn(self, conn: Any) -> None:
+        # As urllib3, but for its warning: who sets `verify_ssl=False` knows.
+        if conn.is_closed:
+            conn.connect()
 
 
 def _result(context: Future[ssl.SSLContext], deadline: Deadline) -> ssl.SSLContext:
@@ -205,7 +260,7 @@ class _Exchange:
     def __init__(self, request: Request) -> None:
         self._request = request
         self._deadline = Deadline(request)
-        self._response: http.client.HTTPResponse | None = None
+        self._response: BaseHTTPResponse | None = None
         self._streaming = False
 
     def run(
@@ -217,16 +272,13 @@ class _Exchange:
         """
         started = monotonic()
         try:
-            route = route_to(self._request.host, self._deadline)
-            self._pool = route.pool
-            self._connection = route.pool.take(self._deadline)
             try:
-                response = self._respond(route)
+                response = self._respond(route_to(self._request.host, self._deadline))
                 encoding = self.headers.get("Content-Encoding", "")
                 if self._request.stream and is_event_stream(self.status, self.headers):
                     at_once = PIECE if encoding else CHUNK
                     self._pieces = _pieces(response, ContentDecoder(encoding), at_once)
-                    self._socket = socket_of(response)
+                    self._socket = response.socket if isinstance(response, Response) else None
                     self._streaming = True
                     self.elapsed = monotonic() - started
                     return self
@@ -268,56 +320,78 @@ class _Exchange:
                 socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
         self._give_up()
 
-    def _respond(self, route: _Route) -> http.client.HTTPResponse:
+    def _respond(self, route: _Route) -> BaseHTTPResponse:
         """Send the request, and receive the head of the response."""
-        request, connection = self._request, self._connection
-        if connection.is_closed:
-            connection.connect()
+        request, deadline = self._request, self._deadline
         query = f"?{request.query}" if request.query else ""
-        target = f"{route.prefix}{request.path}{query}"
-        headers = {**wire_headers(request), **route.headers}
-        try:
-            connection.request(request.method, target, request.body, headers)
-        except OSError as error:
-            if error.errno not in CLOSED:
-                raise
-        # The response of http.client: urllib3's wraps one, and is made for what it does on top.
-        response = self._response = http.client.HTTPConnection.getresponse(connection)
-        self.status, self.reason = response.status, response.reason
-        self.headers = Headers((k, _FOLD.sub(" ", v)) for k, v in response.getheaders())
-        check_length(self.headers)
+        response = self._response = route.pool.urlopen(
+            request.method,
+            f"{route.prefix}{request.path}{query}",
+            body=request.body,
+            headers=wire_headers(request),
+            retries=NO_RETRIES,
+            redirect=False,
+            assert_same_host=False,
+            timeout=deadline,
+            pool_timeout=cast(Any, deadline),
+            preload_content=False,
+            decode_content=False,
+        )
+        self.status, self.reason = response.status, response.reason or ""
+        if isinstance(response, Response):
+            self.headers = response.raw.fields
+        else:  # a tool has made it
+            self.headers = Headers(response.headers.items())
         return response
 
-    def _give_back(self, response: http.client.HTTPResponse) -> None:
-        response.close()
-        self._pool.give_back(self._connection)
+    def _give_back(self, response: BaseHTTPResponse) -> None:
+        if isinstance(response, Response):
+            response.raw.close()
+        response.release_conn()
 
     def _give_up(self) -> None:
-        if self._response is not None:  # it holds the socket, too
+        if self._response is not None:
             with contextlib.suppress(AttributeError):  # a thread that reads closes it right now
                 self._response.close()
-        self._connection.close()
 
     def _translated(self, error: Exception, late: str = "") -> ApiConnectionError:
         """Return our error for the library's; late: the message for one that took too long."""
-        chain, sent = list(chain_of(error)), self._deadline.sent
+        chain, deadline = list(chain_of(error)), self._deadline
+        for inner in chain:
+            # Frames of the libraries hold what is sent, keys included. Also, they hold the error.
+            inner.__traceback__ = None
+        reason = timeout_reason(
+            self._request, sent=deadline.sent, over=deadline.over, doing=deadline.doing
+        )
         return connection_error(
             chain,
             self._request,
             getattr(chain[-1], "strerror", None) or str(chain[-1]),
-            sent=sent,
-            late=late or timeout_reason(self._request, sent=sent, over=self._deadline.over),
+            sent=deadline.sent,
+            late=late or reason,
             tls=(SSLError, ssl.SSLError, CertificateError),
         )
 
 
 def _pieces(
-    response: http.client.HTTPResponse, decoder: ContentDecoder, at_once: int | None
+    response: BaseHTTPResponse, decoder: ContentDecoder, at_once: int | None
 ) -> Iterator[bytes]:
     """Yield the body as it comes, decoded; a length that was told must be true.
 
     at_once: bytes to read at most; None: all of it is wanted.
     """
+    if isinstance(response, Response) and not response.tell():
+        pieces = _raw_pieces(response.raw, at_once)
+    elif response.tell():  # a tool has read it
+        pieces = iter([response.data])
+    else:  # a tool has made it
+        pieces = iter(partial(response.read, at_once or CHUNK, decode_content=False), b"")
+    for piece in pieces:
+        yield decoder.feed(piece)
+    decoder.end()
+
+
+def _raw_pieces(response: http.client.HTTPResponse, at_once: int | None) -> Iterator[bytes]:
     left = response.length
     while left is None or left > 0:
         # With a length, and where all of it is wanted, one read gets it.
@@ -329,5 +403,4 @@ def _pieces(
             break
         if left is not None:
             left -= len(data)
-        yield decoder.feed(data)
-    decoder.end()
+        yield data

@@ -22,7 +22,7 @@ import tracemalloc
 import zlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -676,6 +676,82 @@ def test_tls_in_tls(caller: Any, tls_server: Any, trusting: dict[str, Any]) -> N
         assert error.reason == "can't connect: Tunnel connection failed: 403 Forbidden"
 
 
+# --- what stands before the answer, and in its head ---
+
+
+EARLY = b"HTTP/1.1 103 Early Hints\r\nLink: </style.css>; rel=preload\r\n\r\n"
+INTERIM = {
+    "continue": b"HTTP/1.1 100 Continue\r\n\r\n",
+    "processing": b"HTTP/1.1 102 Processing\r\n\r\n",
+    "early hints": EARLY,
+    "several": b"HTTP/1.1 102 Processing\r\n\r\n" + EARLY * 2 + b"HTTP/1.1 100 Continue\r\n\r\n",
+    "unknown": b"HTTP/1.1 199 Wait\r\nX-Wait: more\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("interim", INTERIM.values(), ids=INTERIM)
+def test_interim_responses_are_not_the_answer(
+    interim: bytes, caller: Any, server: Any, client: Humanloop
+) -> None:
+    answer = HEAD + b'Content-Length: 16\r\n\r\n{"id": "sesh_1"}'
+    server.reply = server.sending(interim + answer)
+    for _ in range(2):
+        response = caller(client.sessions.create)
+        assert (response.status, response.body.id) == (200, "sesh_1")
+        assert "Link" not in response.headers
+    assert (len(server.requests), server.connections) == (2, 1)
+
+
+@pytest.mark.parametrize("cut", [EARLY, EARLY[:-2], EARLY[:40]], ids=["after", "at end", "within"])
+def test_nothing_but_an_interim_response(
+    cut: bytes, caller: Any, server: Any, client: Humanloop
+) -> None:
+    server.send_raw(cut)
+    error = failure(POST, caller, client, server.host, 1)
+    assert type(error) is ApiConnectionError
+    assert error.sent
+    assert len(server.requests) == 1
+
+
+def test_interim_responses_without_an_end(caller: Any, server: Any, client: Humanloop) -> None:
+    server.reply = server.dripping(b"", EARLY)
+    error = failure(POST, caller, client, server.host, 1, timeout=0.3)
+    assert type(error) is ApiTimeoutError
+    assert error.elapsed < 0.3 + GRACE
+
+
+def test_another_protocol_is_no_answer(caller: Any, server: Any, client: Humanloop) -> None:
+    head = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n"
+    server.reply = server.sending(head + HEAD + b"Content-Length: 2\r\n\r\n{}")
+    error = failure(POST, caller, client, server.host, 1, timeout=5)
+    assert "101" in str(error)
+    assert len(server.requests) == 1
+
+
+def test_equal_lengths_are_one(caller: Any, server: Any, client: Humanloop) -> None:
+    for lengths in (b"16, 16", b"16,16 , 16", b"16\r\nContent-Length: 16"):
+        server.reply = server.sending(
+            HEAD + b"Content-Length: " + lengths + b'\r\n\r\n{"id": "sesh_1"}'
+        )
+        assert caller(client.sessions.create, timeout=5).body.id == "sesh_1"
+    assert len(server.requests) == 3
+
+
+def test_headers_outside_ascii_are_latin_1(caller: Any, server: Any) -> None:
+    every_byte = bytes(range(0x80, 0x100))
+    server.send_raw(HEAD + b"X-Name: caf\xe9 " + every_byte + b".\r\nContent-Length: 2\r\n\r\n{}")
+    client = caller.client(server.host, retries=0)
+    name = "caf\xe9 " + every_byte.decode("latin-1") + "."
+    response = GET(caller, client, skip_deserialization=True, extra_headers={"X-Name": name})
+    assert response.headers["X-Name"] == name
+    assert b"X-Name: caf\xe9 " + every_byte + b".\r\n" in server.requests[0].raw
+
+
+def test_a_header_without_a_name(caller: Any, server: Any, client: Humanloop) -> None:
+    server.send_raw(HEAD + b"no colon here\r\nContent-Length: 2\r\n\r\n{}")
+    assert type(failure(POST, caller, client, server.host, 1)) is ApiConnectionError
+
+
 # --- redirects ---
 
 
@@ -693,8 +769,22 @@ def test_redirects_are_never_followed(
             elsewhere.accept()
     assert type(error) is ApiException
     assert error.status == status
-    assert error.headers["location"].endswith(f":{port}/v4/projects")
+    location = f"http://127.0.0.1:{port}/v4/projects"
+    assert error.headers["location"] == location
+    assert f"it redirects to {location}, which is not followed" in str(error)
     assert len(server.requests) == 1
+
+
+def test_where_a_redirect_leads_is_told_in_short_and_without_keys(caller: Any, server: Any) -> None:
+    key = "hl-0123456789abcdef"
+    client = caller.client(server.host, api_key=key)
+    server.answer(status=302, Location=f"https://login.example/?key={key}&next={'x' * 5000}")
+    error = failure(GET, caller, client, server.host, 1)
+    assert "it redirects to https://login.example/?key=***&next=xxx" in str(error)
+    assert key not in str(error)
+    assert len(str(error)) < 500
+    server.answer(status=404, Location="https://elsewhere.example")
+    assert "elsewhere" not in str(failure(GET, caller, client, server.host, 1))
 
 
 # --- time ---
@@ -841,6 +931,120 @@ def test_a_deadline_over_tls(caller: Any, tls_server: Any, trusting: dict[str, A
     error = failure(GET, caller, client, tls_server.host, 1, timeout=0.2)
     assert type(error) is ApiTimeoutError
     assert error.reason.startswith("no complete answer within 0.2 seconds")
+
+
+@contextmanager
+def silent(count: int, port: int) -> Iterator[list[str]]:
+    """Addresses where connecting takes for ever: their queues are full."""
+    with ExitStack() as stack:
+        hosts = [f"127.0.0.{2 + number}" for number in range(count)]
+        for host in hosts:
+            try:
+                listener = stack.enter_context(socket.create_server((host, port), backlog=0))
+            except OSError:
+                pytest.skip("needs several loopback addresses")
+            for _ in range(3):
+                filler = stack.enter_context(socket.socket())
+                filler.setblocking(False)
+                filler.connect_ex(listener.getsockname())
+        yield hosts
+
+
+def resolving(monkeypatch: pytest.MonkeyPatch, port: int, hosts: list[str]) -> list[str]:
+    """Let every name have these addresses; return the list of the names that are looked up."""
+    original, asked = socket.getaddrinfo, list[str]()
+
+    def look_up(host: Any, *args: Any, **options: Any) -> Any:
+        if str(host).replace(".", "").isdecimal():
+            return original(host, *args, **options)
+        asked.append(host)
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (each, port)) for each in hosts]
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    return asked
+
+
+@pytest.mark.parametrize("limit", ["timeout", "connect_timeout"])
+def test_one_deadline_for_all_addresses_of_a_host(
+    limit: str, caller: Any, server: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host = f"http://many.example:{server.port}/v4"
+    with silent(4, server.port) as hosts:
+        asked = resolving(monkeypatch, server.port, hosts)
+        client = caller.client(host, retries=0)
+        error = failure(POST, caller, client, host, 1, **{limit: 0.6})
+    assert type(error) is ApiTimeoutError
+    assert error.reason.startswith("no connection within 0.6 seconds (while connecting")
+    assert 0.6 <= error.elapsed < 1.8  # four times as long is 2.4 seconds
+    assert not error.sent
+    assert (asked, server.requests) == (["many.example"], [])
+
+
+def test_a_silent_address_does_not_keep_a_later_one_from_answering(
+    caller: Any, server: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As of a host whose IPv6 leads nowhere."""
+    with silent(2, server.port) as hosts:
+        resolving(monkeypatch, server.port, [*hosts, "127.0.0.1"])
+        client = caller.client(f"http://many.example:{server.port}/v4", timeout=30)
+        began = time.monotonic()
+        assert GET(caller, client, skip_deserialization=True).body == {}
+        assert time.monotonic() - began < 5
+    assert (len(server.requests), server.connections) == (1, 1)
+
+
+def test_an_address_that_refuses_does_not_keep_the_next_one_waiting(
+    caller: Any, server: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    resolving(monkeypatch, server.port, ["127.0.0.9", "127.0.0.8", "127.0.0.1"])
+    client = caller.client(f"http://many.example:{server.port}/v4")
+    assert GET(caller, client, skip_deserialization=True).body == {}
+    resolving(monkeypatch, server.port, ["127.0.0.9", "127.0.0.8"])
+    host = f"http://none.example:{server.port}/v4"
+    error = failure(GET, caller, caller.client(host, retries=0), host, 1)
+    assert error.reason == "can't connect: Connection refused"
+    assert len(server.requests) == 1
+
+
+def test_looking_up_a_name_has_its_limit(
+    caller: Any, server: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original, go_on, asked = socket.getaddrinfo, threading.Event(), list[str]()
+
+    def hanging(host: Any, *args: Any, **options: Any) -> Any:
+        if host != "slow.example":
+            return original(host, *args, **options)
+        asked.append(host)
+        assert go_on.wait(10)
+        return original("127.0.0.1", *args, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", hanging)
+    host = f"http://slow.example:{server.port}/v4"
+    client = caller.client(host, retries=0)
+    try:
+        for limit in ("timeout", "connect_timeout"):
+            error = failure(POST, caller, client, host, 1, **{limit: 0.2})
+            assert type(error) is ApiTimeoutError
+            assert error.reason == "no connection within 0.2 seconds (while looking up the host)"
+            assert error.elapsed < 0.2 + GRACE
+            assert not error.sent
+        assert asked == ["slow.example"]  # who comes later waits for the same
+        assert server.requests == []
+        go_on.set()
+        assert POST(caller, client, skip_deserialization=True).body == {}
+    finally:
+        go_on.set()
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("seconds", [sys.maxsize, 1e300, 2**31, 9.3e9, float(10**18)])
+def test_a_limit_beyond_what_clocks_count_is_long(seconds: float, caller: Any, server: Any) -> None:
+    host = server.host.replace("127.0.0.1", "localhost")  # which is looked up
+    limits = dict.fromkeys(("timeout", "connect_timeout", "read_timeout"), seconds)
+    client = caller.client(host, **limits)
+    assert GET(caller, client, skip_deserialization=True).body == {}
+    assert POST(caller, client, skip_deserialization=True, **limits).body == {}
+    assert len(server.requests) == 2
 
 
 def test_a_deadline_that_has_passed_before_anything_was_sent(

@@ -15,6 +15,7 @@ import subprocess
 import sys
 import threading
 import types
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -26,6 +27,7 @@ from humanloop import (
     ApiTypeError,
     ClientConfigurationError,
     Humanloop,
+    SchemaValidationError,
 )
 
 CHAT: dict[str, Any] = {
@@ -354,7 +356,98 @@ def unknown_host(server: Any) -> dict[str, Any]:
     return {"host": "http://no-such-host.invalid"}
 
 
-@pytest.mark.parametrize("prepare", [refused, broken, late, not_there, unknown_host])
+every_failure = pytest.mark.parametrize("prepare", [refused, broken, late, not_there, unknown_host])
+
+
+@contextlib.contextmanager
+def collecting() -> Iterator[list[Any]]:
+    """Give what only the garbage collector can free of what was made in the block."""
+    gc.collect()
+    gc.disable()
+    gc.set_debug(gc.DEBUG_SAVEALL)
+    left: list[Any] = []
+    try:
+        yield left
+        gc.collect()
+        left += gc.garbage
+    finally:
+        gc.set_debug(0)
+        gc.garbage.clear()
+        gc.enable()
+
+
+@every_failure
+def test_a_failed_synchronous_call_leaves_no_cycle(prepare: Any, server: Any) -> None:
+    with Humanloop(**{"api_key": "k", "retries": 0, **prepare(server)}) as client:
+        for patience in (None, 5.0):  # the first call imports and makes what stays
+            with collecting() as left:
+                for _ in range(2):
+                    with contextlib.suppress(ApiException, ApiConnectionError):
+                        client.projects.list(connect_timeout=patience)
+                    with contextlib.suppress(SchemaValidationError):
+                        client.projects.get(id=5)  # type: ignore[arg-type]
+    assert [repr(each) for each in left] == []
+
+
+def test_leaving_pages_early_leaves_no_cycle(busy: Any) -> None:
+    with Humanloop("k", busy.host) as client:
+        next(iter(client.projects.iterate_list(size=1)))
+        with collecting() as left:
+            for _ in range(2):
+                next(iter(client.projects.iterate_list(size=1)))
+    assert [repr(each) for each in left] == []
+
+
+@needs_fork
+@pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
+def test_pages_go_on_in_a_forked_child(caller: Any, server: Any) -> None:
+    """The child has no thread, and no loop, that fetches the page which was asked for ahead."""
+    arrived, go_on = threading.Event(), threading.Event()
+
+    def page(number: int) -> bytes:
+        body = {"records": [{**PROJECT, "id": f"pr_{number}"}], "page": number, "size": 1}
+        data = json.dumps({**body, "total": 3}).encode()
+        return b"HTTP/1.1 200 OK\r\n" + JSON % (len(data), data)
+
+    def reply(request: Any, connection: socket.socket) -> None:
+        number = int(request.query.partition("page=")[2][:1] or 0)
+        if number == 1 and not arrived.is_set():
+            arrived.set()
+            assert go_on.wait(30)
+        connection.sendall(page(number))
+
+    server.reply = reply
+    client = caller.client(server.host, timeout=30)
+    arguments = {"page": 0, "size": 1}
+    if caller.kind == "sync":
+        pages = client.projects.iterate_list(**arguments)
+        first = next(pages).id
+        assert arrived.wait(10)
+    else:
+        pages = client.projects.aiterate_list(**arguments)
+        first = caller.run(anext(pages)).id
+        while not arrived.is_set():
+            caller.run(asyncio.sleep(0.001))
+
+    async def rest() -> list[str]:
+        return [record.id async for record in pages]
+
+    child = os.fork()
+    if child == 0:
+        code = 1
+        with contextlib.suppress(BaseException):
+            ids = [r.id for r in pages] if caller.kind == "sync" else asyncio.run(rest())
+            code = 0 if ids == ["pr_1", "pr_2"] else 2
+        os._exit(code)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    go_on.set()
+    ids = [r.id for r in pages] if caller.kind == "sync" else caller.run(rest())
+    assert [first, *ids] == ["pr_0", "pr_1", "pr_2"]
+    asked = sorted(request.query.partition("page=")[2][:1] for request in server.requests)
+    assert asked == ["0", "1", "1", "2", "2"]
+
+
+@every_failure
 def test_a_failed_asynchronous_call_leaves_no_cycle(prepare: Any, server: Any) -> None:
     async def fail(client: Humanloop) -> None:
         with contextlib.suppress(ApiException, ApiConnectionError):
