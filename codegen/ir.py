@@ -73,8 +73,19 @@ SHORTCUTS: Mapping[str, tuple[str, str | None]] = {
     "feedback": ("feedback_feedback", None),
     "log": ("logs_log", None),
 }
-# The shortcuts that may also be done later, and what they return then.
-LATER: Mapping[str, str] = {"feedback": "None", "log": "str"}
+
+
+class Later(NamedTuple):
+    """A shortcut that may also be done later: what it returns then, and takes besides."""
+
+    returns: str
+    arguments: tuple[str, ...] = ()
+
+
+LATER: Mapping[str, Later] = {
+    "feedback": Later("None", ("reference_id: str | None = None",)),
+    "log": Later("str"),
+}
 
 
 class Helpers(NamedTuple):
@@ -221,7 +232,7 @@ class Shortcut:
     tag: str  # its class
     method: Method
     stream: str | None  # the name of the method that streams its outputs
-    later: str | None  # what it returns when it is done later; None: it can't be
+    later: Later | None  # None: it can't be done later
 
 
 @dataclass(frozen=True)

@@ -99,7 +99,9 @@ class Humanloop(Facade, SpoolingClient):
 
         reference_id: of the session; one that was used before goes on.
         """
-        return self.tracer.session(reference_id)
+        from humanloop.tracing.spans import Session
+
+        return Session(reference_id)
 
 
 if not TYPE_CHECKING:  # a type checker would take any name for granted

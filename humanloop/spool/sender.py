@@ -106,7 +106,6 @@ class Sender:
         self.counts = Counts()
         self.state: Literal["idle", "sending", "waiting", "paused"] = "idle"
         self.last_error: str | None = None
-        self.used = 0
         self.writer = writer
         self._directory = directory
         self._send = send
@@ -289,8 +288,7 @@ class Sender:
 
     def _look_around(self) -> None:
         """Adopt what dead processes left, and see how full the directory is."""
-        self.used = self.writer.look()
-        if not self.used:
+        if not self.writer.look():
             return
         mine = {each.path.stem.rpartition("-")[0] for each in self._segments()}
         adopted = self._directory.adopt({*mine, self.writer.name})

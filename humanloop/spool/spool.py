@@ -18,7 +18,6 @@ import time
 import weakref
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timezone
-from random import Random
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlencode
 
@@ -42,6 +41,7 @@ from humanloop.spool.options import (
     read_setting,
     spool_directory,
 )
+from humanloop.spool.references import new_reference
 from humanloop.spool.sender import Flush, Sender
 from humanloop.spool.writer import Writer, WriterClosed
 from humanloop.tracing.spans import PLACES, here
@@ -399,7 +399,7 @@ def _log(
     if not placed and all(given.get(key) in _MISSING for key in PLACES):
         given |= here()
     if given.get("reference_id") in _MISSING:
-        given["reference_id"] = _new_reference()
+        given["reference_id"] = new_reference()
     return str(given["reference_id"]), _written(LOGS_LOG, "log_later()", body, given)
 
 
@@ -420,9 +420,6 @@ def _feedback(body: Mapping[str, Any] | None, keys: dict[str, Any]) -> tuple[byt
 
 
 _MISSING = (None, unset)
-_random = Random()  # seeded by the system, and by nobody else
-_FIXED_BITS = 4 << 76 | 2 << 62  # the version and the variant
-_FREE_BITS = ~(15 << 76 | 3 << 62)
 
 
 def _given(function: str, body: Any, keys: dict[str, Any]) -> dict[str, Any]:
@@ -461,22 +458,12 @@ def _serialized(operation: Operation, arguments: Mapping[str, Any]) -> bytes:
     return data
 
 
-def _new_reference() -> str:
-    """Return a UUID of version 4 (RFC 9562).
-
-    `uuid` takes three times as long, and asks the system, for which it gives the GIL away.
-    """
-    digits = f"{_random.getrandbits(128) & _FREE_BITS | _FIXED_BITS:032x}"
-    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
-
-
 # -- forks, and the end ---------------------------------------------------------------------------
 
 _spools: weakref.WeakSet[Spool] = weakref.WeakSet()
 
 
 def _after_fork() -> None:
-    _random.seed()
     for spool in list(_spools):
         spool.after_fork()
 

@@ -6,75 +6,72 @@ import json
 from collections.abc import Sequence
 from typing import Any, Final
 
-from humanloop.tracing.calls import Answer, JsonObject, items, part, tool_of, without
+from humanloop.decoded import JsonObject, as_object
+from humanloop.tracing.calls import (
+    Answer,
+    Call,
+    calls_text,
+    config_of,
+    metadata_of,
+    objects,
+    text_of,
+    tool_of,
+    with_calls,
+    without,
+)
 
 __all__ = ["MESSAGES"]
 
+_PROVIDER = "anthropic"
+_SHARED = ("temperature", "top_p", "max_tokens")
+_KNOWN = ("messages", "system", "stop_sequences", "metadata", *_SHARED)
+
 
 def _config(body: JsonObject) -> dict[str, Any]:
-    config: dict[str, Any] = {
-        "type": "model",
-        "model": str(body.get("model", "")),
-        "provider": "anthropic",
-        "endpoint": "chat",
-        **{key: body[key] for key in ("temperature", "top_p", "max_tokens") if key in body},
-    }
-    if body.get("stop_sequences"):
-        config["stop"] = body["stop_sequences"]
+    parameters = {key: body.get(key) for key in _SHARED}
+    parameters["stop"] = body.get("stop_sequences") or None
     tools = [
         tool_of(each.get("name"), each.get("description"), each.get("input_schema"))
-        for each in items(body.get("tools"))
+        for each in objects(body.get("tools"))
     ]
-    if tools:
-        config["tools"] = tools
-    known = ("model", "messages", "system", "stream", "stop_sequences", "tools", "metadata")
-    other = without(body, *known, "temperature", "top_p", "max_tokens")
-    return {**config, "other": other} if other else config
+    return config_of(_PROVIDER, "chat", body, parameters, tools, _KNOWN)
 
 
 def _messages(body: JsonObject) -> list[dict[str, Any]]:
     system = body.get("system")
     found = [{"role": "system", "content": _text(system)}] if system else []
-    for each in items(body.get("messages")):
+    for each in objects(body.get("messages")):
         found += _parts(str(each.get("role", "user")), each.get("content"))
     return found
 
 
 def _parts(role: str, content: Any) -> list[dict[str, Any]]:
     """Return the messages for one of theirs: what tools have answered is a message of its own."""
-    blocks = items(content)
+    blocks = objects(content)
     results = [each for each in blocks if each.get("type") == "tool_result"]
     found = [{"role": "tool", "content": _text(each.get("content"))} for each in results]
-    text = _text([each for each in blocks if each not in results] if blocks else content)
-    calls = [_call(each) for each in blocks if each.get("type") == "tool_use"]
+    said = [each for each in blocks if each.get("type") not in {"tool_result", "tool_use"}]
+    text = _text(said if blocks else content)
+    calls = _calls(blocks)
     if text or calls or not found:
-        message: dict[str, Any] = {"role": role, "content": text}
-        if calls:
-            message["tool_call"] = calls[0]
-        if len(calls) > 1:
-            message["tool_calls"] = calls
-        found.append(message)
+        found.append(with_calls({"role": role, "content": text}, calls))
     return found
 
 
 def _text(content: Any) -> str:
-    """Return the text of a message; what is no text is named in its place."""
-    if isinstance(content, str):
-        return content
-    texts = [
-        each.get("text") or f"[{each.get('type', 'part')}]"
-        for each in items(content)
-        if each.get("type") != "tool_use"
+    return content if isinstance(content, str) else text_of(content)
+
+
+def _calls(blocks: Sequence[JsonObject]) -> list[Call]:
+    return [
+        {"name": str(each.get("name", "")), "arguments": each.get("input")}
+        for each in blocks
+        if each.get("type") == "tool_use"
     ]
-    return "\n".join(map(str, texts))
-
-
-def _call(block: JsonObject) -> dict[str, Any]:
-    return {"name": str(block.get("name", "")), "arguments": block.get("input")}
 
 
 class _Messages:
-    provider: str = "anthropic"
+    provider: str = _PROVIDER
 
     def request(self, body: JsonObject) -> dict[str, Any]:
         """Return the keys of a log."""
@@ -82,18 +79,10 @@ class _Messages:
 
     def answer(self, body: JsonObject) -> Sequence[Answer]:
         """Return the one answer."""
-        blocks = items(body.get("content"))
+        blocks = objects(body.get("content"))
         text = "".join(str(each.get("text", "")) for each in blocks if each.get("type") == "text")
-        calls = [_call(each) for each in blocks if each.get("type") == "tool_use"]
-        found = {
-            "finish_reason": body.get("stop_reason"),
-            "usage": body.get("usage"),
-            "model": body.get("model"),
-            "provider_id": body.get("id"),
-        }
-        metadata = {key: value for key, value in found.items() if value is not None}
-        output = text or (json.dumps(calls, ensure_ascii=False) if calls else None)
-        return [Answer(output, None, metadata)]
+        metadata = metadata_of(body, body.get("stop_reason"))
+        return [Answer(text or calls_text(_calls(blocks)), None, metadata)]
 
     def events(self, events: Sequence[JsonObject]) -> Sequence[Answer]:
         """Return the answer, whose pieces are put together."""
@@ -103,18 +92,18 @@ class _Messages:
         for event in events:
             kind, index = event.get("type"), int(event.get("index", 0))
             if kind == "message_start":
-                whole = dict(part(event.get("message")))
+                whole = dict(as_object(event.get("message")))
             elif kind == "content_block_start":
-                blocks[index] = dict(part(event.get("content_block")))
+                blocks[index] = dict(as_object(event.get("content_block")))
             elif kind == "content_block_delta":
-                _add(blocks.setdefault(index, {}), part(event.get("delta")))
+                _add(blocks.setdefault(index, {}), as_object(event.get("delta")))
             elif kind == "content_block_stop":
                 _complete(blocks.get(index, {}))
             elif kind == "message_delta":
-                whole |= without(part(event.get("delta")))
-                whole["usage"] = {**part(whole.get("usage")), **part(event.get("usage"))}
+                whole |= without(as_object(event.get("delta")))
+                whole["usage"] = {**as_object(whole.get("usage")), **as_object(event.get("usage"))}
             elif kind == "error":
-                error = str(part(event.get("error")).get("message", "error"))
+                error = str(as_object(event.get("error")).get("message", "error"))
         whole["content"] = [blocks[index] for index in sorted(blocks)]
         return [each.with_error(error) for each in self.answer(whole)]
 

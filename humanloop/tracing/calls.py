@@ -1,14 +1,33 @@
-"""How a call of a model is read: its request, and its answer in one piece or as events."""
+"""How a call of a model is read: its request, and its answer in one piece or as events.
+
+The providers differ in where things stand in their JSON; what they become in a log is said here.
+"""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol, cast
+from typing import Any, Protocol
 
-__all__ = ["Answer", "JsonObject", "Reader", "items", "part", "tool_of", "without"]
+from humanloop.decoded import JsonObject, as_list, as_object
 
-JsonObject = Mapping[str, Any]
+__all__ = [
+    "Answer",
+    "Call",
+    "Reader",
+    "calls_text",
+    "config_of",
+    "metadata_of",
+    "objects",
+    "text_of",
+    "tool_of",
+    "with_calls",
+    "without",
+]
+
+Call = dict[str, Any]
+"""A call of a tool: its `name` and `arguments`."""
 
 
 @dataclass(frozen=True)
@@ -46,17 +65,9 @@ class Reader(Protocol):
         ...
 
 
-def part(value: Any) -> JsonObject:
-    """Return an object of JSON; empty for what is none."""
-    return cast("JsonObject", value) if isinstance(value, Mapping) else {}
-
-
-def items(value: Any) -> list[JsonObject]:
-    """Return the objects in an array of JSON."""
-    if not isinstance(value, list):
-        return []
-    objects = (part(each) for each in cast("list[object]", value))
-    return [each for each in objects if each]
+def objects(value: Any) -> list[JsonObject]:
+    """Return the objects in an array of JSON that are not empty."""
+    return [each for each in map(as_object, as_list(value)) if each]
 
 
 def without(body: JsonObject, *keys: str) -> dict[str, Any]:
@@ -64,7 +75,58 @@ def without(body: JsonObject, *keys: str) -> dict[str, Any]:
     return {key: value for key, value in body.items() if key not in keys and value is not None}
 
 
+def config_of(
+    provider: str,
+    endpoint: str,
+    body: JsonObject,
+    parameters: Mapping[str, Any],
+    tools: Sequence[JsonObject],
+    known: Sequence[str],
+) -> dict[str, Any]:
+    """Return a config. known: keys of the body that are logged elsewhere; what is left of it, and
+    has no key in a config, is in its `other`.
+    """
+    config = {
+        "type": "model",
+        "model": str(body.get("model", "")),
+        "provider": provider,
+        "endpoint": endpoint,
+        **without(parameters),
+    }
+    if tools:
+        config["tools"] = tools
+    other = without(body, "model", "tools", "stream", *known)
+    return {**config, "other": other} if other else config
+
+
 def tool_of(name: Any, description: Any, parameters: Any) -> dict[str, Any]:
     """Return a tool of a config."""
-    tool = {"name": str(name), "description": description, "parameters": parameters}
-    return {key: value for key, value in tool.items() if value is not None}
+    return without({"name": str(name), "description": description, "parameters": parameters})
+
+
+def text_of(parts: Any) -> str:
+    """Return the text of the parts of a message; what is no text is named in its place."""
+    texts = (each.get("text") or f"[{each.get('type', 'part')}]" for each in objects(parts))
+    return "\n".join(map(str, texts))
+
+
+def with_calls(message: dict[str, Any], calls: Sequence[Call]) -> dict[str, Any]:
+    """Return a message with the tools that it calls."""
+    found = {"tool_call": calls[0]} if calls else {}
+    return {**message, **found, **({"tool_calls": calls} if len(calls) > 1 else {})}
+
+
+def calls_text(calls: Sequence[Call]) -> str | None:
+    """Return the tools that a model calls, in place of a text."""
+    return json.dumps(calls, ensure_ascii=False) if calls else None
+
+
+def metadata_of(body: JsonObject, finish_reason: Any) -> dict[str, Any]:
+    """Return what else an answer says."""
+    found = {
+        "finish_reason": finish_reason,
+        "usage": body.get("usage"),
+        "model": body.get("model"),
+        "provider_id": body.get("id"),
+    }
+    return without(found)

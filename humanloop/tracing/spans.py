@@ -17,9 +17,10 @@ from contextvars import ContextVar
 from datetime import datetime, timezone
 from types import TracebackType
 from typing import Any, Protocol
-from uuid import uuid4
 
 from typing_extensions import Self
+
+from humanloop.spool.references import new_reference
 
 __all__ = ["PLACES", "Session", "Span", "Writer", "here", "running"]
 
@@ -64,7 +65,7 @@ class Session:
     """
 
     def __init__(self, reference_id: str | None = None) -> None:
-        self.reference_id = reference_id or str(uuid4())
+        self.reference_id = reference_id or new_reference()
         self._before: list[tuple[str | None, Span | None]] = []
 
     def __enter__(self) -> Self:
@@ -106,7 +107,7 @@ class Span:
     """
 
     def __init__(self, writer: Writer, keys: Mapping[str, Any]) -> None:
-        self.reference_id = str(uuid4())
+        self.reference_id = new_reference()
         self.keys = {
             **here(),
             **keys,
@@ -131,25 +132,30 @@ class Span:
 
     def precede(self) -> None:
         """Write the span, unless it is written, since a log is to be nested under it."""
-        had = self._lock.acquire(timeout=_PATIENCE)
-        try:
-            if not self._written:
-                if not self.keys.keys() & set(PLACES):
-                    self.keys["session_reference_id"] = self.reference_id
-                self._writer.keep(self.keys)
-                self._written = True
-        finally:
-            if had:
-                self._lock.release()
+        if not self._written:
+            is_placed = self.keys.keys() & set(PLACES)
+            session = {} if is_placed else {"session_reference_id": self.reference_id}
+            self._write({**self.keys, **session})
 
     def end(self, **outcome: Any) -> None:
         """Write how the call has ended. outcome: `output` or `error`, and other keys of the log."""
         outcome["duration"] = time.perf_counter() - self._began
-        if self._written:
+        given = {key: value for key, value in outcome.items() if value is not None}
+        if not self._write({**self.keys, **given}):
             updates = ("output", "error", "duration")
-            keys = {key: outcome[key] for key in updates if outcome.get(key) is not None}
-            self._writer.update(self.reference_id, keys)
-        else:
-            given = {key: value for key, value in outcome.items() if value is not None}
+            self._writer.update(
+                self.reference_id, {key: given[key] for key in updates if key in given}
+            )
+
+    def _write(self, keys: Mapping[str, Any]) -> bool:
+        """Write the log, unless it is written, by whichever thread; tell whether it was now."""
+        had = self._lock.acquire(timeout=_PATIENCE)
+        try:
+            if self._written:
+                return False
+            self._writer.keep(keys)
             self._written = True
-            self._writer.keep({**self.keys, **given})
+            return True
+        finally:
+            if had:
+                self._lock.release()

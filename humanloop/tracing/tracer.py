@@ -10,13 +10,12 @@ from __future__ import annotations
 import contextlib
 import functools
 import inspect
-import warnings
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping
 from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, cast
 
-from humanloop.exceptions import ApiTypeError, TracingWarning, unexpected_argument
+from humanloop.exceptions import ApiTypeError, TracingWarning, unexpected_argument, warn
 from humanloop.secrets import mask_keys, one_line
-from humanloop.tracing.spans import Session, Span, Writer
+from humanloop.tracing.spans import Span, Writer
 from humanloop.tracing.values import LONGEST_TEXT, MOST_VALUES, as_json, as_text
 
 if TYPE_CHECKING:
@@ -86,10 +85,6 @@ class Tracer:
             self.failed(error)
             return None
 
-    def session(self, reference_id: str | None = None) -> Session:
-        """Return a session, for a `with` block."""
-        return Session(reference_id)
-
     def failed(self, error: Exception) -> None:
         """Count that tracing has failed, and warn about the first time."""
         self.failures += 1
@@ -100,7 +95,7 @@ class Tracer:
             )
             # Where warnings are errors, it would reach the traced code.
             with contextlib.suppress(TracingWarning):
-                warnings.warn(message, TracingWarning, stacklevel=2)
+                warn(message, TracingWarning)
 
 
 def error_text(error: BaseException) -> str:

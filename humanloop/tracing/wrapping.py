@@ -15,10 +15,12 @@ import json
 import sys
 import weakref
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from functools import cache
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from humanloop.exceptions import ApiTypeError
+from humanloop.http import is_event_stream
 from humanloop.secrets import mask_keys, one_line, shorten
 from humanloop.server_sent_events import EventParser
 from humanloop.tracing import anthropic_calls, openai_calls
@@ -102,6 +104,8 @@ def _synchronous(watch: _Watch, http: Any) -> Callable[..., Any]:
 
     def send(request: Any, *args: Any, **kwargs: Any) -> Any:
         call = watch.begin(request)
+        if call is None:
+            return original(request, *args, **kwargs)
         try:
             response = original(request, *args, **kwargs)
         except BaseException as error:
@@ -118,6 +122,8 @@ def _asynchronous(watch: _Watch, http: Any) -> Callable[..., Any]:
 
     async def send(request: Any, *args: Any, **kwargs: Any) -> Any:
         call = watch.begin(request)
+        if call is None:
+            return await original(request, *args, **kwargs)
         try:
             response = await original(request, *args, **kwargs)
         except BaseException as error:
@@ -140,18 +146,18 @@ class _Watch:
         self.library = library
         self._project = project
 
-    def begin(self, request: Any) -> _Call:
-        """Return the call that a request is; it logs nothing, unless that asks a model."""
+    def begin(self, request: Any) -> _Call | None:
+        """Return the call that a request is; None for one that does not ask a model."""
         try:
             path = request.url.path
             reader = next((each for end, each in _READERS.items() if path.endswith(end)), None)
             if reader is not None and request.method == "POST":
-                keys = reader.request(json.loads(request.content))
-                keys = {**keys, **self._place(reader)}
-                return _Call(self, reader, keys, self.tracer.begin(keys))
+                keys = {**reader.request(json.loads(request.content)), **self._place(reader)}
+                span = self.tracer.begin(keys)
+                return None if span is None else _Call(self, reader, keys, span)
         except Exception as error:
             self.tracer.failed(error)
-        return _Call(self, openai_calls.CHAT, {}, None)
+        return None
 
     def _place(self, reader: Reader) -> dict[str, Any]:
         """Return the keys that say in which project a call is logged."""
@@ -164,29 +170,25 @@ class _Watch:
 
 
 class _Call:
-    """One request under way, and its answer; without a span, it is not logged."""
+    """One request under way, and its answer."""
 
-    def __init__(
-        self, watch: _Watch, reader: Reader, keys: Mapping[str, Any], span: Span | None
-    ) -> None:
+    def __init__(self, watch: _Watch, reader: Reader, keys: Mapping[str, Any], span: Span) -> None:
         self._watch = watch
         self._reader = reader
         self._keys = keys
-        self._span = span
-        self._response: Any = None
+        self._span: Span | None = span  # until it has ended
+        self._response: Any = None  # one that is being read
         self._pieces: list[bytes] = []
         self._size = 0
 
     def answered(self, response: Any) -> None:
         """Log an answer that is complete; read along where it is yet to be read."""
-        if self._span is None:
-            return
-        self._response = response
         try:
             if response.is_stream_consumed:
-                self._log(response.content, "")
+                self._log(response, "")
             else:
-                along = _ALONG[hasattr(response.stream, "__aiter__")]
+                self._response = response
+                along = _asynchronous_along if hasattr(response.stream, "__aiter__") else _along
                 response.stream = along(self._watch.library)(response.stream, self)
         except Exception as error:
             self._watch.tracer.failed(error)
@@ -208,24 +210,23 @@ class _Call:
             whole = self._watch.library.Response(
                 response.status_code, headers=response.headers, content=b"".join(self._pieces)
             )
-            self._response = whole
-            self._log(whole.content, said)
+            self._log(whole, said)
         except Exception as failure:
             self._watch.tracer.failed(failure)
             self.end(Answer(error=said or None))
-        finally:
-            self._response = None
 
-    def _log(self, content: bytes, error: str) -> None:
-        response = self._response
+    def _log(self, response: Any, error: str) -> None:
+        """Log an answer of which all is there; error: what has cut it off."""
         if response.status_code >= 400:
-            said = shorten(one_line(mask_keys(content.decode("utf-8", "replace"))), _SHOWN)
+            text = response.content.decode("utf-8", "replace")
+            said = shorten(one_line(mask_keys(text)), _SHOWN)
             return self.end(Answer(error=f"HTTP {response.status_code}: {said}"))
-        if response.headers.get("content-type", "").startswith("text/event-stream"):
-            data = [event.data for event in EventParser(max_event_bytes=None).feed(content)]
-            answers = self._reader.events([json.loads(e) for e in data if e != "[DONE]"])
+        if is_event_stream(response.status_code, response.headers):
+            events = EventParser(max_event_bytes=None).feed(response.content)
+            data = [event.data for event in events if event.data != "[DONE]"]
+            answers = self._reader.events([json.loads(each) for each in data])
         else:
-            answers = self._reader.answer(json.loads(content))
+            answers = self._reader.answer(json.loads(response.content))
         return self.end(*(each.with_error(error) for each in answers))
 
     def end(self, first: Answer, *others: Answer) -> None:
@@ -244,6 +245,7 @@ class _Call:
                 self._watch.tracer.failed(error)
 
 
+@cache  # a class for each library
 def _along(library: ModuleType) -> Callable[[Any, _Call], Any]:
     """Return the kind of stream that reads along; the library wants its own class as the base."""
 
@@ -270,6 +272,7 @@ def _along(library: ModuleType) -> Callable[[Any, _Call], Any]:
     return Along
 
 
+@cache
 def _asynchronous_along(library: ModuleType) -> Callable[[Any, _Call], Any]:
     class Along(library.AsyncByteStream):  # type: ignore[name-defined, misc]
         def __init__(self, stream: Any, call: _Call) -> None:
@@ -292,6 +295,3 @@ def _asynchronous_along(library: ModuleType) -> Callable[[Any, _Call], Any]:
                 self._call.ended()
 
     return Along
-
-
-_ALONG = {False: _along, True: _asynchronous_along}

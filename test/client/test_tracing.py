@@ -217,15 +217,42 @@ def test_many_threads_under_one_parent(tracer: Tracer, log: Log) -> None:
     assert [each["parent_reference_id"] for each in log.written[1:]] == [top["reference_id"]] * 16
 
 
+def test_a_call_that_ends_while_its_first_child_begins() -> None:
+    entered, go_on = threading.Event(), threading.Event()
+
+    class Slow(Log):
+        def keep(self, keys: Mapping[str, Any]) -> object:
+            entered.set()
+            assert go_on.wait(20)
+            return super().keep(keys)
+
+    slow = Slow()
+    traced = Tracer(slow).traced(project="p")
+    threads: list[threading.Thread] = []
+
+    @traced
+    def outer() -> str:
+        context = contextvars.copy_context()
+        threads.append(threading.Thread(target=context.run, args=(traced(lambda: "in"),)))
+        threads[0].start()
+        assert entered.wait(20)
+        threading.Timer(0.05, go_on.set).start()  # when this has ended, or nearly so
+        return "out"
+
+    assert outer() == "out"
+    threads[0].join()
+    assert [each["output"] for each in slow.spans] == ["out", "in"]
+
+
 def test_sessions(tracer: Tracer, log: Log) -> None:
     work = tracer.traced(project="p")(lambda: None)
-    with tracer.session("mine") as session, tracer.session() as inner:
+    with Session("mine") as session, Session() as inner:
         work()
         assert inner.reference_id != session.reference_id == "mine"
     work()
 
     async def run() -> None:
-        async with tracer.session("mine"):
+        async with Session("mine"):
             work()
 
     asyncio.run(run())

@@ -11,17 +11,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from humanloop import schemas
+from humanloop.decoded import JsonObject, as_count, as_list, as_object, as_text
 from humanloop.server.generation.providers import Ending, ProviderError, ProviderRequest
 from humanloop.server.generation.wires import (
     Answer,
     Ask,
-    JsonObject,
     Pieces,
     arguments_object,
-    as_count,
-    as_list,
-    as_object,
-    as_text,
     call_ids,
     check_other,
     decode,

@@ -27,11 +27,12 @@ from urllib3.exceptions import HTTPError
 from urllib3.response import BaseHTTPResponse
 from urllib3.util.ssl_ import create_urllib3_context
 
-from humanloop.http import Headers
+from humanloop.http import Headers, media_type
 from humanloop.retries import STATUSES, Fault, RetryPolicy, after_fault, after_response
 from humanloop.secrets import one_line, shorten
 from humanloop.server.generation.addresses import Target
 from humanloop.server.generation.providers import Cancellation, Cancelled, ProviderError
+from humanloop.transport.common import chain_of
 from humanloop.version import __version__
 
 MAX_BYTES = 64 * 1024 * 1024
@@ -41,8 +42,6 @@ _CHUNK = 64 * 1024
 _MAX_ERROR_BYTES = 64 * 1024
 _OVERLOADED = 529  # Anthropic's own status
 _ERRORS = (HTTPError, OSError, http.client.HTTPException, ValueError)
-
-
 _RETRY = RetryPolicy(statuses=STATUSES | {_OVERLOADED}, faults=frozenset({"connect", "broken"}))
 
 
@@ -113,7 +112,7 @@ class Reply:
     @property
     def media_type(self) -> str:
         """Return the media type without parameters, in lower case."""
-        return self.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+        return media_type(self.headers)
 
     def read(self) -> bytes:
         """Return the next bytes as soon as there are some; none at the end."""
@@ -261,7 +260,7 @@ class _Exchange:
     ) -> BaseHTTPResponse:
         try:
             connection.request(
-                "POST", self._target.path + path, body, headers, preload_content=False
+                "POST", self._target.path + path, body, headers.reveal(), preload_content=False
             )
             return connection.getresponse()
         except _ERRORS as error:
@@ -325,8 +324,7 @@ def _tls_context() -> ssl.SSLContext:
 
 def _innermost(error: BaseException) -> BaseException:
     """Return the system's error that the libraries have wrapped."""
-    inner = error.__cause__ or next((e for e in error.args if isinstance(e, Exception)), None)
-    return error if inner is None else _innermost(inner)
+    return list(chain_of(error))[-1]
 
 
 def _broken(error: BaseException, seconds: float) -> str:

@@ -12,16 +12,12 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from humanloop import schemas
+from humanloop.decoded import JsonObject, as_count, as_list, as_object, as_text
 from humanloop.server.generation.providers import Ending, ProviderError, ProviderRequest
 from humanloop.server.generation.wires import (
     Answer,
     Ask,
-    JsonObject,
     Pieces,
-    as_count,
-    as_list,
-    as_object,
-    as_text,
     call_ids,
     check_other,
     decode,

@@ -8,18 +8,16 @@ not as its API says is a ProviderError and nothing else.
 from __future__ import annotations
 
 import re
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, cast
+from typing import Any, Protocol
 
-from humanloop import schemas
+from humanloop import schemas, secrets
+from humanloop.decoded import JsonObject, as_list, as_object, as_text
 from humanloop.secrets import mask_keys, one_line, shorten
 from humanloop.server.generation.providers import MASK, Ending, ProviderError, ProviderRequest
 from humanloop.server_sent_events import ServerSentEvent
 
-JsonObject = Mapping[str, Any]
-
-_STARS = "***"
 _SHOWN = 500  # characters of what a provider says is wrong
 _HTML_TITLE = re.compile(r"<title[^>]*>(.*?)</title>", re.IGNORECASE | re.DOTALL)
 _TAG = re.compile(r"<(style|script)\b.*?</\1>|<[^>]*>", re.IGNORECASE | re.DOTALL)
@@ -100,7 +98,7 @@ def error_message(text: str) -> str:
 def _without_keys(text: str) -> str:
     """Return a text without what looks like a key, or like one that is partly masked."""
     words = mask_keys(text).split(" ")
-    return " ".join(MASK if _STARS in word else word for word in words)
+    return " ".join(MASK if secrets.MASK in word else word for word in words)
 
 
 def _said(value: Any) -> str:
@@ -121,26 +119,6 @@ def raise_error(value: JsonObject) -> None:
     """Raise ProviderError if an answer of success holds an error."""
     if value.get("error"):
         raise ProviderError(error_message(schemas.to_json(value)))
-
-
-def as_object(value: Any) -> JsonObject:
-    """Return a JSON object; an empty one for anything else."""
-    return cast("JsonObject", value) if isinstance(value, dict) else {}
-
-
-def as_list(value: Any) -> Sequence[Any]:
-    """Return a JSON array; an empty one for anything else."""
-    return cast("Sequence[Any]", value) if isinstance(value, list) else []
-
-
-def as_text(value: Any) -> str:
-    """Return a JSON string; an empty one for anything else."""
-    return value if isinstance(value, str) else ""
-
-
-def as_count(value: Any) -> int | None:
-    """Return a whole number; None for anything else."""
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
 def arguments_object(arguments: Any) -> JsonObject:
