@@ -49,11 +49,13 @@ from humanloop.exceptions import ApiConnectionError, ClientConfigurationError
 from humanloop.http import Headers, RawResponse, Request, is_event_stream
 from humanloop.transport.common import (
     IDLE,
+    NO_HTTP,
     TICK,
     SharedContext,
     chain_of,
     check_length,
     check_size,
+    check_status,
     connection_error,
     has_length,
     in_thread,
@@ -87,7 +89,11 @@ Weak, since a loop keeps the context in which it began to read from a socket.
 """
 
 _TARGET = re.compile(r"[\x21-\x7e]+")  # RFC 9112 section 3.2
-_LENGTH = re.compile(rb"\r\ncontent-length:([^\r\n]*)", re.IGNORECASE)
+_HEAD_END = re.compile(rb"\n\r?\n")
+_INTERIM = re.compile(rb"HTTP/1\.[01] 1(?!01)")
+_LENGTH = re.compile(rb"\r?\ncontent-length:([^\r\n]*)", re.IGNORECASE)
+_CHUNKED = re.compile(rb"\ntransfer-encoding:[ \t]*chunked", re.IGNORECASE)
+_QUOTE = re.compile(r":?\s+b?['\"]")
 
 
 class Route(NamedTuple):
@@ -147,26 +153,54 @@ async def _options(route: Route) -> dict[str, Any]:
 
 
 class Handler(ResponseHandler):
-    """aiohttp's protocol of a connection. It takes a length that is told several times alike.
+    """aiohttp's protocol of a connection. It takes whatever lengths http.client takes as well.
 
-    RFC 9110 section 8.6 allows that, http.client does it, and aiohttp's parser does not. A head
-    that comes in several pieces is still refused. at_start: whether a response is to begin.
+    at_start: whether a response is to begin. Its head is held back until all of it has come.
     """
 
     at_start = True
+    _held = b""
 
     def data_received(self, data: bytes) -> None:
         """Take what has come, as aiohttp's."""
-        if self.at_start:
-            self.at_start = False
-            end = data.find(b"\r\n\r\n")
-            lengths = _LENGTH.findall(data, 0, end)
-            if len(lengths) > 1 or (lengths and b"," in lengths[0]):
-                values = {value.strip() for value in b",".join(lengths).split(b",")}
-                if len(values) == 1:
-                    length = b"\r\nContent-Length: " + values.pop()
-                    data = _LENGTH.sub(b"", data[:end]) + length + data[end:]
-        super().data_received(data)
+        while self.at_start and data:
+            data = self._held + data
+            end = data.find(b"\r\n\r\n") + 4
+            if end < 4 and (bare := _HEAD_END.search(data)):
+                end = bare.end()
+            if end < 4 and len(data) < LINE and data[:5] == b"HTTP/"[: len(data)]:
+                self._held = data
+                self.start_timeout()
+                return
+            self._held = b""
+            if _INTERIM.match(data) and end >= 4:
+                super().data_received(data[:end])
+                self.start_timeout()  # aiohttp has ended it, as after a response
+                data = data[end:]
+            else:
+                self.at_start = False
+                data = _with_one_length(data, end)
+        if data:
+            super().data_received(data)
+
+
+def _with_one_length(data: bytes, end: int) -> bytes:
+    """Tell the length of a body once, in a head that goes to `end`.
+
+    RFC 9110 section 8.6: it may be told several times, if always alike. RFC 9112 section 6.3: it is
+    not that of chunks. aiohttp's parser refuses both.
+    """
+    lengths = _LENGTH.findall(data, 0, end)
+    if not lengths:
+        return data
+    head, length = data[: end - 2], b""
+    if not _CHUNKED.search(head):
+        values = {value.strip() for value in b",".join(lengths).split(b",")}
+        if len(values) > 1 or (len(lengths) == 1 and b"," not in lengths[0]):
+            return data
+        length = b"\r\nContent-Length: " + values.pop()
+    lines = _LENGTH.sub(b"", head).rstrip(b"\r\n")
+    return lines + length + b"\r\n\r\n" + data[end:]
 
 
 class Resolver(AbstractResolver):
@@ -192,7 +226,7 @@ class Resolver(AbstractResolver):
             ResolveResult(
                 hostname=host,
                 host=str(address[0]),
-                port=port,
+                port=address[1],
                 family=kind,
                 proto=protocol,
                 flags=flags,
@@ -450,6 +484,7 @@ class Exchange:
     def _take_head(
         self, status: int, reason: str | None, headers: tuple[tuple[bytes, bytes], ...]
     ) -> None:
+        check_status(status)
         self.status = status
         self.reason = (reason or "").encode("utf-8", "surrogateescape").decode("latin-1")
         self.headers = Headers()
@@ -705,7 +740,8 @@ def _described(error: BaseException) -> str:
     if isinstance(error, aiohttp.ServerDisconnectedError):  # its own text may be a part of a head
         return "the server closed it before the end of the answer's head"
     if isinstance(error, HttpProcessingError):  # its message may go on with what was received
-        return error.message.strip().partition("\n")[0].rstrip(": \r")[:200]
+        message = _QUOTE.split(error.message.strip().partition("\n")[0])[0].rstrip(": \r")[:200]
+        return NO_HTTP if message == "Bad status line" else message
     if isinstance(error, OSError) and not isinstance(error, (ssl.SSLError, socket.gaierror)):
         return os.strerror(error.errno) if error.errno else str(error)
     return getattr(error, "strerror", None) or str(error)

@@ -37,11 +37,13 @@ __all__ = [
     "CLOSED",
     "IDLE",
     "LONGEST",
+    "NO_HTTP",
     "TICK",
     "SharedContext",
     "chain_of",
     "check_length",
     "check_size",
+    "check_status",
     "connection_error",
     "explain_proxy",
     "has_length",
@@ -63,6 +65,8 @@ LONGEST = 1_000_000.0
 
 TICK = 0.005
 """Seconds by which a clock and a timeout may differ."""
+
+NO_HTTP = "the answer is no HTTP/1.1: bad status line"
 
 T = TypeVar("T")
 
@@ -197,6 +201,12 @@ def _load_authorities(context: ssl.SSLContext, configuration: Configuration) -> 
         check_files(f"{name} in the environment", context.load_verify_locations, path)
 
 
+def check_status(status: int) -> None:
+    """Refuse a response that ends HTTP on its connection (RFC 9110, section 15.2.2)."""
+    if status == 101:
+        raise ContentError("101: the server switched to another protocol")
+
+
 def has_length(request: Request) -> bool:
     """Tell whether a request has Content-Length (RFC 9110, section 8.6)."""
     return request.body is not None or request.method not in ("GET", "DELETE", "HEAD", "OPTIONS")
@@ -218,13 +228,13 @@ def check_length(headers: Headers) -> int | None:
 
     RFC 9110, section 8.6: several equal values are one. RFC 9112, section 6.3.
     """
-    length = headers.get("Content-Length", "")
+    length = headers.get("Content-Length")
+    if length is None:
+        return None
     if "," in length:
         length, *others = {part.strip() for part in length.split(",")}
         if others:
             raise ContentError("several values of Content-Length")
-    if not length:
-        return None
     if not _LENGTH.fullmatch(length):  # int() would take 1_0, and +10
         raise ContentError("Content-Length is no number")
     return int(length)

@@ -27,7 +27,7 @@ from urllib3.util.connection import allowed_gai_family
 
 from humanloop.http import Headers
 from humanloop.transport import connecting
-from humanloop.transport.common import LONGEST, TICK, check_length
+from humanloop.transport.common import LONGEST, TICK, check_length, check_status
 
 if TYPE_CHECKING:
     from urllib3.connection import HTTPConnection, HTTPSConnection
@@ -170,8 +170,7 @@ class _Response(http.client.HTTPResponse):
         self._deadline.doing = "waiting for the answer"
         version, status, reason, fields = self._read_head()
         while status <= 199:
-            if status == 101:
-                raise http.client.HTTPException("101: the server switched to another protocol")
+            check_status(status)
             version, status, reason, fields = self._read_head()
         self._deadline.doing = "reading the rest of the answer"
         if not version.startswith("HTTP/1."):
@@ -210,6 +209,8 @@ def _read_fields(file: io.BufferedReader) -> list[tuple[str, str]]:
             raise http.client.LineTooLong("header line")
         if not line.endswith(b"\n"):
             raise http.client.IncompleteRead(b"")
+        if b"\0" in line:  # RFC 9110 section 5.5
+            raise http.client.HTTPException("a header with a NUL character")
         name, colon, value = line.decode("latin-1").partition(":")
         if line[0] in b" \t" and fields:  # the last one goes on (section 5.2)
             goes_on = f"{name}{colon}{value}".strip()

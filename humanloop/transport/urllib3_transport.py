@@ -36,6 +36,7 @@ from humanloop.exceptions import ApiProxyError
 from humanloop.http import Headers, RawResponse, Request, is_event_stream
 from humanloop.transport.common import (
     IDLE,
+    NO_HTTP,
     SharedContext,
     chain_of,
     check_size,
@@ -366,11 +367,21 @@ class _Exchange:
         return connection_error(
             chain,
             self._request,
-            getattr(chain[-1], "strerror", None) or str(chain[-1]),
+            _described(chain[-1]),
             sent=deadline.sent,
             late=late or reason,
             tls=(SSLError, ssl.SSLError, CertificateError),
         )
+
+
+def _described(error: BaseException) -> str:
+    """Return what an error says, without what the server sent."""
+    no_http = isinstance(error, (http.client.BadStatusLine, http.client.UnknownProtocol))
+    if no_http and not isinstance(error, http.client.RemoteDisconnected):
+        return NO_HTTP
+    if isinstance(error, http.client.IncompleteRead):
+        return "the server closed it before the end of the answer"
+    return getattr(error, "strerror", None) or str(error)
 
 
 def _pieces(

@@ -720,10 +720,18 @@ def test_interim_responses_without_an_end(caller: Any, server: Any, client: Huma
     assert error.elapsed < 0.3 + GRACE
 
 
+def test_silence_after_an_interim_response(caller: Any, server: Any, client: Humanloop) -> None:
+    server.reply = server.hanging(EARLY)
+    error = failure(POST, caller, client, server.host, 1, read_timeout=0.2)
+    assert type(error) is ApiTimeoutError
+    assert error.reason.startswith("nothing came for 0.2 seconds")
+
+
 def test_another_protocol_is_no_answer(caller: Any, server: Any, client: Humanloop) -> None:
     head = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n"
     server.reply = server.sending(head + HEAD + b"Content-Length: 2\r\n\r\n{}")
     error = failure(POST, caller, client, server.host, 1, timeout=5)
+    assert type(error) is ApiConnectionError
     assert "101" in str(error)
     assert len(server.requests) == 1
 
@@ -735,6 +743,60 @@ def test_equal_lengths_are_one(caller: Any, server: Any, client: Humanloop) -> N
         )
         assert caller(client.sessions.create, timeout=5).body.id == "sesh_1"
     assert len(server.requests) == 3
+
+
+@pytest.mark.parametrize("size", [1, 40])
+def test_a_head_that_comes_in_pieces(
+    size: int, caller: Any, server: Any, client: Humanloop
+) -> None:
+    head = EARLY + HEAD + b"Content-Length: 16\r\ncontent-length: 16\r\n\r\n"
+    answer = head + b'{"id": "sesh_1"}'
+
+    def reply(request: Any, connection: socket.socket) -> None:
+        for start in range(0, len(answer), size):
+            connection.sendall(answer[start : start + size])
+            select.select([connection], [], [], 0.001)
+
+    server.reply = reply
+    for _ in range(2):
+        assert caller(client.sessions.create, timeout=10).body.id == "sesh_1"
+    assert (len(server.requests), server.connections) == (2, 1)
+
+
+@pytest.mark.parametrize("lengths", [("9", ""), ("", "9"), ("9", "9, 9")])
+def test_the_length_of_chunks_is_their_own(
+    lengths: tuple[str, str], caller: Any, server: Any, client: Humanloop
+) -> None:
+    """RFC 9112 section 6.3: Transfer-Encoding overrides Content-Length."""
+    before, after = (f"Content-Length: {n}\r\n".encode() if n else b"" for n in lengths)
+    head = HEAD + before + b"Transfer-Encoding: chunked\r\n" + after
+    server.reply = server.sending(head + b'\r\n10\r\n{"id": "sesh_1"}\r\n0\r\n\r\n')
+    for _ in range(2):
+        assert caller(client.sessions.create, timeout=5).body.id == "sesh_1"
+    assert len(server.requests) == 2
+
+
+def test_lines_that_end_in_lf_alone(caller: Any, server: Any, client: Humanloop) -> None:
+    head = HEAD + b"Content-Length: 16\r\nContent-Length: 16\r\n\r\n"
+    server.reply = server.sending(head.replace(b"\r\n", b"\n") + b'{"id": "sesh_1"}')
+    assert caller(client.sessions.create, timeout=5).body.id == "sesh_1"
+
+
+@pytest.mark.parametrize("name", ["X-Token", "Set-Cookie"])
+def test_a_header_with_a_nul(name: str, caller: Any, server: Any, client: Humanloop) -> None:
+    field = f"{name}: sent\0by-the-server\r\nContent-Length: 2\r\n\r\n{{}}"
+    server.send_raw(HEAD + field.encode())
+    error = failure(POST, caller, client, server.host, 1)
+    assert type(error) is ApiConnectionError
+    assert "sent" not in error.reason
+
+
+@pytest.mark.parametrize("answer", [b"sent\r\n\r\n", b"HTTP/2 200 sent\r\n\r\n", b"\x15\3\3sent"])
+def test_what_is_no_http(answer: bytes, caller: Any, server: Any, client: Humanloop) -> None:
+    server.send_raw(answer)
+    error = failure(POST, caller, client, server.host, 1)
+    assert type(error) is ApiConnectionError
+    assert error.reason == "the connection broke: the answer is no HTTP/1.1: bad status line"
 
 
 def test_headers_outside_ascii_are_latin_1(caller: Any, server: Any) -> None:
@@ -986,7 +1048,8 @@ def test_a_silent_address_does_not_keep_a_later_one_from_answering(
     """As of a host whose IPv6 leads nowhere."""
     with silent(2, server.port) as hosts:
         resolving(monkeypatch, server.port, [*hosts, "127.0.0.1"])
-        client = caller.client(f"http://many.example:{server.port}/v4", timeout=30)
+        # The port is that of the address, also where a name is looked up in some other way.
+        client = caller.client("http://many.example:1/v4", timeout=30)
         began = time.monotonic()
         assert GET(caller, client, skip_deserialization=True).body == {}
         assert time.monotonic() - began < 5
@@ -1086,9 +1149,11 @@ def test_a_body_shorter_than_its_length(
     assert caller(client.sessions.create).body.id == "sesh_1"
 
 
-@pytest.mark.parametrize("length", ["2, 3", "2\r\nContent-Length: 3", "1_5", "+15", "-1", "0x2"])
+@pytest.mark.parametrize(
+    "length", ["2, 3", "2\r\nContent-Length: 3", "1_5", "+15", "-1", "0x2", ""]
+)
 def test_a_length_that_is_none(length: str, caller: Any, server: Any, client: Humanloop) -> None:
-    server.send_raw(HEAD + b"Content-Length: %b\r\n\r\n" % length.encode() + b'{"id": "sesh_1"}')
+    server.reply = server.sending(HEAD + b"Content-Length: %b\r\n\r\n" % length.encode() + b"{}")
     call = Call("/sessions", lambda c: (c.sessions.create, {}), 1)
     assert type(failure(call, caller, client, server.host, 1)) is ApiConnectionError
 
