@@ -62,7 +62,7 @@ from humanloop.transport.common import (
     timeout_reason,
     wire_headers,
 )
-from humanloop.transport.content import PIECE, ContentDecoder
+from humanloop.transport.content import PIECE, ContentDecoder, ContentError
 
 if TYPE_CHECKING:
     from aiohttp.connector import Connection
@@ -78,6 +78,12 @@ SLICE = 1 << 16
 
 LINE = 65_536
 """Bytes that a line of a response's head may have, as in http.client."""
+
+ERRORS = (
+    *(aiohttp.ClientError, HttpProcessingError, OSError, asyncio.TimeoutError),
+    *(ContentError, ValueError),
+)
+"""Whatever an exchange by aiohttp's session may raise that is not ours."""
 
 NO_LIMIT = aiohttp.ClientTimeout()
 """Leaves all limits to the exchange."""
@@ -331,8 +337,10 @@ class Exchange:
     _connection: Connection | None = None
     _response: aiohttp.ClientResponse | None = None
     _content: aiohttp.StreamReader | None = None
+    _failed: Exception | None = None
     _client_closed = False
     _streaming = False
+    _watched = False
     _has_slot = False
     _tunnel = False
 
@@ -372,7 +380,10 @@ class Exchange:
             self._give_up()
             raise
         except Exception as error:
-            raise self._translated(error) from _cause(error)
+            if self._watched and not isinstance(error, ERRORS):  # of a tool for tests
+                self._give_up()
+                raise
+            raise self._translated(error) from error
         except asyncio.CancelledError as error:
             if not self._client_closed or self._cancelled_again():
                 self._give_up()
@@ -427,7 +438,8 @@ class Exchange:
         if route.context is not None:
             self.doing = "loading the TLS certificates"
             self._tunnel = "proxy_headers" in route.options
-        if _is_watched(self._http):
+        self._watched = _is_watched(self._http)
+        if self._watched:
             return await self._respond_by_session(route)
         target = await self._connector.target_of(route)
         connection = self._connection = await self._connector.lend(self, target)
@@ -472,14 +484,16 @@ class Exchange:
         self, request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
     ) -> aiohttp.ClientResponse:
         """Do what a middleware of aiohttp may do, around sending and the head of the response."""
+        if self._failed is not None:  # aiohttp sends again what it takes for safe to repeat
+            raise self._failed
         cast(SentRequest, request).exchange = self
         if not has_length(self.request):
             request.headers.pop("Content-Length", None)  # which aiohttp adds to those of DELETE
         try:
             return await handler(request)
-        except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
-            # After these two, aiohttp would send the request again.
-            raise _NotRepeatedError from error
+        except Exception as error:
+            self._failed = error
+            raise
 
     def _take_head(
         self, status: int, reason: str | None, headers: tuple[tuple[bytes, bytes], ...]
@@ -518,7 +532,8 @@ class Exchange:
             self._connection.close()
         if self.transport is not None and not complete and not self._loop.is_closed():
             self.transport.abort()
-        self._content = self._response = self._connection = None  # they hold the error
+        # They hold the error.
+        self._content = self._response = self._connection = self._failed = None
 
     def _return_slot(self) -> None:
         if self._has_slot:
@@ -536,7 +551,7 @@ class Exchange:
 
         late: the message for one that took too long.
         """
-        chain = list(chain_of(_cause(error)))
+        chain = list(chain_of(error))
         _forget_secrets(chain)
         sent = self.transport is not None
         limit = self.request.timeout
@@ -611,10 +626,6 @@ class _Loan:
         self._connection.release()
 
 
-class _NotRepeatedError(Exception):
-    """Wraps an error after which aiohttp itself would send the request again."""
-
-
 class _Body:
     """The body of a response, decoded; max_bytes: the most that it may have; None: any."""
 
@@ -672,10 +683,6 @@ class _Body:
         if not rest:
             raise error
         return rest
-
-
-def _cause(error: BaseException) -> BaseException:
-    return (isinstance(error, _NotRepeatedError) and error.__cause__) or error
 
 
 def _is_watched(http: aiohttp.ClientSession) -> bool:

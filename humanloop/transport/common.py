@@ -151,7 +151,7 @@ def in_thread(
         run = functools.partial(_fill, future, function, *arguments)
         threading.Thread(target=run, name=name, daemon=True).start()
     except RuntimeError as error:  # the system has no more threads
-        future.set_exception(error)
+        future.set_exception(OSError(str(error)))
     return future
 
 

@@ -1100,6 +1100,19 @@ def test_looking_up_a_name_has_its_limit(
     assert len(server.requests) == 1
 
 
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_a_system_without_more_threads(
+    scheme: str, caller: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    host = f"{scheme}://some.example"
+    error = failure(GET, caller, caller.client(host, retries=0), host, 1)
+    assert error.reason == "can't connect: can't start new thread"
+
+
 @pytest.mark.parametrize("seconds", [sys.maxsize, 1e300, 2**31, 9.3e9, float(10**18)])
 def test_a_limit_beyond_what_clocks_count_is_long(seconds: float, caller: Any, server: Any) -> None:
     host = server.host.replace("127.0.0.1", "localhost")  # which is looked up
