@@ -36,7 +36,7 @@ from humanloop.http import Headers, RawResponse, Request
 from humanloop.operation import RETRY_HEADER
 from humanloop.responses import ResponseReader, StreamOpened
 from humanloop.retries import Decision, Fault, RetryPolicy, after_fault, after_response
-from humanloop.secrets import redact, redact_error
+from humanloop.secrets import linked_errors, redact, redact_error
 
 if TYPE_CHECKING:
     from humanloop.configuration import Configuration, EventHooks
@@ -252,17 +252,8 @@ class RetryState:
 
 def _is_refused(error: BaseException) -> bool:
     """Tell whether nobody listens, by the errors that one was raised from."""
-    waiting: list[BaseException | None] = [error]
-    seen: set[int] = set()
-    while waiting:
-        inner = waiting.pop()
-        if inner is not None and id(inner) not in seen:
-            seen.add(id(inner))
-            if getattr(inner, "errno", None) == errno.ECONNREFUSED:
-                return True
-            waiting += (inner.__cause__, inner.__context__)
-            waiting += (part for part in inner.args if isinstance(part, BaseException))
-    return False
+    errors = linked_errors(error, lambda e: [e.__cause__, *e.args])
+    return any(getattr(inner, "errno", None) == errno.ECONNREFUSED for inner in errors)
 
 
 def _is_loopback(host: str) -> bool:

@@ -38,6 +38,7 @@ __all__ = [
     "is_secret_header",
     "is_secret_name",
     "likely_name",
+    "linked_errors",
     "mask_keys",
     "masked_start",
     "one_line",
@@ -332,7 +333,7 @@ def redact_error(error: BaseException, redact: Callable[[str], str]) -> None:
     The errors of its context may be the caller's own, so they stay as they are; where they hold a
     secret, the traceback leaves them out.
     """
-    for inner in _chain(error, lambda e: [e.__cause__, *e.args]):
+    for inner in linked_errors(error, lambda e: [e.__cause__, *e.args]):
         if _contains_secret(inner.__context__, redact):
             inner.__suppress_context__ = True
         args = tuple(redact(a) if isinstance(a, str) else a for a in inner.args)
@@ -345,11 +346,11 @@ def redact_error(error: BaseException, redact: Callable[[str], str]) -> None:
 
 
 def _contains_secret(error: BaseException | None, redact: Callable[[str], str]) -> bool:
-    texts = map(str, _chain(error, lambda e: [e.__cause__, e.__context__]))
+    texts = map(str, linked_errors(error, lambda e: [e.__cause__, e.__context__]))
     return any(redact(text) != text for text in texts)
 
 
-def _chain(
+def linked_errors(
     error: object, parts: Callable[[BaseException], Iterable[object]]
 ) -> Iterator[BaseException]:
     """Yield an error and all that `parts` leads to, each once."""

@@ -23,7 +23,6 @@ import re
 import socket
 import ssl
 import sys
-import traceback
 import weakref
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
@@ -53,6 +52,7 @@ from humanloop.transport.common import (
     TICK,
     SharedContext,
     chain_of,
+    connecting_to,
     check_length,
     check_size,
     check_status,
@@ -255,8 +255,9 @@ class Connector(aiohttp.TCPConnector):
             sock = new_socket(address)
             exchange = EXCHANGE.get()()
             if exchange is not None:
-                exchange.doing = "connecting"
                 exchange.sockets.append(sock)
+                exchange.first = exchange.first or address[4]
+                exchange.doing = connecting_to(exchange.first, len(exchange.sockets))
             return sock
 
         # The slots are the limit.
@@ -323,7 +324,8 @@ class Exchange:
     """A request under way, and its response; as soon as that is a stream, an AsyncRawStream.
 
     owner: kept alive until the end; transport: of the connection over which the request leaves;
-    new: whether that has just been made; sockets: those that try to connect; doing: for messages;
+    new: whether that has just been made; sockets: those that try to connect; first: the address of
+    the first one; doing: for messages;
     task: what runs the exchange, until the response is complete or a stream.
     """
 
@@ -332,6 +334,7 @@ class Exchange:
     headers: Headers
     elapsed: float
     new = False
+    first: Any = None
     doing = "waiting for a free connection"
     transport: asyncio.Transport | None = None
     _connection: Connection | None = None
@@ -558,7 +561,6 @@ class Exchange:
         over = limit is not None and monotonic() - self._started >= limit - TICK
         doing = self._doing()
         self._give_up()
-        _clear_frames(error)
         return connection_error(
             chain,
             self.request,
@@ -752,17 +754,6 @@ def _described(error: BaseException) -> str:
     if isinstance(error, OSError) and not isinstance(error, (ssl.SSLError, socket.gaierror)):
         return os.strerror(error.errno) if error.errno else str(error)
     return getattr(error, "strerror", None) or str(error)
-
-
-def _clear_frames(error: BaseException) -> None:
-    """Forget the local variables of the calls that an error, and what it wraps, came through.
-
-    aiohttp keeps errors and requests in some, which would keep each other alive, keys included.
-    """
-    wrapped: BaseException | None = error
-    while wrapped is not None:
-        traceback.clear_frames(wrapped.__traceback__)
-        wrapped = wrapped.__cause__ or wrapped.__context__
 
 
 def _forget_secrets(chain: list[BaseException]) -> None:

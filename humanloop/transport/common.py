@@ -44,6 +44,7 @@ __all__ = [
     "check_length",
     "check_size",
     "check_status",
+    "connecting_to",
     "connection_error",
     "explain_proxy",
     "has_length",
@@ -256,6 +257,14 @@ def chain_of(error: BaseException | None) -> Iterator[BaseException]:
             return
         inner = (error.__cause__, *error.args)
         error = next((e for e in inner if isinstance(e, Exception)), None)
+
+
+def connecting_to(address: Any, count: int) -> str:
+    """Say that one of `count` addresses is connected to; address: of the first, as of a socket."""
+    host, port = address[:2]
+    shown = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    others = f" and {count - 1} other address{'es' if count > 2 else ''}" if count > 1 else ""
+    return f"connecting to {shown}{others}"
 
 
 def timeout_reason(request: Request, *, sent: bool, over: bool, doing: str = "") -> str:

@@ -27,7 +27,7 @@ from urllib3.util.connection import allowed_gai_family
 
 from humanloop.http import Headers
 from humanloop.transport import connecting
-from humanloop.transport.common import LONGEST, TICK, check_length, check_status
+from humanloop.transport.common import LONGEST, TICK, check_length, check_status, connecting_to
 
 if TYPE_CHECKING:
     from urllib3.connection import HTTPConnection, HTTPSConnection
@@ -269,8 +269,7 @@ class Connection(HTTPConnection):
         except UnicodeError as error:
             raise LocationParseError(f"{host!r}, label empty or too long") from error
         found = connecting.look_up(host, self.port, allowed_gai_family(), deadline.remaining)
-        others = f" and {len(found) - 1} other addresses" if len(found) > 1 else ""
-        deadline.doing = f"connecting to {_shown(found[0])}{others}"
+        deadline.doing = connecting_to(found[0][4], len(found))
         self.sock = connecting.connect(found, self._make_socket, deadline.remaining)
         self.sock.settimeout(deadline.remaining())
         sys.audit("http.client.connect", self, self.host, self.port)
@@ -329,8 +328,3 @@ class Connection(HTTPConnection):
 
 class TlsConnection(Connection, HTTPSConnection):
     """As `Connection`, by TLS."""
-
-
-def _shown(address: connecting.Address) -> str:
-    host, port = address[4][:2]
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -358,9 +358,6 @@ class _Exchange:
     def _translated(self, error: Exception, late: str = "") -> ApiConnectionError:
         """Return our error for the library's; late: the message for one that took too long."""
         chain, deadline = list(chain_of(error)), self._deadline
-        for inner in chain:
-            # Frames of the libraries hold what is sent, keys included. Also, they hold the error.
-            inner.__traceback__ = None
         reason = timeout_reason(
             self._request, sent=deadline.sent, over=deadline.over, doing=deadline.doing
         )

@@ -400,6 +400,18 @@ def test_no_hint_where_nothing_was_sent(caller: Any) -> None:
     assert (error.hint, str(error).count("\n")) == ("", 0)
 
 
+def test_no_hint_for_what_the_user_was_handling(caller: Any) -> None:
+    with deaf() as port:
+        host = f"https://127.0.0.1:{port}/v4"
+        client = caller.client(host, retries=0)
+        try:
+            socket.create_connection(("127.0.0.1", unused_port())).close()
+        except ConnectionRefusedError:
+            error = failure(GET, caller, client, host, 1, timeout=0.2)
+    assert type(error) is ApiTimeoutError
+    assert error.hint == ""
+
+
 @every_call
 def test_a_port_where_nobody_listens(call: Call, caller: Any) -> None:
     host = f"http://127.0.0.1:{unused_port()}/v4"
@@ -1036,7 +1048,8 @@ def test_one_deadline_for_all_addresses_of_a_host(
         client = caller.client(host, retries=0)
         error = failure(POST, caller, client, host, 1, **{limit: 0.6})
     assert type(error) is ApiTimeoutError
-    assert error.reason.startswith("no connection within 0.6 seconds (while connecting")
+    doing = f"connecting to 127.0.0.2:{server.port} and "
+    assert error.reason.startswith(f"no connection within 0.6 seconds (while {doing}")
     assert 0.6 <= error.elapsed < 1.8  # four times as long is 2.4 seconds
     assert not error.sent
     assert (asked, server.requests) == (["many.example"], [])

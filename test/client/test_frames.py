@@ -252,6 +252,38 @@ def test_the_frames_of_the_user_stay(caller: Any, server: Any) -> None:
     assert {"of the hook", "of the user"} <= set(kept)
 
 
+@pytest.mark.parametrize("more", [{}, {"timeout": 0.2}], ids=["dropped", "late"])
+def test_what_the_user_was_handling_stays(more: dict[str, Any], caller: Any, server: Any) -> None:
+    def fail() -> None:
+        local = "of the user"
+        raise KeyError(local)
+
+    if more:
+        server.reply = server.hanging()
+    else:
+        server.send_raw(b"")
+    client = caller.client(server.host, **OPTIONS)
+
+    def handle() -> None:
+        try:
+            fail()
+        except KeyError:
+            client.projects.list(retries=0, **more)
+
+    async def ahandle() -> None:
+        try:
+            fail()
+        except KeyError:
+            await client.projects.alist(retries=0, **more)
+
+    with pytest.raises(humanloop.ApiConnectionError) as caught:
+        handle() if caller.kind == "sync" else caller.run(ahandle())
+    errors = [*chain(caught.value)]
+    kept = [entry.tb_frame.f_locals.get("local") for error in errors for entry in entries(error)]
+    assert "of the user" in kept
+    assert_nothing_shows(caught.value)
+
+
 def entries(error: BaseException) -> Iterator[types.TracebackType]:
     entry = error.__traceback__
     while entry is not None:

@@ -370,12 +370,3 @@ def test_no_thread_is_started_for_a_literal_address(
             client.projects.list(skip_deserialization=True)
         monkeypatch.undo()
     assert started.count("humanloop-lookup") == 1
-
-
-def test_no_error_keeps_the_frames_of_urllib3(server: Any) -> None:
-    """They hold the headers as they are sent."""
-    server.send_raw(b"")
-    error: BaseException | None = failure(server.host).__cause__
-    while error is not None:
-        assert error.__traceback__ is None or error.__traceback__.tb_next is None
-        error = error.__cause__ or error.__context__
