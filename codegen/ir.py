@@ -52,6 +52,7 @@ ERRORS = (
     exceptions.ApiConnectionError,
     exceptions.ApiTimeoutError,
     exceptions.ApiTlsError,
+    exceptions.ApiProxyError,
     exceptions.ApiResponseTooLargeError,
 )
 

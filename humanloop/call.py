@@ -15,7 +15,7 @@ import errno
 import inspect
 import sys
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from urllib.parse import urlsplit
@@ -36,7 +36,7 @@ from humanloop.http import Headers, RawResponse, Request
 from humanloop.operation import RETRY_HEADER
 from humanloop.responses import ResponseReader, StreamOpened
 from humanloop.retries import Decision, Fault, RetryPolicy, after_fault, after_response
-from humanloop.secrets import linked_errors, redact, redact_error
+from humanloop.secrets import MASK, linked_errors, redact, redact_error
 
 if TYPE_CHECKING:
     from humanloop.configuration import Configuration, EventHooks
@@ -198,6 +198,11 @@ class RetryState:
         return error
 
     def _hint(self, error: ApiConnectionError | ApiException) -> str:
+        if error.status == 407:  # RFC 9110 section 15.5.8
+            return (
+                "A proxy answered, not the server: it wants credentials, or others than those of"
+                " the setting `proxy`, or of the variable HTTP_PROXY in the environment."
+            )
         if not isinstance(error, ApiConnectionError) or isinstance(error, ApiException):
             return ""
         if not error.sent:
@@ -324,7 +329,14 @@ def _replaced(request: Request, returned: Any) -> Request:
             'an event hook for "request" must return a Request or None,'
             f" not {type(returned).__name__}"
         )
-    return returned
+    given: Mapping[str, str] = returned.headers
+    headers = given if isinstance(given, Headers) else Headers(given)
+    masked = [n for n, v in headers.reveal().items() if v == MASK and n in request.headers]
+    if masked:  # a hook that iterates over the items gets masks, and hands them on
+        headers = Headers(headers)
+        for name in masked:
+            headers.set_secret(name, request.headers[name])
+    return returned if headers is given else replace(returned, headers=headers)
 
 
 # -- the drivers ----------------------------------------------------------------------------------

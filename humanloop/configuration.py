@@ -17,9 +17,15 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias, TypedDict, cast
 
 from humanloop.addresses import checked_base_url, parse_proxy
-from humanloop.exceptions import ApiTypeError, ClientConfigurationError, unexpected_argument, warn
+from humanloop.exceptions import (
+    ApiAttributeError,
+    ApiTypeError,
+    ClientConfigurationError,
+    unexpected_argument,
+    warn,
+)
 from humanloop.frames import shielded
-from humanloop.secrets import Secret, brief, hidden, redact, shorten
+from humanloop.secrets import Secret, brief, did_you_mean, hidden, redact, shorten
 from humanloop.setting_checks import PROVIDERS, check_key, check_setting, check_tls_settings
 from humanloop.version import __version__
 
@@ -165,6 +171,8 @@ class Configuration:
     mock_api_key: str | None = hidden()
     anthropic_api_key: str | None = hidden()
     cohere_api_key: str | None = hidden()
+    api_key_prefix: dict[str, str]
+    """What stands before the key in the header, by scheme."""
     refresh_api_key_hook: Callable[[Configuration], object] | None = None
     """Called with the configuration before each try of a call; it may change any key. In
     asynchronous calls it may be a coroutine function."""
@@ -248,6 +256,7 @@ class Configuration:
             if name in _NO_EFFECT:
                 self._keep_without_effect(name, value)
                 return
+            _check_name(type(self), name)
             if name == "api_key":
                 value = self._keys(value, name)
             check_setting(name, value)
@@ -400,6 +409,20 @@ class Configuration:
         shown = "".join(f", {name}_api_key='***'" for name in keys)
         shown += f", timeout={brief(self.timeout)}"
         return f"{type(self).__name__}(host={self.host!r}, api_key='***'{shown})"
+
+
+def _check_name(kind: type[Configuration], name: str) -> None:
+    """Raise ApiAttributeError for an attribute that is no setting: it would have no effect.
+
+    Classes of the user's may have attributes of their own: private ones, those that the class
+    declares, and any if it has a constructor.
+    """
+    if hasattr(kind, name) or name.startswith("_") or kind.__init__ is not Configuration.__init__:
+        return
+    known = {n: None for base in kind.__mro__[:-1] for n in base.__annotations__ if n[0] != "_"}
+    if name not in known:
+        likely = did_you_mean(name, ["host", *known])
+        raise ApiAttributeError(f"{kind.__name__} has no setting {name!r}{likely}")
 
 
 def _check_pickles(name: str, value: object) -> None:

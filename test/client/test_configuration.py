@@ -22,6 +22,7 @@ from humanloop import (
     Configuration,
     Humanloop,
     InvalidHostConfigurationError,
+    OpenApiException,
 )
 from humanloop.configuration import CallSettings
 
@@ -161,6 +162,47 @@ def test_an_unknown_option_gets_the_likely_name() -> None:
         Configuration(api_key="k", **options)
     with pytest.raises(ApiTypeError, match="did you mean 'openai_api_key'"):
         Humanloop(api_key="k", **provider)
+
+
+@pytest.mark.parametrize(
+    ("name", "likely"),
+    [("verify_sll", "verify_ssl"), ("tiemout", "timeout"), ("hosts", "host"), ("foo", None)],
+)
+def test_an_attribute_that_is_no_setting_is_refused(name: str, likely: str | None) -> None:
+    class Ours(Configuration):
+        pass
+
+    with Humanloop("k") as client:
+        for configuration in (Configuration(api_key="k"), Ours(api_key="k"), client.configuration):
+            with pytest.raises(AttributeError, match=f"has no setting '{name}'") as caught:
+                setattr(configuration, name, 1)
+            assert isinstance(caught.value, OpenApiException)
+            assert str(caught.value).endswith(
+                f"; did you mean '{likely}'?" if likely else f"'{name}'"
+            )
+            assert not hasattr(configuration, name)
+
+
+def test_a_configuration_of_the_users_may_have_attributes_of_its_own() -> None:
+    class Declared(Configuration):
+        region: str
+        zone = "a"
+
+    class Made(Configuration):
+        def __init__(self, region: str, **options: Any) -> None:
+            self.before = region
+            super().__init__(**options)
+            self.timeouts = {"slow": 60}
+
+    declared = Declared(api_key="k")
+    declared.region, declared.zone = "eu", "b"
+    declared._cache = {}  # type: ignore[attr-defined]
+    made = Made("eu", api_key="k")
+    made.tenant = "t"  # type: ignore[attr-defined]
+    for each in (copy.copy(made), copy.deepcopy(made)):
+        assert (each.before, each.timeouts, each.tenant) == ("eu", {"slow": 60}, "t")  # type: ignore[attr-defined]
+        with Humanloop(configuration=each) as client:
+            assert client.with_options(timeout=5).configuration.timeout == 5
 
 
 def test_what_has_no_effect_any_more_says_so() -> None:

@@ -200,6 +200,9 @@ def test_a_wrong_password_for_a_plain_request_is_sent_once(caller: Any, server: 
     error = failure(caller, PLAIN, ApiException, proxy=url_of(server, "user:pass-word@"))
     assert (error.status, error.tries, len(server.requests)) == (407, 1, 1)
     assert "pass-word" not in repr(error) + str(error)
+    first, hint = str(error).splitlines()
+    assert "407" in first
+    assert hint.strip().startswith("A proxy answered, not the server")
 
 
 def test_headers_for_a_proxy_are_checked_when_they_are_used(caller: Any, server: Loopback) -> None:

@@ -151,11 +151,40 @@ def test_a_hook_may_replace_the_request(caller: Any, server: Any) -> None:
     server.answer_in_turn(503, 503, 200)
     listing(caller, client)
     assert [r.headers["X-Signature"] for r in server.requests] == ["1", "2", "3"]
+    assert {r.headers["X-API-KEY"] for r in server.requests} == {"hl-key"}
     assert {r.path for r in server.requests} == {"/v4/elsewhere"}
     server.answer(status=404)
     with pytest.raises(ApiException) as caught:
         listing(caller, client)
     assert caught.value.path == "/elsewhere"  # where it was sent in fact
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        lambda headers: Headers({**headers, "X-Own": "1"}),
+        lambda headers: Headers(dict(headers.items()) | {"X-Own": "1"}),
+        lambda headers: {**headers.reveal(), "x-own": "1"},
+        lambda headers: dict(headers.items()) | {"X-OWN": "1"},
+    ],
+)
+def test_a_hook_may_make_the_headers_in_any_way(changed: Any, caller: Any, server: Any) -> None:
+    def change(request: Request) -> Request:
+        return dataclasses.replace(request, headers=changed(request.headers))
+
+    hooks = {"request": [hooked(caller, change)]}
+    client = caller.client(server.host, event_hooks=hooks)
+    own = {"Authorization": "Bearer own-token", "X-Pass": "***"}
+    for key in ("hl-key", "***"):
+        client.configuration.api_key["APIKeyHeader"] = key
+        caller(client.projects.list, extra_headers=own, skip_deserialization=True)
+        sent = {name.lower(): value for name, value in server.requests[-1].headers.items()}
+        assert [sent[n] for n in ("x-own", "x-api-key", "authorization", "x-pass")] == [
+            "1",
+            key,
+            "Bearer own-token",
+            "***",
+        ]
 
 
 def test_a_hook_that_returns_something_else(caller: Any, server: Any) -> None:
