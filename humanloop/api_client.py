@@ -216,10 +216,7 @@ class ApiClient:
         With `X-API-KEY`, that is the key for all calls; `Content-Type` may be any name of JSON,
         which all bodies are. Raises ApiValueError for what no request can have.
         """
-        _check_header(header_name, header_value)
-        is_key = header_name.lower() in map(str.lower, self.configuration.key_headers.values())
-        if is_key and not header_value:
-            raise ApiValueError(f"header {header_name!r}: the key is empty")
+        self._check_header(header_name, header_value)
         if header_name.lower() == "content-type" and not is_json({"Content-Type": header_value}):
             raise ApiValueError(
                 "header 'Content-Type': for all calls, it must be application/json or another name"
@@ -456,6 +453,12 @@ class ApiClient:
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.configuration!r})"
 
+    def _check_header(self, name: str, value: str) -> None:
+        _check_header(name, value)
+        is_key = name.lower() in map(str.lower, self.configuration.key_headers.values())
+        if is_key and not value:
+            raise ApiValueError(f"header {name!r}: the key is empty")
+
     def _headers(self, extra_headers: Mapping[str, str], media_type: str | None) -> Headers:
         headers = Headers(self.default_headers)  # which the user has set, so they come first
         if "Accept" not in headers:
@@ -472,7 +475,7 @@ class ApiClient:
             if key := self.configuration.credential(scheme):
                 headers.set_secret(header, key)
         for name, value in extra_headers.items():
-            _check_header(name, value)  # before a name that is none is changed to lower case
+            self._check_header(name, value)  # before a name that is none is put in lower case
             headers[name] = value
         for name, value in headers.reveal().items():
             if not _FIELD.fullmatch(f"{name}:{value}"):

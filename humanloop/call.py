@@ -380,7 +380,8 @@ def _do(step: Step, transport: Transport) -> Any:
 def refuse_coroutines(hooks: Iterable[Callable[..., Any]]) -> None:
     """Raise ApiTypeError for hooks that are coroutine functions, before a synchronous call."""
     for hook in hooks:
-        if inspect.iscoroutinefunction(hook):
+        call: object = getattr(type(hook), "__call__", None)  # noqa: B004 - of an object that is one
+        if inspect.iscoroutinefunction(hook) or inspect.iscoroutinefunction(call):
             raise _needs_async(hook)
 
 

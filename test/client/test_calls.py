@@ -303,6 +303,13 @@ def test_headers_that_are_refused(headers: Any, message: str, client: Humanloop)
     assert "sEcReT" not in str(caught.value)
 
 
+def test_an_empty_key_for_one_call_is_refused(caller: Any, server: Any) -> None:
+    client = caller.client(server.host)
+    with pytest.raises(ApiValueError, match="header 'x-api-key': the key is empty"):
+        caller(client.projects.list, extra_headers={"x-api-key": ""})
+    assert server.requests == []
+
+
 def test_settings_of_an_api_client(configuration: Configuration) -> None:
     made: list[Any] = [
         lambda: ApiClient(configuration, cookie="a\nb"),

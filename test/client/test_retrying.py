@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import functools
 import inspect
 import shlex
 import threading
@@ -298,12 +299,17 @@ def test_a_coroutine_hook_needs_an_asynchronous_call(event: str, server: Any) ->
     async def hook(*arguments: Any) -> None:
         called.append(arguments)
 
+    class Hook:
+        async def __call__(self, *arguments: Any) -> None:
+            called.append(arguments)
+
     server.answer_in_turn(b"" if event == "error" else 200)
-    with (
-        Humanloop("k", server.host, retries=0, event_hooks={event: [hook]}) as client,
-        pytest.raises(ApiTypeError, match="asynchronous calls"),
-    ):
-        client.projects.list()
+    for each in (hook, functools.partial(hook, 1), Hook(), Hook().__call__):
+        with (
+            Humanloop("k", server.host, retries=0, event_hooks={event: [each]}) as client,
+            pytest.raises(ApiTypeError, match="asynchronous calls"),
+        ):
+            client.projects.list()
     assert (called, server.requests) == ([], [])
 
 
