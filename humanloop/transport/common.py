@@ -78,7 +78,7 @@ _TUNNEL_FAILED = re.compile(r"Tunnel connection failed: ([0-9]{3})")
 """How http.client says what a proxy has answered to CONNECT."""
 
 AUTHORITIES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
-"""Environment variables that name the authorities to trust, the strongest first."""
+"""Environment variables that name authorities to trust."""
 
 
 def proxy_of(configuration: Configuration, host: str) -> Proxy | None:
@@ -189,17 +189,18 @@ def _load_authorities(context: ssl.SSLContext, configuration: Configuration) -> 
         check_files("ssl_ca_cert", context.load_verify_locations, configuration.ssl_ca_cert)
         return
     variables = AUTHORITIES if configuration.trust_env else ()
-    name, path = next(((v, os.environ[v]) for v in variables if os.environ.get(v)), ("", ""))
-    if not name:
+    named = {os.environ[v]: v for v in variables if os.environ.get(v)}
+    if not named:
         import certifi
 
         context.load_verify_locations(certifi.where())
-    elif name == "SSL_CERT_DIR" or (name != "SSL_CERT_FILE" and os.path.isdir(path)):
-        if not any(map(os.path.isdir, path.split(os.pathsep))):
-            raise ClientConfigurationError(f"{name} in the environment is no directory")
-        context.load_verify_locations(capath=path)
-    else:
-        check_files(f"{name} in the environment", context.load_verify_locations, path)
+    for path, name in named.items():
+        if name == "SSL_CERT_DIR" or (name != "SSL_CERT_FILE" and os.path.isdir(path)):
+            if not any(map(os.path.isdir, path.split(os.pathsep))):
+                raise ClientConfigurationError(f"{name} in the environment is no directory")
+            context.load_verify_locations(capath=path)
+        else:
+            check_files(f"{name} in the environment", context.load_verify_locations, path)
 
 
 def check_status(status: int) -> None:

@@ -19,8 +19,9 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import certifi
 import pytest
-from conftest import TLS, Loopback
+from conftest import AUTHORITIES, TLS, Loopback
 
 from humanloop import (
     ApiException,
@@ -238,6 +239,25 @@ def test_a_file_of_authorities(
     monkeypatch.setenv(name, AUTHORITY)
     assert ask(caller, tls_server.host).body == {}
     failure(caller, tls_server.host, ApiTlsError, trust_env=False)
+
+
+@pytest.mark.parametrize("name", AUTHORITIES)
+def test_all_authorities_of_the_environment_are_trusted(
+    name: str, caller: Any, tls_server: Loopback, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Many systems set all of the variables, and one program then sets one of them anew."""
+    usual = {"SSL_CERT_DIR": str(tmp_path)}
+    for each in AUTHORITIES:
+        monkeypatch.setenv(each, usual.get(each, certifi.where()))
+    failure(caller, tls_server.host, ApiTlsError)
+    if name == "SSL_CERT_DIR":
+        if shutil.which("openssl") is None:
+            pytest.skip("needs openssl")
+        shutil.copy(AUTHORITY, tmp_path)
+        subprocess.run(["openssl", "rehash", tmp_path], check=True)
+    else:
+        monkeypatch.setenv(name, AUTHORITY)
+    assert ask(caller, tls_server.host).body == {}
 
 
 @pytest.mark.parametrize("name", ["SSL_CERT_DIR", "REQUESTS_CA_BUNDLE"])
