@@ -189,6 +189,13 @@ class Handler(ResponseHandler):
         if data:
             super().data_received(data)
 
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """Take leave, as aiohttp's."""
+        if self.transport is not None:
+            # Before Python 3.11, that of TLS warns unless it was closed, also after the server did.
+            self.transport.close()
+        super().connection_lost(exc)
+
 
 def _with_one_length(data: bytes, end: int) -> bytes:
     """Tell the length of a body once, in a head that goes to `end`.

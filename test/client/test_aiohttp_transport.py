@@ -1217,6 +1217,22 @@ def test_a_limit_beyond_all_clocks_is_long(limit: str, seconds: float, server: A
     )
 
 
+def test_a_connection_by_tls_that_the_server_closes_leaves_no_warning(
+    tls_server: Any, trusting: dict[str, Any], recwarn: pytest.WarningsRecorder
+) -> None:
+    async def main() -> None:
+        transport = AiohttpTransport(configured(tls_server.host, **trusting))
+        await answer(transport, request_to(tls_server.host))
+        await asyncio.to_thread(tls_server.close)
+        for _ in range(5):
+            await asyncio.sleep(0)  # until the loop has seen it
+        await transport.aclose()
+
+    run(main())
+    gc.collect()
+    assert not recwarn.list
+
+
 def test_a_connection_that_was_idle_for_long_is_not_used(
     server: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
