@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
-from email.utils import formatdate
 from pathlib import Path
 from typing import Any
 
@@ -110,7 +109,7 @@ class TestRetries:
             {"Retry-After": "0"},
             {"Retry-After": "0.01"},
             {"Retry-After-Ms": "10"},
-            {"Retry-After": formatdate(usegmt=True)},
+            {"Retry-After": "Sun, 06 Nov 1994 08:49:37 GMT"},
             {"Retry-After": "soon"},
             {"Retry-After": ""},
             {"Retry-After": "-1"},
