@@ -163,8 +163,8 @@ class _Watch:
         """Return the keys that say in which project a call is logged."""
         if self._project is not None:
             return {"project": self._project}
-        around = running()
-        outer = {} if around is None else around.keys
+        around = running(self.tracer.writer)
+        outer: Mapping[str, Any] = {} if around is None else around.keys
         names = [key for key in ("project", "project_id") if key in outer]
         return {key: outer[key] for key in names} if names else {"project": reader.provider}
 

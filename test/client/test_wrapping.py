@@ -49,6 +49,8 @@ def sse(*events: Any, done: bool = True) -> bytes:
 class Provider:
     """Calls as the providers' packages do, in threads or in an event loop."""
 
+    destination = "here"
+
     def __init__(self, kind: str, host: str) -> None:
         self.written: list[dict[str, Any]] = []
         self.loop = asyncio.new_event_loop() if kind == "async" else None
