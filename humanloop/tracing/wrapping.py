@@ -11,22 +11,26 @@ reader alone, at the reader's pace, and logged when it has ended or has been clo
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 import weakref
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from functools import cache
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
+from humanloop.decoded import as_object
 from humanloop.exceptions import ApiTypeError
 from humanloop.http import is_event_stream
+from humanloop.model.log_request import LogRequest
 from humanloop.secrets import mask_keys, one_line, shorten
 from humanloop.server_sent_events import EventParser
 from humanloop.tracing import anthropic_calls, openai_calls
 from humanloop.tracing.calls import Answer, Reader
 from humanloop.tracing.spans import Span, running
 from humanloop.tracing.tracer import Tracer, error_text
+from humanloop.tracing.values import MODEL_CALLS, as_json
 
 if TYPE_CHECKING:
     from humanloop.client import Humanloop
@@ -42,7 +46,7 @@ _READERS: Mapping[str, Reader] = {
     "/chat/completions": openai_calls.CHAT,
     "/completions": openai_calls.COMPLETION,
     "/responses": openai_calls.RESPONSES,
-    "/messages": anthropic_calls.MESSAGES,
+    "/v1/messages": anthropic_calls.MESSAGES,  # and not OpenAI's /threads/.../messages
 }
 """What reads the calls of a path, by its end: the first that fits."""
 
@@ -152,12 +156,36 @@ class _Watch:
             path = request.url.path
             reader = next((each for end, each in _READERS.items() if path.endswith(end)), None)
             if reader is not None and request.method == "POST":
-                keys = {**reader.request(json.loads(request.content)), **self._place(reader)}
+                keys = {**self._read(reader, request.content), **self._place(reader)}
                 span = self.tracer.begin(keys)
-                return None if span is None else _Call(self, reader, keys, span)
+                return None if span is None else _Call(self, reader, span)
         except Exception as error:
             self.tracer.failed(error)
         return None
+
+    def _read(self, reader: Reader, content: bytes) -> Mapping[str, Any]:
+        """Return the keys of a log for the body of a request; of one that can't be read, itself."""
+        body: Any = content.decode("utf-8", "replace")
+        try:
+            body = json.loads(body)
+            return self._checked(reader.request(body))
+        except Exception as error:
+            self.tracer.failed(error)
+            model = str(as_object(body).get("model", "unknown"))
+            config = {"type": "model", "model": model, "provider": reader.provider}
+            return self._checked({"config": config, "inputs": {"body": body}})
+
+    def _checked(self, keys: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return the keys as they are logged; raises SchemaValidationError for what is no log."""
+        config = dict(keys["config"])
+        tools = config.pop("tools", None)  # schemas, whose properties may be named like secrets
+        copied: dict[str, Any] = as_json(
+            {**keys, "config": config}, self.tracer.failed, MODEL_CALLS
+        )
+        if tools:
+            copied["config"]["tools"] = tools
+        LogRequest(copied)
+        return copied
 
     def _place(self, reader: Reader) -> dict[str, Any]:
         """Return the keys that say in which project a call is logged."""
@@ -172,12 +200,11 @@ class _Watch:
 class _Call:
     """One request under way, and its answer."""
 
-    def __init__(self, watch: _Watch, reader: Reader, keys: Mapping[str, Any], span: Span) -> None:
+    def __init__(self, watch: _Watch, reader: Reader, span: Span) -> None:
         self._watch = watch
         self._reader = reader
-        self._keys = keys
         self._span: Span | None = span  # until it has ended
-        self._response: Any = None  # one that is being read
+        self._head: tuple[int, Any] | None = None  # status and headers of one that is being read
         self._pieces: list[bytes] = []
         self._size = 0
 
@@ -185,9 +212,9 @@ class _Call:
         """Log an answer that is complete; read along where it is yet to be read."""
         try:
             if response.is_stream_consumed:
-                self._log(response, "")
+                self._log(response.status_code, response.headers, response.content, "")
             else:
-                self._response = response
+                self._head = response.status_code, response.headers
                 along = _asynchronous_along if hasattr(response.stream, "__aiter__") else _along
                 response.stream = along(self._watch.library)(response.stream, self)
         except Exception as error:
@@ -201,48 +228,64 @@ class _Call:
 
     def ended(self, error: BaseException | None = None) -> None:
         """Log a stream that nobody reads any further; error: what has cut it off."""
-        response, self._response = self._response, None
-        if response is None:
+        head, self._head = self._head, None
+        if head is None:
             return
-        said = "" if error is None else error_text(error)
+        content, self._pieces = b"".join(self._pieces), []
         try:
-            # What came may be compressed. A response of the library's own undoes that.
-            whole = self._watch.library.Response(
-                response.status_code, headers=response.headers, content=b"".join(self._pieces)
-            )
-            self._log(whole, said)
+            decoded = self._decoded(*head, content)
+            self._log(*head, decoded, "" if error is None else error_text(error))
         except Exception as failure:
             self._watch.tracer.failed(failure)
-            self.end(Answer(error=said or None))
 
-    def _log(self, response: Any, error: str) -> None:
+    def _decoded(self, status: int, headers: Any, content: bytes) -> bytes:
+        """Return what came without its compression, which a response of the library undoes."""
+        library = self._watch.library
+        response = library.Response(status, headers=headers, stream=library.ByteStream(content))
+        decoded: list[bytes] = []
+        with contextlib.suppress(library.DecodingError):  # it was cut off within
+            for piece in response.iter_bytes():
+                decoded.append(piece)
+        return b"".join(decoded)
+
+    def __del__(self) -> None:
+        if not sys.is_finalizing():
+            self.ended()  # a stream that was left without being closed
+
+    def _log(self, status: int, headers: Any, content: bytes, error: str) -> None:
         """Log an answer of which all is there; error: what has cut it off."""
-        if response.status_code >= 400:
-            text = response.content.decode("utf-8", "replace")
+        text = content.decode("utf-8", "replace")
+        if status >= 400:
             said = shorten(one_line(mask_keys(text)), _SHOWN)
-            return self.end(Answer(error=f"HTTP {response.status_code}: {said}"))
-        if is_event_stream(response.status_code, response.headers):
-            events = EventParser(max_event_bytes=None).feed(response.content)
-            data = [event.data for event in events if event.data != "[DONE]"]
-            answers = self._reader.events([json.loads(each) for each in data])
-        else:
-            answers = self._reader.answer(json.loads(response.content))
+            return self.end(Answer(error=f"HTTP {status}: {said}"))
+        try:
+            answers = self._answers(is_event_stream(status, headers), content)
+        except Exception as failure:
+            self._watch.tracer.failed(failure)
+            said = error or f"the answer can't be read: {error_text(failure)}"
+            return self.end(Answer(mask_keys(text) or None, said))
         return self.end(*(each.with_error(error) for each in answers))
+
+    def _answers(self, is_stream: bool, content: bytes) -> Sequence[Answer]:
+        if not is_stream:
+            return self._reader.answer(json.loads(content))
+        events = EventParser(max_event_bytes=None).feed(content)
+        data = [event.data for event in events if event.data != "[DONE]"]
+        return self._reader.events([json.loads(each) for each in data])
 
     def end(self, first: Answer, *others: Answer) -> None:
         """Log the answers: each sample is a log."""
         span, self._span = self._span, None
         if span is None:
             return
-        spans = [span, *(self._watch.tracer.begin(self._keys) for _ in others)]
+        failed = self._watch.tracer.failed
+        spans = [span, *(span.another() for _ in others)]
         for each, answer in zip(spans, (first, *others), strict=True):
             try:
-                if each is not None:
-                    each.end(
-                        output=answer.output, error=answer.error, metadata=answer.metadata or None
-                    )
+                said = as_json(vars(answer), failed, MODEL_CALLS)
+                each.end(**{key: value for key, value in said.items() if value})
             except Exception as error:
-                self._watch.tracer.failed(error)
+                failed(error)
 
 
 @cache  # a class for each library
@@ -258,10 +301,13 @@ def _along(library: ModuleType) -> Callable[[Any, _Call], Any]:
                 for piece in self._stream:
                     self._call.passed(piece)
                     yield piece
-            except Exception as error:
+            except GeneratorExit:  # its reader has gone
+                raise
+            except BaseException as error:
                 self._call.ended(error)
                 raise
-            self._call.ended()
+            finally:
+                self._call.ended()
 
         def close(self) -> None:
             try:
@@ -283,10 +329,13 @@ def _asynchronous_along(library: ModuleType) -> Callable[[Any, _Call], Any]:
                 async for piece in self._stream:
                     self._call.passed(piece)
                     yield piece
-            except Exception as error:
+            except GeneratorExit:  # its reader has gone
+                raise
+            except BaseException as error:
                 self._call.ended(error)
                 raise
-            self._call.ended()
+            finally:
+                self._call.ended()
 
         async def aclose(self) -> None:
             try:
