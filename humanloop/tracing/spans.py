@@ -71,11 +71,10 @@ _place: ContextVar[_Place] = ContextVar("humanloop_place", default=_OUTSIDE)
 
 def here(writer: Writer) -> dict[str, str]:
     """Return what places a log in the span, or else the session, in which this code runs."""
-    place = _place.get()
-    span = running(writer)
+    span, session = running(writer), _place.get().session
     if span is not None and span.precede():
         return {"parent_reference_id": span.reference_id}
-    return {} if place.session is None else {"session_reference_id": place.session}
+    return {} if session is None else {"session_reference_id": session}
 
 
 def running(writer: Writer) -> Span | None:

@@ -131,9 +131,8 @@ class _Calls:
         name = options.get("name", own)
         keys = ("config", "project", "project_id", "source", "metadata")
         given = {key: value for key, value in options.items() if key in keys}
-        # Checked here, where a mistake is seen, and not in each call alone.
-        checked: Mapping[str, Any] = LogRequest({"config": {"type": "tool", "name": name}, **given})
-        self._keys: dict[str, Any] = dict(checked)
+        self._keys: dict[str, Any] = {"config": {"type": "tool", "name": name}, **given}
+        LogRequest(self._keys)  # a mistake is raised here, and not counted in each call
 
     def begin(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Call:
         """Begin a call."""

@@ -87,6 +87,11 @@ class Copy:
     def of(self, value: Any, depth: int = DEPTH) -> Any:
         """Return a copy."""
         self._values_left -= 1
+        kind = type(value)
+        if kind is str:  # as most are
+            return self._text(value)
+        if value is None or kind is bool:
+            return value
         try:
             return self._of(value, depth)
         except Exception as error:
@@ -94,10 +99,8 @@ class Copy:
             return f"<{type(value).__name__} that can't be read>"
 
     def _of(self, value: Any, depth: int) -> Any:
-        if value is None or isinstance(value, bool):
-            return value
         if isinstance(value, Enum):
-            return self._of(value.value, depth)
+            return self.of(value.value, depth)
         if isinstance(value, str):
             return self._text(str(value))
         if isinstance(value, int):
@@ -115,7 +118,7 @@ class Copy:
     def _of_many(self, value: Any, depth: int) -> Any:
         # By the type, since an instance of a mock, or of a proxy, has whatever it is asked for.
         if hasattr(cast("object", type(value)), "model_dump") and not isinstance(value, type):
-            return self._of(value.model_dump(), depth)
+            return self.of(value.model_dump(), depth)
         if dataclasses.is_dataclass(value) and not isinstance(value, type):
             names = [each.name for each in dataclasses.fields(value) if each.repr]
             return self._of_mapping({name: getattr(value, name, "...") for name in names}, depth)
@@ -140,8 +143,9 @@ class Copy:
             yield value
 
     def _text(self, text: str) -> str:
-        room = min(self._longest, max(self._texts_left, 0))
-        self._texts_left -= len(text)
-        if len(text) > room:
-            text = f"{text[:room]}... ({len(text):,} characters)"
+        length, left = len(text), self._texts_left
+        self._texts_left = left - length
+        if length > self._longest or length > left:
+            room = max(min(self._longest, left), 0)
+            text = f"{text[:room]}... ({length:,} characters)"
         return storable(text)
