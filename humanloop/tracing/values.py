@@ -87,7 +87,7 @@ class Copy:
     def of(self, value: Any, depth: int = DEPTH) -> Any:
         """Return a copy."""
         self._values_left -= 1
-        kind = type(value)
+        kind = cast("object", type(value))
         if kind is str:  # as most are
             return self._text(value)
         if value is None or kind is bool:
