@@ -93,14 +93,16 @@ def _library_of(http: object) -> ModuleType | None:
 
 
 def _original(http: Any) -> Callable[..., Any]:
-    """Return the method that is replaced; it does not keep its instance alive."""
+    """Return the method that is replaced; it does not keep its instance alive.
+
+    It is looked up in each call: other tools replace it in the class, before this or after.
+    """
     own = http.__dict__.get("send")
     if own is not None:
         return cast("Callable[..., Any]", own)
     reference: weakref.ref[Any] = weakref.ref(http)
     kind = cast("Any", type(http))
-    method: Callable[..., Any] = kind.send
-    return lambda *args, **kwargs: method(reference(), *args, **kwargs)
+    return lambda *args, **kwargs: kind.send(reference(), *args, **kwargs)
 
 
 def _synchronous(watch: _Watch, http: Any) -> Callable[..., Any]:

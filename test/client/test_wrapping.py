@@ -587,6 +587,25 @@ def test_wrapping_again_changes_nothing(provider: Provider, server: Loopback) ->
     assert len(provider.written) == 1
 
 
+def test_what_replaces_the_method_later_is_called(
+    provider: Provider, server: Loopback, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Tools for monitoring patch the classes of httpx, and may come after."""
+    seen: list[str] = []
+    kind: Any = type(provider._client)
+    send = kind.send
+
+    def watched(self: Any, request: httpx.Request, **options: Any) -> Any:
+        seen.append(request.url.path)
+        return send(self, request, **options)
+
+    monkeypatch.setattr(kind, "send", watched)
+    server.answer(ANSWER)
+    provider.send(CHAT)
+    assert seen == ["/v1/chat/completions"]
+    assert provider.one()["output"] == "Hello"
+
+
 def test_only_the_one_instance_is_wrapped(provider: Provider, server: Loopback) -> None:
     server.answer(ANSWER)
     with httpx.Client() as other:
