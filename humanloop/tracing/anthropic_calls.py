@@ -34,7 +34,7 @@ def _config(body: JsonObject) -> dict[str, Any]:
         tool_of(each.get("name"), each.get("description"), each.get("input_schema"))
         for each in objects(body.get("tools"))
     ]
-    return config_of(_PROVIDER, "chat", body, parameters, tools, _KNOWN)
+    return config_of("chat", body, parameters, tools, _KNOWN)
 
 
 def _messages(body: JsonObject) -> list[dict[str, Any]]:

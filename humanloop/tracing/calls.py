@@ -75,20 +75,20 @@ def without(body: JsonObject, *keys: str) -> dict[str, Any]:
 
 
 def config_of(
-    provider: str,
     endpoint: str,
     body: JsonObject,
     parameters: Mapping[str, Any],
     tools: Sequence[JsonObject],
     known: Sequence[str],
 ) -> dict[str, Any]:
-    """Return a config. known: keys of the body that are logged elsewhere; what is left of it, and
-    has no key in a config, is in its `other`.
+    """Return a config, but for its provider.
+
+    known: keys of the body that are logged elsewhere; what is left of it, and has no key in a
+    config, is in its `other`.
     """
     config = {
         "type": "model",
         "model": str(body.get("model", "")),
-        "provider": provider,
         "endpoint": endpoint,
         **without(parameters),
     }

@@ -42,7 +42,7 @@ def _config(body: JsonObject, endpoint: str, *elsewhere: str) -> dict[str, Any]:
         tool_of(each.get("name", each.get("type")), each.get("description"), each.get("parameters"))
         for each in map(_inner, objects(body.get("tools")))
     ]
-    return config_of(_PROVIDER, endpoint, body, parameters, tools, (*_KNOWN, *elsewhere))
+    return config_of(endpoint, body, parameters, tools, (*_KNOWN, *elsewhere))
 
 
 def _inner(tool: JsonObject) -> JsonObject:

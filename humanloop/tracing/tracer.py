@@ -220,7 +220,7 @@ class _Call:
             return
         failed, output, text = self._calls.failed, self._calls.output, None
         try:
-            if output and result is not None:
+            if output and (result is not None or error is None):
                 made = output(result) if callable(output) else result
                 text = as_text(as_json(made, failed))
         except Exception as failure:

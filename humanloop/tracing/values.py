@@ -118,7 +118,7 @@ class Copy:
     def _of_many(self, value: Any, depth: int) -> Any:
         # By the type, since an instance of a mock, or of a proxy, has whatever it is asked for.
         if hasattr(cast("object", type(value)), "model_dump") and not isinstance(value, type):
-            return self.of(value.model_dump(), depth)
+            return self.of(value.model_dump(warnings=False), depth)  # pydantic's
         if dataclasses.is_dataclass(value) and not isinstance(value, type):
             names = [each.name for each in dataclasses.fields(value) if each.repr]
             return self._of_mapping({name: getattr(value, name, "...") for name in names}, depth)

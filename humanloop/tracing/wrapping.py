@@ -42,6 +42,9 @@ LARGEST = 16 << 20
 _MARK = "_humanloop_wrapped"
 _SHOWN = 500  # characters of an error
 
+_AZURE = "openai_azure"
+"""What the API calls OpenAI's models at Azure; the form of their calls is OpenAI's."""
+
 _READERS: Mapping[str, Reader] = {
     "/chat/completions": openai_calls.CHAT,
     "/completions": openai_calls.COMPLETION,
@@ -90,6 +93,10 @@ def _library_of(http: object) -> ModuleType | None:
         if module is not None and hasattr(module, "AsyncByteStream"):
             return module
     return None
+
+
+def _is_azure(url: Any) -> bool:
+    return "/openai/deployments/" in url.path or url.host.endswith(".azure.com")
 
 
 def _original(http: Any) -> Callable[..., Any]:
@@ -158,28 +165,29 @@ class _Watch:
             path = request.url.path
             reader = next((each for end, each in _READERS.items() if path.endswith(end)), None)
             if reader is not None and request.method == "POST":
-                keys = {**self._read(reader, request.content), **self._place(reader)}
+                provider = _AZURE if _is_azure(request.url) else reader.provider
+                keys = {**self._read(reader, provider, request.content), **self._place(reader)}
                 span = self.tracer.begin(keys)
                 return None if span is None else _Call(self, reader, span)
         except Exception as error:
             self.tracer.failed(error)
         return None
 
-    def _read(self, reader: Reader, content: bytes) -> Mapping[str, Any]:
+    def _read(self, reader: Reader, provider: str, content: bytes) -> Mapping[str, Any]:
         """Return the keys of a log for the body of a request; of one that can't be read, itself."""
         body: Any = content.decode("utf-8", "replace")
         try:
             body = json.loads(body)
-            return self._checked(reader.request(body))
+            return self._checked(reader.request(body), provider)
         except Exception as error:
             self.tracer.failed(error)
             model = str(as_object(body).get("model", "unknown"))
-            config = {"type": "model", "model": model, "provider": reader.provider}
-            return self._checked({"config": config, "inputs": {"body": body}})
+            config = {"type": "model", "model": model}
+            return self._checked({"config": config, "inputs": {"body": body}}, provider)
 
-    def _checked(self, keys: Mapping[str, Any]) -> Mapping[str, Any]:
+    def _checked(self, keys: Mapping[str, Any], provider: str) -> Mapping[str, Any]:
         """Return the keys as they are logged; raises SchemaValidationError for what is no log."""
-        config = dict(keys["config"])
+        config = {**keys["config"], "provider": provider}
         tools = config.pop("tools", None)  # schemas, whose properties may be named like secrets
         copied: dict[str, Any] = as_json(
             {**keys, "config": config}, self.tracer.failed, MODEL_CALLS

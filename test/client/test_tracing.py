@@ -19,6 +19,7 @@ from decimal import Decimal
 from typing import Any
 from unittest.mock import MagicMock
 
+import pydantic
 import pytest
 
 from humanloop import ApiTypeError
@@ -160,6 +161,17 @@ def test_mocks_are_not_called(tracer: Tracer, log: Log) -> None:
     tracer.traced(project="p", output=False)(lambda x: x)(mock)
     assert mock.mock_calls == []
     assert log.one()["inputs"]["x"].startswith("<MagicMock")
+
+
+def test_models_are_copied_without_complaint(tracer: Tracer, log: Log) -> None:
+    class Model(pydantic.BaseModel):
+        number: int
+        password: str
+
+    model = Model.model_construct(number="seven", password="pass")  # pydantic warns of it
+    assert tracer.traced(project="p")(lambda x: x)(model) is model
+    assert log.one()["output"] == '{"number": "seven", "password": "***"}'
+    assert tracer.failures == 0
 
 
 def test_a_log_of_large_values_is_bounded(tracer: Tracer, log: Log) -> None:
@@ -652,6 +664,27 @@ def test_options(tracer: Tracer, log: Log) -> None:
     assert (first["source"], first["metadata"], first["inputs"]) == ("s", {"a": 1}, {})
     assert (second["config"], second["inputs"], second["output"]) == (config, {"length": 6}, "s")
     assert "output" not in third
+
+
+def test_an_output_is_made_of_no_result_too(tracer: Tracer, log: Log) -> None:
+    tracer.traced(project="p", output=lambda result: f"got {result}")(lambda: None)()
+    assert log.one()["output"] == "got None"
+
+
+def test_context_managers(tracer: Tracer, log: Log) -> None:
+    error = StopIteration("mine")
+
+    @contextlib.contextmanager
+    @tracer.traced(project="p")
+    def block() -> Generator[str]:
+        yield "in"
+
+    with block() as value:
+        assert value == "in"
+    with pytest.raises(StopIteration) as raised, block():
+        raise error
+    assert raised.value is error
+    assert log.spans[0]["output"] == "in"
 
 
 def test_what_can_t_be_traced(tracer: Tracer) -> None:

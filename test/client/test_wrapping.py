@@ -156,6 +156,13 @@ def test_an_answer_in_one_piece(provider: Provider, server: Loopback) -> None:
     assert span["duration"] > 0
 
 
+def test_models_at_azure(provider: Provider, server: Loopback) -> None:
+    server.answer(ANSWER)
+    provider.send(CHAT, "/openai/deployments/gpt-4/chat/completions?api-version=1")
+    span = provider.one()
+    assert (span["config"]["provider"], span["project"]) == ("openai_azure", "openai")
+
+
 def test_messages_of_all_kinds(provider: Provider, server: Loopback) -> None:
     calls = [{"id": "t", "function": {"name": "look", "arguments": "{}"}}]
     server.answer({"choices": [{"message": {"content": None, "tool_calls": calls}}]})
@@ -193,7 +200,7 @@ def test_samples_have_the_parent_of_their_request(provider: Provider, server: Lo
         answer = provider.send({**CHAT, "stream": True, "n": 2}, stream=True)
     provider.read(answer)
     found = [each.get("session_reference_id") for each in provider.written]
-    assert found == ["mine", "mine"] or provider.loop is not None  # whose context is its own
+    assert found == ["mine", "mine"]
 
 
 CALLS = [
@@ -517,11 +524,10 @@ def test_calls_within_a_traced_function(provider: Provider, server: Loopback) ->
     def ask() -> None:
         provider.send(CHAT)
 
-    if provider.loop is None:
-        ask()
-        outer, inner = provider.written
-        assert inner["parent_reference_id"] == outer["reference_id"]
-        assert inner["project"] == "mine"
+    ask()
+    outer, inner = provider.written
+    assert inner["parent_reference_id"] == outer["reference_id"]
+    assert inner["project"] == "mine"
 
 
 @pytest.fixture
