@@ -79,8 +79,9 @@ def wrap(
             from humanloop.client import Humanloop
 
             client = Humanloop()
-        watch = _Watch(client.tracer, project, library)
         is_asynchronous = isinstance(http, library.AsyncClient)
+        along = (_asynchronous_along if is_asynchronous else _along)(library)
+        watch = _Watch(client.tracer, project, library, along)
         http.send = (_asynchronous if is_asynchronous else _synchronous)(watch, http)
         setattr(http.send, _MARK, True)
     return instance
@@ -151,12 +152,19 @@ def _asynchronous(watch: _Watch, http: Any) -> Callable[..., Any]:
 class _Watch:
     """Watches the requests of one HTTP client.
 
-    library: the module that the client is from.
+    library: the module that the client is from; along: its kind of stream that reads along.
     """
 
-    def __init__(self, tracer: Tracer, project: str | None, library: ModuleType) -> None:
+    def __init__(
+        self,
+        tracer: Tracer,
+        project: str | None,
+        library: ModuleType,
+        along: Callable[[Any, _Call], Any],
+    ) -> None:
         self.tracer = tracer
         self.library = library
+        self.along = along
         self._project = project
 
     def begin(self, request: Any) -> _Call | None:
@@ -175,7 +183,7 @@ class _Watch:
 
     def _read(self, reader: Reader, provider: str, content: bytes) -> Mapping[str, Any]:
         """Return the keys of a log for the body of a request; of one that can't be read, itself."""
-        body: Any = content.decode("utf-8", "replace")
+        body: Any = _text(content)
         try:
             body = json.loads(body)
             return self._checked(reader.request(body), provider)
@@ -222,11 +230,10 @@ class _Call:
         """Log an answer that is complete; read along where it is yet to be read."""
         try:
             if response.is_stream_consumed:
-                self._log(response.status_code, response.headers, response.content, "")
+                self._log(response.status_code, response.headers, response.content)
             else:
                 self._head = response.status_code, response.headers
-                along = _asynchronous_along if hasattr(response.stream, "__aiter__") else _along
-                response.stream = along(self._watch.library)(response.stream, self)
+                response.stream = self._watch.along(response.stream, self)
         except Exception as error:
             self._watch.tracer.failed(error)
 
@@ -236,15 +243,17 @@ class _Call:
             self._pieces.append(piece)
         self._size += len(piece)
 
-    def ended(self, error: BaseException | None = None) -> None:
+    def ended(self, error: BaseException | None = None, *, is_whole: bool = False) -> None:
         """Log a stream that nobody reads any further; error: what has cut it off."""
         head, self._head = self._head, None
         if head is None:
             return
         content, self._pieces = b"".join(self._pieces), []
+        is_whole = is_whole and self._size == len(content)
         try:
             decoded = self._decoded(*head, content)
-            self._log(*head, decoded, "" if error is None else error_text(error))
+            said = "" if error is None else error_text(error)
+            self._log(*head, decoded, said, is_whole=is_whole)
         except Exception as failure:
             self._watch.tracer.failed(failure)
 
@@ -262,18 +271,20 @@ class _Call:
         if not sys.is_finalizing():
             self.ended()  # a stream that was left without being closed
 
-    def _log(self, status: int, headers: Any, content: bytes, error: str) -> None:
-        """Log an answer of which all is there; error: what has cut it off."""
-        text = content.decode("utf-8", "replace")
+    def _log(
+        self, status: int, headers: Any, content: bytes, error: str = "", *, is_whole: bool = True
+    ) -> None:
+        """Log an answer, or what came of it; error: what has cut it off."""
         if status >= 400:
-            said = shorten(one_line(mask_keys(text)), _SHOWN)
+            said = shorten(one_line(mask_keys(_text(content))), _SHOWN)
             return self.end(Answer(error=f"HTTP {status}: {said}"))
         try:
             answers = self._answers(is_event_stream(status, headers), content)
         except Exception as failure:
-            self._watch.tracer.failed(failure)
-            said = error or f"the answer can't be read: {error_text(failure)}"
-            return self.end(Answer(mask_keys(text) or None, said))
+            if is_whole:
+                self._watch.tracer.failed(failure)
+                error = f"the answer can't be read: {error_text(failure)}"
+            return self.end(Answer(mask_keys(_text(content)) or None, error or None))
         return self.end(*(each.with_error(error) for each in answers))
 
     def _answers(self, is_stream: bool, content: bytes) -> Sequence[Answer]:
@@ -298,6 +309,10 @@ class _Call:
                 failed(error)
 
 
+def _text(content: bytes) -> str:
+    return content.decode("utf-8", "replace")
+
+
 @cache  # a class for each library
 def _along(library: ModuleType) -> Callable[[Any, _Call], Any]:
     """Return the kind of stream that reads along; the library wants its own class as the base."""
@@ -316,6 +331,8 @@ def _along(library: ModuleType) -> Callable[[Any, _Call], Any]:
             except BaseException as error:
                 self._call.ended(error)
                 raise
+            else:
+                self._call.ended(is_whole=True)
             finally:
                 self._call.ended()
 
@@ -344,6 +361,8 @@ def _asynchronous_along(library: ModuleType) -> Callable[[Any, _Call], Any]:
             except BaseException as error:
                 self._call.ended(error)
                 raise
+            else:
+                self._call.ended(is_whole=True)
             finally:
                 self._call.ended()
 

@@ -296,6 +296,20 @@ def test_a_stream_that_is_left(provider: Provider, server: Loopback) -> None:
     assert "output" not in provider.one()
 
 
+@pytest.mark.parametrize("is_read", [False, True])
+def test_an_answer_in_one_piece_that_is_left(
+    provider: Provider, server: Loopback, is_read: bool
+) -> None:
+    """So that headers alone are looked at; the rest may be there or not."""
+    server.reply = server.hanging(b"HTTP/1.1 200 OK\r\nContent-Length: 999\r\n\r\n" + b'{"id": ')
+    answer = provider.send(CHAT, stream=True)
+    if is_read:
+        provider.read_one(answer)
+    provider.close(answer)
+    assert provider.one().get("output") == ('{"id": ' if is_read else None)
+    assert "error" not in provider.one()
+
+
 @pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
 def test_a_stream_that_is_dropped(server: Loopback) -> None:
     provider = Provider("sync", server.host)
