@@ -144,9 +144,15 @@ class _Calls:
         return _Call(self, self._tracer.begin(keys))
 
     def _logged_inputs(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        if callable(self._inputs):
-            return as_json(self._inputs(*args, **kwargs), self.failed)
-        return as_json(self._named(args, kwargs), self.failed) if self._inputs else {}
+        if not self._inputs:
+            return {}
+        made = (
+            self._inputs(*args, **kwargs) if callable(self._inputs) else self._named(args, kwargs)
+        )
+        copied = as_json(made, self.failed)
+        if not isinstance(copied, dict):
+            raise ApiTypeError(f"inputs= returns a mapping, not {type(made).__name__}")
+        return cast("dict[str, Any]", copied)
 
     def _named(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
         if self._signature is not None:

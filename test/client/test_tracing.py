@@ -666,6 +666,14 @@ def test_options(tracer: Tracer, log: Log) -> None:
     assert "output" not in third
 
 
+def test_inputs_that_are_no_mapping(tracer: Tracer, log: Log) -> None:
+    wrong: Any = lambda text: text  # noqa: E731
+    with pytest.warns(TracingWarning, match="inputs= returns a mapping, not str"):
+        tracer.traced(project="p", inputs=wrong)(lambda text: text)("x")
+    assert log.one()["output"] == "x"
+    assert "inputs" not in log.one()
+
+
 def test_an_output_is_made_of_no_result_too(tracer: Tracer, log: Log) -> None:
     tracer.traced(project="p", output=lambda result: f"got {result}")(lambda: None)()
     assert log.one()["output"] == "got None"
