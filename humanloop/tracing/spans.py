@@ -148,6 +148,7 @@ class Span:
             "created_at": datetime.now(timezone.utc),
         }
         self._writer = writer
+        self._destination = writer.destination
         self._failed = failed
         self._began = time.perf_counter()
         self._lock = threading.Lock()
@@ -167,7 +168,7 @@ class Span:
         around = self._outside = _place.get()
         inside = self._inside
         if inside is None:
-            inside = around._replace(spans={**around.spans, self._writer.destination: self})
+            inside = around._replace(spans={**around.spans, self._destination: self})
         _place.set(inside)
         return self
 

@@ -100,13 +100,13 @@ class Tracer:
         """Count that tracing has failed, and warn about the first time."""
         self.failures += 1
         if self.failures == 1:
-            message = (
-                f"tracing failed, and the traced code went on: {error_text(error)}. Further"
-                " failures are counted in client.tracer.failures, without a warning."
-            )
             # It would reach the traced code where warnings are errors, or what shows them fails.
             with contextlib.suppress(Exception):
-                warn(message, TracingWarning)
+                warn(
+                    f"tracing failed, and the traced code went on: {error_text(error)}. Further"
+                    " failures are counted in client.tracer.failures, without a warning.",
+                    TracingWarning,
+                )
 
 
 def error_text(error: BaseException) -> str:
@@ -187,8 +187,12 @@ class _Call:
         self._texts = True  # all of the items are texts
 
     def __enter__(self) -> Self:
-        if self._span is not None:
-            self._span.__enter__()
+        try:
+            if self._span is not None:
+                self._span.__enter__()
+        except Exception as failure:
+            self._span = None
+            self._calls.failed(failure)
         return self
 
     def __exit__(
@@ -197,14 +201,21 @@ class _Call:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if self._span is not None:
-            self._span.__exit__(kind, error, traceback)
+        try:
+            if self._span is not None:
+                self._span.__exit__(kind, error, traceback)
+        except Exception as failure:
+            self._calls.failed(failure)
 
     def yielded(self, item: Any) -> None:
         """Keep an item of a generator: as it is now, without a reference to it."""
-        output = self._calls.output
-        if self._span is None or not output:
-            return
+        try:
+            if self._span is not None and self._calls.output:
+                self._keep(item, self._calls.output)
+        except Exception as failure:
+            self._calls.failed(failure)
+
+    def _keep(self, item: Any, output: Any) -> None:
         self._texts = self._texts and isinstance(item, str)
         if callable(output):
             if len(self._items) < _MOST_ITEMS:

@@ -123,7 +123,7 @@ def _synchronous(watch: _Watch, http: Any) -> Callable[..., Any]:
         try:
             response = original(request, *args, **kwargs)
         except BaseException as error:
-            call.end(Answer(error=error_text(error)))
+            call.raised(error)
             raise
         call.answered(response)
         return response
@@ -141,7 +141,7 @@ def _asynchronous(watch: _Watch, http: Any) -> Callable[..., Any]:
         try:
             response = await original(request, *args, **kwargs)
         except BaseException as error:
-            call.end(Answer(error=error_text(error)))
+            call.raised(error)
             raise
         call.answered(response)
         return response
@@ -236,6 +236,13 @@ class _Call:
                 response.stream = self._watch.along(response.stream, self)
         except Exception as error:
             self._watch.tracer.failed(error)
+
+    def raised(self, error: BaseException) -> None:
+        """Log that no answer has come."""
+        try:
+            self.end(Answer(error=error_text(error)))
+        except Exception as failure:
+            self._watch.tracer.failed(failure)
 
     def passed(self, piece: bytes) -> None:
         """Keep a piece of the answer that its reader gets."""

@@ -749,6 +749,74 @@ def test_nothing_of_it_reaches_the_function(action: Any) -> None:
         assert "OSError: no room" in str(warning.message)
 
 
+@pytest.mark.parametrize(
+    "place",
+    [
+        "spans.Span.__init__",
+        "spans.Span.__enter__",
+        "spans.Span.__exit__",
+        "spans.Span.precede",
+        "spans.Span.end",
+        "spans.here",
+        "tracer.as_json",
+        "tracer.as_text",
+        "tracer.error_text",
+        "values.Copy.of",
+        "tracer._Calls._named",
+    ],
+)
+def test_a_bug_anywhere_reaches_nobody(monkeypatch: pytest.MonkeyPatch, place: str) -> None:
+    tracer = Tracer(Log())
+    traced = tracer.traced(project="p")
+    error = KeyError("k")
+
+    @traced
+    def inner(x: int) -> int:
+        return x
+
+    @traced
+    def fail() -> None:
+        raise error
+
+    @traced
+    def generator() -> Generator[int, int, str]:
+        got = yield inner(1)
+        yield got
+        return "end"
+
+    @traced
+    async def coroutine() -> int:
+        return inner(4)
+
+    @traced
+    async def items() -> AsyncGenerator[int]:
+        yield inner(5)
+
+    def bug(*_: Any, **__: Any) -> Any:
+        raise ZeroDivisionError("a bug")
+
+    async def all_items() -> list[int]:
+        return [each async for each in items()]
+
+    def run() -> None:
+        assert traced(lambda: inner(3))() == 3
+        with pytest.raises(KeyError) as raised:
+            fail()
+        assert raised.value is error
+        steps = generator()
+        assert (next(steps), steps.send(2)) == (1, 2)
+        with pytest.raises(StopIteration, match="end"):
+            next(steps)
+        assert asyncio.run(coroutine()) == 4
+        assert asyncio.run(all_items()) == [5]
+
+    monkeypatch.setattr(f"humanloop.tracing.{place}", bug)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", TracingWarning)
+        contextvars.copy_context().run(run)
+    assert tracer.failures > 0
+
+
 def test_what_shows_warnings_may_fail(monkeypatch: pytest.MonkeyPatch) -> None:
     def show(*_: Any, **__: Any) -> None:
         raise OSError("the terminal has gone")

@@ -11,6 +11,7 @@ import contextlib
 import gc
 import gzip
 import json
+import warnings
 import weakref
 from collections.abc import Iterator, Mapping
 from types import SimpleNamespace
@@ -585,6 +586,44 @@ def test_requests_that_can_t_be_read(failing: Provider, server: Loopback, body: 
     assert span["inputs"] == {"body": body}
     assert span["config"]["model"] == ("gpt-4" if isinstance(body, dict) else "unknown")
     assert span["output"] == "Hello"
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize(
+    "place",
+    [
+        "spans.Span.__init__",
+        "spans.Span.another",
+        "spans.Span.end",
+        "spans.running",
+        "wrapping.as_json",
+        "wrapping.error_text",
+        "wrapping.is_event_stream",
+        "wrapping._Watch._read",
+        "wrapping._Call._log",
+        "wrapping._Call._decoded",
+        "openai_calls.objects",
+    ],
+)
+def test_a_bug_anywhere_reaches_nobody(
+    server: Loopback, monkeypatch: pytest.MonkeyPatch, place: str, stream: bool
+) -> None:
+    def bug(*_: Any, **__: Any) -> Any:
+        raise ZeroDivisionError("a bug")
+
+    provider = Provider("sync", server.host.removesuffix("/v4"))
+    wrap(provider, client=provider.logging)  # type: ignore[arg-type]  # pyright: ignore
+    data = sse({"choices": [{"index": n, "delta": {"content": "Hi"}} for n in range(2)]})
+    monkeypatch.setattr(f"humanloop.tracing.{place}", bug)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", TracingWarning)
+        server.answer(data, Content_Type="text/event-stream")
+        answer = provider.send({**CHAT, "stream": True, "n": 2}, stream=stream)
+        assert provider.read(answer) == data
+        provider.host = "http://127.0.0.1:1"
+        with pytest.raises(httpx.ConnectError):
+            provider.send(CHAT)
+    provider.end()
 
 
 def test_what_is_logged_can_be_stored(provider: Provider, server: Loopback) -> None:
