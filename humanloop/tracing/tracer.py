@@ -304,14 +304,13 @@ def _generator(function: Callable[..., Any], calls: _Calls) -> Callable[..., Any
                 item = next(steps)
             while True:
                 call.yielded(item)
+                sent = thrown = None
                 try:
                     sent = yield item
                 except BaseException as error:  # GeneratorExit as well: it may be caught
-                    with call:
-                        item = steps.throw(error)
-                else:
-                    with call:
-                        item = steps.send(sent)
+                    thrown = error  # outside of this, or it would be the context of others
+                with call:
+                    item = steps.send(sent) if thrown is None else steps.throw(thrown)
         except StopIteration as end:
             call.end(call.items)
             return end.value
@@ -321,6 +320,8 @@ def _generator(function: Callable[..., Any], calls: _Calls) -> Callable[..., Any
         except BaseException as error:
             call.end(call.items, error)
             raise
+        finally:
+            thrown = None  # its traceback holds this frame
 
     return wrapper
 
@@ -335,14 +336,13 @@ def _asynchronous_generator(function: Callable[..., Any], calls: _Calls) -> Call
                 item = await _first(steps)
             while True:
                 call.yielded(item)
+                sent = thrown = None
                 try:
                     sent = yield item
-                except BaseException as error:
-                    with call:
-                        item = await steps.athrow(error)
-                else:
-                    with call:
-                        item = await steps.asend(sent)
+                except BaseException as error:  # GeneratorExit as well: it may be caught
+                    thrown = error  # outside of this, or it would be the context of others
+                with call:
+                    item = await (steps.asend(sent) if thrown is None else steps.athrow(thrown))
         except (StopAsyncIteration, GeneratorExit) as end:
             call.end(call.items)
             if isinstance(end, GeneratorExit):
@@ -350,6 +350,8 @@ def _asynchronous_generator(function: Callable[..., Any], calls: _Calls) -> Call
         except BaseException as error:
             call.end(call.items, error)
             raise
+        finally:
+            thrown = None  # its traceback holds this frame
 
     return wrapper
 

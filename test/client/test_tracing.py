@@ -482,6 +482,31 @@ class TestGenerators:
 
         assert closed(tracer.traced(project="p")(polite)()) == closed(polite())
 
+    def test_what_was_thrown_is_the_context_of_nothing_else(self, tracer: Tracer) -> None:
+        @tracer.traced(project="p")
+        def steps() -> Generator[int]:
+            with contextlib.suppress(KeyError):
+                yield 1
+            raise ValueError("v")
+
+        @tracer.traced(project="p")
+        async def later() -> AsyncGenerator[int]:
+            with contextlib.suppress(KeyError):
+                yield 1
+            raise ValueError("v")
+
+        async def run() -> None:
+            running = later()
+            await running.__anext__()
+            await running.athrow(KeyError("k"))
+
+        running = steps()
+        next(running)
+        for go_on in (lambda: running.throw(KeyError("k")), lambda: asyncio.run(run())):
+            with pytest.raises(ValueError, match="v") as raised:
+                go_on()
+            assert raised.value.__context__ is None
+
     def test_items_are_logged_as_they_were(self, tracer: Tracer, log: Log) -> None:
         @tracer.traced(project="p")
         def states() -> Generator[dict[str, int]]:
