@@ -16,7 +16,7 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlencode
@@ -31,6 +31,7 @@ from humanloop.exceptions import (
 from humanloop.operation import REFERENCE_HEADER, RETRY_HEADER, Operation, serialize
 from humanloop.retries import RetryPolicy
 from humanloop.schemas import unset
+from humanloop.secrets import Secret
 from humanloop.spool.batches import BY_REFERENCE, FEEDBACK, LOG, UPDATE
 from humanloop.spool.directory import Directory
 from humanloop.spool.options import (
@@ -96,6 +97,12 @@ class Spool:
         self._lock = threading.RLock()
         _spools.add(self)
 
+    @property
+    def destination(self) -> Hashable:
+        """Return what is equal for spools that send to the same account of the same server."""
+        configuration = self._api_client.configuration
+        return Secret((configuration.host, tuple(dict(configuration.api_key).values())))
+
     # -- logging -----------------------------------------------------------------------------------
 
     def log(self, body: Mapping[str, Any] | None = None, **keys: Any) -> str:
@@ -108,13 +115,13 @@ class Spool:
         Raises SchemaValidationError and ApiTypeError as `logs.log` does; SpoolFullError without
         room, SpoolError where nothing can be kept; ClientConfigurationError with `spool=None`.
         """
-        reference_id, data = _log(body, keys, placed=False)
+        reference_id, data = _log(body, keys, self)
         self._append(_LOG, data)
         return reference_id
 
     def keep(self, body: Mapping[str, Any]) -> str:
         """Keep a log as `log`, but leave its place as it is."""
-        reference_id, data = _log(body, {}, placed=True)
+        reference_id, data = _log(body, {}, None)
         self._append(_LOG, data)
         return reference_id
 
@@ -130,7 +137,7 @@ class Spool:
 
     async def alog(self, body: Mapping[str, Any] | None = None, **keys: Any) -> str:
         """Keep a log in an event loop: as `log`."""
-        reference_id, data = _log(body, keys, placed=False)
+        reference_id, data = _log(body, keys, self)
         await self._aappend(_LOG, data)
         return reference_id
 
@@ -392,12 +399,15 @@ def _sending(api_client: ApiClient) -> Callable[[str, bytes], Any]:
 
 
 def _log(
-    body: Mapping[str, Any] | None, keys: dict[str, Any], *, placed: bool
+    body: Mapping[str, Any] | None, keys: dict[str, Any], writer: Spool | None
 ) -> tuple[str, bytes]:
-    """Return the reference ID and the JSON of a log; placed: it says where it belongs."""
+    """Return the reference ID and the JSON of a log.
+
+    writer: what is to write it, if it belongs where this code runs.
+    """
     given = _given("log_later()", body, keys)
-    if not placed and all(given.get(key) in _MISSING for key in PLACES):
-        given |= here()
+    if writer is not None and all(given.get(key) in _MISSING for key in PLACES):
+        given |= here(writer)
     if given.get("reference_id") in _MISSING:
         given["reference_id"] = new_reference()
     return str(given["reference_id"]), _written(LOGS_LOG, "log_later()", body, given)

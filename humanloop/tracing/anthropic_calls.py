@@ -10,9 +10,8 @@ from humanloop.decoded import JsonObject, as_object
 from humanloop.tracing.calls import (
     Answer,
     Call,
-    calls_text,
+    answer_of,
     config_of,
-    metadata_of,
     objects,
     text_of,
     tool_of,
@@ -24,6 +23,7 @@ __all__ = ["MESSAGES"]
 
 _PROVIDER = "anthropic"
 _SHARED = ("temperature", "top_p", "max_tokens")
+_CALLS = ("tool_use", "server_tool_use")
 _KNOWN = ("messages", "system", "stop_sequences", "metadata", *_SHARED)
 
 
@@ -34,7 +34,7 @@ def _config(body: JsonObject) -> dict[str, Any]:
         tool_of(each.get("name"), each.get("description"), each.get("input_schema"))
         for each in objects(body.get("tools"))
     ]
-    return config_of(_PROVIDER, "chat", body, parameters, tools, _KNOWN)
+    return config_of("chat", body, parameters, tools, _KNOWN)
 
 
 def _messages(body: JsonObject) -> list[dict[str, Any]]:
@@ -50,7 +50,7 @@ def _parts(role: str, content: Any) -> list[dict[str, Any]]:
     blocks = objects(content)
     results = [each for each in blocks if each.get("type") == "tool_result"]
     found = [{"role": "tool", "content": _text(each.get("content"))} for each in results]
-    said = [each for each in blocks if each.get("type") not in {"tool_result", "tool_use"}]
+    said = [each for each in blocks if each.get("type") not in {"tool_result", *_CALLS}]
     text = _text(said if blocks else content)
     calls = _calls(blocks)
     if text or calls or not found:
@@ -66,7 +66,7 @@ def _calls(blocks: Sequence[JsonObject]) -> list[Call]:
     return [
         {"name": str(each.get("name", "")), "arguments": each.get("input")}
         for each in blocks
-        if each.get("type") == "tool_use"
+        if each.get("type") in _CALLS
     ]
 
 
@@ -80,9 +80,11 @@ class _Messages:
     def answer(self, body: JsonObject) -> Sequence[Answer]:
         """Return the one answer."""
         blocks = objects(body.get("content"))
-        text = "".join(str(each.get("text", "")) for each in blocks if each.get("type") == "text")
-        metadata = metadata_of(body, body.get("stop_reason"))
-        return [Answer(text or calls_text(_calls(blocks)), None, metadata)]
+        text, thinking = (
+            "".join(str(each.get(kind, "")) for each in blocks if each.get("type") == kind)
+            for kind in ("text", "thinking")
+        )
+        return [answer_of(body, body.get("stop_reason"), text, _calls(blocks), thinking)]
 
     def events(self, events: Sequence[JsonObject]) -> Sequence[Answer]:
         """Return the answer, whose pieces are put together."""
@@ -97,30 +99,34 @@ class _Messages:
                 blocks[index] = dict(as_object(event.get("content_block")))
             elif kind == "content_block_delta":
                 _add(blocks.setdefault(index, {}), as_object(event.get("delta")))
-            elif kind == "content_block_stop":
-                _complete(blocks.get(index, {}))
             elif kind == "message_delta":
                 whole |= without(as_object(event.get("delta")))
                 whole["usage"] = {**as_object(whole.get("usage")), **as_object(event.get("usage"))}
             elif kind == "error":
                 error = str(as_object(event.get("error")).get("message", "error"))
+        for block in blocks.values():
+            _complete(block)
         whole["content"] = [blocks[index] for index in sorted(blocks)]
         return [each.with_error(error) for each in self.answer(whole)]
 
 
 def _add(block: dict[str, Any], delta: JsonObject) -> None:
     """Add a piece of a stream to a block."""
-    if delta.get("type") == "text_delta":
-        block["type"] = "text"
-        block["text"] = block.get("text", "") + str(delta.get("text", ""))
-    elif delta.get("type") == "input_json_delta":
+    for kind, key in (("text_delta", "text"), ("thinking_delta", "thinking")):
+        if delta.get("type") == kind:
+            block[key] = str(block.get(key) or "") + str(delta.get(key, ""))
+    if delta.get("type") == "input_json_delta":
         block["json"] = block.get("json", "") + str(delta.get("partial_json", ""))
 
 
 def _complete(block: dict[str, Any]) -> None:
-    """Decode what the pieces of a tool's input have become together."""
+    """Decode what the pieces of a tool's input have become together, unless it was cut off."""
     if block.get("json"):
-        block["input"] = json.loads(block.pop("json"))
+        pieces = block.pop("json")
+        try:
+            block["input"] = json.loads(pieces)
+        except ValueError:
+            block["input"] = pieces
 
 
 MESSAGES: Final = _Messages()

@@ -16,9 +16,8 @@ __all__ = [
     "Answer",
     "Call",
     "Reader",
-    "calls_text",
+    "answer_of",
     "config_of",
-    "metadata_of",
     "objects",
     "text_of",
     "tool_of",
@@ -76,20 +75,20 @@ def without(body: JsonObject, *keys: str) -> dict[str, Any]:
 
 
 def config_of(
-    provider: str,
     endpoint: str,
     body: JsonObject,
     parameters: Mapping[str, Any],
     tools: Sequence[JsonObject],
     known: Sequence[str],
 ) -> dict[str, Any]:
-    """Return a config. known: keys of the body that are logged elsewhere; what is left of it, and
-    has no key in a config, is in its `other`.
+    """Return a config, but for its provider.
+
+    known: keys of the body that are logged elsewhere; what is left of it, and has no key in a
+    config, is in its `other`.
     """
     config = {
         "type": "model",
         "model": str(body.get("model", "")),
-        "provider": provider,
         "endpoint": endpoint,
         **without(parameters),
     }
@@ -116,17 +115,22 @@ def with_calls(message: dict[str, Any], calls: Sequence[Call]) -> dict[str, Any]
     return {**message, **found, **({"tool_calls": calls} if len(calls) > 1 else {})}
 
 
-def calls_text(calls: Sequence[Call]) -> str | None:
-    """Return the tools that a model calls, in place of a text."""
-    return json.dumps(calls, ensure_ascii=False) if calls else None
+def answer_of(
+    body: JsonObject, finish_reason: Any, text: str, calls: Sequence[Call], reasoning: str = ""
+) -> Answer:
+    """Return an answer. body: what says the usage, the model and the ID.
 
-
-def metadata_of(body: JsonObject, finish_reason: Any) -> dict[str, Any]:
-    """Return what else an answer says."""
-    found = {
-        "finish_reason": finish_reason,
-        "usage": body.get("usage"),
-        "model": body.get("model"),
-        "provider_id": body.get("id"),
-    }
-    return without(found)
+    Its output is its text; without one, the tools that it calls, which are beside it otherwise.
+    """
+    metadata = without(
+        {
+            "finish_reason": finish_reason,
+            "usage": body.get("usage"),
+            "model": body.get("model"),
+            "provider_id": body.get("id"),
+            "tool_calls": calls if text and calls else None,
+            "reasoning": reasoning or None,
+        }
+    )
+    called = json.dumps(calls, ensure_ascii=False) if calls else None
+    return Answer(text or called, None, metadata)

@@ -12,9 +12,8 @@ from humanloop.decoded import JsonObject, as_object
 from humanloop.tracing.calls import (
     Answer,
     Call,
-    calls_text,
+    answer_of,
     config_of,
-    metadata_of,
     objects,
     text_of,
     tool_of,
@@ -28,6 +27,10 @@ _PROVIDER = "openai"
 _SHARED = ("temperature", "top_p", "stop", "presence_penalty", "frequency_penalty")
 _LIMITS = ("max_completion_tokens", "max_output_tokens", "max_tokens")
 _KNOWN = ("stream_options", "user", *_SHARED, *_LIMITS)
+_CALLS = ("function_call", "custom_tool_call")
+_THOUGHTS = ("reasoning", "item_reference", "compaction")
+_REASONING = ("reasoning_content", "reasoning")
+"""What other providers call the thoughts that they show."""
 _ROLES = {"user": "user", "assistant": "assistant", "system": "system", "developer": "system"}
 
 
@@ -37,9 +40,14 @@ def _config(body: JsonObject, endpoint: str, *elsewhere: str) -> dict[str, Any]:
     parameters["max_tokens"] = next((body[k] for k in _LIMITS if body.get(k) is not None), None)
     tools = [
         tool_of(each.get("name", each.get("type")), each.get("description"), each.get("parameters"))
-        for each in (as_object(tool.get("function")) or tool for tool in objects(body.get("tools")))
+        for each in map(_inner, objects(body.get("tools")))
     ]
-    return config_of(_PROVIDER, endpoint, body, parameters, tools, (*_KNOWN, *elsewhere))
+    return config_of(endpoint, body, parameters, tools, (*_KNOWN, *elsewhere))
+
+
+def _inner(tool: JsonObject) -> JsonObject:
+    """Return what a tool, or a call of one, holds under its type; where that is flat, itself."""
+    return as_object(tool.get("function")) or as_object(tool.get("custom")) or tool
 
 
 def _text(content: Any) -> str | None:
@@ -47,8 +55,14 @@ def _text(content: Any) -> str | None:
 
 
 def _message(given: JsonObject) -> dict[str, Any]:
-    message: dict[str, Any] = {"role": _ROLES.get(str(given.get("role")), "tool")}
+    if given.get("type") in _CALLS:  # an item of the input of a response
+        return with_calls({"role": "assistant"}, [_call(given)])
+    kind = given.get("type", "message")
+    role = _ROLES.get(str(given.get("role")), "tool")
+    message: dict[str, Any] = {"role": "assistant" if kind in _THOUGHTS else role}
     text = _text(given.get("content", given.get("output")))
+    if text is None and kind != "message":
+        text = f"[{kind}]"
     if text is not None:
         message["content"] = text
     if isinstance(given.get("name"), str):
@@ -57,12 +71,13 @@ def _message(given: JsonObject) -> dict[str, Any]:
 
 
 def _calls(message: JsonObject) -> list[Call]:
-    functions = (as_object(each.get("function")) for each in objects(message.get("tool_calls")))
-    return [_call(each) for each in functions]
+    alone = as_object(message.get("function_call"))  # as it was before there were several
+    return [_call(_inner(each)) for each in objects(message.get("tool_calls")) or [alone] if each]
 
 
 def _call(function: JsonObject) -> Call:
-    return {"name": str(function.get("name", "")), "arguments": function.get("arguments")}
+    arguments = function.get("arguments", function.get("input"))
+    return {"name": str(function.get("name", "")), "arguments": arguments}
 
 
 class _Completions:
@@ -73,10 +88,10 @@ class _Completions:
     def answer(self, body: JsonObject) -> Sequence[Answer]:
         """Return the answer of each choice."""
         found = [
-            Answer(self._output(choice), None, metadata_of(body, choice.get("finish_reason")))
+            self._answer(body, choice, as_object(choice.get("message")))
             for choice in objects(body.get("choices"))
         ]
-        return found or [Answer(metadata=metadata_of(body, None))]
+        return found or [answer_of(body, None, "", [])]
 
     def events(self, events: Sequence[JsonObject]) -> Sequence[Answer]:
         """Return the answer of each choice, whose pieces are put together."""
@@ -91,10 +106,11 @@ class _Completions:
                 _add(choices.setdefault(int(choice.get("index", 0)), {}), choice)
         return self.answer(_joined(whole, choices))
 
-    def _output(self, choice: JsonObject) -> str | None:
-        message = as_object(choice.get("message"))
-        text = choice.get("text", _text(message.get("content")) or message.get("refusal"))
-        return text or calls_text(_calls(message))
+    def _answer(self, body: JsonObject, choice: JsonObject, message: JsonObject) -> Answer:
+        text = choice.get("text") or _text(message.get("content")) or message.get("refusal")
+        texts = (message[key] for key in _REASONING if isinstance(message.get(key), str))
+        calls = _calls(message)
+        return answer_of(body, choice.get("finish_reason"), text or "", calls, next(texts, ""))
 
 
 def _joined(whole: JsonObject, choices: Mapping[int, JsonObject]) -> dict[str, Any]:
@@ -111,15 +127,32 @@ def _add(choice: dict[str, Any], piece: JsonObject) -> None:
     if not delta:
         return
     message: dict[str, Any] = choice.setdefault("message", {"tool_calls": []})
-    for key in ("content", "refusal"):
-        if isinstance(delta.get(key), str):
-            message[key] = message.get(key, "") + delta[key]
+    _extend(message, {key: delta.get(key) for key in ("content", "refusal", *_REASONING)})
+    if delta.get("function_call"):
+        _extend(message.setdefault("function_call", {}), as_object(delta["function_call"]))
     for each in objects(delta.get("tool_calls")):
-        calls, index = message["tool_calls"], int(each.get("index", 0))
-        while len(calls) <= index:
-            calls.append({"function": {"name": "", "arguments": ""}})
-        for key, value in as_object(each.get("function")).items():
-            calls[index]["function"][key] = calls[index]["function"].get(key, "") + (value or "")
+        _extend(_called(message["tool_calls"], each), _inner(each))
+
+
+def _called(calls: list[dict[str, Any]], piece: JsonObject) -> dict[str, Any]:
+    """Return the call to which a piece belongs; some providers send each whole, and no index."""
+    index = piece.get("index")
+    for call in calls:
+        if index is not None and call["index"] == index:
+            return call
+    if index is None and calls and not piece.get("id"):
+        return calls[-1]
+    calls.append({"index": index})
+    return calls[-1]
+
+
+def _extend(texts: dict[str, Any], pieces: JsonObject) -> None:
+    """Add pieces of texts to those that came before."""
+    for key, piece in pieces.items():
+        if isinstance(piece, str):
+            texts[key] = texts.get(key, "") + piece
+        elif piece is not None and key != "index":
+            texts[key] = piece
 
 
 class _Chat(_Completions):
@@ -152,11 +185,21 @@ class _Responses:
         """Return the one answer."""
         output = objects(body.get("output"))
         pieces = [piece for each in output for piece in objects(each.get("content"))]
-        text = "".join(str(each.get("text") or each.get("refusal") or "") for each in pieces)
-        calls = [_call(each) for each in output if each.get("type") == "function_call"]
+        text = "".join(
+            str(each.get("text") or each.get("refusal") or "")
+            for each in pieces
+            if each.get("type") != "reasoning_text"
+        )
+        thoughts = [
+            str(part.get("text", ""))
+            for each in output
+            if each.get("type") == "reasoning"
+            for part in objects(each.get("summary")) + objects(each.get("content"))
+        ]
+        calls = [_call(each) for each in output if each.get("type") in _CALLS]
         error = as_object(body.get("error")).get("message")
-        metadata = metadata_of(body, body.get("status"))
-        return [Answer(text or calls_text(calls), error, metadata)]
+        answer = answer_of(body, body.get("status"), text, calls, "\n".join(thoughts))
+        return [answer.with_error(str(error or ""))]
 
     def events(self, events: Sequence[JsonObject]) -> Sequence[Answer]:
         """Return the answer that the last event holds whole, or what came of it."""

@@ -10,18 +10,25 @@ from __future__ import annotations
 import contextlib
 import functools
 import inspect
+import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping
 from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, cast
 
 from humanloop.exceptions import ApiTypeError, TracingWarning, unexpected_argument, warn
-from humanloop.secrets import mask_keys, one_line
+from humanloop.model.log_request import LogRequest
+from humanloop.secrets import mask_keys, one_line, shorten
 from humanloop.tracing.spans import Span, Writer
-from humanloop.tracing.values import LONGEST_TEXT, MOST_VALUES, as_json, as_text
+from humanloop.tracing.values import Copy, as_json, as_text
 
 if TYPE_CHECKING:
-    from typing_extensions import Unpack
+    from types import TracebackType
+
+    from typing_extensions import Self, Unpack
 
 __all__ = ["Function", "TraceOptions", "Tracer", "error_text"]
+
+_LONGEST_ERROR = 10_000  # characters
+_MOST_ITEMS = 10_000  # of a generator, for a function that makes its output
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -56,12 +63,13 @@ class Tracer:
 
     def __init__(self, writer: Writer) -> None:
         self.failures = 0
-        self._writer = writer
+        self.writer = writer
 
     def traced(self, **options: Unpack[TraceOptions]) -> Callable[[Function], Function]:
         """Return a decorator that logs each call of a function: see `TraceOptions`.
 
-        Raises ApiTypeError for options or functions that can't be traced, when it decorates.
+        Raises, when it decorates: ApiTypeError for options or functions that can't be traced,
+        SchemaValidationError for what can't be logged.
         """
         for name in options:
             if name not in TraceOptions.__annotations__:
@@ -69,18 +77,21 @@ class Tracer:
         if not options.get("project") and not options.get("project_id"):
             raise ApiTypeError("traced() needs project=..., where the calls are logged")
 
-        def decorate(function: Function) -> Function:
+        def decorate(function: Any) -> Any:
+            if isinstance(function, (staticmethod, classmethod)):
+                method = cast("Any", function)
+                return type(method)(decorate(method.__func__))
             if not callable(function) or inspect.isclass(function):
-                kind = "a class" if inspect.isclass(function) else type(function).__name__
-                raise ApiTypeError(f"traced() takes a function or a method, not {kind}")
-            return cast("Function", _wrapped(function, _Calls(self, function, options)))
+                what = "a class" if inspect.isclass(function) else type(function).__name__
+                raise ApiTypeError(f"traced() takes a function or a method, not {what}")
+            return _wrapped(function, _Calls(self, function, options))
 
         return decorate
 
     def begin(self, keys: Mapping[str, Any]) -> Span | None:
         """Begin a span; None where that fails."""
         try:
-            return Span(self._writer, keys)
+            return Span(self.writer, keys, self.failed)
         except Exception as error:
             self.failed(error)
             return None
@@ -89,119 +100,164 @@ class Tracer:
         """Count that tracing has failed, and warn about the first time."""
         self.failures += 1
         if self.failures == 1:
-            message = (
-                f"tracing failed, and the traced code went on: {error_text(error)}. Further"
-                " failures are counted in client.tracer.failures, without a warning."
-            )
-            # Where warnings are errors, it would reach the traced code.
-            with contextlib.suppress(TracingWarning):
-                warn(message, TracingWarning)
+            # It would reach the traced code where warnings are errors, or what shows them fails.
+            with contextlib.suppress(Exception):
+                warn(
+                    f"tracing failed, and the traced code went on: {error_text(error)}. Further"
+                    " failures are counted in client.tracer.failures, without a warning.",
+                    TracingWarning,
+                )
 
 
 def error_text(error: BaseException) -> str:
     """Return an error in one line, without keys."""
     try:
-        said = one_line(mask_keys(str(error)))
+        said = shorten(one_line(mask_keys(str(error))), _LONGEST_ERROR)
     except Exception:
         said = "(its text can't be had)"
     return f"{type(error).__name__}: {said}" if said else type(error).__name__
 
 
 class _Calls:
-    """Makes the spans of one function's calls, and ends them."""
+    """What is logged of one function's calls."""
 
     def __init__(self, tracer: Tracer, function: Callable[..., Any], options: TraceOptions) -> None:
+        self.failed = tracer.failed
+        self.output = options.get("output", True)
         self._tracer = tracer
         self._function = function
         self._inputs = options.get("inputs", True)
-        self._output = options.get("output", True)
         own = getattr(function, "__qualname__", type(function).__name__).rpartition("<locals>.")[2]
         name = options.get("name", own)
         keys = ("config", "project", "project_id", "source", "metadata")
         given = {key: value for key, value in options.items() if key in keys}
         self._keys: dict[str, Any] = {"config": {"type": "tool", "name": name}, **given}
+        LogRequest(self._keys)  # a mistake is raised here, and not counted in each call
 
-    def begin(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Span | None:
-        """Begin the span of a call; None where that fails."""
+    def begin(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Call:
+        """Begin a call."""
+        keys: Mapping[str, Any] = self._keys
         try:
-            keys = {**self._keys, "inputs": self._logged_inputs(args, kwargs)}
+            keys = {**keys, "inputs": self._logged_inputs(args, kwargs)}
         except Exception as error:
-            self._tracer.failed(error)
-            keys = self._keys
-        return self._tracer.begin(keys)
+            self.failed(error)
+        return _Call(self, self._tracer.begin(keys))
 
-    def succeed(self, span: Span | None, result: Any) -> None:
-        """End a span with what the function has returned."""
-        if span is not None:
-            self._end(span, result, None)
-
-    def fail(self, span: Span | None, error: BaseException, result: Any = None) -> None:
-        """End a span with what the function has raised, and what it yielded before."""
-        if span is not None:
-            self._end(span, result, error_text(error))
-
-    def _end(self, span: Span, result: Any, error: str | None) -> None:
-        text: str | None = None
-        try:
-            text = self._logged_output(result)
-        except Exception as failure:
-            self._tracer.failed(failure)
-        try:
-            span.end(output=text, error=error)
-        except Exception as failure:
-            self._tracer.failed(failure)
-
-    def _logged_inputs(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Mapping[str, Any]:
-        if callable(self._inputs):
-            return cast("Mapping[str, Any]", as_json(self._inputs(*args, **kwargs)))
+    def _logged_inputs(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if not self._inputs:
             return {}
-        bound = self._signature.bind(*args, **kwargs)
-        bound.apply_defaults()
-        given = dict(bound.arguments)
-        first = next(iter(given), None)
-        if first in {"self", "cls"}:
-            del given[first]
-        return cast("Mapping[str, Any]", as_json(given))
+        made = (
+            self._inputs(*args, **kwargs) if callable(self._inputs) else self._named(args, kwargs)
+        )
+        copied = as_json(made, self.failed)
+        if not isinstance(copied, dict):
+            raise ApiTypeError(f"inputs= returns a mapping, not {type(made).__name__}")
+        return cast("dict[str, Any]", copied)
+
+    def _named(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+        if self._signature is not None:
+            with contextlib.suppress(TypeError):  # the function raises it, in its own words
+                bound = self._signature.bind(*args, **kwargs)
+                bound.apply_defaults()
+                given = dict(bound.arguments)
+                first = next(iter(given), None)
+                if first in {"self", "cls"}:
+                    del given[first]
+                return given
+        return {"args": args, "kwargs": kwargs}
 
     @functools.cached_property
-    def _signature(self) -> inspect.Signature:
-        return inspect.signature(self._function)
-
-    def _logged_output(self, result: Any) -> str | None:
-        if callable(self._output):
-            result = self._output(result.value if isinstance(result, _Items) else result)
-        elif not self._output:
+    def _signature(self) -> inspect.Signature | None:
+        try:
+            return inspect.signature(self._function)
+        except (TypeError, ValueError):  # some builtin functions have none
             return None
-        return as_text(result.value if isinstance(result, _Items) else result)
 
 
-class _Items:
-    """What a generator has yielded, as far as it is logged."""
+class _Call:
+    """One call, and a `with` block for each part of its code. span: None where it has none."""
 
-    def __init__(self) -> None:
+    __slots__ = ("_calls", "_copy", "_items", "_span", "_texts")
+
+    def __init__(self, calls: _Calls, span: Span | None) -> None:
+        self._calls = calls
+        self._span = span
+        self._copy: Copy | None = None
         self._items: list[Any] = []
-        self._length = 0
+        self._texts = True  # all of the items are texts
 
-    def add(self, item: Any) -> None:
-        self._length += len(item) if isinstance(item, str) else 1
-        if len(self._items) < MOST_VALUES and self._length <= LONGEST_TEXT:
-            self._items.append(item)
+    def __enter__(self) -> Self:
+        try:
+            if self._span is not None:
+                self._span.__enter__()
+        except Exception as failure:
+            self._span = None
+            self._calls.failed(failure)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        try:
+            if self._span is not None:
+                self._span.__exit__(kind, error, traceback)
+        except Exception as failure:
+            self._calls.failed(failure)
+
+    def yielded(self, item: Any) -> None:
+        """Keep an item of a generator: as it is now, without a reference to it."""
+        try:
+            if self._span is not None and self._calls.output:
+                self._keep(item, self._calls.output)
+        except Exception as failure:
+            self._calls.failed(failure)
+
+    def _keep(self, item: Any, output: Any) -> None:
+        self._texts = self._texts and isinstance(item, str)
+        if callable(output):
+            if len(self._items) < _MOST_ITEMS:
+                self._items.append(item)
+            return
+        if self._copy is None:
+            self._copy = Copy(self._calls.failed)
+        if not self._copy.is_full:
+            self._items.append(self._copy.of(item))
 
     @property
-    def value(self) -> Any:
-        """The items, or their text if all of them are texts."""
-        if self._items and all(isinstance(item, str) for item in self._items):
-            return "".join(self._items)
-        return self._items
+    def items(self) -> Any:
+        """What a generator has yielded: a list, or the text if all of them are texts."""
+        return "".join(self._items) if self._items and self._texts else self._items
+
+    def end(self, result: Any = None, error: BaseException | None = None) -> None:
+        """End with what the function has returned, or yielded, and what it has raised."""
+        if self._span is None:
+            return
+        failed, output, text = self._calls.failed, self._calls.output, None
+        try:
+            if output and (result is not None or error is None):
+                made = output(result) if callable(output) else result
+                text = as_text(as_json(made, failed))
+        except Exception as failure:
+            failed(failure)
+        try:
+            self._span.end(output=text, error=None if error is None else error_text(error))
+        except Exception as failure:
+            failed(failure)
 
 
 def _wrapped(function: Callable[..., Any], calls: _Calls) -> Callable[..., Any]:
-    if inspect.isasyncgenfunction(function):
+    def is_kind(tell: Callable[[Any], bool]) -> bool:
+        # An object that is called may have the method of a kind.
+        return tell(function) or tell(type(function).__call__)
+
+    if is_kind(inspect.isasyncgenfunction):
         return _asynchronous_generator(function, calls)
-    if inspect.iscoroutinefunction(function):
+    if is_kind(inspect.iscoroutinefunction):
         return _coroutine(function, calls)
-    if inspect.isgeneratorfunction(function):
+    if is_kind(inspect.isgeneratorfunction):
         return _generator(function, calls)
     return _plain(function, calls)
 
@@ -209,13 +265,14 @@ def _wrapped(function: Callable[..., Any], calls: _Calls) -> Callable[..., Any]:
 def _plain(function: Callable[..., Any], calls: _Calls) -> Callable[..., Any]:
     @functools.wraps(function)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
-        span = calls.begin(args, kwargs)
+        call = calls.begin(args, kwargs)
         try:
-            result = _within(span, function, *args, **kwargs)
+            with call:
+                result = function(*args, **kwargs)
         except BaseException as error:
-            calls.fail(span, error)
+            call.end(error=error)
             raise
-        calls.succeed(span, result)
+        call.end(result)
         return result
 
     return wrapper
@@ -224,13 +281,14 @@ def _plain(function: Callable[..., Any], calls: _Calls) -> Callable[..., Any]:
 def _coroutine(function: Callable[..., Any], calls: _Calls) -> Callable[..., Any]:
     @functools.wraps(function)
     async def wrapper(*args: Any, **kwargs: Any) -> Any:
-        span = calls.begin(args, kwargs)
+        call = calls.begin(args, kwargs)
         try:
-            result = await _awaited_within(span, function(*args, **kwargs))
+            with call:
+                result = await function(*args, **kwargs)
         except BaseException as error:
-            calls.fail(span, error)
+            call.end(error=error)
             raise
-        calls.succeed(span, result)
+        call.end(result)
         return result
 
     return wrapper
@@ -239,30 +297,31 @@ def _coroutine(function: Callable[..., Any], calls: _Calls) -> Callable[..., Any
 def _generator(function: Callable[..., Any], calls: _Calls) -> Callable[..., Any]:
     @functools.wraps(function)
     def wrapper(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
-        span, items = calls.begin(args, kwargs), _Items()
-        steps = function(*args, **kwargs)
+        call = calls.begin(args, kwargs)
         try:
-            item = _within(span, next, steps)
+            with call:
+                steps = function(*args, **kwargs)
+                item = next(steps)
             while True:
-                items.add(item)
+                call.yielded(item)
+                sent = thrown = None
                 try:
                     sent = yield item
-                except GeneratorExit:
-                    _within(span, steps.close)
-                    raise
-                except BaseException as error:
-                    item = _within(span, steps.throw, error)
-                else:
-                    item = _within(span, steps.send, sent)
+                except BaseException as error:  # GeneratorExit as well: it may be caught
+                    thrown = error  # outside of this, or it would be the context of others
+                with call:
+                    item = steps.send(sent) if thrown is None else steps.throw(thrown)
         except StopIteration as end:
-            calls.succeed(span, items)
+            call.end(call.items)
             return end.value
         except GeneratorExit:  # its caller has had enough
-            calls.succeed(span, items)
+            call.end(call.items)
             raise
         except BaseException as error:
-            calls.fail(span, error, items)
+            call.end(call.items, error)
             raise
+        finally:
+            thrown = None  # its traceback holds this frame
 
     return wrapper
 
@@ -270,47 +329,42 @@ def _generator(function: Callable[..., Any], calls: _Calls) -> Callable[..., Any
 def _asynchronous_generator(function: Callable[..., Any], calls: _Calls) -> Callable[..., Any]:
     @functools.wraps(function)
     async def wrapper(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
-        span, items = calls.begin(args, kwargs), _Items()
-        steps = function(*args, **kwargs)
+        call = calls.begin(args, kwargs)
         try:
-            item = await _awaited_within(span, steps.__anext__())
+            with call:
+                steps = function(*args, **kwargs)
+                item = await _first(steps)
             while True:
-                items.add(item)
+                call.yielded(item)
+                sent = thrown = None
                 try:
                     sent = yield item
-                except GeneratorExit:
-                    await _awaited_within(span, steps.aclose())
-                    raise
-                except BaseException as error:
-                    item = await _awaited_within(span, steps.athrow(error))
-                else:
-                    item = await _awaited_within(span, steps.asend(sent))
+                except BaseException as error:  # GeneratorExit as well: it may be caught
+                    thrown = error  # outside of this, or it would be the context of others
+                with call:
+                    item = await (steps.asend(sent) if thrown is None else steps.athrow(thrown))
         except (StopAsyncIteration, GeneratorExit) as end:
-            calls.succeed(span, items)
+            call.end(call.items)
             if isinstance(end, GeneratorExit):
                 raise
         except BaseException as error:
-            calls.fail(span, error, items)
+            call.end(call.items, error)
             raise
+        finally:
+            thrown = None  # its traceback holds this frame
 
     return wrapper
 
 
-def _within(span: Span | None, call: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-    if span is None:
-        return call(*args, **kwargs)
-    before = span.enter()
-    try:
-        return call(*args, **kwargs)
-    finally:
-        span.leave(before)
+def _first(steps: AsyncGenerator[Any, Any]) -> Awaitable[Any]:
+    """Ask for the first item, and keep the generator from the event loop.
 
-
-async def _awaited_within(span: Span | None, awaited: Awaitable[Any]) -> Any:
-    if span is None:
-        return await awaited
-    before = span.enter()
+    A loop closes at its end each generator of which it knows. Its wrapper closes this one, and two
+    at once fail.
+    """
+    hooks = sys.get_asyncgen_hooks()
+    sys.set_asyncgen_hooks(None, None)
     try:
-        return await awaited
+        return steps.__anext__()
     finally:
-        span.leave(before)
+        sys.set_asyncgen_hooks(*hooks)

@@ -1,6 +1,11 @@
-"""What is logged of arguments and results: JSON, without secrets, and not too large.
+"""Values as logs hold them: the arguments and the results of functions, as JSON.
 
-Nothing of it is needed to be exact: what JSON has no form for is shown by its repr.
+A log is for reading, so a value is cut where it is too deep or too large, secrets are masked by
+their names as everywhere, and nothing needed to be exact: what JSON has no form for is shown by its
+repr.
+
+Invariants: a copy holds nothing of the value, so what changes later is logged as it was. What can't
+be read costs its own place and nothing around it. Every text can be stored.
 """
 
 from __future__ import annotations
@@ -8,88 +13,139 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence, Set
 from datetime import date
 from decimal import Decimal
 from enum import Enum
 from pathlib import PurePath
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 from uuid import UUID
 
 from humanloop.secrets import MASK, is_secret_name, mask_keys
 
-__all__ = ["as_json", "as_text"]
+__all__ = ["MODEL_CALLS", "Copy", "Limits", "as_json", "as_text", "storable"]
 
 DEPTH = 20
-LONGEST_TEXT = 100_000
-"""Characters of a text; the rest is left out."""
-MOST_VALUES = 10_000
-"""Values of all arguments together; what comes after them is left out."""
+_LARGEST_INT = 1 << 1024  # far below the digits that Python refuses to write
 
 
-def as_text(value: Any) -> str | None:
-    """Return a result as a text: a str as it is, None as none, and else its JSON."""
-    if value is None or type(value) is str:
-        return value
-    return json.dumps(as_json(value), ensure_ascii=False)
+class Limits(NamedTuple):
+    """What is kept of one value, with all that is within it; the rest is left out."""
+
+    text: int = 100_000
+    """Characters of one text."""
+    texts: int = 1_000_000
+    """Characters of all texts together."""
+    values: int = 10_000
 
 
-def as_json(value: Any) -> Any:
-    """Return a value as dict, list, str, int, float, bool and None."""
-    return _Copy().of(value, DEPTH)
+FUNCTIONS = Limits()
+MODEL_CALLS = Limits(text=4_000_000, texts=8_000_000, values=100_000)
+"""For what a model is asked, and answers: documents are part of it."""
 
 
-class _Copy:
-    def __init__(self) -> None:
-        self._left = MOST_VALUES
+def as_json(value: Any, failed: Callable[[Exception], object], limits: Limits = FUNCTIONS) -> Any:
+    """Return a value as JSON has it: dict, list, str, int, float, bool and None.
 
-    def of(self, value: Any, depth: int) -> Any:
-        self._left -= 1
-        if value is None or isinstance(value, bool):
-            return value if value is None else bool(value)
+    failed: is told what was raised by parts of it that can't be read.
+    """
+    return Copy(failed, limits).of(value)
+
+
+def as_text(copied: Any) -> str | None:
+    """Return what `as_json` returned as a text: a str as it is, None as none, else its JSON."""
+    if copied is None or isinstance(copied, str):
+        return copied
+    return json.dumps(copied, ensure_ascii=False)
+
+
+def storable(text: str) -> str:
+    """Return a text without what no server can store: U+0000, and halves of surrogate pairs.
+
+    Two halves that belong together become the character that they mean.
+    """
+    if text.isascii() and "\0" not in text:
+        return text
+    whole = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return whole.replace("\0", "\ufffd")
+
+
+class Copy:
+    """Copies values as JSON, within limits for all of them together."""
+
+    def __init__(self, failed: Callable[[Exception], object], limits: Limits = FUNCTIONS) -> None:
+        self._failed = failed
+        self._longest = limits.text
+        self._texts_left = limits.texts
+        self._values_left = limits.values
+
+    @property
+    def is_full(self) -> bool:
+        """Tell whether nothing more is taken."""
+        return self._values_left <= 0 or self._texts_left <= 0
+
+    def of(self, value: Any, depth: int = DEPTH) -> Any:
+        """Return a copy."""
+        self._values_left -= 1
+        kind = cast("object", type(value))
+        if kind is str:  # as most are
+            return self._text(value)
+        if value is None or kind is bool:
+            return value
+        try:
+            return self._of(value, depth)
+        except Exception as error:
+            self._failed(error)
+            return f"<{type(value).__name__} that can't be read>"
+
+    def _of(self, value: Any, depth: int) -> Any:
         if isinstance(value, Enum):
             return self.of(value.value, depth)
         if isinstance(value, str):
-            return _cut(str(value))
+            return self._text(str(value))
         if isinstance(value, int):
-            return int(value)
+            small = -_LARGEST_INT < value < _LARGEST_INT
+            return int(value) if small else f"<int of {value.bit_length():,} bits>"
         if isinstance(value, (float, Decimal)):
             number = float(value)
             return number if math.isfinite(number) else str(value)
         if isinstance(value, (date, UUID, PurePath)):
-            return str(value)
-        if depth == 0 or self._left <= 0:
+            return self._text(str(value))
+        if depth == 0 or self.is_full:
             return "..."
         return self._of_many(value, depth - 1)
 
     def _of_many(self, value: Any, depth: int) -> Any:
-        if hasattr(value, "model_dump") and not isinstance(value, type):
-            return self.of(value.model_dump(), depth)
+        # By the type, since an instance of a mock, or of a proxy, has whatever it is asked for.
+        if hasattr(cast("object", type(value)), "model_dump") and not isinstance(value, type):
+            return self.of(value.model_dump(warnings=False), depth)  # pydantic's
         if dataclasses.is_dataclass(value) and not isinstance(value, type):
-            names = (each.name for each in dataclasses.fields(value) if each.repr)
-            return self._of_mapping({name: getattr(value, name) for name in names}, depth)
+            names = [each.name for each in dataclasses.fields(value) if each.repr]
+            return self._of_mapping({name: getattr(value, name, "...") for name in names}, depth)
         if isinstance(value, Mapping):
             return self._of_mapping(value, depth)
         if isinstance(value, (bytes, bytearray, memoryview)):
             return f"<{len(cast('bytes', value))} bytes>"
         if isinstance(value, (Sequence, Set)):
             return [self.of(item, depth) for item in self._some(cast("Sequence[Any]", value))]
-        return mask_keys(_cut(repr(cast("object", value))))
+        return self._text(mask_keys(repr(cast("object", value))))
 
     def _of_mapping(self, value: Any, depth: int) -> dict[str, Any]:
         return {
-            str(key): MASK if is_secret_name(key) else self.of(value[key], depth)
+            self._text(str(key)): MASK if is_secret_name(key) else self.of(value[key], depth)
             for key in self._some(value)
         }
 
     def _some(self, values: Any) -> Any:
         for value in values:
-            if self._left <= 0:
+            if self.is_full:
                 return
             yield value
 
-
-def _cut(text: str) -> str:
-    if len(text) <= LONGEST_TEXT:
-        return text
-    return f"{text[:LONGEST_TEXT]}... ({len(text):,} characters)"
+    def _text(self, text: str) -> str:
+        length, left = len(text), self._texts_left
+        self._texts_left = left - length
+        if length > self._longest or length > left:
+            room = max(min(self._longest, left), 0)
+            text = f"{text[:room]}... ({length:,} characters)"
+        return storable(text)

@@ -11,22 +11,26 @@ reader alone, at the reader's pace, and logged when it has ended or has been clo
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 import weakref
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from functools import cache
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
+from humanloop.decoded import as_object
 from humanloop.exceptions import ApiTypeError
 from humanloop.http import is_event_stream
+from humanloop.model.log_request import LogRequest
 from humanloop.secrets import mask_keys, one_line, shorten
 from humanloop.server_sent_events import EventParser
 from humanloop.tracing import anthropic_calls, openai_calls
 from humanloop.tracing.calls import Answer, Reader
 from humanloop.tracing.spans import Span, running
 from humanloop.tracing.tracer import Tracer, error_text
+from humanloop.tracing.values import MODEL_CALLS, as_json
 
 if TYPE_CHECKING:
     from humanloop.client import Humanloop
@@ -38,11 +42,14 @@ LARGEST = 16 << 20
 _MARK = "_humanloop_wrapped"
 _SHOWN = 500  # characters of an error
 
+_AZURE = "openai_azure"
+"""What the API calls OpenAI's models at Azure; the form of their calls is OpenAI's."""
+
 _READERS: Mapping[str, Reader] = {
     "/chat/completions": openai_calls.CHAT,
     "/completions": openai_calls.COMPLETION,
     "/responses": openai_calls.RESPONSES,
-    "/messages": anthropic_calls.MESSAGES,
+    "/v1/messages": anthropic_calls.MESSAGES,  # and not OpenAI's /threads/.../messages
 }
 """What reads the calls of a path, by its end: the first that fits."""
 
@@ -72,8 +79,9 @@ def wrap(
             from humanloop.client import Humanloop
 
             client = Humanloop()
-        watch = _Watch(client.tracer, project, library)
         is_asynchronous = isinstance(http, library.AsyncClient)
+        along = (_asynchronous_along if is_asynchronous else _along)(library)
+        watch = _Watch(client.tracer, project, library, along)
         http.send = (_asynchronous if is_asynchronous else _synchronous)(watch, http)
         setattr(http.send, _MARK, True)
     return instance
@@ -88,15 +96,21 @@ def _library_of(http: object) -> ModuleType | None:
     return None
 
 
+def _is_azure(url: Any) -> bool:
+    return "/openai/deployments/" in url.path or url.host.endswith(".azure.com")
+
+
 def _original(http: Any) -> Callable[..., Any]:
-    """Return the method that is replaced; it does not keep its instance alive."""
+    """Return the method that is replaced; it does not keep its instance alive.
+
+    It is looked up in each call: other tools replace it in the class, before this or after.
+    """
     own = http.__dict__.get("send")
     if own is not None:
         return cast("Callable[..., Any]", own)
     reference: weakref.ref[Any] = weakref.ref(http)
     kind = cast("Any", type(http))
-    method: Callable[..., Any] = kind.send
-    return lambda *args, **kwargs: method(reference(), *args, **kwargs)
+    return lambda *args, **kwargs: kind.send(reference(), *args, **kwargs)
 
 
 def _synchronous(watch: _Watch, http: Any) -> Callable[..., Any]:
@@ -109,7 +123,7 @@ def _synchronous(watch: _Watch, http: Any) -> Callable[..., Any]:
         try:
             response = original(request, *args, **kwargs)
         except BaseException as error:
-            call.end(Answer(error=error_text(error)))
+            call.raised(error)
             raise
         call.answered(response)
         return response
@@ -127,7 +141,7 @@ def _asynchronous(watch: _Watch, http: Any) -> Callable[..., Any]:
         try:
             response = await original(request, *args, **kwargs)
         except BaseException as error:
-            call.end(Answer(error=error_text(error)))
+            call.raised(error)
             raise
         call.answered(response)
         return response
@@ -138,12 +152,19 @@ def _asynchronous(watch: _Watch, http: Any) -> Callable[..., Any]:
 class _Watch:
     """Watches the requests of one HTTP client.
 
-    library: the module that the client is from.
+    library: the module that the client is from; along: its kind of stream that reads along.
     """
 
-    def __init__(self, tracer: Tracer, project: str | None, library: ModuleType) -> None:
+    def __init__(
+        self,
+        tracer: Tracer,
+        project: str | None,
+        library: ModuleType,
+        along: Callable[[Any, _Call], Any],
+    ) -> None:
         self.tracer = tracer
         self.library = library
+        self.along = along
         self._project = project
 
     def begin(self, request: Any) -> _Call | None:
@@ -152,19 +173,44 @@ class _Watch:
             path = request.url.path
             reader = next((each for end, each in _READERS.items() if path.endswith(end)), None)
             if reader is not None and request.method == "POST":
-                keys = {**reader.request(json.loads(request.content)), **self._place(reader)}
+                provider = _AZURE if _is_azure(request.url) else reader.provider
+                keys = {**self._read(reader, provider, request.content), **self._place(reader)}
                 span = self.tracer.begin(keys)
-                return None if span is None else _Call(self, reader, keys, span)
+                return None if span is None else _Call(self, reader, span)
         except Exception as error:
             self.tracer.failed(error)
         return None
+
+    def _read(self, reader: Reader, provider: str, content: bytes) -> Mapping[str, Any]:
+        """Return the keys of a log for the body of a request; of one that can't be read, itself."""
+        body: Any = _text(content)
+        try:
+            body = json.loads(body)
+            return self._checked(reader.request(body), provider)
+        except Exception as error:
+            self.tracer.failed(error)
+            model = str(as_object(body).get("model", "unknown"))
+            config = {"type": "model", "model": model}
+            return self._checked({"config": config, "inputs": {"body": body}}, provider)
+
+    def _checked(self, keys: Mapping[str, Any], provider: str) -> Mapping[str, Any]:
+        """Return the keys as they are logged; raises SchemaValidationError for what is no log."""
+        config = {**keys["config"], "provider": provider}
+        tools = config.pop("tools", None)  # schemas, whose properties may be named like secrets
+        copied: dict[str, Any] = as_json(
+            {**keys, "config": config}, self.tracer.failed, MODEL_CALLS
+        )
+        if tools:
+            copied["config"]["tools"] = tools
+        LogRequest(copied)
+        return copied
 
     def _place(self, reader: Reader) -> dict[str, Any]:
         """Return the keys that say in which project a call is logged."""
         if self._project is not None:
             return {"project": self._project}
-        around = running()
-        outer = {} if around is None else around.keys
+        around = running(self.tracer.writer)
+        outer: Mapping[str, Any] = {} if around is None else around.keys
         names = [key for key in ("project", "project_id") if key in outer]
         return {key: outer[key] for key in names} if names else {"project": reader.provider}
 
@@ -172,12 +218,11 @@ class _Watch:
 class _Call:
     """One request under way, and its answer."""
 
-    def __init__(self, watch: _Watch, reader: Reader, keys: Mapping[str, Any], span: Span) -> None:
+    def __init__(self, watch: _Watch, reader: Reader, span: Span) -> None:
         self._watch = watch
         self._reader = reader
-        self._keys = keys
         self._span: Span | None = span  # until it has ended
-        self._response: Any = None  # one that is being read
+        self._head: tuple[int, Any] | None = None  # status and headers of one that is being read
         self._pieces: list[bytes] = []
         self._size = 0
 
@@ -185,13 +230,19 @@ class _Call:
         """Log an answer that is complete; read along where it is yet to be read."""
         try:
             if response.is_stream_consumed:
-                self._log(response, "")
+                self._log(response.status_code, response.headers, response.content)
             else:
-                self._response = response
-                along = _asynchronous_along if hasattr(response.stream, "__aiter__") else _along
-                response.stream = along(self._watch.library)(response.stream, self)
+                self._head = response.status_code, response.headers
+                response.stream = self._watch.along(response.stream, self)
         except Exception as error:
             self._watch.tracer.failed(error)
+
+    def raised(self, error: BaseException) -> None:
+        """Log that no answer has come."""
+        try:
+            self.end(Answer(error=error_text(error)))
+        except Exception as failure:
+            self._watch.tracer.failed(failure)
 
     def passed(self, piece: bytes) -> None:
         """Keep a piece of the answer that its reader gets."""
@@ -199,50 +250,74 @@ class _Call:
             self._pieces.append(piece)
         self._size += len(piece)
 
-    def ended(self, error: BaseException | None = None) -> None:
+    def ended(self, error: BaseException | None = None, *, is_whole: bool = False) -> None:
         """Log a stream that nobody reads any further; error: what has cut it off."""
-        response, self._response = self._response, None
-        if response is None:
+        head, self._head = self._head, None
+        if head is None:
             return
-        said = "" if error is None else error_text(error)
+        content, self._pieces = b"".join(self._pieces), []
+        is_whole = is_whole and self._size == len(content)
         try:
-            # What came may be compressed. A response of the library's own undoes that.
-            whole = self._watch.library.Response(
-                response.status_code, headers=response.headers, content=b"".join(self._pieces)
-            )
-            self._log(whole, said)
+            decoded = self._decoded(*head, content)
+            said = "" if error is None else error_text(error)
+            self._log(*head, decoded, said, is_whole=is_whole)
         except Exception as failure:
             self._watch.tracer.failed(failure)
-            self.end(Answer(error=said or None))
 
-    def _log(self, response: Any, error: str) -> None:
-        """Log an answer of which all is there; error: what has cut it off."""
-        if response.status_code >= 400:
-            text = response.content.decode("utf-8", "replace")
-            said = shorten(one_line(mask_keys(text)), _SHOWN)
-            return self.end(Answer(error=f"HTTP {response.status_code}: {said}"))
-        if is_event_stream(response.status_code, response.headers):
-            events = EventParser(max_event_bytes=None).feed(response.content)
-            data = [event.data for event in events if event.data != "[DONE]"]
-            answers = self._reader.events([json.loads(each) for each in data])
-        else:
-            answers = self._reader.answer(json.loads(response.content))
+    def _decoded(self, status: int, headers: Any, content: bytes) -> bytes:
+        """Return what came without its compression, which a response of the library undoes."""
+        library = self._watch.library
+        response = library.Response(status, headers=headers, stream=library.ByteStream(content))
+        decoded: list[bytes] = []
+        with contextlib.suppress(library.DecodingError):  # it was cut off within
+            for piece in response.iter_bytes():
+                decoded.append(piece)
+        return b"".join(decoded)
+
+    def __del__(self) -> None:
+        if not sys.is_finalizing():
+            self.ended()  # a stream that was left without being closed
+
+    def _log(
+        self, status: int, headers: Any, content: bytes, error: str = "", *, is_whole: bool = True
+    ) -> None:
+        """Log an answer, or what came of it; error: what has cut it off."""
+        if status >= 400:
+            said = shorten(one_line(mask_keys(_text(content))), _SHOWN)
+            return self.end(Answer(error=f"HTTP {status}: {said}"))
+        try:
+            answers = self._answers(is_event_stream(status, headers), content)
+        except Exception as failure:
+            if is_whole:
+                self._watch.tracer.failed(failure)
+                error = f"the answer can't be read: {error_text(failure)}"
+            return self.end(Answer(mask_keys(_text(content)) or None, error or None))
         return self.end(*(each.with_error(error) for each in answers))
+
+    def _answers(self, is_stream: bool, content: bytes) -> Sequence[Answer]:
+        if not is_stream:
+            return self._reader.answer(json.loads(content))
+        events = EventParser(max_event_bytes=None).feed(content)
+        data = [event.data for event in events if event.data != "[DONE]"]
+        return self._reader.events([json.loads(each) for each in data])
 
     def end(self, first: Answer, *others: Answer) -> None:
         """Log the answers: each sample is a log."""
         span, self._span = self._span, None
         if span is None:
             return
-        spans = [span, *(self._watch.tracer.begin(self._keys) for _ in others)]
+        failed = self._watch.tracer.failed
+        spans = [span, *(span.another() for _ in others)]
         for each, answer in zip(spans, (first, *others), strict=True):
             try:
-                if each is not None:
-                    each.end(
-                        output=answer.output, error=answer.error, metadata=answer.metadata or None
-                    )
+                said = as_json(vars(answer), failed, MODEL_CALLS)
+                each.end(**{key: value for key, value in said.items() if value})
             except Exception as error:
-                self._watch.tracer.failed(error)
+                failed(error)
+
+
+def _text(content: bytes) -> str:
+    return content.decode("utf-8", "replace")
 
 
 @cache  # a class for each library
@@ -258,10 +333,15 @@ def _along(library: ModuleType) -> Callable[[Any, _Call], Any]:
                 for piece in self._stream:
                     self._call.passed(piece)
                     yield piece
-            except Exception as error:
+            except GeneratorExit:  # its reader has gone
+                raise
+            except BaseException as error:
                 self._call.ended(error)
                 raise
-            self._call.ended()
+            else:
+                self._call.ended(is_whole=True)
+            finally:
+                self._call.ended()
 
         def close(self) -> None:
             try:
@@ -283,10 +363,15 @@ def _asynchronous_along(library: ModuleType) -> Callable[[Any, _Call], Any]:
                 async for piece in self._stream:
                     self._call.passed(piece)
                     yield piece
-            except Exception as error:
+            except GeneratorExit:  # its reader has gone
+                raise
+            except BaseException as error:
                 self._call.ended(error)
                 raise
-            self._call.ended()
+            else:
+                self._call.ended(is_whole=True)
+            finally:
+                self._call.ended()
 
         async def aclose(self) -> None:
             try:

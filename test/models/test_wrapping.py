@@ -83,9 +83,9 @@ def test_openai(client: Humanloop, fake_url: str, kind: str) -> None:
     for record in logged(client, "p"):
         assert record["messages"] == HI
         assert record["config"]["model"] == "gpt-4"
-        if record["output"] is not None:
+        if "output" in record:  # a stream that nobody read has none
             assert record["output"] == HELLO
-    assert any(record["output"] == HELLO for record in logged(client, "p"))
+    assert any(record.get("output") == HELLO for record in logged(client, "p"))
 
 
 def test_anthropic(client: Humanloop, fake_url: str) -> None:

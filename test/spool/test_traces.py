@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from humanloop import Flushed, NotFoundError, SchemaValidationError
 from humanloop.spool import sender
 
 from .conftest import LOG, Place
+from .test_processes import program
 
 
 def test_what_functions_do_is_nested_on_the_server(place: Place) -> None:
@@ -85,3 +87,65 @@ def test_a_place_that_is_given_counts(place: Place, places: dict[str, Any]) -> N
         client.log_later(**LOG, **places)
     [written] = place.files(".spool")
     assert b'"s"' not in written.read_bytes()
+
+
+TRACED = """
+@client.traced(project="p")
+def inner(x):
+    return x
+
+@client.traced(project="p")
+def outer():
+    inner("in")
+    %s
+    return "out"
+
+outer()
+client.flush()
+"""
+
+
+def test_a_program_that_dies_amid_a_call_leaves_what_was_done(place: Place) -> None:
+    program(place, TRACED % "os.kill(os.getpid(), 9)")
+    with place.server():
+        assert place.client().flush().left == 0
+        first, second = place.records()
+    assert (first["config"]["name"], first.get("output")) == ("outer", None)
+    assert (second["parent_id"], second["output"]) == (first["id"], "in")
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there are no forks")
+def test_a_fork_amid_a_call(place: Place) -> None:
+    fork = "child = os.fork(); child or (inner('child'), os._exit(0)); os.waitpid(child, 0)"
+    with place.server():
+        program(place, TRACED.replace('inner("in")', "") % fork)
+        place.client().flush()
+        first, second = place.records()
+    assert (first["config"]["name"], first["output"]) == ("outer", "out")
+    assert (second["parent_id"], second["output"]) == (first["id"], "child")
+
+
+def test_logs_of_two_accounts_have_no_parents_in_each_other(place: Place) -> None:
+    ours, theirs = place.client(), place.client(api_key="hl_another-key-of-the-tests")
+    twin = place.client()
+
+    @ours.traced(project="p")
+    def outer() -> None:
+        theirs.log_later(**LOG, output="there")
+        twin.log_later(**LOG, output="here")
+
+    outer()
+    written = [each.read_bytes() for each in place.files(".spool")]
+    placed = [each for each in written if b"parent_reference_id" in each]
+    assert len(written) == 3
+    assert [b'"here"' in each for each in placed] == [True]
+
+
+def test_what_no_server_stores_is_replaced(place: Place) -> None:
+    client = place.client()
+    client.traced(project="p")(lambda text: text)("a\0\ud800")
+    with place.server():
+        assert client.flush() == Flushed(1, 0)
+        assert client.spool.stats().set_aside == 0
+        [record] = place.records()
+    assert record["output"] == record["inputs"]["text"] == "a\ufffd\ufffd"

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import ssl
 import statistics
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Generator, Mapping
 from datetime import timedelta
 from decimal import Decimal
 from functools import cached_property
@@ -427,7 +427,24 @@ def traces(client: Humanloop) -> None:
     async def answer_later(question: str) -> str:
         return question
 
+    @client.traced(project="support")
+    def pieces(question: str) -> Generator[str, int, bool]:
+        yield question
+        return True
+
+    class Agent:
+        @client.traced(project="support")
+        def ask(self, question: str) -> str:
+            return question
+
+        @classmethod
+        @client.traced(project="support")
+        def made(cls, question: str) -> Agent:
+            return cls()
+
     assert_type(answer("Hi", times=2), list[str])
+    assert_type(pieces("Hi"), Generator[str, int, bool])
+    assert_type(Agent.made("Hi").ask("Hi"), str)
     with client.session() as session:
         assert_type(session.reference_id, str)
     assert_type(wrap(client, client=client, project="support"), Humanloop)
@@ -438,6 +455,11 @@ async def traces_in_a_loop(client: Humanloop) -> None:
     async def answer(question: str) -> str:
         return question
 
+    @client.traced(project="support")
+    async def pieces(question: str) -> AsyncGenerator[str]:
+        yield question
+
     assert_type(await answer("Hi"), str)
+    assert_type(pieces("Hi"), AsyncGenerator[str])
     async with client.session("visit-1"):
         await client.alog_later(project="support", config={"model": "gpt-4"})
