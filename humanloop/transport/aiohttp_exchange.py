@@ -232,7 +232,7 @@ class Resolver(AbstractResolver):
             ResolveResult(
                 hostname=host,
                 host=str(address[0]),
-                port=address[1],
+                port=int(address[1]),
                 family=kind,
                 proto=protocol,
                 flags=flags,
