@@ -165,7 +165,7 @@ class Handler(ResponseHandler):
     """
 
     at_start = True
-    _held = b""
+    _held: bytes = b""
 
     def data_received(self, data: bytes) -> None:
         """Take what has come, as aiohttp's."""
