@@ -82,7 +82,12 @@ _ANYWHERE = re.compile(
     re.IGNORECASE,
 )
 _SECRET_WORDS = frozenset({"auth", "authentication", "bearer", "jwt", "otp", "pwd"})
-_HEADER_WORDS = frozenset({"session", "sessionid", "sid", "sig", "signature"})
+_HEADER_WORDS = frozenset(
+    {
+        *("jsessionid", "mfa", "passcode", "pin", "session", "sessionid", "sid", "sig"),
+        *("signature", "sso"),
+    }
+)
 """Words that mean a secret in a header, and are ordinary keys of JSON bodies."""
 
 _LAST_WORDS = frozenset({"key", "keys", "token"})

@@ -353,11 +353,13 @@ CREDENTIALS = (
     *("X-Session-Token", "Token", "X-Goog-Api-Key", "CF-Access-Client-Secret", "xapikey"),
     *("X-Hub-Signature", "X-Hub-Signature-256", "PRIVATE-TOKEN", "X-Auth", "X-Session", "DPoP"),
     *("X-Auth-Token", "Cf-Access-Jwt-Assertion", "X-Amz-Credential", "x-functions-key"),
+    *("X-Passcode", "X-User-Pin", "X-MFA-Code", "X-SSO", "JSESSIONID"),
 )
 ORDINARY = (
     *("Idempotency-Key", "X-Request-Id", "Content-Type", "ETag", "Accept", "Retry-After", "Host"),
     *("WWW-Authenticate", "Content-Length", "X-Retry-Count", "User-Agent", "Author", "X-Key-Id"),
     *("Cache-Control", "Surrogate-Key", "X-RateLimit-Remaining-Tokens", "CF-Access-Client-Id"),
+    *("Public-Key-Pins", "X-Ping", "X-Spin"),
 )
 
 
