@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, cast
 from humanloop.api_client import ApiClient, RequestOptions
 from humanloop.exceptions import ApiTypeError
 from humanloop.frames import empty_frames, shielded
+from humanloop.secrets import Secret
 
 if TYPE_CHECKING:
     from humanloop.http import Request
@@ -199,8 +200,10 @@ def _paging(
         own["size"] = min(PAGE_SIZE, schemas["size"].get("maximum", PAGE_SIZE))
     # To read a page again changes nothing, even where the operation is a POST.
     options = {"idempotent": True, **arguments.pop("options", {})}
+    # Hidden, since frames would show them, and keys among them.
+    given = Secret({**arguments, "options": options})
 
     def fetch(page: int, size: int | None) -> Any:
-        return call(operation, {**arguments, "options": options, "page": page, "size": size})
+        return call(operation, {**given.reveal(), "page": page, "size": size})
 
     return {**own, "fetch": fetch, "first": first, "description": operation.name}

@@ -55,6 +55,7 @@ class BaseClient:
         made = self.__dict__.get("api_client")
         return self._configuration if made is None else cast("Configuration", made.configuration)
 
+    @shielded
     def build_request(
         self, method: Callable[Arguments, Any], /, *args: Arguments.args, **kwargs: Arguments.kwargs
     ) -> Request:

@@ -17,7 +17,7 @@ import sys
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 from urllib.parse import urlsplit
 
 from humanloop.exceptions import (
@@ -329,7 +329,7 @@ def _replaced(request: Request, returned: Any) -> Request:
             'an event hook for "request" must return a Request or None,'
             f" not {type(returned).__name__}"
         )
-    given: Mapping[str, str] = returned.headers
+    given = cast("Mapping[str, str]", returned.headers)  # a dict, if the hook is not type-checked
     headers = given if isinstance(given, Headers) else Headers(given)
     masked = [n for n, v in headers.reveal().items() if v == MASK and n in request.headers]
     if masked:  # a hook that iterates over the items gets masks, and hands them on

@@ -33,6 +33,7 @@ from weakref import finalize
 
 from humanloop.async_steps import AsyncSteps
 from humanloop.exceptions import ApiTypeError
+from humanloop.frames import empty_frames
 from humanloop.progress import bar_opener
 
 if TYPE_CHECKING:
@@ -155,11 +156,11 @@ class _PageIteratorBase(ABC, Generic[T, FetchType]):
         self._records.clear()
         try:
             yield prefetch
-        except Exception:
-            self._end()
-            raise
-        except BaseException:  # the wait was cancelled: the next one asks for the page again
-            if prefetch is not None:
+        except BaseException as error:
+            empty_frames(error)
+            if isinstance(error, Exception):
+                self._end()
+            elif prefetch is not None:  # the wait was cancelled: the next one asks again
                 self._cancel(prefetch)
             raise
 

@@ -31,7 +31,7 @@ from humanloop.exceptions import (
 )
 from humanloop.http import RawResponse, Request, is_json
 from humanloop.schemas.codec import refuse_constant
-from humanloop.secrets import Redactor, one_line, redact, shorten
+from humanloop.secrets import Redactor, one_line, redact, redact_url, shorten
 
 if TYPE_CHECKING:
     from humanloop.configuration import Configuration
@@ -165,7 +165,8 @@ class ResponseReader:
         hide = self.redactor(request)
         location = response.headers.get("Location", "") if 300 <= response.status <= 399 else ""
         if location:
-            location = f"it redirects to {shorten(one_line(hide(location)))}, which is not followed"
+            location = shorten(one_line(redact_url(hide(location))))
+            location = f"it redirects to {location}, which is not followed"
         detail = "; ".join(filter(None, (describe(body, hide), location, reason)))
         return self._error(kind, request, response, body, detail, hide)
 

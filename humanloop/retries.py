@@ -13,6 +13,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from datetime import timezone
 from functools import lru_cache
@@ -69,8 +70,8 @@ class RetryPolicy:
     backoff: float = 0.5
     backoff_cap: float = 8.0
     max_retry_after: float = 60.0
-    statuses: frozenset[int] = STATUSES
-    faults: frozenset[Fault] = FAULTS
+    statuses: AbstractSet[int] = STATUSES
+    faults: AbstractSet[Fault] = FAULTS
     random: Callable[[], float] = field(default=_chance, repr=False, compare=False)
 
     def __post_init__(self) -> None:

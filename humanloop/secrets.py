@@ -25,7 +25,7 @@ from collections.abc import (
 from functools import lru_cache
 from itertools import islice
 from typing import Any, cast
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 __all__ = [
     "MASK",
@@ -46,6 +46,7 @@ __all__ = [
     "redact",
     "redact_error",
     "redact_json",
+    "redact_url",
     "revealed",
     "secret_values",
     "shorten",
@@ -82,7 +83,12 @@ _ANYWHERE = re.compile(
     re.IGNORECASE,
 )
 _SECRET_WORDS = frozenset({"auth", "authentication", "bearer", "jwt", "otp", "pwd"})
-_HEADER_WORDS = frozenset({"session", "sessionid", "sid", "sig", "signature"})
+_HEADER_WORDS = frozenset(
+    {
+        *("jsessionid", "mfa", "passcode", "pin", "session", "sessionid", "sid", "sig"),
+        *("signature", "sso"),
+    }
+)
 """Words that mean a secret in a header, and are ordinary keys of JSON bodies."""
 
 _LAST_WORDS = frozenset({"key", "keys", "token"})
@@ -97,6 +103,9 @@ _HARMLESS = frozenset(
 """Words after which a key or a token is none that opens anything: `Idempotency-Key`."""
 
 _KEY = re.compile(r"\b(sk|pk|hl|key)[-_][A-Za-z0-9_-]{6,}", re.IGNORECASE)
+
+_USER_INFO = re.compile(r"//[^/?#]*@")
+_PARAMETER = re.compile(r"([?&#]([^=&#]+)=)[^&#]*")
 
 _STRING = r'"[^"\\]*(?:\\.[^"\\]*)*"'
 _JSON_TOKEN = re.compile(
@@ -325,6 +334,15 @@ def redact_json(text: str) -> str:
         return token[0]
 
     return _JSON_TOKEN.sub(masked, text)
+
+
+def redact_url(url: str) -> str:
+    """Mask user and password, and the parameters of secret names, in a URL."""
+
+    def masked(parameter: re.Match[str]) -> str:
+        return f"{parameter[1]}{MASK}" if is_secret_header(unquote(parameter[2])) else parameter[0]
+
+    return _PARAMETER.sub(masked, _USER_INFO.sub(f"//{MASK}@", url))
 
 
 def redact_error(error: BaseException, redact: Callable[[str], str]) -> None:

@@ -66,6 +66,13 @@ class EventParser:
         skipped = len(_BOM) if self._lines == 0 and self._line.startswith(_BOM) else 0
         return bool(self._data) or len(self._line) > skipped
 
+    @property
+    def unfinished(self) -> str:
+        """The data of the event that no blank line has completed."""
+        name, _, value = bytes(self._line).partition(b":")
+        last = value.removeprefix(b" ") if name == b"data" else b""
+        return _text(self._data + last).removesuffix("\n")
+
     def feed(self, data: bytes) -> list[ServerSentEvent]:
         """Take the next bytes of the stream; return the events that they complete.
 

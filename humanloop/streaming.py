@@ -149,6 +149,8 @@ class EventReader(Generic[T]):
             raise self._failed(ApiStreamBrokenError, str(self._parser_error)) from (
                 self._parser_error
             )
+        if self.ended and self._parser.pending and self._parser.unfinished == _END:
+            self.complete = True
         if self.ended and not self.complete and self._parser.pending:
             raise self._failed(ApiStreamBrokenError, "the stream ended in the middle of an event")
         return None

@@ -28,6 +28,7 @@ from humanloop.exceptions import (
     ClientConfigurationError,
     SpoolFullError,
 )
+from humanloop.frames import shielded
 from humanloop.operation import REFERENCE_HEADER, RETRY_HEADER, Operation, serialize
 from humanloop.retries import RetryPolicy
 from humanloop.schemas import unset
@@ -105,6 +106,7 @@ class Spool:
 
     # -- logging -----------------------------------------------------------------------------------
 
+    @shielded
     def log(self, body: Mapping[str, Any] | None = None, **keys: Any) -> str:
         """Keep a log to be sent later, and return its reference ID.
 
@@ -119,12 +121,14 @@ class Spool:
         self._append(_LOG, data)
         return reference_id
 
+    @shielded
     def keep(self, body: Mapping[str, Any]) -> str:
         """Keep a log as `log`, but leave its place as it is."""
         reference_id, data = _log(body, {}, None)
         self._append(_LOG, data)
         return reference_id
 
+    @shielded
     def update(self, reference_id: str, body: Mapping[str, Any]) -> None:
         """Keep what a log has got since: the `output`, `error`, `duration` of its UpdateLogRequest.
 
@@ -135,12 +139,17 @@ class Spool:
         whole = {"reference_id": reference_id, **json.loads(data)}
         self._append(_UPDATE, json.dumps(whole).encode())
 
+    @shielded
     async def alog(self, body: Mapping[str, Any] | None = None, **keys: Any) -> str:
         """Keep a log in an event loop: as `log`."""
-        reference_id, data = _log(body, keys, self)
+        try:
+            reference_id, data = _log(body, keys, self)
+        finally:
+            del body, keys  # a coroutine's frame can't be emptied
         await self._aappend(_LOG, data)
         return reference_id
 
+    @shielded
     def feedback(self, body: Mapping[str, Any] | None = None, **keys: Any) -> None:
         """Keep feedback to be sent later.
 
@@ -151,9 +160,14 @@ class Spool:
         """
         self._append(*_feedback(body, keys))
 
+    @shielded
     async def afeedback(self, body: Mapping[str, Any] | None = None, **keys: Any) -> None:
         """Keep feedback in an event loop: as `feedback`."""
-        await self._aappend(*_feedback(body, keys))
+        try:
+            action, data = _feedback(body, keys)
+        finally:
+            del body, keys
+        await self._aappend(action, data)
 
     def _append(self, action: bytes, data: bytes) -> None:
         try:

@@ -165,7 +165,7 @@ class Handler(ResponseHandler):
     """
 
     at_start = True
-    _held = b""
+    _held: bytes = b""
 
     def data_received(self, data: bytes) -> None:
         """Take what has come, as aiohttp's."""
@@ -239,7 +239,7 @@ class Resolver(AbstractResolver):
             ResolveResult(
                 hostname=host,
                 host=str(address[0]),
-                port=address[1],
+                port=int(address[1]),
                 family=kind,
                 proto=protocol,
                 flags=flags,

@@ -243,7 +243,7 @@ def test_a_file_of_authorities(
 
 @pytest.mark.parametrize("name", AUTHORITIES)
 def test_all_authorities_of_the_environment_are_trusted(
-    name: str, caller: Any, tls_server: Loopback, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, tls_server: Loopback, caller: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Many systems set all of the variables, and one program then sets one of them anew."""
     usual = {"SSL_CERT_DIR": str(tmp_path)}

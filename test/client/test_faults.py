@@ -857,6 +857,10 @@ def test_where_a_redirect_leads_is_told_in_short_and_without_keys(caller: Any, s
     assert "it redirects to https://login.example/?key=***&next=xxx" in str(error)
     assert key not in str(error)
     assert len(str(error)) < 500
+    server.answer(status=307, Location="https://me:pass-word@x.example/a?b=c&X-Amz-Signature=sig#d")
+    error = failure(GET, caller, client, server.host, 1)
+    assert "it redirects to https://***@x.example/a?b=c&X-Amz-Signature=***#d," in str(error)
+    assert error.headers["Location"].startswith("https://me:pass-word@x.example")
     server.answer(status=404, Location="https://elsewhere.example")
     assert "elsewhere" not in str(failure(GET, caller, client, server.host, 1))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import inspect
+import json
 import types
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -195,6 +196,61 @@ def test_a_cancelled_call(server: Any) -> None:
     assert_nothing_shows(caught.value)
 
 
+def first_page() -> bytes:
+    record = {
+        **{"id": "pr_1", "name": "p", "users": [], "data_count": 1, "feedback_types": []},
+        **{"team_id": "t", "created_at": "2024-02-29T12:30:00Z"},
+        "updated_at": "2024-02-29T12:30:00Z",
+    }
+    body = json.dumps({"records": [record], "page": 0, "size": 1, "total": 3}).encode()
+    return HEAD + b"Content-Length: %d\r\n\r\n" % len(body) + body
+
+
+@pytest.mark.parametrize("replies", [(b"",), (first_page(), 404), (first_page(), b"")])
+@pytest.mark.parametrize("whole", [False, True])
+def test_iterating(whole: bool, replies: tuple[Any, ...], caller: Any, server: Any) -> None:
+    server.answer_in_turn(*replies)
+    client = caller.client(server.host, **{**OPTIONS, "retries": 0})
+    method = client.projects.iterate_list
+    if caller.kind == "async":
+        method = client.projects.aiterate_list
+    pages = method(size=1, extra_headers={"Authorization": f"Bearer {SECRET}-bearer"})
+    with pytest.raises(humanloop.OpenApiException) as caught:
+        caller.all(pages.pages() if whole else pages)
+    assert_nothing_shows(caught.value)
+
+
+def test_what_is_logged_later(caller: Any, tmp_path: Path) -> None:
+    client = caller.client("http://127.0.0.1:1", **OPTIONS, spool=tmp_path)
+
+    def later(name: str, **more: Any) -> None:
+        keys = {"provider_api_keys": {"openai": f"{SECRET}-own"}, **more}
+        if caller.kind == "sync":
+            getattr(client, name)(**keys)
+        else:
+            caller.run(getattr(client, f"a{name}")(**keys))
+
+    for name, more in (
+        ("log_later", {"project": "p", "output": 5}),
+        ("log_later", {"retries": 5}),
+        ("feedback_later", {"type": "rating", "value": "good"}),
+        ("feedback_later", {"type": 5, "data_id": "data_1"}),
+    ):
+        with pytest.raises(humanloop.OpenApiException) as caught:
+            later(name, **more)
+        assert_nothing_shows(caught.value)
+
+
+def test_building_a_request(server: Any) -> None:
+    with Humanloop(host=server.host, **OPTIONS) as client:
+        with pytest.raises(humanloop.SchemaValidationError) as caught:
+            client.build_request(client.chat, **chat(messages=5))
+        assert_nothing_shows(caught.value)
+        with pytest.raises(humanloop.SchemaValidationError) as caught:
+            client.build_request(client.achat, **chat(messages=5))
+        assert_nothing_shows(caught.value)
+
+
 def test_what_an_error_hook_sees(caller: Any, server: Any) -> None:
     server.send_raw(b"")
     seen = 0
@@ -297,11 +353,13 @@ CREDENTIALS = (
     *("X-Session-Token", "Token", "X-Goog-Api-Key", "CF-Access-Client-Secret", "xapikey"),
     *("X-Hub-Signature", "X-Hub-Signature-256", "PRIVATE-TOKEN", "X-Auth", "X-Session", "DPoP"),
     *("X-Auth-Token", "Cf-Access-Jwt-Assertion", "X-Amz-Credential", "x-functions-key"),
+    *("X-Passcode", "X-User-Pin", "X-MFA-Code", "X-SSO", "JSESSIONID"),
 )
 ORDINARY = (
     *("Idempotency-Key", "X-Request-Id", "Content-Type", "ETag", "Accept", "Retry-After", "Host"),
     *("WWW-Authenticate", "Content-Length", "X-Retry-Count", "User-Agent", "Author", "X-Key-Id"),
     *("Cache-Control", "Surrogate-Key", "X-RateLimit-Remaining-Tokens", "CF-Access-Client-Id"),
+    *("Public-Key-Pins", "X-Ping", "X-Spin"),
 )
 
 

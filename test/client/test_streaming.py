@@ -230,8 +230,11 @@ DONE = b"data: [DONE]\n\n"
         EVENTS
         + b"Content-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n\r\n"
         + chunks(gzip.compress(data("a") + DONE)),
+        CHUNKED + chunks(data("a"), DONE[:-1]),
+        CHUNKED + chunks(data("a"), DONE[:-2]),
+        CHUNKED + chunks(data("a"), b"data:[DONE]\r\n"),
     ],
-    ids=["chunked", "a comment after it", "length", "gzip"],
+    ids=["chunked", "a comment after it", "length", "gzip", "no blank line", "no line end", "CRLF"],
 )
 def test_a_stream_that_says_that_it_is_done_gives_its_connection_back(
     raw: bytes, caller: Any, server: Any, client: Humanloop

@@ -128,4 +128,12 @@ async def asynchronous(client: Humanloop) -> None:
     await client.complete_experiment_stream(project="p")  # wrong
     print(client.chat_stream(MESSAGES, {"model": "gpt-4"}).content)  # wrong
     client.with_options(timeout="soon")  # wrong
+    client.with_options(headers=[("X-Run", "1")])  # wrong
+    client.with_options(verify_ssl=False)  # wrong
+    Humanloop(verify_ssl=None)  # wrong
+    Humanloop(ssl_context=True)  # wrong
+    Humanloop(proxy=3128)  # wrong
+    client.configuration.verify_sll = False  # wrong
+    client.configuration.trust_env = None  # wrong
+    client.projects.iterate_list(size="100")  # wrong
     client.build_request(client.projects.get, name="pr_1")  # wrong

@@ -9,6 +9,7 @@ import math
 import ssl
 import statistics
 from collections.abc import AsyncGenerator, Generator, Mapping
+from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 from functools import cached_property
@@ -21,6 +22,7 @@ from typing_extensions import NotRequired, Self, assert_type
 from humanloop import (
     ApiConnectionError,
     ApiException,
+    ApiProxyError,
     ApiResponse,
     ApiStreamingException,
     AsyncStream,
@@ -33,6 +35,7 @@ from humanloop import (
     Stream,
     wrap,
 )
+from humanloop.api_response import Headers
 from humanloop.apis.tags.logs_api import LogsApi
 from humanloop.evaluations import EvaluationReport
 from humanloop.evaluations.testcase import Testcase
@@ -65,6 +68,7 @@ from humanloop.schemas import (
     NumberSchema,
     Unset,
 )
+from humanloop.transport import RawResponse, Request
 from humanloop.typed_dicts import ChatMessageDict, LogRequestDict, ModelConfigChatRequestDict
 
 
@@ -293,6 +297,33 @@ def configures() -> None:
     Humanloop(configuration=Configuration(api_key="key"))
     Humanloop(trust_env=False, ssl_context=ssl.create_default_context())
     Configuration(ssl_ca_cert=Path("ca.pem"), assert_hostname=False, trust_env=True)
+
+
+def signs(request: Request) -> Request:
+    return replace(request, headers=Headers({**request.headers.reveal(), "X-Signature": "..."}))
+
+
+async def notes(request: Request, response: RawResponse) -> None:
+    print(request.method, response.status, [*request.headers.items()])
+
+
+async def renews(configuration: Configuration) -> None:
+    configuration.api_key["APIKeyHeader"] = "another"
+    configuration.openai_api_key = None
+
+
+def hooks(client: Humanloop) -> None:
+    policy = RetryPolicy(statuses={401, 429}, faults={"connect", "timeout"})
+    client.configuration.refresh_api_key_hook = renews
+    client.configuration.retries = policy
+    client.configuration.api_key_prefix = {"APIKeyHeader": "Bearer"}
+    client.with_options(event_hooks={"request": [signs], "response": [notes]}, retries=policy)
+    for project in client.projects.iterate_list(size=50):
+        assert_type(project, ProjectResponse)
+    try:
+        client.projects.list(connect_timeout=None, idempotent=True)
+    except ApiProxyError as error:
+        print(error.proxy_status + 1, error.hint.upper())
 
 
 MESSAGES = [{"role": "user", "content": "Hi"}]
