@@ -17,13 +17,13 @@ import errno
 import os
 import stat
 import sys
-import threading
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 from humanloop.exceptions import SpoolError
+from humanloop.forks import no_fork
 from humanloop.spool import segments
 
 if sys.platform != "win32":
@@ -35,7 +35,6 @@ SPOOL, NEW, BAD = ".spool", ".new", ".bad"
 _OPEN = os.O_RDWR | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
 _NEW_SECONDS = 60.0  # after which a file that never got its name was left by a dead process
 
-_guard = threading.RLock()  # held while a file is opened and locked, so that a fork waits for that
 _descriptors: set[int] = set()
 
 
@@ -45,13 +44,10 @@ def _forget() -> None:
         with contextlib.suppress(OSError):
             os.close(descriptor)
     _descriptors.clear()
-    _guard.release()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(
-        before=_guard.acquire, after_in_parent=_guard.release, after_in_child=_forget
-    )
+    os.register_at_fork(after_in_child=_forget)
 
 
 class Tally:
@@ -147,13 +143,13 @@ class Target:
     def __init__(self) -> None:
         self._pid = os.getpid()
         self.is_set = False
-        with _guard:
+        with no_fork:
             self.descriptor = os.open(os.devnull, os.O_RDONLY)
             _descriptors.add(self.descriptor)
 
     def lead_to(self, segment: Segment | None) -> None:
         """Lead to a segment from now on; what is being written to the one before is written."""
-        with _guard:
+        with no_fork:
             self.is_set = segment is not None
             if segment is not None:
                 os.dup2(segment.descriptor, self.descriptor, inheritable=False)
@@ -210,7 +206,7 @@ class Directory:
     def new_segment(self, name: str, tally: Tally) -> Segment:
         """Return a new segment with a lock; raises OSError."""
         path, final = self.path / f"{name}{NEW}", self.path / f"{name}{SPOOL}"
-        with _guard:
+        with no_fork:
             descriptor = os.open(path, _OPEN | os.O_CREAT | os.O_EXCL, 0o600)
             _descriptors.add(descriptor)
             segment = Segment(final, descriptor, segments.HEAD_BYTES, tally)
@@ -347,7 +343,7 @@ def new_writer() -> str:
 
 def _lock(path: Path) -> int | None:
     """Return a locked descriptor; None: somebody has the lock, or the file is gone."""
-    with _guard:
+    with no_fork:
         try:
             descriptor = os.open(path, _OPEN)
         except FileNotFoundError:
@@ -368,7 +364,7 @@ def _lock(path: Path) -> int | None:
 
 
 def _close(descriptor: int) -> None:
-    with _guard:  # or a child might get a copy that nobody closes
+    with no_fork:  # or a child might get a copy that nobody closes
         _descriptors.discard(descriptor)
         os.close(descriptor)
 

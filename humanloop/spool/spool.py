@@ -4,7 +4,8 @@ A call is validated as if it were sent, gets a reference ID and its time, is app
 returns. What writes and what sends is made by the first call, and anew in a fork's child.
 
 Invariants: a call waits for no network; a program that logs nothing later has neither a file nor a
-thread of it; no key is ever in a file.
+thread of it; no key is ever in a file; all modules that logging and sending need are imported by
+the caller, where no fork can come between: see `forks`.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import time
 import weakref
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timezone
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlencode
 
@@ -28,6 +30,7 @@ from humanloop.exceptions import (
     ClientConfigurationError,
     SpoolFullError,
 )
+from humanloop.forks import no_fork
 from humanloop.operation import REFERENCE_HEADER, RETRY_HEADER, Operation, serialize
 from humanloop.retries import RetryPolicy
 from humanloop.schemas import unset
@@ -56,6 +59,7 @@ logger = logging.getLogger("humanloop.spool")
 END_SECONDS = 2.0  # of flushing when a client is closed, and when the interpreter ends
 ROOM_SECONDS = 0.02  # between two looks whether there is room
 TICK = 0.005  # of an event loop that waits for a flush
+_IMPORTED_BY_CALLS = ("encodings.idna", "urllib.request")
 _OPTIONS = frozenset({"timeout", "connect_timeout", "read_timeout", "bodies", "retries"}) | {
     "skip_deserialization",
     "extra_headers",
@@ -294,7 +298,8 @@ class Spool:
     def _made(self) -> _Core:
         with self._lock:
             if self._core is None or self._core.writer.is_closed:
-                self._core = self._make()
+                with no_fork.importing():
+                    self._core = self._make()
             return self._core
 
     def _make(self) -> _Core:
@@ -306,6 +311,8 @@ class Spool:
                 f" environment's {ENVIRONMENT} is off"
             )
         _ = self._api_client.transport  # ClientConfigurationError where only the other is given
+        for module in _IMPORTED_BY_CALLS:
+            import_module(module)
         directory = self._directory(options)
         alive = weakref.ref(self)  # so that the thread ends when nobody has the spool any more
         sender = Sender(
@@ -452,8 +459,17 @@ def _written(operation: Operation, function: str, body: object, given: Mapping[s
         raise
 
 
+_used: set[str] = set()  # the operations whose schemas are imported
+
+
 def _serialized(operation: Operation, arguments: Mapping[str, Any]) -> bytes:
-    data = serialize(operation, arguments).body
+    if operation.name in _used:
+        data = serialize(operation, arguments).body
+    else:
+        with no_fork.importing():
+            data = serialize(operation, arguments).body
+            _ = operation.response_schema
+            _used.add(operation.name)
     assert data is not None, "each of the operations has a body"
     return data
 

@@ -14,6 +14,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapp
 from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, cast
 
 from humanloop.exceptions import ApiTypeError, TracingWarning, unexpected_argument, warn
+from humanloop.lazy import cached_property
 from humanloop.secrets import mask_keys, one_line
 from humanloop.tracing.spans import Span, Writer
 from humanloop.tracing.values import LONGEST_TEXT, MOST_VALUES, as_json, as_text
@@ -164,7 +165,7 @@ class _Calls:
             del given[first]
         return cast("Mapping[str, Any]", as_json(given))
 
-    @functools.cached_property
+    @cached_property
     def _signature(self) -> inspect.Signature:
         return inspect.signature(self._function)
 

@@ -27,7 +27,7 @@ import traceback
 import weakref
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
-from functools import cached_property, partial
+from functools import partial
 from time import monotonic
 from types import FunctionType
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
@@ -47,6 +47,7 @@ else:  # what aiohttp itself uses there
 
 from humanloop.exceptions import ApiConnectionError, ClientConfigurationError
 from humanloop.http import Headers, RawResponse, Request, is_event_stream
+from humanloop.lazy import cached_property
 from humanloop.transport.common import (
     IDLE,
     TICK,

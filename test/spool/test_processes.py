@@ -143,6 +143,59 @@ assert client.flush(30).left == 0
 
 
 @needs_fork
+@pytest.mark.parametrize(
+    ("first", "module"),
+    [
+        ("client.log_later(**LOG)", "humanloop.spool.writer"),
+        ("client.log_later(**LOG)", "humanloop.model.log_request"),
+        ("client.log_later(**LOG)", "urllib3"),
+        ("client.log_later(**LOG)", "encodings.idna"),
+        (
+            "client.build_request(client.projects.create, name='p')",
+            "humanloop.model.create_project_request",
+        ),
+    ],
+)
+def test_a_fork_while_another_thread_imports(place: Place, first: str, module: str) -> None:
+    """Whatever the first use of a client holds at that moment, the child can log."""
+    code = f"""
+class Slow:
+    def find_spec(self, name, *_):
+        if name == {module!r} and os.getpid() == parent:
+            importing.set()
+            time.sleep(0.2)
+parent, importing = os.getpid(), threading.Event()
+sys.meta_path.insert(0, Slow())
+thread = threading.Thread(target=lambda: {first}, daemon=True)
+thread.start()
+assert importing.wait(20)
+child = os.fork()
+if child == 0:
+    import faulthandler
+    faulthandler.dump_traceback_later(20, exit=True)
+    client.log_later(**LOG)
+    os._exit(0)
+os._exit(os.waitpid(child, 0)[1])
+"""
+    done = program(place, code)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_the_first_use_imports_all_that_sending_needs(place: Place) -> None:
+    """So the thread that sends imports nothing, and no fork can come between."""
+    code = """
+client.log_later(**LOG)
+client.feedback_later(type="rating", value="good", reference_id=client.log_later(**LOG))
+client.spool.update(client.log_later(**LOG), {"output": "Hi"})
+before = {*sys.modules}
+client.log_later(config={"model": "m"})
+print(client.flush(10), client.spool.stats().set_aside, {*sys.modules} - before)
+"""
+    with place.server():
+        assert program(place, code).stdout == "Flushed(sent=5, left=0) 1 set()\n"
+
+
+@needs_fork
 def test_a_child_does_not_keep_the_files_of_its_parent(place: Place) -> None:
     code = """
 client.log_later(**LOG)
