@@ -130,7 +130,8 @@ def verdicts(error: ApiException, items: Sequence[Item]) -> list[Judged]:
         if index >= len(items):
             return []
         verdict = _verdict(items[index].action, place[2:], str(entry.get("type", "")), message)
-        reason = f"{'.'.join(map(str, place))}: {message}"
+        # Not its index, which is that within a request.
+        reason = ": ".join(filter(None, (".".join(map(str, place[2:])), message)))
         # What is wrong besides counts more than that it is known or early.
         if index not in found or verdict == "refused":
             found[index] = Judged(index, verdict, reason)

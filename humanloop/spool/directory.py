@@ -25,6 +25,7 @@ from typing import NamedTuple
 from humanloop.exceptions import SpoolError
 from humanloop.forks import no_fork
 from humanloop.spool import segments
+from humanloop.spool.options import ENVIRONMENT
 
 if sys.platform != "win32":
     import fcntl
@@ -201,7 +202,10 @@ class Directory:
             if status.st_mode & 0o077:
                 self.path.chmod(0o700)
         except OSError as error:
-            raise SpoolError(f"no spool can be kept in {self.path}: {error.strerror}") from error
+            raise SpoolError(
+                f"no spool can be kept in {self.path}: {error.strerror}; for another place pass"
+                f" spool=PATH, or set {ENVIRONMENT}"
+            ) from error
 
     def new_segment(self, name: str, tally: Tally) -> Segment:
         """Return a new segment with a lock; raises OSError."""

@@ -181,6 +181,14 @@ class Sender:
             self._adopted, self._due, self._held = [], [], []
             self.writer.close()
 
+    def tell_left(self) -> None:
+        """Warn of what is left where nobody was told yet that it can't be sent."""
+        left = self.left
+        if left and self.state != "paused" and self._away_since != math.inf:
+            reason = self.last_error or "the server has not answered yet"
+            kept = "1 record waits" if left == 1 else f"{left:,} records wait"
+            logger.warning("%s; %s in %s for the next start", reason, kept, self._directory.path)
+
     # -- what others ask for -----------------------------------------------------------------------
 
     @property
@@ -500,12 +508,13 @@ class Sender:
             self._away_since = now
         elif now - self._away_since > WARN_SECONDS:
             self._away_since = math.inf
-            logger.warning("%s; what is logged waits in %s", absence.error, self._directory.path)
+            reason, place = _told(absence.error), self._directory.path
+            logger.warning("%s; what is logged waits in %s", reason, place)
         self._back_off(absence.error, seconds)
 
     def _back_off(self, error: Exception, seconds: float) -> float:
         self.state = "waiting"
-        self.last_error = str(error)
+        self.last_error = _told(error)
         self._retry_at = time.monotonic() + seconds
         return seconds
 
@@ -516,10 +525,10 @@ class Sender:
         self.state = "paused"
         if told != self.last_error:
             logger.warning(
-                "the spool in %s is not sent, and nothing of it is lost: %s. The next try is in"
-                " %d seconds.",
+                "the spool in %s is not sent, and nothing of it is lost: %s; the next try is in"
+                " %d seconds",
                 self._directory.path,
-                error,
+                self.last_error,
                 PAUSE_SECONDS,
             )
         self._finish(anyway=True)
@@ -530,6 +539,11 @@ class Sender:
             if self._stopping or anyway or (flush.begun and not self.left):
                 flush.done.set()
                 self.forget(flush)
+
+
+def _told(error: Exception) -> str:
+    """Return an error's message without the hint, which is its second line, and the full stop."""
+    return str(error).partition("\n")[0].rstrip(".")
 
 
 def _next_try(item: Item) -> float:

@@ -258,14 +258,19 @@ class Spool:
             directory.size(),
         )
 
-    def close(self) -> None:
-        """Send what is left, for up to two seconds, and end the thread. A later call begins new."""
+    def close(self, timeout: float = END_SECONDS) -> None:
+        """Send what is left, for up to `timeout` seconds, and end the thread.
+
+        Warns of what can't be sent, unless `timeout` is 0. A later call begins new.
+        """
         core = self._core
         if core is None:
             return
-        end = time.monotonic() + END_SECONDS
+        end = time.monotonic() + timeout
         if core.sender.left:
-            self.flush(END_SECONDS)
+            self.flush(timeout)
+        if timeout:
+            core.sender.tell_left()
         self._let_go(core)
         core.sender.stop(max(0.0, end - time.monotonic()))
 
@@ -278,6 +283,7 @@ class Spool:
             return
         if core.sender.left:
             await self.aflush(END_SECONDS)
+        core.sender.tell_left()
         self._let_go(core)
         core.sender.stop(0.0)
         end = get_running_loop().time() + 0.1
@@ -349,14 +355,9 @@ class Spool:
 
     def at_exit(self, end: float) -> None:
         """Send what is left until `end`, by `time.monotonic()`, and close what sends."""
-        core = self._core
-        if core is None:
-            return
-        if core.sender.left:
-            self.flush(max(0.0, end - time.monotonic()))
-        self._let_go(core)
-        core.sender.stop(max(0.05, end - time.monotonic()))
-        self._api_client.close()
+        if self._core is not None:
+            self.close(max(0.05, end - time.monotonic()))
+            self._api_client.close()
 
 
 def _flushed(core: _Core, flush: Flush) -> Flushed:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -75,7 +76,28 @@ def test_an_end_without_a_server_takes_two_seconds_and_loses_nothing(place: Plac
     began = time.monotonic()
     done = program(place, "client.log_later(**LOG)", "-X", "dev", "-W", "error")
     assert time.monotonic() - began > 2
-    assert (done.returncode, done.stderr) == (0, "")
+    assert done.returncode == 0
+    [line] = done.stderr.splitlines()
+    assert line.startswith(f"POST {place.host}/logs: can't connect: Connection refused; 1 record ")
+    assert line.endswith(f"waits in {place.directory} for the next start")
+    with place.server():
+        assert flushed(place) == Flushed(1, 0)
+
+
+def test_an_end_with_a_server_that_hangs_takes_two_seconds(place: Place) -> None:
+    code = """
+client.log_later(**LOG)
+while client.spool.stats().state != "sending":
+    time.sleep(0.01)
+print("sends", flush=True)
+"""
+    with socket.create_server(("127.0.0.1", place.port)):
+        began = time.monotonic()
+        done = program(place, code, "-X", "dev", "-W", "error")
+        assert time.monotonic() - began < 10
+    assert (done.returncode, done.stdout) == (0, "sends\n")
+    [line] = done.stderr.splitlines()
+    assert line.startswith("the server has not answered yet; 1 record waits in ")
     with place.server():
         assert flushed(place) == Flushed(1, 0)
 
