@@ -40,7 +40,7 @@ from humanloop.spool.batches import BY_REFERENCE, LOG, UPDATE, Item
 from humanloop.spool.directory import Directory, Segment
 from humanloop.spool.writer import BATCH_BYTES, BATCH_RECORDS, Writer
 
-__all__ = ["Flush", "Sender"]
+__all__ = ["Flush", "Send", "Sender"]
 
 logger = logging.getLogger("humanloop.spool")
 
@@ -54,8 +54,9 @@ WARN_SECONDS = 5.0  # without an answer
 LONGEST_WAIT = 300.0  # of those that a server asks for
 _NEVER = 1 << 62
 
-Send = Callable[[str, bytes], Any]
-"""Send an array of what an action is done with; return the answer's body, plain data."""
+Send = Callable[[str, bytes, str], Any]
+"""Send an array of what an action is done with, or an update, with the reference ID of its log;
+return the answer's body, plain data."""
 
 
 class Flush:
@@ -342,7 +343,7 @@ class Sender:
                 self._set_aside(item, "of a later version, or no JSON of a request")
             return []
         try:
-            answers = self._send(action, batches.body_of(items))
+            answers = self._send(action, batches.body_of(items), items[0].names)
         except (UnprocessableEntityError, BadRequestError) as error:
             return self._part(items, error)
         except ApiException as error:

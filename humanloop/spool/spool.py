@@ -11,13 +11,12 @@ the caller, where no fork can come between: see `forks`.
 from __future__ import annotations
 
 import atexit
-import json
 import logging
 import os
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from datetime import datetime, timezone
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, cast
@@ -34,7 +33,7 @@ from humanloop.forks import no_fork
 from humanloop.operation import REFERENCE_HEADER, RETRY_HEADER, Operation, serialize
 from humanloop.retries import RetryPolicy
 from humanloop.schemas import unset
-from humanloop.spool.batches import BY_REFERENCE, FEEDBACK, LOG, UPDATE
+from humanloop.spool.batches import BY_REFERENCE, FEEDBACK, LOG, UPDATE, update_of
 from humanloop.spool.directory import Directory
 from humanloop.spool.options import (
     ENVIRONMENT,
@@ -45,7 +44,7 @@ from humanloop.spool.options import (
     spool_directory,
 )
 from humanloop.spool.references import new_reference
-from humanloop.spool.sender import Flush, Sender
+from humanloop.spool.sender import Flush, Send, Sender
 from humanloop.spool.writer import Writer, WriterClosed
 from humanloop.tracing.spans import PLACES, here
 
@@ -128,9 +127,7 @@ class Spool:
         reference_id: that of the log, which may not be sent yet. Raises what `log` raises.
         """
         keys = {"reference_id": reference_id, "body": body}
-        data = _serialized(LOGS_UPDATE_BY_REF, keys)
-        whole = {"reference_id": reference_id, **json.loads(data)}
-        self._append(_UPDATE, json.dumps(whole).encode())
+        self._append(_UPDATE, update_of(reference_id, _serialized(LOGS_UPDATE_BY_REF, keys)))
 
     async def alog(self, body: Mapping[str, Any] | None = None, **keys: Any) -> str:
         """Keep a log in an event loop: as `log`."""
@@ -375,16 +372,12 @@ def _seconds(timeout: float | None) -> float:
     return min(timeout, threading.TIMEOUT_MAX)
 
 
-def _sending(api_client: ApiClient) -> Callable[[str, bytes], Any]:
+def _sending(api_client: ApiClient) -> Send:
     """Return what sends an array or an update; it does not hold the spool."""
 
-    def send(action: str, data: bytes) -> Any:
+    def send(action: str, data: bytes, names: str) -> Any:
         operation, headers = _ACTIONS[action]
-        query = ""
-        if action == UPDATE:
-            body = json.loads(data)
-            query = urlencode({"reference_id": body.pop("reference_id")})
-            data = json.dumps(body).encode()
+        query = urlencode({"reference_id": names}) if action == UPDATE else ""
         options: RequestOptions = {
             "extra_headers": {RETRY_HEADER: "1", **headers},
             "retries": 0,  # the sender decides

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -344,6 +345,73 @@ class TestCommand:
         assert "1 unsent and 0 refused dropped; 1 are of programs that run" in dropped.stdout
         with place.server():
             assert client.flush() == Flushed(1, 0)
+
+    def test_what_was_refused_is_put_back(self, place: Place) -> None:
+        """Since the project that it is of is there now, for example."""
+        client = place.client()
+        client.log_later(project_id="pr_none", config={"model": "m"}, reference_id="r")
+        client.feedback_later(type="rating", value="good", data_id="data_none")
+        client.spool.update("r", {"output": "Hi"})
+        with place.server(), pytest.MonkeyPatch.context() as patch:
+            patch.setattr("humanloop.spool.sender.HOLD_SECONDS", 0.0)
+            client.flush(5)
+            client.close()
+            [bad] = place.files()
+            with bad.open("a") as file:
+                file.write('{"error": "damaged", "bytes": "AAAA"}\n')
+            before = bad.read_text().splitlines()
+            assert len(before) == 4
+            assert self.run(place, "retry", "nobody").returncode == 1
+            done = self.run(place, "retry")
+            assert done.stdout == f"{place.directory.name}: 3 put back; 1 damaged stay\n"
+            assert bad.read_text().splitlines() == before[3:]
+            status = self.run(place, "status", "--json").stdout
+            assert '"left": 3, "in_use": 0, "set_aside": 1, ' in status
+            place.client().log_later(**LOG, reference_id="r")
+            assert place.clients[-1].flush(5).left == 0
+            [record] = place.records()
+            assert record["output"] == "Hi"
+            [again] = {*place.files(".bad")} - {bad}
+            actions = [json.loads(line)["action"] for line in again.read_text().splitlines()]
+            assert sorted(actions) == ["feedback_api.feedback", "logs.log"]
+
+    def test_what_was_logged_with_another_key_is_sent(self, place: Place) -> None:
+        """The key was wrong, or there is a new one."""
+        client = place.client(api_key="hl_wrong", retries=0)
+        client.log_later(**LOG)
+        client.log_later(**LOG)
+        name = place.directory.name
+        with place.server():
+            client.flush(5)
+            assert self.run(place, "send", "--from", name).stdout == "0 sent, 0 left\n"
+            client.spool.close(0)
+            sent = self.run(place, "send", "--from", name)
+            assert (sent.returncode, sent.stdout, sent.stderr) == (0, "2 sent, 0 left\n", "")
+            assert len(place.records()) == 2
+        missing = self.run(place, "send", "--from", "nobody")
+        assert missing.returncode == 1
+        assert missing.stderr == "humanloop: there is no account 'nobody' in this spool\n"
+
+    def test_sending_takes_no_longer_than_it_may(self, place: Place) -> None:
+        program(place, "client.log_later(**LOG); os._exit(0)")
+        with socket.create_server(("127.0.0.1", place.port)):
+            began = time.monotonic()
+            done = self.run(place, "send", "--timeout", "0.1")
+            assert time.monotonic() - began < 2
+        assert (done.returncode, done.stdout, done.stderr) == (
+            1,
+            "0 sent, 1 left\n",
+            "humanloop: not all was answered within 0.1 seconds\n",
+        )
+
+    def test_it_asks_before_it_drops(self, place: Place) -> None:
+        program(place, "client.log_later(**LOG); os._exit(0)")
+        assert self.run(place, "drop", "--bad").returncode == 0
+        refused = self.run(place, "drop")
+        assert refused.returncode == 1
+        what = "1 unsent record and 0 refused records"
+        assert refused.stderr == f"humanloop: to delete {what}, give --yes\n"
+        assert len(place.files()) == 1
 
     def test_without_a_spool(self, place: Place) -> None:
         assert self.run(place, "status").returncode == 0

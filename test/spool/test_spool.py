@@ -224,6 +224,17 @@ class TestSending:
         assert client.flush() == Flushed(0, 1)
         assert client.spool.stats().state == "paused"
 
+    def test_an_update_finds_its_log_by_any_name(self, place: Place) -> None:
+        client = place.client()
+        name = 'a "b" \u00e4&c=1}'
+        client.log_later(**LOG, reference_id=name)
+        client.spool.update(name, {"output": "Hi"})
+        client.spool.update(name, {})
+        with place.server():
+            assert client.flush() == Flushed(3, 0)
+            [record] = place.records()
+        assert (record["reference_id"], record["output"]) == (name, "Hi")
+
     def test_a_taken_reference_counts_as_delivered(self, place: Place) -> None:
         client = place.client()
         with place.server():
@@ -346,7 +357,9 @@ class TestPlaces:
 
     def test_a_place_that_can_t_be_written(self, place: Place) -> None:
         place.spool.write_text("no directory")
-        with pytest.raises(SpoolError, match="no spool can be kept.*: .*pass spool=PATH, or set HUM"):
+        with pytest.raises(
+            SpoolError, match=r"no spool can be kept.*: .*pass spool=PATH, or set HUM"
+        ):
             place.client().log_later(**LOG)
 
     def test_what_a_test_sends_is_apart(self, place: Place) -> None:
