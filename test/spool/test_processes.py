@@ -29,11 +29,13 @@ LOG = {"project": "p", "config": {"model": "m"}}
 """
 
 
-def program(place: Place, code: str, *flags: str) -> subprocess.CompletedProcess[str]:
+def program(
+    place: Place, code: str, *flags: str, begin: str = BEGIN
+) -> subprocess.CompletedProcess[str]:
     """Run a program to its end."""
     arguments = [place.host, KEY, str(place.spool)]
     return subprocess.run(
-        [sys.executable, *flags, "-c", BEGIN + code, *arguments],
+        [sys.executable, *flags, "-c", begin + code, *arguments],
         env={
             **os.environ,
             "PYTHONPATH": str(Path(humanloop.__file__).parents[1]),
