@@ -506,3 +506,25 @@ def test_stats_say_what_happened(place: Place) -> None:
     assert stats.last_error.endswith("refused")
     assert stats.bytes == place.files()[0].stat().st_size
     assert os.path.isdir(stats.directory)
+
+
+def test_a_thread_that_has_died_is_started_anew(place: Place) -> None:
+    class Die(BaseException):
+        pass
+
+    def die(request: Request) -> Request:
+        if dying:
+            dying.clear()
+            raise Die
+        return request
+
+    dying = [True]
+    client = place.client(event_hooks={"request": [die]})
+    with place.server(), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(threading, "excepthook", lambda _: ended.set())
+        ended = threading.Event()
+        client.log_later(**LOG)
+        assert ended.wait(20)
+        client.log_later(**LOG)
+        assert client.flush().left == 0
+        assert len(place.records()) == 2
