@@ -167,6 +167,9 @@ class Sender:
             try:
                 with self._turn:
                     wait = self._step()
+            except OSError as error:  # of the disk, such as that it is full
+                self._wait_for(Away(error))
+                wait = 0.0
             except Exception as error:
                 # Whatever it is, what is on the disk is worth another try.
                 logger.exception("the spool in %s can't be sent", self._directory.path)

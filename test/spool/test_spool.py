@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import json
 import logging
 import os
 import stat
 import threading
+import time
 import tracemalloc
 import uuid
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
@@ -33,6 +36,14 @@ from humanloop.http import Headers, Request
 from humanloop.testing import TestTransport
 
 from .conftest import KEY, LOG, Place
+
+
+def wait_until(done: Callable[[], bool]) -> None:
+    """Wait for what no event tells."""
+    end = time.monotonic() + 30
+    while not done():
+        assert time.monotonic() < end
+        time.sleep(0.02)
 
 
 class TestLogging:
@@ -260,6 +271,56 @@ class TestSending:
         assert "is not valid here; the next try is in 60 seconds" in told
         assert "hl_wrong" not in caplog.text
 
+    @pytest.mark.parametrize("status", [401, 403, 404, 405])
+    def test_what_is_refused_as_a_whole_pauses(self, place: Place, status: int) -> None:
+        transport = TestTransport()
+        transport.reply("logs.log", status=status, times=1)
+        client = place.client(transport=transport)
+        client.log_later(**LOG)
+        assert client.flush() == Flushed(0, 1)
+        assert (client.spool.stats().state, place.files(".bad")) == ("paused", [])
+        assert client.flush() == Flushed(1, 0)
+
+    def test_it_goes_by_itself_in_arrays_of_some_size(self, place: Place) -> None:
+        """Of 100 logs or 1 MiB, and what are fewer waits for others, for a second."""
+        sent: list[tuple[float, int, int]] = []
+
+        def see(request: Request) -> None:
+            assert isinstance(request.body, bytes)
+            sent.append((time.monotonic(), len(json.loads(request.body)), len(request.body)))
+
+        client = place.client(event_hooks={"request": [see]})
+        with place.server():
+            began = time.monotonic()
+            client.log_later(**LOG)
+            wait_until(lambda: client.spool.stats().sent == 1)
+            assert 0.9 < sent[0][0] - began < 5
+            for _ in range(250):
+                client.log_later(**LOG)
+            for _ in range(30):
+                client.log_later(**LOG, output="x" * 100_000)
+            wait_until(lambda: client.spool.stats().sent == 281)
+            assert len(place.records()) == 281
+        assert 100 in {count for _, count, _ in sent}
+        assert max(count for _, count, _ in sent) == 100
+        assert max(size for _, _, size in sent) < 1_200_000
+
+    @pytest.mark.parametrize("headers", [{}, {"Retry-After": "1"}])
+    def test_it_waits_as_the_policy_or_the_server_says(
+        self, place: Place, headers: dict[str, str]
+    ) -> None:
+        moments: list[float] = []
+        hooks = {"request": [lambda _: moments.append(time.monotonic())]}
+        transport = TestTransport()
+        transport.reply("logs.log", status=503, times=3, headers=headers)
+        policy = RetryPolicy(backoff=0.2, backoff_cap=0.4, random=lambda: 1.0)
+        client = place.client(transport=transport, retries=policy, event_hooks=hooks)
+        client.log_later(**LOG)
+        assert client.flush(30) == Flushed(1, 0)
+        waits = [b - a for a, b in itertools.pairwise(moments)]
+        wanted = [1.0, 1.0, 1.0] if headers else [0.2, 0.4, 0.4]
+        assert [wait >= want for wait, want in zip(waits, wanted, strict=True)] == [True] * 3
+
     def test_it_is_sent_when_the_server_comes_back(self, place: Place) -> None:
         client = place.client(retries=0)
         for _ in range(250):
@@ -452,6 +513,42 @@ class TestBounds:
             assert client.flush() == Flushed(count + 2, 0)
             assert len(place.records()) == count + 2
         assert place.files() == []
+
+    @pytest.mark.parametrize(
+        ("durability", "most"), [("process", 0), ("interval", 3), ("fsync", 20)]
+    )
+    def test_what_is_brought_to_the_disk(
+        self, place: Place, monkeypatch: pytest.MonkeyPatch, durability: Any, most: int
+    ) -> None:
+        synced = threading.Semaphore(0)
+        monkeypatch.setattr("humanloop.spool.writer._sync", lambda _: synced.release())
+        client = place.client(spool=SpoolOptions(place.spool, durability=durability))
+        for _ in range(20):
+            client.log_later(**LOG)
+        if durability == "interval":
+            assert synced.acquire(timeout=5)
+            most -= 1
+        assert synced._value == 20 if durability == "fsync" else synced._value <= most
+
+    def test_what_is_refused_waits_for_room_to_be_set_aside(
+        self, place: Place, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        resource = pytest.importorskip("resource")
+        client = place.client(retries=RetryPolicy(backoff=0.01))
+        client.log_later(config={"model": "m"})
+        client.log_later(**LOG)
+        limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+        with place.server():
+            client.spool.flush(0)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (200, limits[1]))
+            try:
+                wait_until(lambda: "No space left" in str(client.spool.stats().last_error))
+                assert client.spool.stats().set_aside == 0
+            finally:
+                resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+            assert client.flush() == Flushed(1, 0)
+            assert client.spool.stats().set_aside == 1
+        assert "Traceback" not in caplog.text
 
     def test_a_disk_that_is_full_for_many_threads(self, place: Place) -> None:
         resource = pytest.importorskip("resource")
