@@ -367,7 +367,7 @@ def _flushed(core: _Core, flush: Flush) -> Flushed:
 def _seconds(timeout: float | None) -> float:
     if timeout is None:
         return threading.TIMEOUT_MAX
-    if isinstance(timeout, bool) or not timeout >= 0:
+    if not isinstance(timeout, (int, float)) or isinstance(timeout, bool) or not timeout >= 0:  # pyright: ignore[reportUnnecessaryIsInstance]
         raise ApiValueError(f"timeout must be a number of seconds from 0 up, not {timeout!r}")
     return min(timeout, threading.TIMEOUT_MAX)
 
@@ -444,13 +444,14 @@ def _written(operation: Operation, function: str, body: object, given: Mapping[s
     """Return the JSON of a body that fits its schema."""
     try:
         return _serialized(operation, given if body is None else {"body": given})
-    except ApiTypeError:
+    except ApiTypeError as error:
+        message = str(error).replace(f"{operation.name}()", function, 1)
         if options := [name for name in given if name in _OPTIONS]:
-            raise ApiTypeError(
+            message = (
                 f"{function} sends nothing itself, so it takes no {options[0]}=;"
                 " the client's settings count"
-            ) from None
-        raise
+            )
+        raise type(error)(message) from None
 
 
 _used: set[str] = set()  # the operations whose schemas are imported

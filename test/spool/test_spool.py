@@ -23,6 +23,7 @@ import pytest
 
 from humanloop import (
     ApiTypeError,
+    ApiValueError,
     ClientConfigurationError,
     Flushed,
     Humanloop,
@@ -33,6 +34,7 @@ from humanloop import (
     SpoolOptions,
 )
 from humanloop.http import Headers, Request
+from humanloop.spool import segments
 from humanloop.testing import TestTransport
 
 from .conftest import KEY, LOG, Place
@@ -98,6 +100,26 @@ class TestLogging:
         with pytest.raises(error):
             asyncio.run(client.alog_later(**keys))
         assert not place.spool.exists()
+
+    def test_messages_name_what_was_called(self, place: Place) -> None:
+        client = place.client()
+        with pytest.raises(ApiTypeError, match=r"^log_later\(\) got .* 'outptu'; did you mean"):
+            client.log_later(outptu="Hi")  # type: ignore[call-arg]
+        with pytest.raises(ApiTypeError, match=r"^feedback_later\(\) got an unexpected argument"):
+            client.feedback_later(type="rating", valu=1, reference_id="r")  # type: ignore[call-arg]
+        for timeout in (-1, True, "2", float("nan")):
+            with pytest.raises(ApiValueError, match="timeout must be a number of seconds"):
+                client.flush(timeout)  # type: ignore[arg-type]
+
+    def test_what_no_file_can_hold_is_refused(self, place: Place) -> None:
+        """Such a record could be written, but not be read."""
+        client = place.client()
+        longest = segments.MAX_RECORD - 500
+        client.log_later(**LOG, output="x" * longest)
+        with pytest.raises(SpoolError, match="is longer than the 67,108,864 that"):
+            client.log_later(**LOG, output="x" * (longest + 500))
+        [path] = place.files()
+        assert longest < path.stat().st_size < longest + 600
 
     def test_nothing_is_there_before_the_first(self, place: Place) -> None:
         threads = threading.active_count()
