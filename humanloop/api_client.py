@@ -13,7 +13,6 @@ import copy
 import re
 import sys
 from collections.abc import Callable, Generator, Mapping
-from functools import cached_property
 from importlib import import_module
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, cast
@@ -35,9 +34,10 @@ from humanloop.exceptions import (
     ClientConfigurationError,
     unexpected_argument,
 )
+from humanloop.forks import no_fork
 from humanloop.frames import shielded
 from humanloop.http import Headers, RawResponse, Request, is_json
-from humanloop.lazy import removed_names
+from humanloop.lazy import cached_property, removed_names
 from humanloop.operation import (
     Operation,
     SerializedCall,
@@ -114,7 +114,8 @@ class _Transports:
     @cached_property
     def transport(self) -> Transport:
         self._check("transport", "synchronous")
-        from humanloop.transport import Urllib3Transport
+        with no_fork.importing():
+            from humanloop.transport import Urllib3Transport
 
         made: Transport = self.__dict__.setdefault(
             "transport", Urllib3Transport(self._configuration)
@@ -124,7 +125,8 @@ class _Transports:
     @cached_property
     def async_transport(self) -> AsyncTransport:
         self._check("async_transport", "asynchronous")
-        from humanloop.transport import AiohttpTransport
+        with no_fork.importing():
+            from humanloop.transport import AiohttpTransport
 
         made: AsyncTransport = self.__dict__.setdefault(
             "async_transport", AiohttpTransport(self._configuration)

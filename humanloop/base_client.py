@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, cast
 
+from humanloop.forks import no_fork
 from humanloop.frames import shielded
+from humanloop.lazy import cached_property
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -43,7 +44,8 @@ class BaseClient:
     @cached_property
     def api_client(self) -> ApiClient:
         """Return what makes the calls; it is imported and made when it is first needed."""
-        from humanloop.api_client import ApiClient
+        with no_fork.importing():
+            from humanloop.api_client import ApiClient
 
         transport, async_transport = self._transports
         made = ApiClient(self._configuration, transport=transport, async_transport=async_transport)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from functools import cached_property
 from typing import TYPE_CHECKING, cast
 
 from humanloop.apis.facade import Facade
 from humanloop.configuration import Configuration, ConnectionOptions
 from humanloop.exceptions import ApiTypeError
 from humanloop.frames import shielded
-from humanloop.lazy import removed_names
+from humanloop.lazy import cached_property, removed_names
 from humanloop.spool.client import SpoolingClient
 
 if TYPE_CHECKING:

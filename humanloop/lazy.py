@@ -1,12 +1,36 @@
-"""Names that modules have not yet, or no more, when they are asked for (PEP 562)."""
+"""What is made when it is asked for: attributes, and names of modules (PEP 562)."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping
 from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["lazy_names", "removed_names"]
+__all__ = ["cached_property", "lazy_names", "removed_names"]
+
+if TYPE_CHECKING or sys.version_info >= (3, 12):
+    from functools import cached_property
+else:
+
+    class cached_property:
+        """As that of `functools`, but without its lock.
+
+        Before Python 3.12 that is one for all instances. A thread that holds it while another one
+        forks would leave it held in the child for good.
+        """
+
+        def __init__(self, function: Any) -> None:
+            self.func = function
+            self.__doc__ = function.__doc__
+
+        def __set_name__(self, owner: type, name: str) -> None:
+            self.name = name
+
+        def __get__(self, instance: Any, owner: type | None = None) -> Any:
+            if instance is None:
+                return self
+            return instance.__dict__.setdefault(self.name, self.func(instance))
 
 
 def lazy_names(

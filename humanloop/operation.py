@@ -14,7 +14,7 @@ import keyword
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property, partial
+from functools import partial
 from importlib import import_module
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple, cast
@@ -27,6 +27,8 @@ from humanloop.exceptions import (
     MissingRequiredParametersError,
     unexpected_argument,
 )
+from humanloop.forks import no_fork
+from humanloop.lazy import cached_property
 
 __all__ = [
     "PACKAGE",
@@ -255,7 +257,8 @@ def _merged(
 
 def _model(package: str, name: str) -> type[schemas.Schema]:
     """Return the class of a schema; it loads the one model module that is asked for."""
-    found: type[schemas.Schema] = getattr(import_module(f"{package}.model"), name)
+    with no_fork.importing():
+        found: type[schemas.Schema] = getattr(import_module(f"{package}.model"), name)
     return found
 
 

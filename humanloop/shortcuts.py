@@ -7,10 +7,12 @@ Invariants: a tag is imported and made when it is first used, not before.
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Mapping
-from functools import cached_property
 from importlib import import_module
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, cast
+
+from humanloop.forks import no_fork
+from humanloop.lazy import cached_property
 
 if TYPE_CHECKING:
     from humanloop.api_response import AsyncGeneratorResponse
@@ -25,7 +27,8 @@ def tag(path: str, package: str = "humanloop") -> cached_property[Any]:
     module, _, name = path.rpartition(".")
 
     def make(client: Any) -> Any:
-        tag_class = getattr(import_module(f"{package}.apis.tags.{module}"), name)
+        with no_fork.importing():
+            tag_class = getattr(import_module(f"{package}.apis.tags.{module}"), name)
         return tag_class(client.api_client)
 
     return cached_property(make)

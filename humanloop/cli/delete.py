@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from typing import TYPE_CHECKING
 
-from humanloop.cli.support import add_database, add_json, complain, counted, print_json
+from humanloop.cli.support import add_database, add_json, complain, counted, is_sure, print_json
 
 if TYPE_CHECKING:
     from humanloop.server.store.database import Database
@@ -63,7 +62,7 @@ def _delete_project(database: Database, options: argparse.Namespace) -> int:
     with database.read() as session:
         project = names.find_project(session, options.project)
     what = f"the project {project.name!r} with its {counted(project.logs, 'log')}"
-    if not options.yes and not _is_sure(what):
+    if not options.yes and not is_sure(what):
         return 1
     logs = deletion.delete_project(Batches(database), project.id)
     if options.json:
@@ -71,15 +70,3 @@ def _delete_project(database: Database, options: argparse.Namespace) -> int:
     else:
         print(f"Deleted the project {project.name!r} with {counted(logs, 'log')}.")
     return 0
-
-
-def _is_sure(what: str) -> bool:
-    """Ask on a terminal; elsewhere say what is needed."""
-    if not sys.stdin.isatty():
-        complain(f"to delete {what}, give --yes")
-        return False
-    print(f"Delete {what}? It can't be undone. [y/N] ", end="", file=sys.stderr, flush=True)
-    if sys.stdin.readline().strip().lower() in {"y", "yes"}:
-        return True
-    complain("nothing was deleted")
-    return False

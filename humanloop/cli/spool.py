@@ -1,20 +1,26 @@
-"""`humanloop spool`: look at what programs have logged later, send it, drop it."""
+"""`humanloop spool`: look at what programs have logged later, send it, put it back, drop it."""
 
 from __future__ import annotations
 
 import argparse
-import os
-import sys
+from collections.abc import Sequence
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
-from humanloop.cli.support import add_json, complain, print_json, print_table
+from humanloop.cli.support import (
+    add_json,
+    complain,
+    counted,
+    is_sure,
+    print_json,
+    print_table,
+)
 
 if TYPE_CHECKING:
     from humanloop.spool.directory import Account, Directory
 
 NAME = "spool"
-HELP = "look at what programs log later, send it or drop it"
+HELP = "look at what programs log later, send it, put refused records back, or drop it"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -30,10 +36,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     send.add_argument(
         "--timeout", type=float, default=60.0, metavar="SECONDS", help="(default: %(default)g)"
     )
+    send.add_argument(
+        "--from",
+        dest="others",
+        action="append",
+        default=[],
+        metavar="ACCOUNT",
+        help="also what was logged for this account of the list, as before a change of the key",
+    )
     add_json(send)
+    retry = actions.add_parser(
+        "retry", help="put back what was refused, to be sent once more, when its cause is mended"
+    )
+    _add_directory(retry)
+    _add_accounts(retry)
     drop = actions.add_parser("drop", help="delete what ended programs left, and what was refused")
     _add_directory(drop)
-    drop.add_argument("account", nargs="*", metavar="ACCOUNT", help="(default: all)")
+    _add_accounts(drop)
     drop.add_argument("--bad", action="store_true", help="only what was refused")
     drop.add_argument("--yes", action="store_true", help="do not ask")
 
@@ -47,10 +66,20 @@ def _add_directory(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_accounts(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("account", nargs="*", metavar="ACCOUNT", help="(default: all)")
+
+
 def run(options: argparse.Namespace) -> int:
-    """Do one of the three."""
-    code: int = {"status": _status, "send": _send, "drop": _drop}[options.action](options)
-    return code
+    """Do one of the four."""
+    from humanloop.exceptions import OpenApiException
+
+    action = {"status": _status, "send": _send, "retry": _retry, "drop": _drop}[options.action]
+    try:
+        return action(options)
+    except (OpenApiException, OSError) as problem:
+        complain(str(problem))
+        return 1
 
 
 def _directories(options: argparse.Namespace) -> list[Directory]:
@@ -65,6 +94,17 @@ def _directories(options: argparse.Namespace) -> list[Directory]:
         return []
     root = state_directory() if setting.path == "auto" else Path(setting.path).expanduser()
     return [Directory(path) for path in sorted(root.glob("*")) if path.is_dir()]
+
+
+def _chosen(options: argparse.Namespace, accounts: Sequence[str]) -> list[Directory]:
+    """Return the directories of these accounts; raises ApiValueError if there is none of one."""
+    from humanloop.exceptions import ApiValueError
+
+    found = {each.path.name: each for each in _directories(options)}
+    for account in accounts:
+        if account not in found:
+            raise ApiValueError(f"there is no account {account!r} in this spool")
+    return [found[account] for account in accounts]
 
 
 def _status(options: argparse.Namespace) -> int:
@@ -87,33 +127,45 @@ def _moment(account: Account) -> str | None:
 
 
 def _send(options: argparse.Namespace) -> int:
-    from humanloop.client import Humanloop
-    from humanloop.exceptions import OpenApiException
+    from pathlib import Path
 
-    try:
-        with Humanloop(spool=options.spool) as client:
-            sent, left = client.flush(options.timeout)
-            error = client.spool.stats().last_error
-    except OpenApiException as problem:
-        complain(str(problem))
-        return 1
+    from humanloop.client import Humanloop
+    from humanloop.spool.directory import Directory
+
+    with Humanloop(spool=options.spool) as client:
+        own = client.spool.stats().directory
+        for each in _chosen(options, options.others):
+            if own is not None and each.path != Path(own):
+                each.move_to(Directory(Path(own)))
+        sent, left = client.flush(options.timeout)
+        error = client.spool.stats().last_error
+        client.spool.close(0)  # what is left had its time
     if options.json:
         print_json({"sent": sent, "left": left, "error": error if left else None})
     else:
         print(f"{sent:,} sent, {left:,} left")
-        if left and error:
-            complain(error)
+        if left:
+            complain(error or f"not all was answered within {options.timeout:g} seconds")
     return 1 if left else 0
 
 
+def _retry(options: argparse.Namespace) -> int:
+    from humanloop.spool.options import SpoolOptions
+    from humanloop.spool.writer import Writer
+
+    for directory in _chosen(options, options.account) or _directories(options):
+        writer = Writer(directory, SpoolOptions(durability="fsync"))
+        try:
+            back, damaged = directory.put_back(writer.append)
+        finally:
+            writer.close()
+        rest = f"; {damaged:,} damaged stay" if damaged else ""
+        print(f"{directory.path.name}: {back:,} put back{rest}")
+    return 0
+
+
 def _drop(options: argparse.Namespace) -> int:
-    directories = _directories(options)
-    if options.account:
-        wanted = [each for each in directories if each.path.name in options.account]
-        if missing := {*options.account} - {each.path.name for each in wanted}:
-            complain(f"there is no account {sorted(missing)[0]!r} in this spool")
-            return 1
-        directories = wanted
+    directories = _chosen(options, options.account) or _directories(options)
     if not options.yes and not _is_sure(options, directories):
         return 1
     for directory in directories:
@@ -133,8 +185,5 @@ def _is_sure(options: argparse.Namespace, directories: list[Directory]) -> bool:
     accounts = [directory.look() for directory in directories]
     left = 0 if options.bad else sum(each.left - each.in_use for each in accounts)
     bad = sum(each.set_aside for each in accounts)
-    if not sys.stdin.isatty() or not os.isatty(1):
-        complain(f"{left:,} unsent and {bad:,} refused records would be lost; confirm with --yes")
-        return False
-    answer = input(f"Drop {left:,} unsent and {bad:,} refused records? [y/N] ")
-    return answer.strip().lower() in {"y", "yes"}
+    what = f"{counted(left, 'unsent record')} and {counted(bad, 'refused record')}"
+    return not (left or bad) or is_sure(what)

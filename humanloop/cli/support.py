@@ -86,6 +86,18 @@ def complain(text: str) -> None:
         print(f"humanloop: {one_line(text)}", file=sys.stderr)
 
 
+def is_sure(what: str) -> bool:
+    """Ask on a terminal whether to delete something; elsewhere say what is needed."""
+    if not sys.stdin.isatty():
+        complain(f"to delete {what}, give --yes")
+        return False
+    print(f"Delete {what}? It can't be undone. [y/N] ", end="", file=sys.stderr, flush=True)
+    if sys.stdin.readline().strip().lower() in {"y", "yes"}:
+        return True
+    complain("nothing was deleted")
+    return False
+
+
 class Progress:
     """A line on the standard error stream, if that is a terminal, which tells how far a walk is.
 

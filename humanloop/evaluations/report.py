@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
-from functools import cached_property
 from typing import Any
 
+from humanloop.lazy import cached_property
 from humanloop.secrets import shorten
 from humanloop.text_table import text_table
 

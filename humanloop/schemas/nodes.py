@@ -11,10 +11,10 @@ and Discriminator Object.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from functools import cached_property
 from typing import Any, Literal, NoReturn
 from urllib.parse import unquote
 
+from humanloop.lazy import cached_property
 from humanloop.schemas.casting import JSON_TYPES, is_integer, is_mapping, is_object, is_sequence
 from humanloop.schemas.keywords import BOUNDS, Check, checks_of
 from humanloop.secrets import did_you_mean

@@ -25,6 +25,7 @@ __all__ = [
     "body_of",
     "in_order",
     "item_of",
+    "update_of",
     "verdicts",
 ]
 
@@ -60,16 +61,18 @@ class Item:
 
 
 def item_of(segment: Segment, start: int, body: bytes) -> Item:
-    """Return the item of a record; one without an action if this version can't read it."""
+    """Return the item of a record; one of no known action if this version can't read it."""
     action, data = split_body(body)
+    if action not in ACTIONS:
+        return Item(segment, start, action, data, "", "")
     try:
         read: Any = json.loads(data)
         names = read.get("reference_id" if action in {LOG, UPDATE} else "data_id", "")
         parent = read.get("parent_reference_id", "")
     except (ValueError, AttributeError, RecursionError):
-        action, names, parent = "", "", ""
-    if action not in ACTIONS or not isinstance(names, str) or not isinstance(parent, str):
-        action, names, parent = "", "", ""
+        return Item(segment, start, "", data, "", "")
+    if not isinstance(names, str) or not isinstance(parent, str):
+        return Item(segment, start, "", data, "", "")
     return Item(segment, start, action, data, names, parent)
 
 
@@ -106,10 +109,15 @@ def in_order(items: Sequence[Item]) -> list[list[Item]]:
     return [*(levels[depth] for depth in sorted(levels)), *rounds]
 
 
+def update_of(reference_id: str, body: bytes) -> bytes:
+    """Return the JSON of an update; body: that of its request."""
+    return b'{"reference_id":%b,"body":%b}' % (json.dumps(reference_id).encode(), body)
+
+
 def body_of(items: Sequence[Item]) -> bytes:
-    """Return the JSON of the items, an array but for an update: it was validated when written."""
+    """Return the body of the request with these items; each was validated when it was written."""
     if items[0].action == UPDATE:
-        return items[0].data
+        return items[0].data[len(update_of(items[0].names, b"")) - 1 : -1]
     return b"[" + b",".join([item.data for item in items]) + b"]"
 
 
@@ -130,7 +138,8 @@ def verdicts(error: ApiException, items: Sequence[Item]) -> list[Judged]:
         if index >= len(items):
             return []
         verdict = _verdict(items[index].action, place[2:], str(entry.get("type", "")), message)
-        reason = f"{'.'.join(map(str, place))}: {message}"
+        # Not its index, which is that within a request.
+        reason = ": ".join(filter(None, (".".join(map(str, place[2:])), message)))
         # What is wrong besides counts more than that it is known or early.
         if index not in found or verdict == "refused":
             found[index] = Judged(index, verdict, reason)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from humanloop.base_client import BaseClient
+from humanloop.forks import no_fork
 
 if TYPE_CHECKING:
     from humanloop.spool.options import Flushed
@@ -24,10 +25,11 @@ class SpoolingClient(BaseClient):
     def spool(self) -> Spool:
         """Return the spool; nothing is on the disk before the first `log_later`."""
         if "spool" not in self._made:
-            from humanloop.spool.spool import Spool
+            with no_fork.importing():
+                from humanloop.spool.spool import Spool
 
-            transport, async_transport = self._transports
-            self._made.setdefault("spool", Spool(self.api_client, transport or async_transport))
+                transport, async_transport = self._transports
+                self._made.setdefault("spool", Spool(self.api_client, transport or async_transport))
         return self._made["spool"]
 
     def flush(self, timeout: float | None = 10.0) -> Flushed:

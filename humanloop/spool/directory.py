@@ -14,17 +14,19 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import json
 import os
 import stat
 import sys
-import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from humanloop.exceptions import SpoolError
+from humanloop.forks import no_fork
 from humanloop.spool import segments
+from humanloop.spool.options import ENVIRONMENT
 
 if sys.platform != "win32":
     import fcntl
@@ -35,7 +37,6 @@ SPOOL, NEW, BAD = ".spool", ".new", ".bad"
 _OPEN = os.O_RDWR | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
 _NEW_SECONDS = 60.0  # after which a file that never got its name was left by a dead process
 
-_guard = threading.RLock()  # held while a file is opened and locked, so that a fork waits for that
 _descriptors: set[int] = set()
 
 
@@ -45,13 +46,10 @@ def _forget() -> None:
         with contextlib.suppress(OSError):
             os.close(descriptor)
     _descriptors.clear()
-    _guard.release()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(
-        before=_guard.acquire, after_in_parent=_guard.release, after_in_child=_forget
-    )
+    os.register_at_fork(after_in_child=_forget)
 
 
 class Tally:
@@ -147,13 +145,13 @@ class Target:
     def __init__(self) -> None:
         self._pid = os.getpid()
         self.is_set = False
-        with _guard:
+        with no_fork:
             self.descriptor = os.open(os.devnull, os.O_RDONLY)
             _descriptors.add(self.descriptor)
 
     def lead_to(self, segment: Segment | None) -> None:
         """Lead to a segment from now on; what is being written to the one before is written."""
-        with _guard:
+        with no_fork:
             self.is_set = segment is not None
             if segment is not None:
                 os.dup2(segment.descriptor, self.descriptor, inheritable=False)
@@ -205,12 +203,15 @@ class Directory:
             if status.st_mode & 0o077:
                 self.path.chmod(0o700)
         except OSError as error:
-            raise SpoolError(f"no spool can be kept in {self.path}: {error.strerror}") from error
+            raise SpoolError(
+                f"no spool can be kept in {self.path}: {error.strerror}; for another place pass"
+                f" spool=PATH, or set {ENVIRONMENT}"
+            ) from error
 
     def new_segment(self, name: str, tally: Tally) -> Segment:
         """Return a new segment with a lock; raises OSError."""
         path, final = self.path / f"{name}{NEW}", self.path / f"{name}{SPOOL}"
-        with _guard:
+        with no_fork:
             descriptor = os.open(path, _OPEN | os.O_CREAT | os.O_EXCL, 0o600)
             _descriptors.add(descriptor)
             segment = Segment(final, descriptor, segments.HEAD_BYTES, tally)
@@ -284,9 +285,7 @@ class Directory:
 
     def set_aside(self, writer: str, line: bytes) -> None:
         """Write a line to the writer's `.bad` file; raises OSError, and leaves no part of it."""
-        path = self.path / f"{writer}{BAD}"
-        descriptor = os.open(path, _OPEN | os.O_CREAT, 0o600)
-        try:
+        with _alone(self.path / f"{writer}{BAD}") as descriptor:
             size = os.fstat(descriptor).st_size
             try:
                 if os.write(descriptor, line) != len(line):
@@ -294,8 +293,6 @@ class Directory:
             except OSError:
                 os.ftruncate(descriptor, size)
                 raise
-        finally:
-            os.close(descriptor)
 
     def bad(self) -> list[Path]:
         """Return the files of what was set aside, oldest first."""
@@ -305,10 +302,49 @@ class Directory:
         """Delete what was set aside; return how many records that were."""
         count = 0
         for path in self.bad():
-            with contextlib.suppress(FileNotFoundError), path.open("rb") as lines:
-                path.unlink()
+            with _alone(path) as descriptor, open(descriptor, "rb", closefd=False) as lines:
                 count += sum(1 for _ in lines)
+                path.unlink()
         return count
+
+    def put_back(self, write: Callable[[bytes, bytes], None]) -> tuple[int, int]:
+        """Write what was refused once more, as an action and its JSON, and forget it as refused.
+
+        Returns how many records were put back, and how many are damaged, and stay. What an end in
+        between leaves in both places is recognised by the server. Raises OSError and what `write`
+        raises.
+        """
+        count = damaged = 0
+        for path in self.bad():
+            stay: list[bytes] = []
+            with _alone(path) as descriptor, open(descriptor, "rb", closefd=False) as lines:
+                for line in lines:
+                    record = _refused(line)
+                    if record is None:
+                        stay.append(line)
+                    else:
+                        write(*record)
+                        count += 1
+                if not stay:
+                    path.unlink()
+                elif count:
+                    os.ftruncate(descriptor, 0)
+                    os.write(descriptor, b"".join(stay))
+            damaged += len(stay)
+        return count, damaged
+
+    def move_to(self, other: Directory) -> int:
+        """Hand what dead processes left to another account; return how many records that were.
+
+        Raises OSError and SpoolError.
+        """
+        other.create()
+        adopted = self.adopt()
+        for segment in adopted:
+            segment.path.rename(other.path / segment.path.name)
+        for segment in adopted:  # now, since those of one writer belong together
+            segment.close()
+        return sum(each.tally.left for each in adopted)
 
     def look(self) -> Account:
         """Return what is in the directory; changes nothing."""
@@ -347,7 +383,7 @@ def new_writer() -> str:
 
 def _lock(path: Path) -> int | None:
     """Return a locked descriptor; None: somebody has the lock, or the file is gone."""
-    with _guard:
+    with no_fork:
         try:
             descriptor = os.open(path, _OPEN)
         except FileNotFoundError:
@@ -355,11 +391,10 @@ def _lock(path: Path) -> int | None:
         _descriptors.add(descriptor)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            status, named = os.fstat(descriptor), os.stat(path)
-            if (status.st_dev, status.st_ino) == (named.st_dev, named.st_ino):
+            if _is_at(path, descriptor):  # else it was sent and deleted meanwhile
                 return descriptor
-        except (BlockingIOError, FileNotFoundError):
-            pass  # it was sent and deleted meanwhile
+        except BlockingIOError:
+            pass
         except BaseException:
             _close(descriptor)
             raise
@@ -367,8 +402,40 @@ def _lock(path: Path) -> int | None:
         return None
 
 
+@contextlib.contextmanager
+def _alone(path: Path) -> Iterator[int]:
+    """Open a file to append to, made if it is not there, when nobody else has it open by this."""
+    while True:
+        with no_fork:
+            descriptor = os.open(path, _OPEN | os.O_CREAT, 0o600)
+            _descriptors.add(descriptor)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            if _is_at(path, descriptor):
+                yield descriptor
+                return
+        finally:
+            _close(descriptor)
+
+
+def _is_at(path: Path, descriptor: int) -> bool:
+    """Tell whether that is the file of this name still."""
+    with contextlib.suppress(FileNotFoundError):
+        return os.path.samestat(os.fstat(descriptor), os.stat(path))
+    return False
+
+
+def _refused(line: bytes) -> tuple[bytes, bytes] | None:
+    """Return the action and the JSON of a line of a `.bad` file; None: it was damaged."""
+    try:
+        record: Any = json.loads(line)
+        return record["action"].encode(), record["body"].encode()
+    except (ValueError, LookupError, TypeError, AttributeError):
+        return None
+
+
 def _close(descriptor: int) -> None:
-    with _guard:  # or a child might get a copy that nobody closes
+    with no_fork:  # or a child might get a copy that nobody closes
         _descriptors.discard(descriptor)
         os.close(descriptor)
 

@@ -40,7 +40,7 @@ from humanloop.spool.batches import BY_REFERENCE, LOG, UPDATE, Item
 from humanloop.spool.directory import Directory, Segment
 from humanloop.spool.writer import BATCH_BYTES, BATCH_RECORDS, Writer
 
-__all__ = ["Flush", "Sender"]
+__all__ = ["Flush", "Send", "Sender"]
 
 logger = logging.getLogger("humanloop.spool")
 
@@ -54,8 +54,9 @@ WARN_SECONDS = 5.0  # without an answer
 LONGEST_WAIT = 300.0  # of those that a server asks for
 _NEVER = 1 << 62
 
-Send = Callable[[str, bytes], Any]
-"""Send an array of what an action is done with; return the answer's body, plain data."""
+Send = Callable[[str, bytes, str], Any]
+"""Send an array of what an action is done with, or an update, with the reference ID of its log;
+return the answer's body, plain data."""
 
 
 class Flush:
@@ -93,6 +94,7 @@ class Sender:
     """Sends the records of a writer, and those of dead processes in its directory.
 
     is_wanted: tells whether anybody still has the spool; without, the thread ends when it is empty.
+    is_running: the thread lives; each enqueue asks, and `Thread.is_alive` takes five times as long.
     """
 
     def __init__(
@@ -117,6 +119,7 @@ class Sender:
         self._ids: OrderedDict[str, str] = OrderedDict()
         self._flushes: list[Flush] = []
         self._turn = threading.Lock()
+        self.is_running = False
         self._thread: threading.Thread | None = None
         self._stopping = False
         self._attempt = 0
@@ -127,22 +130,17 @@ class Sender:
 
     # -- the thread --------------------------------------------------------------------------------
 
-    @property
-    def is_running(self) -> bool:
-        """Tell whether the thread lives."""
-        return self._thread is not None and self._thread.is_alive()
-
     def start(self) -> bool:
         """Start the thread, unless it runs; tell whether it does now."""
         thread = threading.Thread(target=self._run, name="humanloop-spool", daemon=True)
         with self.writer.lock:
             if self.is_running:
                 return True
-            self._thread = thread
+            self._thread, self.is_running = thread, True
             try:
                 thread.start()
             except RuntimeError as error:  # the interpreter ends, or the system has no more
-                self._thread = None
+                self._thread, self.is_running = None, False
                 self.last_error = str(error)
                 return False
         return True
@@ -158,11 +156,20 @@ class Sender:
             self._close()
 
     def _run(self) -> None:
+        try:
+            self._send_until_stopped()
+        finally:
+            self.is_running = False
+
+    def _send_until_stopped(self) -> None:
         while not self._stopping:
             self.writer.bell.clear()
             try:
                 with self._turn:
                     wait = self._step()
+            except OSError as error:  # of the disk, such as that it is full
+                self._wait_for(Away(error))
+                wait = 0.0
             except Exception as error:
                 # Whatever it is, what is on the disk is worth another try.
                 logger.exception("the spool in %s can't be sent", self._directory.path)
@@ -180,6 +187,14 @@ class Sender:
                 segment.close()
             self._adopted, self._due, self._held = [], [], []
             self.writer.close()
+
+    def tell_left(self) -> None:
+        """Warn of what is left where nobody was told yet that it can't be sent."""
+        left = self.left
+        if left and self.state != "paused" and self._away_since != math.inf:
+            reason = self.last_error or "the server has not answered yet"
+            kept = "1 record waits" if left == 1 else f"{left:,} records wait"
+            logger.warning("%s; %s in %s for the next start", reason, kept, self._directory.path)
 
     # -- what others ask for -----------------------------------------------------------------------
 
@@ -334,7 +349,7 @@ class Sender:
                 self._set_aside(item, "of a later version, or no JSON of a request")
             return []
         try:
-            answers = self._send(action, batches.body_of(items))
+            answers = self._send(action, batches.body_of(items), items[0].names)
         except (UnprocessableEntityError, BadRequestError) as error:
             return self._part(items, error)
         except ApiException as error:
@@ -500,12 +515,13 @@ class Sender:
             self._away_since = now
         elif now - self._away_since > WARN_SECONDS:
             self._away_since = math.inf
-            logger.warning("%s; what is logged waits in %s", absence.error, self._directory.path)
+            reason, place = _told(absence.error), self._directory.path
+            logger.warning("%s; what is logged waits in %s", reason, place)
         self._back_off(absence.error, seconds)
 
     def _back_off(self, error: Exception, seconds: float) -> float:
         self.state = "waiting"
-        self.last_error = str(error)
+        self.last_error = _told(error)
         self._retry_at = time.monotonic() + seconds
         return seconds
 
@@ -516,10 +532,10 @@ class Sender:
         self.state = "paused"
         if told != self.last_error:
             logger.warning(
-                "the spool in %s is not sent, and nothing of it is lost: %s. The next try is in"
-                " %d seconds.",
+                "the spool in %s is not sent, and nothing of it is lost: %s; the next try is in"
+                " %d seconds",
                 self._directory.path,
-                error,
+                self.last_error,
                 PAUSE_SECONDS,
             )
         self._finish(anyway=True)
@@ -530,6 +546,11 @@ class Sender:
             if self._stopping or anyway or (flush.begun and not self.left):
                 flush.done.set()
                 self.forget(flush)
+
+
+def _told(error: Exception) -> str:
+    """Return an error's message without the hint, which is its second line, and the full stop."""
+    return str(error).partition("\n")[0].rstrip(".")
 
 
 def _next_try(item: Item) -> float:

@@ -4,20 +4,21 @@ A call is validated as if it were sent, gets a reference ID and its time, is app
 returns. What writes and what sends is made by the first call, and anew in a fork's child.
 
 Invariants: a call waits for no network; a program that logs nothing later has neither a file nor a
-thread of it; no key is ever in a file.
+thread of it; no key is ever in a file; all modules that logging and sending need are imported by
+the caller, where no fork can come between: see `forks`.
 """
 
 from __future__ import annotations
 
 import atexit
-import json
 import logging
 import os
 import threading
 import time
 import weakref
-from collections.abc import Callable, Hashable, Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from datetime import datetime, timezone
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlencode
 
@@ -28,12 +29,13 @@ from humanloop.exceptions import (
     ClientConfigurationError,
     SpoolFullError,
 )
+from humanloop.forks import no_fork
 from humanloop.frames import shielded
 from humanloop.operation import REFERENCE_HEADER, RETRY_HEADER, Operation, serialize
 from humanloop.retries import RetryPolicy
 from humanloop.schemas import unset
 from humanloop.secrets import Secret
-from humanloop.spool.batches import BY_REFERENCE, FEEDBACK, LOG, UPDATE
+from humanloop.spool.batches import BY_REFERENCE, FEEDBACK, LOG, UPDATE, update_of
 from humanloop.spool.directory import Directory
 from humanloop.spool.options import (
     ENVIRONMENT,
@@ -44,7 +46,7 @@ from humanloop.spool.options import (
     spool_directory,
 )
 from humanloop.spool.references import new_reference
-from humanloop.spool.sender import Flush, Sender
+from humanloop.spool.sender import Flush, Send, Sender
 from humanloop.spool.writer import Writer, WriterClosed
 from humanloop.tracing.spans import PLACES, here
 
@@ -58,6 +60,7 @@ logger = logging.getLogger("humanloop.spool")
 END_SECONDS = 2.0  # of flushing when a client is closed, and when the interpreter ends
 ROOM_SECONDS = 0.02  # between two looks whether there is room
 TICK = 0.005  # of an event loop that waits for a flush
+_IMPORTED_BY_CALLS = ("encodings.idna", "urllib.request")
 _OPTIONS = frozenset({"timeout", "connect_timeout", "read_timeout", "bodies", "retries"}) | {
     "skip_deserialization",
     "extra_headers",
@@ -135,9 +138,7 @@ class Spool:
         reference_id: that of the log, which may not be sent yet. Raises what `log` raises.
         """
         keys = {"reference_id": reference_id, "body": body}
-        data = _serialized(LOGS_UPDATE_BY_REF, keys)
-        whole = {"reference_id": reference_id, **json.loads(data)}
-        self._append(_UPDATE, json.dumps(whole).encode())
+        self._append(_UPDATE, update_of(reference_id, _serialized(LOGS_UPDATE_BY_REF, keys)))
 
     @shielded
     async def alog(self, body: Mapping[str, Any] | None = None, **keys: Any) -> str:
@@ -275,14 +276,19 @@ class Spool:
             directory.size(),
         )
 
-    def close(self) -> None:
-        """Send what is left, for up to two seconds, and end the thread. A later call begins new."""
+    def close(self, timeout: float = END_SECONDS) -> None:
+        """Send what is left, for up to `timeout` seconds, and end the thread.
+
+        Warns of what can't be sent, unless `timeout` is 0. A later call begins new.
+        """
         core = self._core
         if core is None:
             return
-        end = time.monotonic() + END_SECONDS
+        end = time.monotonic() + timeout
         if core.sender.left:
-            self.flush(END_SECONDS)
+            self.flush(timeout)
+        if timeout:
+            core.sender.tell_left()
         self._let_go(core)
         core.sender.stop(max(0.0, end - time.monotonic()))
 
@@ -295,6 +301,7 @@ class Spool:
             return
         if core.sender.left:
             await self.aflush(END_SECONDS)
+        core.sender.tell_left()
         self._let_go(core)
         core.sender.stop(0.0)
         end = get_running_loop().time() + 0.1
@@ -315,7 +322,8 @@ class Spool:
     def _made(self) -> _Core:
         with self._lock:
             if self._core is None or self._core.writer.is_closed:
-                self._core = self._make()
+                with no_fork.importing():
+                    self._core = self._make()
             return self._core
 
     def _make(self) -> _Core:
@@ -327,6 +335,8 @@ class Spool:
                 f" environment's {ENVIRONMENT} is off"
             )
         _ = self._api_client.transport  # ClientConfigurationError where only the other is given
+        for module in _IMPORTED_BY_CALLS:
+            import_module(module)
         directory = self._directory(options)
         alive = weakref.ref(self)  # so that the thread ends when nobody has the spool any more
         sender = Sender(
@@ -363,14 +373,9 @@ class Spool:
 
     def at_exit(self, end: float) -> None:
         """Send what is left until `end`, by `time.monotonic()`, and close what sends."""
-        core = self._core
-        if core is None:
-            return
-        if core.sender.left:
-            self.flush(max(0.0, end - time.monotonic()))
-        self._let_go(core)
-        core.sender.stop(max(0.05, end - time.monotonic()))
-        self._api_client.close()
+        if self._core is not None:
+            self.close(max(0.05, end - time.monotonic()))
+            self._api_client.close()
 
 
 def _flushed(core: _Core, flush: Flush) -> Flushed:
@@ -383,21 +388,17 @@ def _flushed(core: _Core, flush: Flush) -> Flushed:
 def _seconds(timeout: float | None) -> float:
     if timeout is None:
         return threading.TIMEOUT_MAX
-    if isinstance(timeout, bool) or not timeout >= 0:
+    if not isinstance(timeout, (int, float)) or isinstance(timeout, bool) or not timeout >= 0:  # pyright: ignore[reportUnnecessaryIsInstance]
         raise ApiValueError(f"timeout must be a number of seconds from 0 up, not {timeout!r}")
     return min(timeout, threading.TIMEOUT_MAX)
 
 
-def _sending(api_client: ApiClient) -> Callable[[str, bytes], Any]:
+def _sending(api_client: ApiClient) -> Send:
     """Return what sends an array or an update; it does not hold the spool."""
 
-    def send(action: str, data: bytes) -> Any:
+    def send(action: str, data: bytes, names: str) -> Any:
         operation, headers = _ACTIONS[action]
-        query = ""
-        if action == UPDATE:
-            body = json.loads(data)
-            query = urlencode({"reference_id": body.pop("reference_id")})
-            data = json.dumps(body).encode()
+        query = urlencode({"reference_id": names}) if action == UPDATE else ""
         options: RequestOptions = {
             "extra_headers": {RETRY_HEADER: "1", **headers},
             "retries": 0,  # the sender decides
@@ -467,17 +468,27 @@ def _written(operation: Operation, function: str, body: object, given: Mapping[s
     """Return the JSON of a body that fits its schema."""
     try:
         return _serialized(operation, given if body is None else {"body": given})
-    except ApiTypeError:
+    except ApiTypeError as error:
+        message = str(error).replace(f"{operation.name}()", function, 1)
         if options := [name for name in given if name in _OPTIONS]:
-            raise ApiTypeError(
+            message = (
                 f"{function} sends nothing itself, so it takes no {options[0]}=;"
                 " the client's settings count"
-            ) from None
-        raise
+            )
+        raise type(error)(message) from None
+
+
+_used: set[str] = set()  # the operations whose schemas are imported
 
 
 def _serialized(operation: Operation, arguments: Mapping[str, Any]) -> bytes:
-    data = serialize(operation, arguments).body
+    if operation.name in _used:
+        data = serialize(operation, arguments).body
+    else:
+        with no_fork.importing():
+            data = serialize(operation, arguments).body
+            _ = operation.response_schema
+            _used.add(operation.name)
     assert data is not None, "each of the operations has a body"
     return data
 

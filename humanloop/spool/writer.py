@@ -114,6 +114,11 @@ class Writer:
         """Write one record; raises SpoolFullError, SpoolError, and WriterClosed."""
         record = segments.record(segments.body_of(action, data))
         size = len(record)
+        if size > segments.RECORD_BYTES + segments.MAX_RECORD:
+            raise SpoolError(
+                f"a record of {size:,} bytes is longer than the {segments.MAX_RECORD:,} that spools"
+                " and servers take"
+            )
         write = self._write_now
         if (
             write is None

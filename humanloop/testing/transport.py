@@ -14,7 +14,6 @@ import json
 import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from http import HTTPStatus
 from importlib import import_module
 from typing import Any
@@ -23,6 +22,7 @@ from humanloop import schemas
 from humanloop.apis.operations import OPERATIONS
 from humanloop.exceptions import ApiConnectionError, ApiTypeError, ApiValueError
 from humanloop.http import Headers, RawResponse, Request
+from humanloop.lazy import cached_property
 from humanloop.operation import Operation, match_path, read_query
 from humanloop.testing.samples import operation_named, sample, sample_body, sample_events
 from humanloop.transport.base import AsyncRawStream, AsyncTransport, RawStream

@@ -15,6 +15,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapp
 from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, cast
 
 from humanloop.exceptions import ApiTypeError, TracingWarning, unexpected_argument, warn
+from humanloop.lazy import cached_property
 from humanloop.model.log_request import LogRequest
 from humanloop.secrets import mask_keys, one_line, shorten
 from humanloop.tracing.spans import Span, Writer
@@ -166,7 +167,7 @@ class _Calls:
                 return given
         return {"args": args, "kwargs": kwargs}
 
-    @functools.cached_property
+    @cached_property
     def _signature(self) -> inspect.Signature | None:
         try:
             return inspect.signature(self._function)

@@ -26,7 +26,7 @@ import sys
 import weakref
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
-from functools import cached_property, partial
+from functools import partial
 from time import monotonic
 from types import FunctionType
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
@@ -46,6 +46,7 @@ else:  # what aiohttp itself uses there
 
 from humanloop.exceptions import ApiConnectionError, ClientConfigurationError
 from humanloop.http import Headers, RawResponse, Request, is_event_stream
+from humanloop.lazy import cached_property
 from humanloop.transport.common import (
     IDLE,
     NO_HTTP,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -27,11 +29,13 @@ LOG = {"project": "p", "config": {"model": "m"}}
 """
 
 
-def program(place: Place, code: str, *flags: str) -> subprocess.CompletedProcess[str]:
+def program(
+    place: Place, code: str, *flags: str, begin: str = BEGIN
+) -> subprocess.CompletedProcess[str]:
     """Run a program to its end."""
     arguments = [place.host, KEY, str(place.spool)]
     return subprocess.run(
-        [sys.executable, *flags, "-c", BEGIN + code, *arguments],
+        [sys.executable, *flags, "-c", begin + code, *arguments],
         env={
             **os.environ,
             "PYTHONPATH": str(Path(humanloop.__file__).parents[1]),
@@ -75,7 +79,28 @@ def test_an_end_without_a_server_takes_two_seconds_and_loses_nothing(place: Plac
     began = time.monotonic()
     done = program(place, "client.log_later(**LOG)", "-X", "dev", "-W", "error")
     assert time.monotonic() - began > 2
-    assert (done.returncode, done.stderr) == (0, "")
+    assert done.returncode == 0
+    [line] = done.stderr.splitlines()
+    assert line.startswith(f"POST {place.host}/logs: can't connect: Connection refused; 1 record ")
+    assert line.endswith(f"waits in {place.directory} for the next start")
+    with place.server():
+        assert flushed(place) == Flushed(1, 0)
+
+
+def test_an_end_with_a_server_that_hangs_takes_two_seconds(place: Place) -> None:
+    code = """
+client.log_later(**LOG)
+while client.spool.stats().state != "sending":
+    time.sleep(0.01)
+print("sends", flush=True)
+"""
+    with socket.create_server(("127.0.0.1", place.port)):
+        began = time.monotonic()
+        done = program(place, code, "-X", "dev", "-W", "error")
+        assert time.monotonic() - began < 10
+    assert (done.returncode, done.stdout) == (0, "sends\n")
+    [line] = done.stderr.splitlines()
+    assert line.startswith("the server has not answered yet; 1 record waits in ")
     with place.server():
         assert flushed(place) == Flushed(1, 0)
 
@@ -140,6 +165,59 @@ assert client.flush(30).left == 0
         assert (done.returncode, done.stderr) == (0, "")
         assert flushed(place).left == 0
         assert len(place.records()) == 1221
+
+
+@needs_fork
+@pytest.mark.parametrize(
+    ("first", "module"),
+    [
+        ("client.log_later(**LOG)", "humanloop.spool.writer"),
+        ("client.log_later(**LOG)", "humanloop.model.log_request"),
+        ("client.log_later(**LOG)", "urllib3"),
+        ("client.log_later(**LOG)", "encodings.idna"),
+        (
+            "client.build_request(client.projects.create, name='p')",
+            "humanloop.model.create_project_request",
+        ),
+    ],
+)
+def test_a_fork_while_another_thread_imports(place: Place, first: str, module: str) -> None:
+    """Whatever the first use of a client holds at that moment, the child can log."""
+    code = f"""
+class Slow:
+    def find_spec(self, name, *_):
+        if name == {module!r} and os.getpid() == parent:
+            importing.set()
+            time.sleep(0.2)
+parent, importing = os.getpid(), threading.Event()
+sys.meta_path.insert(0, Slow())
+thread = threading.Thread(target=lambda: {first}, daemon=True)
+thread.start()
+assert importing.wait(20)
+child = os.fork()
+if child == 0:
+    import faulthandler
+    faulthandler.dump_traceback_later(20, exit=True)
+    client.log_later(**LOG)
+    os._exit(0)
+os._exit(os.waitpid(child, 0)[1])
+"""
+    done = program(place, code)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_the_first_use_imports_all_that_sending_needs(place: Place) -> None:
+    """So the thread that sends imports nothing, and no fork can come between."""
+    code = """
+client.log_later(**LOG)
+client.feedback_later(type="rating", value="good", reference_id=client.log_later(**LOG))
+client.spool.update(client.log_later(**LOG), {"output": "Hi"})
+before = {*sys.modules}
+client.log_later(config={"model": "m"})
+print(client.flush(10), client.spool.stats().set_aside, {*sys.modules} - before)
+"""
+    with place.server():
+        assert program(place, code).stdout == "Flushed(sent=5, left=0) 1 set()\n"
 
 
 @needs_fork
@@ -269,6 +347,73 @@ class TestCommand:
         assert "1 unsent and 0 refused dropped; 1 are of programs that run" in dropped.stdout
         with place.server():
             assert client.flush() == Flushed(1, 0)
+
+    def test_what_was_refused_is_put_back(self, place: Place) -> None:
+        """Since the project that it is of is there now, for example."""
+        client = place.client()
+        client.log_later(project_id="pr_none", config={"model": "m"}, reference_id="r")
+        client.feedback_later(type="rating", value="good", data_id="data_none")
+        client.spool.update("r", {"output": "Hi"})
+        with place.server(), pytest.MonkeyPatch.context() as patch:
+            patch.setattr("humanloop.spool.sender.HOLD_SECONDS", 0.0)
+            client.flush(5)
+            client.close()
+            [bad] = place.files()
+            with bad.open("a") as file:
+                file.write('{"error": "damaged", "bytes": "AAAA"}\n')
+            before = bad.read_text().splitlines()
+            assert len(before) == 4
+            assert self.run(place, "retry", "nobody").returncode == 1
+            done = self.run(place, "retry")
+            assert done.stdout == f"{place.directory.name}: 3 put back; 1 damaged stay\n"
+            assert bad.read_text().splitlines() == before[3:]
+            status = self.run(place, "status", "--json").stdout
+            assert '"left": 3, "in_use": 0, "set_aside": 1, ' in status
+            place.client().log_later(**LOG, reference_id="r")
+            assert place.clients[-1].flush(5).left == 0
+            [record] = place.records()
+            assert record["output"] == "Hi"
+            [again] = {*place.files(".bad")} - {bad}
+            actions = [json.loads(line)["action"] for line in again.read_text().splitlines()]
+            assert sorted(actions) == ["feedback_api.feedback", "logs.log"]
+
+    def test_what_was_logged_with_another_key_is_sent(self, place: Place) -> None:
+        """The key was wrong, or there is a new one."""
+        client = place.client(api_key="hl_wrong", retries=0)
+        client.log_later(**LOG)
+        client.log_later(**LOG)
+        name = place.directory.name
+        with place.server():
+            client.flush(5)
+            assert self.run(place, "send", "--from", name).stdout == "0 sent, 0 left\n"
+            client.spool.close(0)
+            sent = self.run(place, "send", "--from", name)
+            assert (sent.returncode, sent.stdout, sent.stderr) == (0, "2 sent, 0 left\n", "")
+            assert len(place.records()) == 2
+        missing = self.run(place, "send", "--from", "nobody")
+        assert missing.returncode == 1
+        assert missing.stderr == "humanloop: there is no account 'nobody' in this spool\n"
+
+    def test_sending_takes_no_longer_than_it_may(self, place: Place) -> None:
+        program(place, "client.log_later(**LOG); os._exit(0)")
+        with socket.create_server(("127.0.0.1", place.port)):
+            began = time.monotonic()
+            done = self.run(place, "send", "--timeout", "0.1")
+            assert time.monotonic() - began < 2
+        assert (done.returncode, done.stdout, done.stderr) == (
+            1,
+            "0 sent, 1 left\n",
+            "humanloop: not all was answered within 0.1 seconds\n",
+        )
+
+    def test_it_asks_before_it_drops(self, place: Place) -> None:
+        program(place, "client.log_later(**LOG); os._exit(0)")
+        assert self.run(place, "drop", "--bad").returncode == 0
+        refused = self.run(place, "drop")
+        assert refused.returncode == 1
+        what = "1 unsent record and 0 refused records"
+        assert refused.stderr == f"humanloop: to delete {what}, give --yes\n"
+        assert len(place.files()) == 1
 
     def test_without_a_spool(self, place: Place) -> None:
         assert self.run(place, "status").returncode == 0

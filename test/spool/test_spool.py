@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import json
 import logging
 import os
 import stat
 import threading
+import time
 import tracemalloc
 import uuid
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
@@ -20,6 +23,7 @@ import pytest
 
 from humanloop import (
     ApiTypeError,
+    ApiValueError,
     ClientConfigurationError,
     Flushed,
     Humanloop,
@@ -30,9 +34,18 @@ from humanloop import (
     SpoolOptions,
 )
 from humanloop.http import Headers, Request
+from humanloop.spool import segments
 from humanloop.testing import TestTransport
 
 from .conftest import KEY, LOG, Place
+
+
+def wait_until(done: Callable[[], bool]) -> None:
+    """Wait for what no event tells."""
+    end = time.monotonic() + 30
+    while not done():
+        assert time.monotonic() < end
+        time.sleep(0.02)
 
 
 class TestLogging:
@@ -87,6 +100,26 @@ class TestLogging:
         with pytest.raises(error):
             asyncio.run(client.alog_later(**keys))
         assert not place.spool.exists()
+
+    def test_messages_name_what_was_called(self, place: Place) -> None:
+        client = place.client()
+        with pytest.raises(ApiTypeError, match=r"^log_later\(\) got .* 'outptu'; did you mean"):
+            client.log_later(outptu="Hi")  # type: ignore[call-arg]
+        with pytest.raises(ApiTypeError, match=r"^feedback_later\(\) got an unexpected argument"):
+            client.feedback_later(type="rating", valu=1, reference_id="r")  # type: ignore[call-arg]
+        for timeout in (-1, True, "2", float("nan")):
+            with pytest.raises(ApiValueError, match="timeout must be a number of seconds"):
+                client.flush(timeout)  # type: ignore[arg-type]
+
+    def test_what_no_file_can_hold_is_refused(self, place: Place) -> None:
+        """Such a record could be written, but not be read."""
+        client = place.client()
+        longest = segments.MAX_RECORD - 500
+        client.log_later(**LOG, output="x" * longest)
+        with pytest.raises(SpoolError, match="is longer than the 67,108,864 that"):
+            client.log_later(**LOG, output="x" * (longest + 500))
+        [path] = place.files()
+        assert longest < path.stat().st_size < longest + 600
 
     def test_nothing_is_there_before_the_first(self, place: Place) -> None:
         threads = threading.active_count()
@@ -177,7 +210,7 @@ class TestSending:
         [bad] = place.files(".bad")
         lines = [json.loads(line) for line in bad.read_text().splitlines()]
         assert [json.loads(line["body"])["output"] for line in lines] == ["bad", "bad"]
-        assert "pr_none" in lines[0]["error"]
+        assert lines[0]["error"] == "project_id: there is no project 'pr_none'"
         assert sum("refused" in each.message for each in caplog.records) == 2
         assert stat.S_IMODE(bad.stat().st_mode) == 0o600
 
@@ -224,6 +257,17 @@ class TestSending:
         assert client.flush() == Flushed(0, 1)
         assert client.spool.stats().state == "paused"
 
+    def test_an_update_finds_its_log_by_any_name(self, place: Place) -> None:
+        client = place.client()
+        name = 'a "b" \u00e4&c=1}'
+        client.log_later(**LOG, reference_id=name)
+        client.spool.update(name, {"output": "Hi"})
+        client.spool.update(name, {})
+        with place.server():
+            assert client.flush() == Flushed(3, 0)
+            [record] = place.records()
+        assert (record["reference_id"], record["output"]) == (name, "Hi")
+
     def test_a_taken_reference_counts_as_delivered(self, place: Place) -> None:
         client = place.client()
         with place.server():
@@ -245,8 +289,59 @@ class TestSending:
             assert client.spool.stats().state == "paused"
             client.log_later(**LOG)
             assert client.flush() == Flushed(0, 2)
-        assert sum("401" in each.message for each in caplog.records) == 1
+        [told] = [each.message for each in caplog.records if "401" in each.message]
+        assert "is not valid here; the next try is in 60 seconds" in told
         assert "hl_wrong" not in caplog.text
+
+    @pytest.mark.parametrize("status", [401, 403, 404, 405])
+    def test_what_is_refused_as_a_whole_pauses(self, place: Place, status: int) -> None:
+        transport = TestTransport()
+        transport.reply("logs.log", status=status, times=1)
+        client = place.client(transport=transport)
+        client.log_later(**LOG)
+        assert client.flush() == Flushed(0, 1)
+        assert (client.spool.stats().state, place.files(".bad")) == ("paused", [])
+        assert client.flush() == Flushed(1, 0)
+
+    def test_it_goes_by_itself_in_arrays_of_some_size(self, place: Place) -> None:
+        """Of 100 logs or 1 MiB, and what are fewer waits for others, for a second."""
+        sent: list[tuple[float, int, int]] = []
+
+        def see(request: Request) -> None:
+            assert isinstance(request.body, bytes)
+            sent.append((time.monotonic(), len(json.loads(request.body)), len(request.body)))
+
+        client = place.client(event_hooks={"request": [see]})
+        with place.server():
+            began = time.monotonic()
+            client.log_later(**LOG)
+            wait_until(lambda: client.spool.stats().sent == 1)
+            assert 0.9 < sent[0][0] - began < 5
+            for _ in range(250):
+                client.log_later(**LOG)
+            for _ in range(30):
+                client.log_later(**LOG, output="x" * 100_000)
+            wait_until(lambda: client.spool.stats().sent == 281)
+            assert len(place.records()) == 281
+        assert 100 in {count for _, count, _ in sent}
+        assert max(count for _, count, _ in sent) == 100
+        assert max(size for _, _, size in sent) < 1_200_000
+
+    @pytest.mark.parametrize("headers", [{}, {"Retry-After": "1"}])
+    def test_it_waits_as_the_policy_or_the_server_says(
+        self, place: Place, headers: dict[str, str]
+    ) -> None:
+        moments: list[float] = []
+        hooks = {"request": [lambda _: moments.append(time.monotonic())]}
+        transport = TestTransport()
+        transport.reply("logs.log", status=503, times=3, headers=headers)
+        policy = RetryPolicy(backoff=0.2, backoff_cap=0.4, random=lambda: 1.0)
+        client = place.client(transport=transport, retries=policy, event_hooks=hooks)
+        client.log_later(**LOG)
+        assert client.flush(30) == Flushed(1, 0)
+        waits = [b - a for a, b in itertools.pairwise(moments)]
+        wanted = [1.0, 1.0, 1.0] if headers else [0.2, 0.4, 0.4]
+        assert [wait >= want for wait, want in zip(waits, wanted, strict=True)] == [True] * 3
 
     def test_it_is_sent_when_the_server_comes_back(self, place: Place) -> None:
         client = place.client(retries=0)
@@ -345,7 +440,9 @@ class TestPlaces:
 
     def test_a_place_that_can_t_be_written(self, place: Place) -> None:
         place.spool.write_text("no directory")
-        with pytest.raises(SpoolError, match="no spool can be kept"):
+        with pytest.raises(
+            SpoolError, match=r"no spool can be kept.*: .*pass spool=PATH, or set HUM"
+        ):
             place.client().log_later(**LOG)
 
     def test_what_a_test_sends_is_apart(self, place: Place) -> None:
@@ -439,6 +536,42 @@ class TestBounds:
             assert len(place.records()) == count + 2
         assert place.files() == []
 
+    @pytest.mark.parametrize(
+        ("durability", "most"), [("process", 0), ("interval", 3), ("fsync", 20)]
+    )
+    def test_what_is_brought_to_the_disk(
+        self, place: Place, monkeypatch: pytest.MonkeyPatch, durability: Any, most: int
+    ) -> None:
+        synced = threading.Semaphore(0)
+        monkeypatch.setattr("humanloop.spool.writer._sync", lambda _: synced.release())
+        client = place.client(spool=SpoolOptions(place.spool, durability=durability))
+        for _ in range(20):
+            client.log_later(**LOG)
+        if durability == "interval":
+            assert synced.acquire(timeout=5)
+            most -= 1
+        assert synced._value == 20 if durability == "fsync" else synced._value <= most
+
+    def test_what_is_refused_waits_for_room_to_be_set_aside(
+        self, place: Place, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        resource = pytest.importorskip("resource")
+        client = place.client(retries=RetryPolicy(backoff=0.01))
+        client.log_later(config={"model": "m"})
+        client.log_later(**LOG)
+        limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+        with place.server():
+            client.spool.flush(0)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (200, limits[1]))
+            try:
+                wait_until(lambda: "No space left" in str(client.spool.stats().last_error))
+                assert client.spool.stats().set_aside == 0
+            finally:
+                resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+            assert client.flush() == Flushed(1, 0)
+            assert client.spool.stats().set_aside == 1
+        assert "Traceback" not in caplog.text
+
     def test_a_disk_that_is_full_for_many_threads(self, place: Place) -> None:
         resource = pytest.importorskip("resource")
         client = place.client()
@@ -489,6 +622,28 @@ def test_stats_say_what_happened(place: Place) -> None:
     assert stats.directory == str(place.directory)
     assert (stats.state, stats.written, stats.left) == ("waiting", 1, 1)
     assert stats.last_error is not None
-    assert "refused" in stats.last_error
+    assert stats.last_error.endswith("refused")
     assert stats.bytes == place.files()[0].stat().st_size
     assert os.path.isdir(stats.directory)
+
+
+def test_a_thread_that_has_died_is_started_anew(place: Place) -> None:
+    class Die(BaseException):
+        pass
+
+    def die(request: Request) -> Request:
+        if dying:
+            dying.clear()
+            raise Die
+        return request
+
+    dying = [True]
+    client = place.client(event_hooks={"request": [die]})
+    with place.server(), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(threading, "excepthook", lambda _: ended.set())
+        ended = threading.Event()
+        client.log_later(**LOG)
+        assert ended.wait(20)
+        client.log_later(**LOG)
+        assert client.flush().left == 0
+        assert len(place.records()) == 2

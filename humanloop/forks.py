@@ -1,0 +1,74 @@
+"""Let a fork wait for what must not be cut in two by it.
+
+A fork copies every lock as it is, but of the threads only the one that forks: a lock that another
+thread holds at that moment is never released in the child. `no_fork` is held while files are opened
+and locked, and while modules are imported, whose locks Python does not make anew in the child.
+
+Invariants: nothing waits for a network with `no_fork` held; no fork waits for long; in a child it
+is free.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+from collections.abc import Iterator
+from importlib import import_module
+
+__all__ = ["no_fork"]
+
+_PATIENCE = 5.0  # seconds: a child that may hang is better than a parent that does
+
+
+class NoFork:
+    """A lock that each fork takes, too; a thread that has it may take it again."""
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        self._leads = False
+        self._register()
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+
+    def __exit__(self, *error: object) -> None:
+        self._lock.release()
+
+    @contextlib.contextmanager
+    def importing(self) -> Iterator[None]:
+        """Hold it for an import that may be the first.
+
+        A fork then takes it before the lock of `logging`, which many modules take: what is
+        registered last is called first when a fork begins (`os.register_at_fork`).
+        """
+        with self:
+            if not self._leads:
+                import_module("logging")
+                self._register()
+                self._leads = True
+            yield
+
+    def _register(self) -> None:
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(
+                before=self._before,
+                after_in_parent=self._after,
+                after_in_child=self._after_in_child,
+            )
+
+    def _before(self) -> None:
+        self._lock.acquire(timeout=_PATIENCE)
+
+    def _after(self) -> None:
+        with contextlib.suppress(RuntimeError):  # it was waited for in vain
+            self._lock.release()
+
+    def _after_in_child(self) -> None:
+        try:
+            self._lock.release()
+        except RuntimeError:  # a thread has it that is not here
+            self._lock = threading.RLock()
+
+
+no_fork = NoFork()
