@@ -13,7 +13,7 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator
 from importlib import import_module
 
 __all__ = ["no_fork"]
@@ -36,7 +36,7 @@ class NoFork:
         self._lock.release()
 
     @contextlib.contextmanager
-    def importing(self) -> Iterator[None]:
+    def importing(self) -> Generator[None, None, None]:
         """Hold it for an import that may be the first.
 
         A fork then takes it before the lock of `logging`, which many modules take: what is

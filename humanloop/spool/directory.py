@@ -19,7 +19,7 @@ import os
 import stat
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -403,7 +403,7 @@ def _lock(path: Path) -> int | None:
 
 
 @contextlib.contextmanager
-def _alone(path: Path) -> Iterator[int]:
+def _alone(path: Path) -> Generator[int, None, None]:
     """Open a file to append to, made if it is not there, when nobody else has it open by this."""
     while True:
         with no_fork:
