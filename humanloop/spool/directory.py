@@ -86,6 +86,11 @@ class Segment:
         """Return how long the file is; of a live one the last record may not be whole yet."""
         return os.fstat(self.descriptor).st_size
 
+    @property
+    def is_deleted(self) -> bool:
+        """Whether somebody has deleted the file: it goes when this process ends."""
+        return os.fstat(self.descriptor).st_nlink == 0
+
     def is_done(self) -> bool:
         """Tell whether all that is in it is done with."""
         return not self.open and self.position >= self.end

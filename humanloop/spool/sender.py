@@ -303,6 +303,7 @@ class Sender:
 
     def _look_around(self) -> None:
         """Adopt what dead processes left, and see how full the directory is."""
+        self.writer.leave_deleted()
         if not self.writer.look():
             return
         mine = {each.path.stem.rpartition("-")[0] for each in self._segments()}

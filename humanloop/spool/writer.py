@@ -222,6 +222,18 @@ class Writer:
             segment.close(remove=True)
             return True
 
+    def leave_deleted(self) -> None:
+        """Begin a new segment with the next record if the file of the last one was deleted."""
+        with self.lock:
+            if self._active is None or not self._active.is_deleted:
+                return
+            logger.warning(
+                "somebody has deleted the spool in %s; what was in it is lost if this process ends"
+                " before it is sent",
+                self._directory.path,
+            )
+            self._switch(None)
+
     def look_again(self) -> bool:
         """Look how much others have in the directory, unless that was just done; tell whether."""
         if time.monotonic() < self._looked_at + LOOK_SECONDS:

@@ -8,6 +8,7 @@ import itertools
 import json
 import logging
 import os
+import shutil
 import stat
 import threading
 import time
@@ -444,6 +445,20 @@ class TestPlaces:
             SpoolError, match=r"no spool can be kept.*: .*pass spool=PATH, or set HUM"
         ):
             place.client().log_later(**LOG)
+
+    def test_one_that_is_deleted_is_made_anew(
+        self, place: Place, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        client = place.client()
+        client.log_later(**LOG, output="before")
+        shutil.rmtree(place.spool)
+        client.flush(0.1)
+        client.log_later(**LOG, output="after")
+        assert [b"after" in path.read_bytes() for path in place.files()] == [True]
+        assert "somebody has deleted the spool" in caplog.text
+        with place.server():
+            assert client.flush() == Flushed(2, 0)
+            assert {each["output"] for each in place.records()} == {"before", "after"}
 
     def test_what_a_test_sends_is_apart(self, place: Place) -> None:
         """Otherwise a TestTransport would be handed what a program could not send yet."""
