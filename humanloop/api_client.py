@@ -117,10 +117,7 @@ class _Transports:
         with no_fork.importing():
             from humanloop.transport import Urllib3Transport
 
-        made: Transport = self.__dict__.setdefault(
-            "transport", Urllib3Transport(self._configuration)
-        )
-        return made
+        return Urllib3Transport(self._configuration)
 
     @cached_property
     def async_transport(self) -> AsyncTransport:
@@ -128,10 +125,7 @@ class _Transports:
         with no_fork.importing():
             from humanloop.transport import AiohttpTransport
 
-        made: AsyncTransport = self.__dict__.setdefault(
-            "async_transport", AiohttpTransport(self._configuration)
-        )
-        return made
+        return AiohttpTransport(self._configuration)
 
     def _check(self, name: str, kind: str) -> None:
         # Whoever replaced one transport does not expect the other one to reach the network.

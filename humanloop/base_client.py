@@ -48,8 +48,7 @@ class BaseClient:
             from humanloop.api_client import ApiClient
 
         transport, async_transport = self._transports
-        made = ApiClient(self._configuration, transport=transport, async_transport=async_transport)
-        return cast("ApiClient", self.__dict__.setdefault("api_client", made))
+        return ApiClient(self._configuration, transport=transport, async_transport=async_transport)
 
     @property
     def configuration(self) -> Configuration:

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 __all__ = ["cached_property", "lazy_names", "removed_names"]
 
-if TYPE_CHECKING or sys.version_info >= (3, 12):
+if TYPE_CHECKING:
     from functools import cached_property
 else:
 
     class cached_property:
-        """As that of `functools`, but without its lock.
+        """As that of `functools`, for threads that begin at once, and for forks.
 
-        Before Python 3.12 that is one for all instances. A thread that holds it while another one
-        forks would leave it held in the child for good.
+        All threads get the value of the first one. There is no lock, which that of `functools` has
+        before Python 3.12: held while another thread forks, it would stay held in the child.
         """
 
         def __init__(self, function: Any) -> None:

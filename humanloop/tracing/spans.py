@@ -19,7 +19,6 @@ from collections.abc import Callable, Hashable, Mapping
 from contextvars import ContextVar
 from copy import copy
 from datetime import datetime, timezone
-from types import TracebackType
 from typing import Any, NamedTuple, Protocol
 
 from typing_extensions import Self
@@ -101,12 +100,7 @@ class Session:
         _place.set(_Place({}, self.reference_id, self, _place.get()))
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exc_info: object) -> None:
         # Not by a token: a generator may leave the block in another context, or later than the
         # blocks that were opened within it.
         place: _Place | None = _place.get()
@@ -118,13 +112,8 @@ class Session:
     async def __aenter__(self) -> Self:
         return self.__enter__()
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.__exit__(kind, error, traceback)
+    async def __aexit__(self, *exc_info: object) -> None:
+        self.__exit__(*exc_info)
 
     def __repr__(self) -> str:
         return f"Session({self.reference_id!r})"
@@ -172,12 +161,7 @@ class Span:
         _place.set(inside)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exc_info: object) -> None:
         # A generator that is amid a session is so again when it goes on, and its caller is not.
         self._inside = _place.get()
         outside, self._outside = self._outside, None

@@ -22,8 +22,6 @@ from humanloop.tracing.spans import Span, Writer
 from humanloop.tracing.values import Copy, as_json, as_text
 
 if TYPE_CHECKING:
-    from types import TracebackType
-
     from typing_extensions import Self, Unpack
 
 __all__ = ["Function", "TraceOptions", "Tracer", "error_text"]
@@ -196,15 +194,10 @@ class _Call:
             self._calls.failed(failure)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exc_info: object) -> None:
         try:
             if self._span is not None:
-                self._span.__exit__(kind, error, traceback)
+                self._span.__exit__(*exc_info)
         except Exception as failure:
             self._calls.failed(failure)
 
