@@ -238,8 +238,8 @@ class Sender:
         now = time.monotonic()
         flushing = list(self._flushes)
         if now >= self._adopt_at:
+            self._adopt_at = now + ADOPT_SECONDS  # a flush meanwhile wants that it is done again
             self._look_around()
-            self._adopt_at = time.monotonic() + ADOPT_SECONDS
         for flush in flushing:
             flush.begun = True
         if now < self._retry_at:

@@ -227,12 +227,12 @@ class Writer:
         with self.lock:
             if self._active is None or not self._active.is_deleted:
                 return
-            logger.warning(
-                "somebody has deleted the spool in %s; what was in it is lost if this process ends"
-                " before it is sent",
-                self._directory.path,
-            )
             self._switch(None)
+        logger.warning(
+            "somebody has deleted the spool in %s; what was in it is lost if this process ends"
+            " before it is sent",
+            self._directory.path,
+        )
 
     def look_again(self) -> bool:
         """Look how much others have in the directory, unless that was just done; tell whether."""

@@ -171,8 +171,9 @@ class TestFeedback:
         client = place.client()
         client.feedback_later(type="rating", value="good", reference_id="later")
         with place.server():
-            client.flush(0.5)
-            assert (client.spool.stats().left, client.spool.stats().held) == (1, 1)
+            client.spool.flush(0)
+            wait_until(lambda: client.spool.stats().held == 1)
+            assert client.spool.stats().left == 1
             with Humanloop(KEY, place.host) as other:
                 other.log(**LOG, reference_id="later")
             assert client.flush().left == 0
@@ -452,10 +453,10 @@ class TestPlaces:
         client = place.client()
         client.log_later(**LOG, output="before")
         shutil.rmtree(place.spool)
-        client.flush(0.1)
+        client.spool.flush(0)
+        wait_until(lambda: "somebody has deleted the spool" in caplog.text)
         client.log_later(**LOG, output="after")
         assert [b"after" in path.read_bytes() for path in place.files()] == [True]
-        assert "somebody has deleted the spool" in caplog.text
         with place.server():
             assert client.flush() == Flushed(2, 0)
             assert {each["output"] for each in place.records()} == {"before", "after"}
@@ -519,8 +520,8 @@ class TestBounds:
 
         thread = threading.Thread(target=run)
         thread.start()
-        assert not done.wait(0.3)
-        assert client.spool.stats().blocked == 1
+        wait_until(lambda: client.spool.stats().blocked == 1)
+        assert not done.wait(0.1)
         with place.server():
             while not done.wait(0.05):
                 client.flush()
@@ -632,7 +633,8 @@ def test_memory_stays_flat_while_the_server_is_away(place: Place) -> None:
 def test_stats_say_what_happened(place: Place) -> None:
     client = place.client(retries=0)
     client.log_later(**LOG)
-    client.flush(0.2)
+    client.spool.flush(0)
+    wait_until(lambda: client.spool.stats().last_error is not None)
     stats = client.spool.stats()
     assert stats.directory == str(place.directory)
     assert (stats.state, stats.written, stats.left) == ("waiting", 1, 1)
