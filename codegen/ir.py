@@ -576,7 +576,7 @@ def _body_schema(spec: Spec, operation: Node) -> SchemaNode | None:
 
 
 def _is_flag(spec: Spec, body: SchemaNode | None, key: str) -> bool:
-    """Tell whether a key of a body is true or false, in each object that the body may be."""
+    """Return whether a key of a body is true or false, in each object that the body may be."""
     objects = _shapes(spec, body or {})[0]
     found = [o["properties"][key] for o in objects if key in o.get("properties", {})]
     return bool(found) and all(spec.schema(one).get("type") == "boolean" for one in found)

@@ -60,7 +60,7 @@ class Section:
 
     @property
     def needs_anchor(self) -> bool:
-        """Tell whether the heading alone would get another anchor, because it is repeated."""
+        """Return whether the heading alone would get another anchor, because it is repeated."""
         return self.anchor != markdown.anchor(self.title)
 
 
@@ -165,7 +165,7 @@ def _composed(schema: SchemaNode) -> Iterator[tuple[str, list[tuple[str, SchemaN
 
 
 def _is_structured(schema: SchemaNode) -> bool:
-    """Tell whether a schema inside another one needs a section, since a row can't hold it."""
+    """Return whether a schema inside another one needs a section, since a row can't hold it."""
     return schema.get("type") in ("object", "array") or any(key in schema for key in COMPOSED)
 
 

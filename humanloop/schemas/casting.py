@@ -134,23 +134,23 @@ def kind_of(value: Any) -> str:
 
 
 def is_mapping(value: Any) -> TypeGuard[Mapping[Any, Any]]:
-    """Tell whether a Python value is taken as an object."""
+    """Return whether a Python value is taken as an object."""
     # Not isinstance: a proxy may claim any class, and is none.
     return issubclass(type_of(value), (dict, frozendict, Mapping))
 
 
 def is_sequence(value: Any) -> TypeGuard[list[Any] | tuple[Any, ...]]:
-    """Tell whether a Python value is taken as an array."""
+    """Return whether a Python value is taken as an array."""
     return issubclass(type_of(value), (list, tuple))
 
 
 def is_object(value: Any) -> TypeGuard[dict[str, Any]]:
-    """Tell whether a cast value is an object."""
+    """Return whether a cast value is an object."""
     return type_of(value) is dict
 
 
 def is_array(value: Any) -> TypeGuard[list[Any]]:
-    """Tell whether a cast value is an array."""
+    """Return whether a cast value is an array."""
     return type_of(value) is list
 
 
@@ -158,7 +158,7 @@ _ZERO, _ONE = Decimal(0), Decimal(1)
 
 
 def is_integer(number: Decimal) -> bool:
-    """Tell whether a number is an integer of OpenAPI 3.0: no fraction, no exponent part."""
+    """Return whether a number is an integer of OpenAPI 3.0: no fraction, no exponent part."""
     return number.same_quantum(_ONE)
 
 
@@ -346,7 +346,7 @@ def before_repetition(path: Sequence[str | int]) -> Path:
 
 
 def is_deeper_than(levels: int, value: Any) -> bool:
-    """Tell whether over so many objects and arrays of a value stand inside each other."""
+    """Return whether over so many objects and arrays of a value stand inside each other."""
     layer = [value]
     for _ in range(levels):
         layer = [inner for each in layer for _, inner in _containers_in(each)]

@@ -66,7 +66,7 @@ _TOKEN = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|[\[\]{},]', re.DOTALL)
 
 
 def _stack_may_be_small() -> bool:
-    """Tell whether the decoders, which recurse in C, might crash before they raise."""
+    """Return whether the decoders, which recurse in C, might crash before they raise."""
     return get_ident() != _MAIN_THREAD or sys.getrecursionlimit() > USUAL_RECURSION_LIMIT
 
 

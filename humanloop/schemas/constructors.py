@@ -21,7 +21,7 @@ CONSTRUCTORS = ("__new__", "__init__")
 
 
 def has_constructor(mixins: Iterable[type], namespace: Mapping[str, Any]) -> bool:
-    """Tell whether a class to be made has a constructor of a user's: its own, or a mixin's.
+    """Return whether a class to be made has a constructor of a user's: its own, or a mixin's.
 
     mixins: those of its bases that are no schema classes.
     """

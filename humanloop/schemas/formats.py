@@ -80,7 +80,7 @@ def _is_date_time(text: str) -> bool:
 
 
 def _ends_a_month(found: re.Match[str]) -> bool:
-    """Tell whether a minute is the last one of a month in UTC."""
+    """Return whether a minute is the last one of a month in UTC."""
     minute = int(found["hour"]) * 60 + int(found["minute"]) - _offset_minutes(found)
     days_on, minute_of_day = divmod(minute, 1440)  # in UTC it may be the day before
     last_days = (0, _days_of_month(found))  # day 0 is the last one of the month before
@@ -94,7 +94,7 @@ _NUMBER = r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[Ee][+-]?[0-9]+)?"
 
 
 def _only(characters: str, text: str) -> bool:
-    """Tell whether a text has only `characters`, a regular expression's class without brackets."""
+    """Return whether a text has only `characters`, a regular expression's class without brackets."""
     return re.search(f"[^{characters}]", text) is None
 
 

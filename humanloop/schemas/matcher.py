@@ -132,7 +132,7 @@ class FailFast:
         return path
 
     def is_first_visit(self, node: Node, path: Path) -> bool:
-        """Tell whether `node` has not yet reported on `path`."""
+        """Return whether `node` has not yet reported on `path`."""
         return True
 
     def add(self, node: Node, path: Path, keyword: str, message: Callable[[], str]) -> None:
@@ -189,14 +189,14 @@ class ErrorCounter(_Exhaustive):
         self.errors.add((path, keyword))
 
     def is_shallow(self, path: Path, value: Any) -> bool:
-        """Tell whether all that is wrong is one thing with the value itself, not with a part."""
+        """Return whether all that is wrong is one thing with the value itself, not with a part."""
         ((place, keyword), *more) = self.errors
         if more or place != path:
             return False
         return keyword not in ("anyOf", "oneOf") or not (is_object(value) or is_array(value))
 
     def lacks_key(self, path: Path) -> bool:
-        """Tell whether the value itself lacks a key that is required."""
+        """Return whether the value itself lacks a key that is required."""
         return any(
             keyword == "required" and len(place) == len(path) + 1 for place, keyword in self.errors
         )

@@ -229,7 +229,7 @@ class Node:
     # -- what it says -----------------------------------------------------------------------------
 
     def fits_type(self, kind: str, value: Any) -> bool:
-        """Tell whether `type` and `nullable` admit a cast value, which is of this kind."""
+        """Return whether `type` and `nullable` admit a cast value, which is of this kind."""
         if self.type is None or kind == self.type:
             return not (self.binary and kind == "string")
         if kind == "null":

@@ -67,7 +67,7 @@ def _signature(node: Node) -> Signature:
 
 
 def is_parameter(key: str) -> bool:
-    """Tell whether a key can name a keyword.
+    """Return whether a key can name a keyword.
 
     Type checkers take `__key` for a positional one; Python reads names in the normal form NFKC.
     """

@@ -387,7 +387,7 @@ class Arrival:
 
 
 def _is_of(row: Any, draft: Draft) -> bool:
-    """Tell whether a row was written by the request of the draft."""
+    """Return whether a row was written by the request of the draft."""
     columns = draft.columns
     if row.request_digest == columns["request_digest"]:
         return True

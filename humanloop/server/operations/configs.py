@@ -107,7 +107,7 @@ def use(session: Session, config: Config) -> None:
 
 
 def has_any(session: Session, project: Project) -> bool:
-    """Tell whether a config was ever registered or used in the project."""
+    """Return whether a config was ever registered or used in the project."""
     used = of_project(project).where(Config.last_used.is_not(None))
     return session.scalar(used.limit(1)) is not None
 

@@ -40,7 +40,7 @@ class Evaluating:
 
     @property
     def holds_keys(self) -> bool:
-        """Tell whether keys of any evaluation are held."""
+        """Return whether keys of any evaluation are held."""
         return bool(self._keys)
 
     def forget(self, evaluation_id: str) -> None:

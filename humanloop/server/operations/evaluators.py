@@ -31,7 +31,7 @@ def describe(evaluator: Evaluator) -> dict[str, Any]:
 
 
 def needs_target(evaluator: Mapping[str, Any]) -> bool:
-    """Tell whether an evaluator is called with the testcase beside the datapoint."""
+    """Return whether an evaluator is called with the testcase beside the datapoint."""
     return bool(evaluator["arguments_type"] == "target_required")
 
 

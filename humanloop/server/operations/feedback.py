@@ -205,7 +205,7 @@ class Notes:
 
 
 def _is_done(note: Note, held: Note) -> bool:
-    """Tell whether the request for a note was done before: by the held one, or one before that."""
+    """Return whether the request for a note was done before: by the held one, or one before that."""
     same = (note.value, note.user, note.created_at) == (held.value, held.user, held.created_at)
     replaced = note.feedback_type.feedback_class not in {"text", "multi_select"}
     return same or (replaced and held.created_at > note.created_at)
@@ -257,7 +257,7 @@ def read_value(kind: Kind, request: Mapping[str, Any], location: Location) -> st
 
 
 def _is_number(text: str) -> bool:
-    """Tell whether the text is a JSON number (RFC 8259, section 6) that a Decimal can hold."""
+    """Return whether the text is a JSON number (RFC 8259, section 6) that a Decimal can hold."""
     try:
         return _NUMBER.fullmatch(text) is not None and Decimal(text).is_finite()
     except InvalidOperation:

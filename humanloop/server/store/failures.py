@@ -50,7 +50,7 @@ class Failure(Enum):
 
     @property
     def is_harmless(self) -> bool:
-        """Tell whether nothing was done, and the same request may succeed soon."""
+        """Return whether nothing was done, and the same request may succeed soon."""
         return self in {Failure.LOCKED, Failure.SLOW, Failure.CROWDED, Failure.UNUSABLE}
 
 
@@ -83,7 +83,7 @@ def failure(error: Exception) -> Failure | None:
 
 
 def is_lost(error: Exception) -> bool:
-    """Tell whether there is no connection to PostgreSQL, or no more."""
+    """Return whether there is no connection to PostgreSQL, or no more."""
     if not isinstance(error, DBAPIError):
         return False
     state = getattr(error.orig, "sqlstate", "")  # SQLite's errors have none
@@ -93,7 +93,7 @@ def is_lost(error: Exception) -> bool:
 
 
 def is_overtaken(error: Exception) -> bool:
-    """Tell whether another process was faster, so that the work is to be run again."""
+    """Return whether another process was faster, so that the work is to be run again."""
     return isinstance(error, DBAPIError) and getattr(error.orig, "sqlstate", "") in _OVERTAKEN
 
 

@@ -58,7 +58,7 @@ def keep(path: Path, key: str) -> None:
 
 
 def is_private(path: Path) -> bool:
-    """Tell whether its owner alone can read a file."""
+    """Return whether its owner alone can read a file."""
     return os.name != "posix" or not path.stat().st_mode & 0o077
 
 

@@ -176,7 +176,7 @@ if sys.platform == "linux":
         return _idle.pop(inode) if inode in _idle else os.open(path, os.O_RDWR)
 
     def _is_owned(path: Path) -> bool:
-        """Tell whether somebody has locked the file itself."""
+        """Return whether somebody has locked the file itself."""
         with _guard:
             _close_idle()
             status = os.stat(path)

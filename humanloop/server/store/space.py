@@ -26,7 +26,7 @@ SPARE = 20
 
 
 def shrinks(database: Database) -> bool:
-    """Tell whether a file can be made smaller in steps; one of an older version can't yet."""
+    """Return whether a file can be made smaller in steps; one of an older version can't yet."""
     if database.dialect != "sqlite":
         return False
     with database.read() as session:

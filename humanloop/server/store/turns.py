@@ -34,7 +34,7 @@ class Taken(NotNow):
 
 
 def shares(connection: Connection) -> bool:
-    """Tell whether other processes may write to this database."""
+    """Return whether other processes may write to this database."""
     return connection.dialect.name == "postgresql"
 
 
@@ -54,7 +54,7 @@ def begin(session: Session, connection: Connection, *, alone: bool, first: bool)
 
 
 def is_alone(session: Session) -> bool:
-    """Tell whether nobody else writes now."""
+    """Return whether nobody else writes now."""
     return bool(session.info.get(_ALONE, False))
 
 

@@ -94,7 +94,7 @@ def file_of(url: URL) -> Path | None:
 
 
 def is_sqlite(url: URL) -> bool:
-    """Tell whether it is a SQLite database."""
+    """Return whether it is a SQLite database."""
     return url.get_backend_name() == "sqlite"
 
 
