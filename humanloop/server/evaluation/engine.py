@@ -128,6 +128,8 @@ class Engine(Protocol):
         ...
 
     def close(self) -> None:
-        """Refuse new and waiting calls, wait for running ones, and end all processes; idempotent.
+        """Refuse new and waiting calls, wait for running ones, and end all processes.
+
+        May be called again.
         """
         ...

@@ -50,8 +50,7 @@ class Use:
 
 
 def uses(source: str) -> Iterator[Use]:
-    """Yield each use of something that the sandbox lacks, and of modules' names, which it may lack.
-    """
+    """Yield uses of names that the sandbox lacks, and of modules' names, which it may lack."""
     found = [statement for statement in statements(source) if statement]
     modules = dict(each for statement in found for each in _imports(statement))
     tokens = [token for statement in found for token in statement]

@@ -193,8 +193,7 @@ def _function(line: Sequence[TokenInfo]) -> Function:
 
 
 def _annotation(line: Sequence[TokenInfo]) -> str:
-    """Return the return annotation: the text between `->` and the last colon of a function's head.
-    """
+    """Return the return annotation: the text between `->` and the last colon of a head."""
     depth = 0
     words: list[str] | None = None
     for token in line:

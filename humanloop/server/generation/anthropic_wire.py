@@ -205,8 +205,7 @@ def _text(block: JsonObject) -> str:
 
 
 def _prompt_tokens(usage: JsonObject) -> int | None:
-    """Return the tokens read, cache reads and writes included, which Anthropic counts separately.
-    """
+    """Return the tokens read; Anthropic counts those read from or into the cache separately."""
     read = as_count(usage.get("input_tokens"))
     if read is None:
         return None
@@ -228,7 +227,6 @@ def _add(block: dict[str, Any], delta: JsonObject) -> None:
 
 
 def _whole(block: dict[str, Any]) -> dict[str, Any]:
-    """Return a block in the form of a complete answer: its input, sent as text, becomes an object.
-    """
+    """Return a block as in a complete answer: its input, sent as text, becomes an object."""
     text = block.pop("json", "")
     return {**block, "input": decode(text, "the input of a tool")} if text else block

@@ -27,8 +27,7 @@ class Cancelled(Exception):
 
 
 class Cancellation:
-    """A signal to an adapter that the answer is not wanted any more; any thread may call `cancel`.
-    """
+    """A signal to an adapter that the answer is not wanted any more; set from any thread."""
 
     def __init__(self) -> None:
         self._event = threading.Event()

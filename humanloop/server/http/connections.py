@@ -44,8 +44,7 @@ _uvicorn_logger.setLevel(logging.ERROR)
 
 
 def connections_within(settings: Settings) -> int:
-    """Return how many connections may be open: at most half of the process's limit of open files.
-    """
+    """Return how many connections may be open: at most half of the limit of open files."""
     if sys.platform == "win32":  # Windows has no such limit
         return settings.max_connections
     import resource

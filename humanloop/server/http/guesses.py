@@ -16,8 +16,7 @@ _PEERS = 4096
 
 
 class Guesses:
-    """The number of wrong keys of each peer; longest: the longest delay of an answer, in seconds.
-    """
+    """The number of wrong keys of each peer; longest: an answer's longest delay, in seconds."""
 
     def __init__(self, longest: float) -> None:
         self._longest = longest

@@ -65,8 +65,7 @@ class Public:
         )
 
     async def _failure(self) -> Failure | None:
-        """Return the database's failure, checked now or less than a moment ago; None if it is well.
-        """
+        """Return the database's failure, found now or a moment ago; None if it is well."""
         check = self._check
         if check is None or (check.done() and time.monotonic() - self._checked > _CHECK_SECONDS):
             self._checked = time.monotonic()

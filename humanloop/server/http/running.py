@@ -102,8 +102,7 @@ class Server(uvicorn.Server):
 
     @contextmanager
     def capture_signals(self) -> Generator[None]:
-        """Leave the signals to `stopped_by_signals`, which handles them before and after as well.
-        """
+        """Leave the signals to `stopped_by_signals`, which handles them before and after, too."""
         yield
 
     @contextmanager
@@ -265,8 +264,7 @@ class _Keys:
         return cls([kept or new_api_key()], path, is_new=kept is None)
 
     def keep(self) -> None:
-        """Write a new key to its file, once the database is this server's; otherwise it is shown.
-        """
+        """Write a new key to its file, once the database is this server's; else it is shown."""
         if self.is_new and self.file is not None:
             try:
                 key_file.keep(self.file, self.values[0])
