@@ -1,6 +1,7 @@
 """The cost of logging one completion: `log_later` compared to the queues of other packages.
 
-    python -m bench.enqueue python -m bench.enqueue --rounds 5 --logs 2000
+    python -m bench.enqueue
+    python -m bench.enqueue --rounds 5 --logs 2000
 
 Each contestant is a process of its own, in its own environment, and logs the same texts of 1.7 kB
 to a server that does not exist. Ours validates the log and writes it to a file; the others put it

@@ -1,9 +1,10 @@
 """Load on the embedded server: logs per second, and the time of a request beside large arrays.
 
-    python -m bench.load                              # this checkout python -m bench.load --against
-../other-checkout  # both in turns, and the ratios python -m bench.load --grow 1000000 --chart
-docs/server-growth.svg python -m bench.load --database postgresql --workers 1 2 python -m bench.load
---database postgresql --grow 1000000
+    python -m bench.load                              # this checkout
+    python -m bench.load --against ../other-checkout  # both in turns, and the ratios
+    python -m bench.load --grow 1000000 --chart docs/server-growth.svg
+    python -m bench.load --database postgresql --workers 1 2
+    python -m bench.load --database postgresql --grow 1000000
 
 Each server is a process of its own on a fresh SQLite file, or several on a fresh PostgreSQL, which
 syncs each commit. The client writes bytes to sockets, so that it needs little CPU time. At the end,
