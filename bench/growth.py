@@ -30,7 +30,7 @@ SHORT = 100_000
 """The least number of timed nodes: smaller payloads are timed several times."""
 
 CHUNK = 500
-"""How many values of a stream are made in advance, outside the time."""
+"""The number of values of a stream that are made in advance, outside the measured time."""
 
 
 def _steps(most: int) -> Iterator[int]:

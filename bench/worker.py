@@ -26,7 +26,7 @@ Question = dict[str, Any]
 
 
 VARIANTS = 4
-"""How often the same shapes are drawn with other values: each variant repeats, as fresh objects,
+"""The number of draws of the same shapes with other values: each repeats, as fresh objects,
 after more different numbers than any contestant caches.
 """
 

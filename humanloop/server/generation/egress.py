@@ -251,7 +251,7 @@ class _Exchange:
             why = f"no connection within {limit:g} seconds" if late else _said(cause)
             raise _Unanswered(f"can't connect to {where}: {why}", "connect") from None
         self._socket = connection.sock
-        self._deadline.check()  # an end that came while connecting had no socket to close
+        self._deadline.check()  # an earlier `_end` had no socket to close
         wait = self._deadline.limits.silent_seconds if self._stream else self._deadline.left
         connection.timeout = max(min(wait, self._deadline.left), 0.001)
 

@@ -175,7 +175,7 @@ class Application:
                     logger.error("stopping: %s: %s It said: %s", what_fails, failed.value, said)
 
     def _keep_rest(self) -> None:
-        """Keep generated output whose own turn to be kept never came."""
+        """Keep the output of generations that ended without keeping it."""
         samples = [sample for generation in self._generations for sample in generation.samples]
         if rest := [sample for sample in samples if not sample.kept]:
             generations.keep(self._database, rest)

@@ -31,7 +31,7 @@ from humanloop.server.store.tallies import Tally
 
 T = TypeVar("T")
 _GROUP_SECONDS = {"sqlite": 0.02, "postgresql": 0.1}
-"""How long works can join a group before its commit, in seconds. With PostgreSQL, most of it is
+"""The seconds in which works can join a group before its commit. With PostgreSQL, most of it is
 waiting.
 """
 
