@@ -120,7 +120,7 @@ def _in_use(path: Path) -> StartError:
 def _lock_beside(path: Path) -> sqlite3.Connection:
     """Lock FILE.lock by SQLite's own means, as an empty database: this works wherever SQLite does.
 
-    SQLite also knows which part of this process has locked it, which the operating system does not.
+    SQLite also knows which connection of this process has locked it; the operating system does not.
     """
     lock = sqlite3.connect(f"{path}.lock", timeout=0, isolation_level=None, check_same_thread=False)
     try:
