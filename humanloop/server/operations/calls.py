@@ -52,8 +52,8 @@ class _SystemRandom(random.SystemRandom):
 class Settings:
     """The server's settings, decided by the operator.
 
-    sampling: how experiments draw a config: evenly, or by Thompson sampling on the posterior Beta(1
-        + positives, 1 + negatives) of each.
+    sampling: how experiments draw a config: evenly, or by Thompson sampling on each one's
+        posterior Beta(1 + positives, 1 + negatives).
     randomness: the random source of experiments; give a seeded one for repeatable draws.
     max_body_bytes: the largest request body.
     max_body_values: the most values and keys, in objects and arrays, of a body.
