@@ -1,1 +1,1 @@
-"""What the client costs, beside the original, pydantic, msgspec and bare Python: see README.md."""
+"""The client's costs beside the original, pydantic, msgspec and plain Python: see README.md."""

@@ -78,7 +78,7 @@ def _guard(options: argparse.Namespace, environment: dict[str, dict[str, str]]) 
 
 
 def _inside(environment: dict[str, dict[str, str]], module: str, *arguments: str) -> int:
-    """Run a module in the environments of ours; the worst of the exit codes."""
+    """Run a module in our environments; return the worst of the exit codes."""
     codes = []
     for version, interpreters in environment.items():
         print(f"\nPython {version}\n", flush=True)
@@ -98,7 +98,7 @@ COMMANDS = {"run": _run, "growth": _growth, "guard": _guard}
 
 
 def main() -> int:
-    """Measure what is asked for; 1 when the guard finds something worse."""
+    """Run the chosen measurements; return 1 if the guard finds something worse."""
     options = _arguments()
     found = environments.pythons(options.python)
     environment = {version: environments.make(version, path) for version, path in found.items()}

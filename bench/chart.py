@@ -12,14 +12,14 @@ from bench.runner import Result
 __all__ = ["Measured", "Point", "growth", "operations", "svg"]
 
 Point = tuple[str, int, float, float]
-"""Of a kind of payload so many nodes: the time for each in µs, and the bytes that are kept."""
+"""A kind of payload, its number of nodes, the time per node in µs, and the bytes kept."""
 
 Measured = tuple[str, int, float]
-"""Of a name, at a size, a value."""
+"""A name, a size, and the measured value."""
 
 LEFT, WIDTH, ROW, GAP = 150, 420, 18, 34
 LIMIT = 5.0
-"""Bars longer than this many times ours are cut."""
+"""Bars longer than this multiple of ours are cut."""
 
 COLORS = {"ours": "#2f81f7", "fast": "#1f6feb", "interpreted": "#54aeff", "original": "#d1793a"}
 STYLE = """
@@ -30,7 +30,7 @@ text { font: 12px system-ui, sans-serif; fill: #57606a }
 
 
 def svg(results: Sequence[Result]) -> str:
-    """For each measure a group of bars: what each contestant takes, in times of ours."""
+    """Return a chart with a group of bars for each measure: the times relative to ours."""
     parts, y = [], 24
     python = results[0].python
     for result in results:
@@ -68,7 +68,7 @@ LINES = (
 
 
 def growth(points: Sequence[Point]) -> str:
-    """Two panels, time and bytes for each node, by the number of nodes: tenfold at each mark."""
+    """Return a chart of time and of bytes per node, by the number of nodes in powers of ten."""
     times = [(name, nodes, spent) for name, nodes, spent, _ in points]
     sizes = [(name, nodes, size) for name, nodes, _, size in points]
     panels = {"µs a node": times, "bytes a node": sizes}
@@ -76,12 +76,12 @@ def growth(points: Sequence[Point]) -> str:
 
 
 def operations(points: Sequence[Measured]) -> str:
-    """One panel, the time of the server's operations by the number of logs that it holds."""
+    """Return a chart of the time of the server's operations by the number of logs in it."""
     return _by_size({"ms an operation": points}, "Time of operations by the number of logs")
 
 
 def _by_size(panels: Mapping[str, Sequence[Measured]], label: str) -> str:
-    """Lines for each name, by a size that grows tenfold at each mark."""
+    """Return a chart with a line for each name, by a size on a scale of powers of ten."""
     everything = [point for points in panels.values() for point in points]
     names = list(dict.fromkeys(name for name, *_ in everything))
     furthest = max(log10(size) for _, size, _ in everything)

@@ -1,8 +1,8 @@
-"""Who is measured: each contestant is a set of functions, loaded in its own environment.
+"""The contestants: each is a set of functions, loaded in its own environment.
 
 `construct`, `parse` (from JSON bytes), `encode`, `decode` (JSON alone), `call`, `acall` and `send`
-take the name of a schema and give the function to be timed. A contestant has only what it can do.
-Everything is imported when it is first used: no environment has all of it.
+take the name of a schema and return the function to be timed. A contestant has only the functions
+that it supports. Everything is imported at its first use: no environment has all packages.
 """
 
 from __future__ import annotations
@@ -27,24 +27,24 @@ Function = Callable[[Any], Any]
 
 
 def _loop() -> Any:
-    """A new event loop."""
+    """Return a new event loop."""
     return import_module("asyncio").new_event_loop()
 
 
 class Contestant:
-    """A contestant; the address is that of the server for calls."""
+    """A contestant; `address` is that of the server for calls."""
 
     def __init__(self, address: str) -> None:
         self.address = address
 
     def to_encode(self, name: str) -> Function:
-        """What makes of JSON that which `encode` takes."""
+        """Return a function that turns JSON into the input of `encode`."""
         made: Function = getattr(self, "parse")(name)  # noqa: B009 - not all have it
         return made
 
 
 class Ours(Contestant):
-    """humanloop, as in this checkout."""
+    """humanloop, in this checkout."""
 
     def construct(self, name: str) -> Any:
         return getattr(import_module("humanloop.model"), name)
@@ -97,7 +97,7 @@ class Original(Contestant):
 
 
 class Plain(Contestant):
-    """What Python has: json without checks, urllib3 and aiohttp bare."""
+    """Plain Python: json without checks, urllib3 and aiohttp alone."""
 
     def parse(self, name: str) -> Function:
         return lambda text: json.loads(text, parse_float=Decimal, parse_int=Decimal)
@@ -131,13 +131,13 @@ class Plain(Contestant):
         return lambda _: run(call())
 
     def send(self, name: str) -> Function:
-        """Our validation and JSON alone, nothing sent."""
+        """Return a function that does our validation and JSON alone, without sending."""
         validate, logs = import_module("humanloop.model").LogDatapointRequest, batch()
         return lambda _: (validate(logs), json.dumps(logs).encode())
 
 
 class Models(Contestant):
-    """One whose models are generated. They are kept in build/bench, to be read."""
+    """A contestant with generated models. They are kept in build/bench, for readers."""
 
     style = ""
 
@@ -238,12 +238,13 @@ CONTESTANTS: dict[str, tuple[str, type[Contestant]]] = {
     "plain": ("ours", Plain),
     "httpx": ("rivals", Httpx),
 }
-"""By name, the environment that each lives in, and what it does. `fast` is ours with the extra
-`fast`; `interpreted` is ours with its converters as they are, not compiled to C."""
+"""The environment and the class of each contestant, by name. `fast` is ours with the extra `fast`;
+`interpreted` is ours with its converters interpreted, not compiled to C.
+"""
 
 
 def versions() -> dict[str, str]:
-    """The versions of what this environment has and the measurements depend on."""
+    """Return the versions of the packages in this environment that affect the measurements."""
     names = ("pydantic", "pydantic-core", "msgspec", "httpx", "urllib3", "aiohttp", "frozendict")
     found = {}
     for name in names:

@@ -1,14 +1,14 @@
-"""What it costs a program to log one completion: `log_later` beside what others enqueue by.
+"""The cost of logging one completion: `log_later` compared to the queues of other packages.
 
     python -m bench.enqueue
     python -m bench.enqueue --rounds 5 --logs 2000
 
-Each contestant is a process of its own, in an environment of its own, and logs the same texts of
-1.7 kB to a server that is not there. Ours validates the log and writes it to a file; the others put
-it into a queue in memory, from which they drop what is more than that holds (2,048 for
-OpenTelemetry and Langfuse, 10,000 for PostHog, 100 for Sentry). Shown are the microseconds of a
-call, from one thread with a pause of a millisecond after each, and from 16 threads without, and
-ours/theirs within a round.
+Each contestant is a process of its own, in its own environment, and logs the same texts of 1.7 kB
+to a server that does not exist. Ours validates the log and writes it to a file; the others put it
+into a queue in memory, and drop what exceeds its size (2,048 for OpenTelemetry and Langfuse, 10,000
+for PostHog, 100 for Sentry). The output is the microseconds of a call, from one thread with a pause
+of a millisecond after each call, and from 16 threads without pauses, and the ratio ours/theirs
+within a round.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ Log = Callable[[], object]
 
 
 def ours() -> Log:
-    """humanloop, as in this checkout: to a file that outlives the process."""
+    """humanloop, in this checkout: to a file that outlives the process."""
     module = import_module("humanloop")
     directory = tempfile.mkdtemp(prefix="humanloop-enqueue-")
     options = module.SpoolOptions(directory, max_bytes=1 << 30)
@@ -99,7 +99,7 @@ def sentry() -> Log:
 
 
 def posthog() -> Log:
-    """PostHog: an event of its analytics of models."""
+    """PostHog: an event of its analytics for language models."""
     client = import_module("posthog").Posthog("k", host=NOWHERE)
     properties = {"$ai_model": "gpt-4", "$ai_input": QUESTION, "$ai_output_choices": OUTPUT}
     return lambda: client.capture("$ai_generation", distinct_id="ada", properties=properties)
@@ -156,17 +156,17 @@ def _quantile(times: Sequence[float], share: float) -> float:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Measure all contestants in turns; or be one of them."""
+    """Measure all contestants in turn; or run as one of them."""
     parser = argparse.ArgumentParser(description="What it costs to log one completion.")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--logs", type=int, default=2000)
     parser.add_argument("--be", help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     if options.be:
-        logging.disable()  # that there is no server
+        logging.disable()  # errors, since there is no server
         log = CONTESTANTS[options.be][1]()
         print(json.dumps(measure(log, options.logs)), flush=True)
-        os._exit(0)  # nobody waits for what can't be sent
+        os._exit(0)  # nothing can be sent, so nothing is waited for
     version, python = next(iter(environments.pythons(()).items()))
     rounds: list[dict[str, dict[str, float]]] = []
     for number in range(options.rounds):

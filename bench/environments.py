@@ -1,8 +1,8 @@
 """The virtual environments of the contestants, made under build/bench when they are first needed.
 
 One for ours, one for ours with the extra `fast`, one for the rivals, one for the original, and one
-for each rival of the server and of logging later. They are made anew when what they need changes.
-With `uv` where it is found, else with venv and pip.
+for each rival of the server and of `log_later`. They are made anew when their requirements change,
+with `uv` if it is installed, else with venv and pip.
 """
 
 from __future__ import annotations
@@ -45,10 +45,10 @@ SOURCES = [
     "humanloop/schemas/converters.py",
     "humanloop/schemas/converters.pxd",
 ]
-"""What an installation of ours is made of, beside the checkout that it refers to."""
+"""The files that an installation of ours is built from, beside the checkout that it refers to."""
 
 ORIGINAL_ON = ("3.10", "3.11")
-"""The Pythons that the original works on."""
+"""The versions of Python that the original supports."""
 
 
 def _works(command: list[str]) -> str | None:
@@ -63,7 +63,7 @@ def _version(python: str) -> str | None:
 
 
 def pythons(asked: Iterable[str]) -> dict[str, str]:
-    """The interpreters of the asked versions, from PATH and pyenv; by default the running one."""
+    """Return interpreters of the given versions, from PATH or pyenv; by default this one."""
     pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
     found = {}
     for version in asked or [f"3.{sys.version_info.minor}"]:
@@ -77,7 +77,7 @@ def pythons(asked: Iterable[str]) -> dict[str, str]:
 
 
 def make(version: str, python: str) -> dict[str, str]:
-    """The interpreter of each environment of the client's contestants for a version of Python."""
+    """Return the interpreter of each of the client's environments for a Python version."""
     return {
         name: make_one(name, version, python)
         for name in NEEDS
@@ -86,7 +86,7 @@ def make(version: str, python: str) -> dict[str, str]:
 
 
 def make_one(name: str, version: str, python: str) -> str:
-    """The interpreter of one environment for a version of Python."""
+    """Return the interpreter of one environment for a version of Python."""
     needs = (NEEDS | SERVERS | LOGGERS)[name]
     env = {**os.environ, "HUMANLOOP_BUILD": "require"}
     uv = shutil.which("uv")
@@ -111,9 +111,9 @@ def make_one(name: str, version: str, python: str) -> str:
 
 
 def command(python: str, module: str, *arguments: str) -> list[str]:
-    """How to run `main` of a module of bench with an environment's interpreter.
+    """Return the command that runs `main` of a module of bench with an environment's interpreter.
 
-    The checkout comes last on its path: where the original is installed, `humanloop` is that.
+    The checkout comes last on its path, so that the original is imported where it is installed.
     """
     code = f"import sys; sys.path.append({str(ROOT)!r}); from bench.{module} import main; main()"
     return [python, "-I", "-c", code, *arguments]

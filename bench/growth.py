@@ -1,7 +1,7 @@
-"""How time and memory grow with the payload, the errors, the classes, and with new shapes.
+"""The growth of time and memory with the payload, the errors, the classes, and with new shapes.
 
-Runs in the environment of ours. Each table should be flat: what is shown is per node, error, value;
-of the streams also what the process holds. Times are CPU times, sizes are of what is kept.
+Runs in our environment. Each table should be flat: figures are per node, error or value; for
+streams, also the memory of the process. Times are CPU times, sizes are of kept values.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ __all__ = ["KEPT", "main"]
 KEPT = ROOT / "build" / "bench" / "growth.json"
 
 SHORT = 100_000
-"""How many nodes are timed at least: those of smaller payloads several times."""
+"""The least number of timed nodes: smaller payloads are timed several times."""
 
 CHUNK = 500
-"""How many values of a stream are made ahead, outside the time."""
+"""The number of values of a stream that are made in advance, outside the measured time."""
 
 
 def _steps(most: int) -> Iterator[int]:
@@ -41,7 +41,7 @@ def _steps(most: int) -> Iterator[int]:
 
 
 def _time(make: Callable[[], Any], times: int) -> float:
-    """Seconds that one of so many takes."""
+    """Return the seconds of one of `times` calls."""
     gc.collect()
     start = time.process_time()
     for _ in range(times):
@@ -50,7 +50,7 @@ def _time(make: Callable[[], Any], times: int) -> float:
 
 
 def _size(make: Callable[[], Any]) -> int:
-    """The bytes that are kept."""
+    """Return the bytes that are kept."""
     gc.collect()
     tracemalloc.start()
     kept = make()
@@ -62,7 +62,7 @@ def _size(make: Callable[[], Any]) -> int:
 
 
 def _held() -> float:
-    """The MB that this process has in memory, or had at most where Linux does not tell."""
+    """Return the MB of this process's memory, or the peak where only that is known."""
     try:
         pages = int(Path("/proc/self/statm").read_text("ascii").split()[1])
     except OSError:
@@ -95,7 +95,7 @@ def _payload(most: int, points: list[Point]) -> Iterator[str]:
             nodes = _count(one) * len(many)
             make = partial(parse, text)
             if len(many) < 10:
-                _time(make, 2)  # compiled when a second value comes
+                _time(make, 2)  # the second value compiles it
             times = max(1, SHORT // nodes)
             spent, size = _time(make, times), _size(make)
             gc.disable()
@@ -142,7 +142,7 @@ def _classes(most: int) -> Iterator[str]:
 
 
 def _stream(name: str, schema: str, draw: Callable[[int], Any], count: int) -> Iterator[str]:
-    """Values of shapes that never come again: what the process has come to hold."""
+    """Yield the growth of memory under values whose shapes never repeat."""
     construct = Ours("").construct(schema)
     tenth = max(1, count // 10)
     for part in range(10):
@@ -172,7 +172,7 @@ def _new_labels(count: int) -> Iterator[str]:
 
 
 def main() -> None:
-    """Print the tables, for as many nodes as the first argument says, and keep what is plotted."""
+    """Print the tables, for as many nodes as the first argument says, and keep the plotted data."""
     nodes, stream = int(sys.argv[1]), int(sys.argv[2])
     streams = _new_logs(stream), _new_labels(100 * stream)
     points: list[Point] = []

@@ -1,4 +1,4 @@
-"""Fails when ours got slower: its ratios to the rivals against those kept in ratios.json.
+"""The guard against slower code: our ratios to the rivals compared to those in ratios.json.
 
 Ratios hold across machines, times do not. A measure that seems worse is measured again with three
 times the rounds, since a busy machine can spoil a few.
@@ -44,7 +44,7 @@ def keep(version: str, results: Sequence[Result]) -> None:
 def worse(
     version: str, interpreters: dict[str, str], results: Sequence[Result], rounds: int
 ) -> list[str]:
-    """What got worse by more than a quarter, in a line each."""
+    """Return a line for each measure that got worse by more than a quarter."""
     kept = _kept().get(version)
     if kept is None:
         raise SystemExit(f"no ratios are kept for Python {version}: python -m bench guard --keep")

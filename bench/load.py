@@ -1,4 +1,4 @@
-"""Load on the embedded server: logs per second, and how long a request takes beside large arrays.
+"""Load on the embedded server: logs per second, and the time of a request beside large arrays.
 
     python -m bench.load                              # this checkout
     python -m bench.load --against ../other-checkout  # both in turns, and the ratios
@@ -7,9 +7,8 @@
     python -m bench.load --database postgresql --grow 1000000
 
 Each server is a process of its own on a fresh SQLite file, or several on a fresh PostgreSQL, which
-syncs each commit. The client writes bytes to sockets, so that it takes little of the machine.
-Everything that was acknowledged is counted in the database in the end. Shown are the medians of the
-rounds.
+syncs each commit. The client writes bytes to sockets, so that it needs little CPU time. At the end,
+all acknowledged logs are counted in the database. The output is the medians of the rounds.
 """
 
 from __future__ import annotations
@@ -42,7 +41,7 @@ LARGE = 20_000
 
 
 class Connection:
-    """One connection that is kept alive."""
+    """A kept-alive connection."""
 
     def __init__(self, port: int) -> None:
         self._socket = socket.create_connection(("127.0.0.1", port))
@@ -51,7 +50,7 @@ class Connection:
     def call(
         self, method: str, path: str, body: bytes = b"", *, base: str = "/v4", headers: str = OURS
     ) -> bytes:
-        """Return the body of the answer, which must be one of success."""
+        """Return the body of the answer, which must be successful."""
         head = (
             f"{method} {base}{path} HTTP/1.1\r\nHost: localhost\r\n{headers}"
             f"Content-Length: {len(body)}\r\n\r\n"
@@ -78,12 +77,12 @@ class Connection:
         return data
 
     def close(self) -> None:
-        """Close it."""
+        """Close the connection."""
         self._socket.close()
 
 
 def log(number: int) -> dict[str, Any]:
-    """A datapoint as chat applications send it."""
+    """Return a datapoint as chat applications send it."""
     return {
         "project": "load",
         "config": {"model": "gpt-4", "temperature": 0.5, "prompt_template": "Say {{ what }}."},
@@ -100,7 +99,7 @@ def encoded(value: Any) -> bytes:
 
 
 class Data:
-    """A fresh database: its URL, how many datapoints are in it, and its process, if it has one."""
+    """A fresh database: its URL, the count of its datapoints, and its process, if it has one."""
 
     def __init__(self, url: str, count: Callable[[], int], pid: int | None = None) -> None:
         self.url = url
@@ -110,7 +109,7 @@ class Data:
 
 @contextmanager
 def sqlite(directory: Path) -> Generator[Data]:
-    """Give a file that does not exist yet."""
+    """Yield a file that does not exist yet."""
     path = directory / "load.db"
 
     def count() -> int:
@@ -133,7 +132,7 @@ _DATABASES = {"sqlite": sqlite, "postgresql": postgresql}
 
 
 def _cpu(pid: int) -> float:
-    """Return the seconds of CPU that a process and its children have taken, the ended included."""
+    """Return the seconds of CPU of a process and its children, including ended ones."""
     ticks = 0.0
     for stat in Path("/proc").glob("[0-9]*/stat"):
         try:
@@ -147,7 +146,7 @@ def _cpu(pid: int) -> float:
 
 
 class Server:
-    """A running server, and how to reach it."""
+    """A running server, and its address."""
 
     def __init__(self, process: subprocess.Popen[str], port: int, data: Data) -> None:
         self.process = process
@@ -156,7 +155,7 @@ class Server:
         self._data = data
 
     def cpu(self) -> dict[str, float]:
-        """The seconds of CPU that it, and its database, have taken so far."""
+        """Return the seconds of CPU of the server, and of its database, so far."""
         found = {"": _cpu(self.process.pid)}
         if self._data.pid is not None:
             found["PostgreSQL's "] = _cpu(self._data.pid)
@@ -194,7 +193,7 @@ def serving(checkout: Path, database: str = "sqlite", workers: int = 1) -> Gener
 
 
 class Lane:
-    """Calls in threads until told to stop: how many, and how long each took."""
+    """Calls in threads until stopped: their number, and the time of each."""
 
     def __init__(
         self, server: Server, threads: int, call: Callable[[Connection, int], object]
@@ -226,7 +225,7 @@ class Lane:
             thread.join()
 
     def quantile(self, share: float) -> float:
-        """The time in milliseconds within which this share of the calls was answered."""
+        """Return the milliseconds within which this share of the calls was answered."""
         return sorted(self.times)[int(share * (len(self.times) - 1))] * 1000
 
 
@@ -293,7 +292,7 @@ def measure(
     workers: int = 1,
     threads: int = THREADS,
 ) -> dict[str, float]:
-    """Return what was measured on one fresh server, with so many threads that log."""
+    """Return the measurements of one fresh server, with that many logging threads."""
     with serving(checkout, database, workers) as server:
         connection = Connection(server.port)
         connection.call("POST", "/logs", _post(0))
@@ -306,7 +305,7 @@ def measure(
 
 
 def grow(logs: int, database: str = "sqlite") -> list[chart.Measured]:
-    """Let a database grow; return the milliseconds of each operation at some sizes of it."""
+    """Let a database grow; return the milliseconds of each operation at some of its sizes."""
     found: list[chart.Measured] = []
     with serving(ROOT, database) as server:
         connection, number = Connection(server.port), 0
@@ -341,11 +340,11 @@ def grow(logs: int, database: str = "sqlite") -> list[chart.Measured]:
 
 
 _TRIAL_EVERY = 100
-"""One log of so many is that of a trial."""
+"""One in this many logs belongs to a trial."""
 
 
 def _begin(call: Callable[..., Any]) -> dict[str, str]:
-    """Begin a database that grows: with an experiment."""
+    """Begin a growing database: with an experiment."""
     project = call("POST", "/logs", log(0))["project_id"]
     [config] = call("GET", f"/projects/{project}/configs")
     config_id = config["config"]["id"]
@@ -359,7 +358,7 @@ def _begin(call: Callable[..., Any]) -> dict[str, str]:
 
 
 def grown(number: int) -> dict[str, Any]:
-    """A datapoint of a database that grows: of some configs, in a session, some with feedback."""
+    """Return a datapoint of a growing database: in a session, some with feedback."""
     more: dict[str, Any] = {"session_reference_id": f"session {number // 10}"}
     if number % 5 == 0:
         more["feedback"] = {"type": "rating", "value": ("good", "bad")[number % 2]}

@@ -1,12 +1,11 @@
-"""The server beside MLflow's and Phoenix's: logs acknowledged, and logs kept, per second.
+"""Our server compared to MLflow's and Phoenix's: logs acknowledged and stored per second.
 
     python -m bench.load_rivals
 
-Each server runs on a fresh SQLite file, as its documentation starts it. Eight threads send the same
-number of logs, one in a request, as bytes that were encoded before. Ours gets POST /logs; the
-rivals get a span of OpenTelemetry with the same texts, by OTLP over HTTP, which is the one call by
-which both take a finished completion. Kept is what is in the file; the time of that ends with the
-last one that comes to be there.
+Each server runs on a fresh SQLite file, started as its documentation says. Eight threads send the
+same number of logs, one per request, as bytes encoded in advance. Ours gets POST /logs; the rivals
+get an OpenTelemetry span with the same texts, by OTLP over HTTP, the only call by which both accept
+a complete completion. Stored logs are counted in the file, until the last one has arrived there.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ from bench import environments, load
 
 _START_SECONDS = 120
 _STILL_SECONDS = 15
-"""After so long without one more, no more logs are expected to be kept."""
+"""After this long without a new log in the file, no more are expected."""
 
 _MAKE_SPAN = """
 import json, sys
@@ -56,12 +55,12 @@ for key, value in {
 sys.stdout.buffer.write(request.SerializeToString())
 """
 _TRACE, _SPAN = "the-id-of-a-trac", "a-spans8"
-"""The ids in the template of a span, of the sizes that ids have."""
+"""Ids for the template of a span, of the usual sizes."""
 
 
 @dataclass(frozen=True)
 class Rival:
-    """A server of others: how to start it, and where it keeps spans."""
+    """Another project's server: its command, and its storage of spans."""
 
     name: str
     command: Callable[[int, Path], Sequence[str]]
@@ -144,7 +143,8 @@ def _count(path: Path, table: str) -> int:
 def _measure(send: Callable[[], Callable[[], object]], kept: Callable[[], int], logs: int) -> str:
     """Send logs; return a line of figures.
 
-    send: opens a connection, and returns what sends one log by it. kept: counts those in the file.
+    send: opens a connection, and returns a function that sends one log. kept: counts the logs in
+        the file.
     """
     before, share = kept(), logs // load.THREADS
     times: list[float] = []
@@ -220,7 +220,7 @@ def _theirs(rival: Rival, python: str, logs: int) -> str:
 
 
 def _settle(path: Path) -> None:
-    """Wait until the first logs, which were sent to warm the server up, are kept."""
+    """Wait until the first logs, which warm the server up, are stored."""
     until = time.monotonic() + _STILL_SECONDS
     while _count(path, "spans") < 20 and time.monotonic() < until:
         time.sleep(0.1)

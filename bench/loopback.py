@@ -1,4 +1,4 @@
-"""A server as bare as can be, in a process of its own: canned answers over kept-alive sockets."""
+"""A minimal server in a process of its own: canned answers over kept-alive sockets."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""The payloads that are measured: drawn from a seed, as many shapes as real data has.
+"""The measured payloads: drawn from a seed, with as many shapes as real data has.
 
-Every contestant draws the same ones, and gets each as a fresh object tree, so that nothing can
-be recognized by identity. Optional keys come and go, configs are of four kinds, and free-form data
-is of mixed depth.
+Every contestant draws the same ones, and gets each as a fresh object tree, so that nothing can be
+recognized by identity. Optional keys are present at random, configs are of four kinds, and
+free-form data is of mixed depth.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ __all__ = ["FREE_KEYS", "Maker", "bad", "batch", "draw", "project"]
 Payload = dict[str, Any]
 
 FREE_KEYS = {"inputs", "metadata", "provider_response", "other", "parameters", "setup_schema"}
-"""The keys whose values no schema describes further."""
+"""The keys whose values are not described further by any schema."""
 
 TIMES = {"created_at", "updated_at", "last_used"}
 KINDS = ("model", "model", "tool", "agent", "generic")
@@ -27,9 +27,9 @@ TEXT = " ".join(Random(1).choices(WORDS, k=2000))
 
 
 class Maker:
-    """Draws payloads: their shapes from one seed, their values from another.
+    """A generator of payloads: their shapes from one seed, their values from another.
 
-    plain: only what the original takes, which is model configs without a name.
+    plain: only data that the original accepts, which is model configs without a name.
     """
 
     def __init__(self, shapes: int, values: int, plain: bool = False) -> None:
@@ -69,7 +69,7 @@ class Maker:
         return [make() for _ in range(self.random.randint(0, most))]
 
     def free(self, depth: int = 3) -> Any:
-        """Data that no schema describes."""
+        """Return data that no schema describes."""
         kind = self.random.randrange(8 if depth else 6)
         if kind == 6:
             return self.many(lambda: self.free(depth - 1), 4)
@@ -96,7 +96,7 @@ class Maker:
         return {"type": kind, "value": value, **self.some(rest)}
 
     def settings(self) -> Payload:
-        """What configs of models may have, in requests and in responses."""
+        """Return the keys that models' configs may have, in requests and in responses."""
         pick = self.random.choice
         options: dict[str, Callable[[], Any]] = {
             "description": self.text,
@@ -176,11 +176,11 @@ class Maker:
         return {"config": self.config(), "id": self.id(), **self.some(options)}
 
     def new_log(self) -> Payload:
-        """A log whose keys no other has."""
+        """Return a log whose keys no other log has."""
         return {**self.log(), f"key_{self.random.getrandbits(64)}": self.name()}
 
     def page(self, size: int = 1000) -> Payload:
-        """A page of logs, of 200 shapes."""
+        """Return a page of logs, of 200 shapes."""
         logs = [self.log() for _ in range(min(size, 200))]
         records = [{**logs[n % len(logs)], "id": self.id()} for n in range(size)]
         return {"records": records, "page": 0, "size": size, "total": size}
@@ -205,7 +205,10 @@ class Maker:
 
 
 def draw(kind: str, count: int, shapes: int = 0, values: int = 0) -> list[Payload]:
-    """`count` payloads: experiment, log, new_log or page, perhaps with `plain` before it."""
+    """Return `count` payloads.
+
+    kind: experiment, log, new_log or page, optionally with `plain` before it.
+    """
     words = kind.split()
     maker = Maker(shapes, values, plain="plain" in words)
     make: Callable[[], Payload] = getattr(maker, words[-1])
@@ -213,7 +216,7 @@ def draw(kind: str, count: int, shapes: int = 0, values: int = 0) -> list[Payloa
 
 
 def batch() -> list[Payload]:
-    """1,000 logs to send."""
+    """Return 1,000 logs to send."""
     maker = Maker(7, 7, plain=True)
     keys = ("project", "inputs", "source", "metadata", "messages", "output", "created_at")
     logs = [maker.log() for _ in range(200)]
@@ -226,7 +229,7 @@ def batch() -> list[Payload]:
 
 
 def project() -> Payload:
-    """A ProjectResponse that the original takes, too."""
+    """Return a ProjectResponse that the original accepts, too."""
     maker = Maker(8, 8, plain=True)
     base = {"id": "pr_1", "name": "support", "users": [], "data_count": 12, "team_id": "team_1"}
     kind = {"type": "rating", "values": [{"value": "good", "sentiment": "positive"}]}
@@ -235,7 +238,7 @@ def project() -> Payload:
 
 
 def bad(payload: Payload) -> Iterator[Payload]:
-    """What is wrong, or may be: each typed value replaced or removed, one at a time.
+    """Yield copies that are mostly invalid: each typed value replaced or removed, one at a time.
 
     No date-time becomes a number: pydantic reads those as seconds since 1970.
     """

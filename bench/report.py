@@ -1,4 +1,4 @@
-"""What the race found, as a table for the terminal or for Markdown.
+"""The results of the race, as a table for the terminal or for Markdown.
 
 A ratio is ours/rival: below 1, ours costs less. Ratios far below 1 are written 1/n.
 """
@@ -26,12 +26,12 @@ RIVALS = [name for name in LABELS if not LABELS[name].startswith("ours")]
 
 
 def ratio(value: float) -> str:
-    """A ratio in three digits or so."""
+    """Return a ratio in about three digits."""
     return f"1/{1 / value:.3g}" if value < 0.095 else f"{value:.2f}"
 
 
 def figure(value: float) -> str:
-    """A time or a size in three digits or so."""
+    """Return a time or a size in about three digits."""
     return f"{value:,.0f}" if value >= 1000 else f"{value:.3g}"
 
 
@@ -57,14 +57,14 @@ def _rows(results: Sequence[Result]) -> tuple[list[str], list[list[str]]]:
 
 
 def markdown(results: Sequence[Result]) -> str:
-    """The table for docs/performance.md: a rival's own figure, and ours/rival with quartiles."""
+    """Return the table of docs/performance.md: a rival's figure, and ours/rival with quartiles."""
     head, rows = _rows(results)
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
 def table(results: Sequence[Result]) -> str:
-    """The same for a terminal: a block for each measure."""
+    """Return the same for a terminal: a block for each measure."""
     head, rows = _rows(results)
     lines = []
     for title, ours, *cells in rows:

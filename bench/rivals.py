@@ -1,9 +1,9 @@
-"""Models for the rivals, written from openapi.yaml: what a careful user of each would write.
+"""Models for the rivals, generated from openapi.yaml in the style of a careful user.
 
 Three styles: "pydantic" (BaseModel), "typeddict" (TypedDict, checked by pydantic) and "msgspec"
 (Struct). All refuse what the schemas refuse: types are strict, enums are `Literal`s, keys may be
-absent but not null, undeclared keys are refused by closed schemas alone, unions keep their order
-or use their discriminator. A keyword that this module does not know is an error.
+absent but not null, undeclared keys are refused by closed schemas alone, unions keep their order or
+use their discriminator. A keyword that this module does not know is an error.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ Schema = dict[str, Any]
 KNOWN = {
     *("type", "properties", "required", "items", "enum", "nullable", "format", "$ref"),
     *("allOf", "anyOf", "oneOf", "discriminator", "additionalProperties"),
-    *("description", "example", "title", "default"),  # these say nothing of what is valid
+    *("description", "example", "title", "default"),  # these have no effect on validity
 }
 ATOMS = {"string": "str", "number": "float", "integer": "int", "boolean": "bool"}
 HEADER = """\
@@ -76,7 +76,7 @@ class _Writer:
     def union(self, schema: Schema, branches: list[Schema]) -> str:
         types = [self.type(branch) for branch in branches]
         if self.msgspec and "str" in types:
-            # It takes one kind of string in a union, and `str` has all members of an enum.
+            # A union needs only one kind of string, and `str` includes all members of an enum.
             refs = [_name(branch.get("$ref", "")) for branch in branches]
             enums = [name for name in refs if "enum" in self.schemas.get(name, {})]
             types = [one for one in types if one not in enums]
@@ -136,7 +136,7 @@ def _name(ref: str) -> str:
 
 
 def source(schemas: dict[str, Schema], roots: list[str], style: str) -> str:
-    """A Python module with the models of `roots` and of all that they refer to."""
+    """Return a Python module with the models of `roots` and of all schemas that they refer to."""
     writer = _Writer(schemas, style)
     for root in roots:
         writer.define(root)

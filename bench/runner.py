@@ -1,7 +1,7 @@
-"""The race: each round asks every contestant in turn for a timed batch, and turns the order.
+"""The race: each round asks every contestant in turn for a timed batch, in rotating order.
 
-A ratio is taken per round, so that whatever slows the machine for a while slows both sides of it.
-What counts is the median of the ratios, and their quartiles tell how far it is to be trusted.
+A ratio is taken per round, so that a temporary slowdown of the machine affects both sides. The
+result is the median of the ratios, and their quartiles show its reliability.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ Packages = dict[str, dict[str, str]]
 
 @dataclass(frozen=True)
 class Measure:
-    """What is measured, with whom, and what the workers are asked for it.
+    """A measure, its contestants, and the question to the workers.
 
-    keep: whether the results stay until the batch is done, as a program keeps them for a while.
+    keep: the results stay until the batch is done, as a program keeps them for a while.
     """
 
     name: str
@@ -156,7 +156,7 @@ class _Race:
         return self.workers[name]
 
     def check(self) -> None:
-        """Whether all take every payload, and ours and pydantic refuse the same."""
+        """Check that all accept every payload, and that ours and pydantic refuse the same."""
         for schema, payloads, wrong in ((_LOG, "log", 12), (_EXPERIMENT, "experiment", 6)):
             question = {"do": "check", "schema": schema, "payloads": payloads, "count": 200}
             verdicts = {
@@ -221,7 +221,7 @@ IMPORTS = 'from humanloop import Humanloop; Humanloop(api_key="x")'
 
 
 def _import_time(python: str) -> float:
-    """Seconds of CPU time that the import takes beyond the bare interpreter's."""
+    """Return the seconds of CPU time that the import adds to the bare interpreter's start."""
 
     def spent(code: str) -> float:
         before = getrusage(RUSAGE_CHILDREN)
@@ -235,7 +235,7 @@ def _import_time(python: str) -> float:
 def run(
     interpreters: dict[str, str], names: Sequence[str], rounds: int
 ) -> tuple[list[Result], Packages]:
-    """The results of the named measures on one version of Python; the packages' versions."""
+    """Return the named measures' results on one version of Python, and the packages' versions."""
     packages: Packages = {}
     with ExitStack() as stack:
         race = _Race(stack, interpreters)
@@ -252,5 +252,5 @@ def run(
 
 
 def facts() -> dict[str, Any]:
-    """What the machine is: no names, no paths."""
+    """Return the facts about the machine: no names, no paths."""
     return {"system": platform.system(), "machine": platform.machine(), "cpus": os.cpu_count()}

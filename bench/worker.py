@@ -1,8 +1,8 @@
 """A contestant at work: a process that answers questions, one JSON line each, on its pipes.
 
-Payloads are drawn and copied, and garbage is collected, outside the time. The collector stays on,
-as in any program. Computations are judged by the process's own clock, which other processes
-disturb least; where waiting counts, by the wall's.
+Payloads are drawn and copied, and garbage is collected, outside the measured time. The collector
+stays on, as in any program. Computations are measured by the process's own clock, which other
+processes disturb least; waiting is measured by the wall clock.
 """
 
 from __future__ import annotations
@@ -26,8 +26,9 @@ Question = dict[str, Any]
 
 
 VARIANTS = 4
-"""How often the same shapes are drawn with other values: each variant comes again, as fresh
-objects, after more different numbers than anyone keeps ready."""
+"""The number of draws of the same shapes with other values: each repeats, as fresh objects,
+after more different numbers than any contestant caches.
+"""
 
 
 @lru_cache(maxsize=32)
@@ -54,7 +55,7 @@ def _inputs(me: Any, question: Question) -> list[Any]:
 
 
 class Worker:
-    """Answers for one contestant."""
+    """The answers of one contestant."""
 
     def __init__(self, name: str, address: str) -> None:
         self.name = name
@@ -70,14 +71,14 @@ class Worker:
         }
 
     def check(self, question: Question) -> Any:
-        """Which payloads of a kind are accepted; of the wrong ones made of them, too."""
+        """Return which payloads of a kind are accepted, and which faulty copies of them."""
         construct = self.me.construct(question["schema"])
         payloads = draw(question["payloads"], question["count"])
         wrong = [one for payload in payloads[: question["bad"]] for one in bad(payload)]
         return [_accepts(construct, payload) for payload in [*payloads, *wrong]]
 
     def time(self, question: Question) -> Any:
-        """Seconds for one item: by the process's clock, or by the wall's the median."""
+        """Return the seconds per item: by the process's clock, or the median by the wall clock."""
         name = question["name"]
         if name not in self.functions:
             self.functions[name] = getattr(self.me, question["kind"])(question["schema"])
@@ -94,9 +95,9 @@ class Worker:
         return (time.process_time() - start) / len(items)
 
     def memory(self, question: Question) -> Any:
-        """Bytes that an instance parsed from JSON keeps."""
+        """Return the bytes that an instance parsed from JSON keeps."""
         parse, texts = self.me.parse(question["schema"]), _drawn(question)
-        for text in texts * (2 if len(texts) > 1 else 1):  # whatever is compiled and cached
+        for text in texts * (2 if len(texts) > 1 else 1):  # fills the caches first
             parse(text)
         gc.collect()
         tracemalloc.start()
@@ -108,7 +109,7 @@ class Worker:
 
 
 def _drop(_: Any) -> None:
-    """Not to keep a result."""
+    """Drop a result."""
 
 
 def _wall_time(function: Function, item: Any) -> float:

@@ -24,7 +24,7 @@ from humanloop.operation import PACKAGE
 
 ROOT = Path(__file__).resolve().parent.parent
 README = "README.md"
-DOCUMENT = "humanloop/server/http/openapi.json"  # openapi.yaml, as the embedded server shows it
+DOCUMENT = "humanloop/server/http/openapi.json"  # openapi.yaml, as served by the embedded server
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -70,7 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if package == PACKAGE:
         by_hand = (root / README).read_text(encoding="utf-8")
         files[README] = with_sections(by_hand, readme(api))
-        # A line for each value, which version control compares.
+        # One line per value, for the diffs of version control.
         files[DOCUMENT] = json.dumps(document.document, ensure_ascii=False, indent=0) + "\n"
     try:
         return _bring_in_line(root, files, package, check=options.check)
@@ -80,7 +80,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _bring_in_line(root: Path, files: Mapping[str, str], package: str, *, check: bool) -> int:
-    """Write the files, or compare them; print what differs, and return the exit code."""
+    """Write the files, or compare them; print the differences, and return the exit code."""
     found = differences(root, files, folders(package))
     by_hand = [d.path for d in found if d.kind == "changed" and not is_generated(d.found or "")]
     if package != PACKAGE and by_hand:
@@ -99,7 +99,7 @@ def _bring_in_line(root: Path, files: Mapping[str, str], package: str, *, check:
 
 
 def _package_problem(package: str) -> str | None:
-    """Return why a package can't be written under a name."""
+    """Return why a package can't be written under a name, or None."""
     parts = package.split(".")
     if not all(part.isidentifier() and not keyword.iskeyword(part) for part in parts):
         return "it is no name that Python can import"

@@ -1,6 +1,7 @@
-"""Checks all of an OpenAPI document before anything is made of it.
+"""The checks of a whole OpenAPI document before anything is generated from it.
 
-`checked` raises one SpecError that lists all that the generator has no form for, with places.
+`checked` raises one SpecError that lists everything that the generator does not support, with its
+place.
 """
 
 from __future__ import annotations
@@ -30,12 +31,12 @@ from humanloop.secrets import printable
 __all__ = ["checked"]
 
 STYLES = {"path": "simple", "query": "form", "header": "simple", "cookie": "form"}
-"""The style of the parameters in each place: the default one, and the only one that has a form."""
+"""The default style of the parameters in each place, which is also the only supported one."""
 SHOWN_PROBLEMS = 20
 
 
 def checked(spec: Spec, *, leave_out: bool = False) -> Spec:
-    """Return `spec` with a name for each schema that a module is needed for.
+    """Return `spec` with a name for each schema that needs a module.
 
     leave_out: see `reading.load`. Raises SpecError, which lists all problems.
     """
@@ -84,11 +85,11 @@ _FORMS: dict[str, dict[str, tuple[type, str]]] = {
     "tag": {"name": _WORD, "description": _WORD},
     "server": {"url": _WORD, "variables": _MAP},
 }
-"""What the fields of objects that are read here have to be."""
+"""The required types of the fields that the generator reads."""
 
 
 def _form(value: Any, kind: str, place: str, required: tuple[str, ...] = ()) -> Node:
-    """Return an object of the document; raise SpecError if a field is not as it has to be."""
+    """Return an object of the document; raises SpecError if a field is not as it must be."""
     if not isinstance(value, Mapping):
         raise SpecError(f"{place}: expected an object, got {value!r:.40}")
     node = cast(Node, value)
@@ -101,7 +102,7 @@ def _form(value: Any, kind: str, place: str, required: tuple[str, ...] = ()) -> 
 
 
 def _form_problems(spec: Spec) -> Iterator[str]:
-    """Yield what is not as OpenAPI has it, as far as anything here reads it."""
+    """Yield the deviations from OpenAPI in all parts that the generator reads."""
     try:
         document = _form(spec.document, "document", "the document")
         components: Node = _form(document.get("components", {}), "document", "components")
@@ -173,7 +174,7 @@ def _check_content(spec: Spec, value: Any, place: str) -> None:
 
 
 def _with_named_schemas(spec: Spec) -> Spec:
-    """Return `spec` with a name for request bodies, and for parts that a `$ref` points at."""
+    """Return `spec` with a name for request bodies, and for parts to which a `$ref` points."""
     schemas = dict(spec.schemas)
 
     def add(wanted: str, schema: SchemaNode) -> str:
@@ -215,7 +216,7 @@ def _escaped(name: str) -> str:
 
 
 def _schema_problems(spec: Spec) -> Iterator[str]:
-    """Yield what `schema_from_openapi` refuses, of schemas with a name and of the others."""
+    """Yield the schemas that `schema_from_openapi` refuses, named and unnamed ones."""
     schemas: dict[str, SchemaNode] = {
         name: {"$ref": f"{COMPONENTS}{_escaped(name)}"} for name in spec.schemas
     }
@@ -226,7 +227,7 @@ def _schema_problems(spec: Spec) -> Iterator[str]:
         for status, node in operation["responses"].items():
             media_type = None if status.startswith("x-") else json_content(spec.resolve(node))
             schemas[f"{where}: response {status}"] = (media_type or {}).get("schema", {})
-    if _problem_of({"properties": schemas}, spec, "API"):  # one of them, which has no name here
+    if _problem_of({"properties": schemas}, spec, "API"):  # but which one?
         yield from filter(None, (_problem_of(found, spec, name) for name, found in schemas.items()))
 
 
@@ -248,7 +249,7 @@ def _doubled_ids(spec: Spec) -> Iterator[str]:
 
 
 def _operation_problems(spec: Spec, path: str, operation: Node) -> Iterator[str]:
-    """Yield what the generator has no form for in an operation."""
+    """Yield everything in an operation that the generator does not support."""
     parameters: list[Node] = operation["parameters"]
     for parameter in parameters:
         for problem in _parameter_problems(spec, parameter):

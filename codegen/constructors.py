@@ -1,8 +1,8 @@
-"""The typed constructor of a model: what mypy and pyright accept when its class is called.
+"""The typed constructor of a model: the calls of its class that mypy and pyright accept.
 
 At run time every class takes one value, keywords, or a mapping and keywords, and validates them
-(`humanloop.schemas.metaclass`). Invariants: what is right at run time is right to the checkers, and
-an object's declared keys are keywords of their own types.
+(`humanloop.schemas.metaclass`). Invariants: the checkers accept every call that run time accepts,
+and an object's declared keys are keywords of their own types.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ __all__ = ["Constructor", "Keyword", "constructor"]
 
 @dataclass(frozen=True)
 class Keyword:
-    """A declared key as a keyword; it may be left out if it is not required."""
+    """A declared key as a keyword; optional unless it is required."""
 
     name: str
     hint: str
@@ -28,7 +28,7 @@ class Keyword:
 
     @property
     def optional_hint(self) -> str:
-        """Return the hint where it may be left out, or be `unset`, which means the same."""
+        """Return the hint if it may be left out, or be `unset`, which means the same."""
         return hints.union([self.hint, "Unset"])
 
 
@@ -37,7 +37,7 @@ class Constructor:
     """The parameters of `__new__`.
 
     value: the hint of the one positional parameter. takes_keywords: False for a class whose values
-    are never objects. extra: the hint for keywords that are not declared; None: there are none.
+        are never objects. extra: the hint for undeclared keywords; None if there are none.
     """
 
     value: str
@@ -47,7 +47,7 @@ class Constructor:
 
     @property
     def requires(self) -> bool:
-        """True if a call without a mapping has to give some keywords, which takes an overload."""
+        """Return True if a call without a mapping requires keywords, which needs an overload."""
         return any(keyword.required for keyword in self.keywords)
 
     @property
@@ -62,14 +62,14 @@ class Constructor:
         return replace(self, value=change(self.value), keywords=keywords, extra=extra)
 
     def free(self, name: str) -> str:
-        """Return a name for another parameter, which no keyword has."""
+        """Return a name for another parameter that no keyword has."""
         return free_name(name, (keyword.name for keyword in self.keywords))
 
 
 def constructor(spec: Spec, schema: SchemaNode, objects: Sequence[SchemaNode]) -> Constructor:
     """Return the constructor of a named schema; `objects`: the objects among its alternatives.
 
-    A choice of several objects takes any keywords: which ones go together is left to run time.
+    A choice of several objects takes any keywords: run time decides which of them fit together.
     """
     value = hints.enum(schema)
     value = f"{value} | Self" if value else _without_objects(spec, hints.given(spec, schema, None))
@@ -87,7 +87,7 @@ def constructor(spec: Spec, schema: SchemaNode, objects: Sequence[SchemaNode]) -
 
 
 def _without_objects(spec: Spec, hint: str) -> str:
-    """Leave out of a union the classes of objects, since those are Mappings."""
+    """Remove the classes of objects from a union, since those are Mappings."""
     parts = hints.split(hint)
     if "Mapping[str, Any]" not in parts:
         return hint
@@ -95,7 +95,7 @@ def _without_objects(spec: Spec, hint: str) -> str:
 
 
 def _required(spec: Spec, schema: SchemaNode) -> set[str]:
-    """Return the keys that an object needs, whichever direction it goes.
+    """Return the keys that an object requires in any direction.
 
     OpenAPI 3.0.3, Schema Object: a `readOnly` or `writeOnly` key is required in one direction only.
     """
@@ -108,9 +108,9 @@ def _required(spec: Spec, schema: SchemaNode) -> set[str]:
 
 
 def _extra(spec: Spec, schema: SchemaNode, keywords: int) -> str | None:
-    """Return the hint for keywords beyond the declared ones; `keywords`: how many those are."""
+    """Return the hint for undeclared keywords; `keywords`: the number of declared ones."""
     if keywords < len(schema.get("properties", {})):
-        return "Any"  # a key such as `a-b` comes by `**{"a-b": 1}`, and is no parameter
+        return "Any"  # for a key such as `a-b`, passed by `**{"a-b": 1}`
     additional = schema.get("additionalProperties", True)
     if isinstance(additional, Mapping):
         return hints.given(spec, cast(SchemaNode, additional), None)

@@ -1,4 +1,4 @@
-"""Make the calls that the documentation shows from the examples in openapi.yaml.
+"""The calls in the documentation, made from the examples in openapi.yaml.
 
 Invariants: an example's arguments are arguments of its method, and fit their schemas if the
 examples in openapi.yaml do.
@@ -25,14 +25,14 @@ SOME_ID = "FnVjh7XxeUpEHicLzXKhc"
 
 @dataclass(frozen=True)
 class Example:
-    """One call: a caption, used when an operation has several examples, and its arguments."""
+    """One call: a caption, used if an operation has several examples, and its arguments."""
 
     caption: str
     arguments: Mapping[str, Any]
 
 
 def examples(spec: Spec, parameters: Sequence[Node], media_type: Node | None) -> list[Example]:
-    """Return an operation's examples: one, and a second one if its body may be an array too."""
+    """Return an operation's examples: one, and a second one if its body may also be an array."""
     always = {
         names.argument_name(parameter["name"]): _value(spec, parameter)
         for parameter in sorted(parameters, key=lambda parameter: not parameter.get("required"))

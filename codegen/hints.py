@@ -1,9 +1,9 @@
 """Type hints for a schema: for reading its values (`accessed`) and for giving them (`given`).
 
-What JSON types are in Python stands in `humanloop.schemas`; the tables here say how a hint spells
-it: wider than the types that are documented where a protocol will do (Mapping for dict), narrower
-where run time promises more (a date-time is a `DateTimeSchema`, which is a str). A hint is text;
-`imports` finds the names in a stub's text that need importing.
+`humanloop.schemas` decides the Python types of the JSON types; the tables here give their hints:
+wider than the documented types where a protocol is enough (Mapping for dict), narrower where run
+time promises more (a date-time is a `DateTimeSchema`, which is a str). A hint is text; `imports`
+finds the names in a stub that need an import.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ __all__ = [
     "union",
 ]
 
-DEEPEST = 20  # schemas within each other in a hint
-LONGEST_LITERAL = 70  # characters; in signatures of methods, an enum with more values is a str
+DEEPEST = 20  # levels of nested schemas in a hint
+LONGEST_LITERAL = 70  # characters; in a method's signature, a longer enum is a str
 
 _Hint = Callable[[Spec, SchemaNode], str]
 
 ACCESSED = {"decimal.Decimal": "NumberSchema"}
 GIVEN = {
-    "bool": "bool | BoolClass",  # so that what was read from one model can be given to another
+    "bool": "bool | BoolClass",  # so that a value read from one model can be passed to another
     "decimal.Decimal": "Decimal",
     "io.BufferedReader": "BufferedReader",
     "io.FileIO": "FileIO",
@@ -109,9 +109,9 @@ def given(
 ) -> str:
     """Return the hint for a value that a caller passes for a schema.
 
-    longest: see `enum`. above: the named schemas that this one is a part of; one that contains
-    itself takes anything in there. plain_forms: the models that are given as a TypedDict, and not
-    as any Mapping.
+    longest: see `enum`. above: the named schemas around this one; a schema that contains itself
+        accepts anything there. plain_forms: the models that are given as a TypedDict, and not as
+        any Mapping.
     """
     resolved, name = spec.schema(schema), spec.name(schema)
     if name in plain_forms:
@@ -136,9 +136,9 @@ def given(
 
 
 def enum(schema: SchemaNode, longest: int | None = None) -> str | None:
-    """Return the hint for an enum of strings; None if it is no such enum.
+    """Return the hint for an enum of strings; None for other schemas.
 
-    longest: the number of characters beyond which it is a str; None: it never is.
+    longest: the number of characters beyond which the hint is `str`; None for no limit.
     """
     values = [value for value in schema.get("enum", ()) if value is not None]
     if schema.get("type") != "string" or not values:
@@ -148,7 +148,7 @@ def enum(schema: SchemaNode, longest: int | None = None) -> str | None:
 
 
 def union(hints: Iterable[str]) -> str:
-    """Join hints to one: each part once, containers and None last; Any swallows the rest."""
+    """Join hints into one: each part once, containers and None last; Any absorbs the rest."""
     parts = list(dict.fromkeys(part for hint in hints for part in split(hint)))
     literals = [part for part in parts if part.startswith("Literal[")]
     if len(literals) > 1:
@@ -162,19 +162,19 @@ def union(hints: Iterable[str]) -> str:
 
 
 def documented(hint: str) -> str:
-    """Return a hint for a value to give, without the classes of values that were read."""
+    """Return a hint for a given value, without the classes of read values."""
     for read in ("BoolClass", "NoneClass"):
         hint = re.sub(rf" \| {read}\b|\b{read} \| ", "", hint)
     return hint
 
 
 def words(hint: str) -> set[str]:
-    """Return the names in a hint; what is in strings are none."""
+    """Return the names in a hint, except those inside strings."""
     return set(re.findall(r"[^\W\d]\w*", re.sub(_STRING, "", hint)))
 
 
 def renamed(hint: str, names: Iterable[str]) -> str:
-    """Put an underscore before each of `names` in a hint; what is in strings are none."""
+    """Prefix `names` in a hint by an underscore, except inside strings."""
     ours = "|".join(names)
     return re.sub(rf"{_STRING}|\b({ours})\b", lambda m: f"_{m[0]}" if m[1] else m[0], hint)
 
@@ -201,7 +201,7 @@ def _rank(part: str) -> int:
 
 
 def _without_repeats(hint: str) -> str:
-    """Leave a class out of the arrays of a union that names it: its instances are Mappings."""
+    """Remove a class from the arrays of a union that names it: its instances are Mappings."""
     parts = split(hint)
     for name in parts:
         parts = [part.replace(f"[{name} | ", "[") for part in parts]
@@ -221,14 +221,14 @@ def _values(spec: Spec, schema: SchemaNode, hint: _Hint) -> str:
 
 
 def json_type(schema: SchemaNode) -> JsonType:
-    """Return the JSON type of a schema that neither refers to another one nor is composed."""
+    """Return the JSON type of a schema that is neither a reference nor a composition."""
     kind = schema.get("type", "")
     found = JSON_TYPES.get(f"{kind}:{schema.get('format')}") or JSON_TYPES.get(kind)
     return found or JsonType("any value", ("Any",), ("Any",))
 
 
 def split(hint: str, separator: str = "|") -> list[str]:
-    """Split a union into its members, and leave nested brackets and strings alone."""
+    """Split a union into its members; ignore separators inside brackets and strings."""
     parts: list[str] = []
     depth = start = 0
     for token in re.finditer(rf"[\[\]|,]|{_STRING}", hint):

@@ -1,7 +1,7 @@
-"""The intermediate representation: all that the templates need, decided, as frozen dataclasses.
+"""The intermediate representation: everything that the templates need, as frozen dataclasses.
 
-`build` makes it from a `Spec`. Invariants: a template chooses no name, no type and no order;
-it only lays out what stands here.
+`build` makes it from a `Spec`. Invariants: a template decides no name, no type and no order; it
+only lays out the data here.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ ERRORS = (
 )
 
 
-# The methods that our own client carries beside its tags: the operationId, and the name of the one
+# The methods that our own client has beside its tags: the operationId, and the name of the method
 # that streams its outputs.
 SHORTCUTS: Mapping[str, tuple[str, str | None]] = {
     "chat": ("chats_create", "chat_stream"),
@@ -77,7 +77,7 @@ SHORTCUTS: Mapping[str, tuple[str, str | None]] = {
 
 
 class Later(NamedTuple):
-    """A shortcut that may also be done later: what it returns then, and takes besides."""
+    """The deferred variant of a shortcut: its return type, and its additional arguments."""
 
     returns: str
     arguments: tuple[str, ...] = ()
@@ -90,7 +90,7 @@ LATER: Mapping[str, Later] = {
 
 
 class Helpers(NamedTuple):
-    """A class, written by hand, that a tag inherits in place of `Api`, and what its page says."""
+    """A hand-written class that a tag inherits in place of `Api`, and its documentation."""
 
     module: str = "humanloop.api"
     name: str = "Api"
@@ -111,7 +111,7 @@ HELPERS: Mapping[str, Helpers] = {
         " [how sure an experiment is](../../evaluations.md#how-sure-is-an-experiment).",
     ),
 }
-"""The tags of our own client that have methods beside their operations."""
+"""The tags of our own client that have hand-written methods beside their operations."""
 
 
 @dataclass(frozen=True)
@@ -128,15 +128,15 @@ class Model:
     items: list[tuple[str, str]]  # (hint of the key, hint of the value), the most specific first
     members: list[str]  # the class attributes of an enum
     constructor: Constructor
-    iterates: bool  # __iter__ and __len__ are to be declared: neither base has them
-    narrows: bool  # a union of objects, which isinstance has to narrow to each of them
-    aliases: list[str]  # names in the hints that its attributes hide, and that are renamed in them
-    union: str | None  # the union of objects that has it as a branch, and as a subclass in stubs
+    iterates: bool  # needs __iter__ and __len__, which neither base has
+    narrows: bool  # a union of objects, which isinstance must narrow to each of them
+    aliases: list[str]  # shadowed by its attributes, so renamed in the hints
+    union: str | None  # the union of objects with it as a branch; its base class in stubs
     page: list[Section]  # its documentation
 
 
 Location = Literal["path", "query", "header", "cookie", "key", "body"]
-"""Where an argument goes; key: it is one of the keys of the body."""
+"""The place of an argument; key: a key of the body."""
 
 
 @dataclass(frozen=True)
@@ -148,28 +148,28 @@ class Argument:
     required: bool
     location: Location
     doc: str = ""
-    default: str | None = None  # what the server takes if it is left out, as a literal
+    default: str | None = None  # the server's default, as a literal
     key: str = ""  # the name in the document
 
     @property
     def in_body(self) -> bool:
-        """True for a key of the body."""
+        """Return True for a key of the body."""
         return self.location == "key"
 
     @property
     def optional_hint(self) -> str:
-        """Return the hint for an argument that may be left out."""
+        """Return the hint for an optional argument."""
         return hints.union([self.hint, "None"])
 
 
 @dataclass(frozen=True)
 class Answer:
-    """An answer that an operation may give, by its status."""
+    """A possible answer of an operation, by its status."""
 
     status: str
-    hint: str | None  # the type of the body; None: there is none
+    hint: str | None  # the type of the body; None without one
     doc: str
-    error: str | None  # the exception that is raised; None: it is a success
+    error: str | None  # the raised exception; None for a success
 
 
 @dataclass(frozen=True)
@@ -182,33 +182,33 @@ class Method:
     name: str
     summary: str
     description: str
-    arguments: list[Argument]  # in 0.5's positional order
+    arguments: list[Argument]  # in the positional order of version 0.5
     body: Argument | None  # the keyword-only `body`
     result: str
-    record: str | None  # what its pages hold; None: it has no pages
+    record: str | None  # the records of its pages; None without pages
     answers: list[Answer]
     examples: list[Example]
     security: list[tuple[str, str]]  # (scheme, header)
 
     @property
     def streams(self) -> bool:
-        """True if the argument `stream` turns the answer into a stream of results."""
+        """Return True if the argument `stream` turns the answer into a stream of results."""
         return any(a.in_body and a.name == "stream" for a in self.arguments)
 
     @property
     def returned(self) -> str:
-        """Return the hint for what it returns."""
+        """Return the hint for its return value."""
         answer = f"ApiResponse[{self.result}]"
         return f"{answer} | Stream[{self.result}]" if self.streams else answer
 
     @property
     def overloaded(self) -> bool:
-        """True if either all required keys or `body` must be given: that takes two signatures."""
+        """Return True if it needs two signatures: all required keys or `body` must be given."""
         return self.body is not None and any(a.in_body and a.required for a in self.arguments)
 
     @property
     def everything(self) -> list[Argument]:
-        """Return all arguments, `body` last where it is keyword-only."""
+        """Return all arguments, with a keyword-only `body` last."""
         return [*self.arguments, *([self.body] if self.body else [])]
 
 
@@ -219,28 +219,28 @@ class Tag:
     attribute: str
     module: str
     class_name: str
-    base: Helpers  # what it inherits
+    base: Helpers  # its base class
     doc: str
     methods: list[Method]
 
 
 @dataclass(frozen=True)
 class Shortcut:
-    """A method of a tag that the client carries under a name of its own."""
+    """A method of a tag under another name on the client."""
 
     name: str
     attribute: str  # of the tag
     tag: str  # its class
     method: Method
-    stream: str | None  # the name of the method that streams its outputs
-    later: Later | None  # None: it can't be done later
+    stream: str | None  # the method that streams its outputs
+    later: Later | None  # None without a deferred variant
 
 
 @dataclass(frozen=True)
 class GeneratedApi:
-    """Everything that is generated.
+    """Everything to generate.
 
-    package: where it stands, such as `humanloop`; key_headers: (header, prefix) by security scheme.
+    package: its full name, such as `humanloop`; key_headers: (header, prefix) by security scheme.
     """
 
     package: str
@@ -256,10 +256,10 @@ class GeneratedApi:
 
 
 def build(spec: Spec, package: str = PACKAGE) -> GeneratedApi:
-    """Make the intermediate representation of `spec`.
+    """Return the intermediate representation of `spec`.
 
-    The pages of models and the examples of methods are made for our own package alone: they are
-    those of this repository's documentation.
+    Pages of models and examples of methods are made for our own package alone: they belong to this
+    repository's documentation.
     """
     classes = names.classes()
     spec = names.with_class_names(spec, classes)
@@ -307,13 +307,13 @@ def _model(spec: Spec, package: str, name: str, module: str) -> Model:
             stub_bases, narrows = "AnyTypeSchema, DictSchema", True
         iterates = bool(arrays)
         attributes = _attributes(spec, objects) if objects else {}
-        # A union of objects gives Any by key, and is typed by its attributes: overloads of it
-        # would have to fit those of its branches.
+        # A union of objects returns Any for keys, and is typed by its attributes: overloads of it
+        # would have to match those of its branches.
         items = [] if narrows else _items(spec, objects, arrays)
     elif base == "StrSchema" and "enum" in schema:
         members = list(enum_members(schema["enum"]))
     new = constructor(spec, schema, objects)
-    # In the body of a class, `date` is its attribute `date`, and no longer the type of that name.
+    # In a class body, `date` is the attribute `date`, and not the type of that name any more.
     used = [*attributes.values(), *chain(*items), *new.hints]
     aliases = sorted(attributes.keys() & set[str]().union(*map(hints.words, used)))
     rename = partial(hints.renamed, names=aliases) if aliases else str
@@ -337,10 +337,10 @@ def _model(spec: Spec, package: str, name: str, module: str) -> Model:
 
 
 def _union(spec: Spec, name: str) -> str | None:
-    """Return the first union of objects that names the schema as a branch.
+    """Return the first union of objects with the schema as a branch.
 
-    An instance that is read from such a place belongs to both classes. Checkers know it where one
-    is a subclass of the other: pyright's `match` takes two unrelated classes for disjoint.
+    An instance read from such a place belongs to both classes. Checkers know this only if one is a
+    subclass of the other: pyright's `match` treats two unrelated classes as disjoint.
     """
     for union, schema in spec.schemas.items():
         branches = schema.get("oneOf") or schema.get("anyOf") or ()
@@ -352,7 +352,7 @@ def _union(spec: Spec, name: str) -> str | None:
 
 
 def _shapes(spec: Spec, schema: SchemaNode) -> tuple[list[SchemaNode], list[SchemaNode]]:
-    """Return the object and the array schemas among the alternatives that `schema` offers."""
+    """Return the object and the array schemas among the alternatives of `schema`."""
     choices = list(schema_choices(schema, lambda ref: spec.resolve({"$ref": ref})))
     objects, arrays = (
         [choice for choice in choices if _kind(choice) == kind] for kind in ("object", "array")
@@ -361,7 +361,7 @@ def _shapes(spec: Spec, schema: SchemaNode) -> tuple[list[SchemaNode], list[Sche
 
 
 def _kind(schema: SchemaNode) -> str | None:
-    """Return the type of a schema, which is an object if it only has keys."""
+    """Return the type of a schema; one that only has keys is an object."""
     found: str | None = schema.get("type", "object" if "properties" in schema else None)
     return found
 
@@ -373,14 +373,14 @@ def _attributes(spec: Spec, objects: Sequence[SchemaNode]) -> dict[str, str]:
         attribute: hints.union(hints.accessed(spec, one[key]) for one in (first, *others))
         for key in first
         if (attribute := names.attribute_name(key)) and all(key in other for other in others)
-        if attribute != "property"  # which the stub makes properties with
+        if attribute != "property"  # the stub uses it to declare properties
     }
 
 
 def _items(
     spec: Spec, objects: Sequence[SchemaNode], arrays: Sequence[SchemaNode]
 ) -> list[tuple[str, str]]:
-    """Return the hints for `instance[key]`: one entry a distinct type, then one for other keys."""
+    """Return the hints for `instance[key]`: one per distinct type, then one for other keys."""
     hints_of: dict[str, list[str]] = {}
     for schema in objects:
         for key, value in schema.get("properties", {}).items():
@@ -413,7 +413,7 @@ def _tags(
     shortcuts: Iterable[str],
     helpers: Mapping[str, Helpers],
 ) -> Iterator[Tag]:
-    """Yield the tags by their modules; an operation belongs to the first of its tags."""
+    """Yield the tags by their modules; an operation belongs to its first tag."""
     attributes, constants = names.attributes(shortcuts), names.constants(spec.schemas)
     modules = names.modules(())
     words = {tag["name"]: names.module_name(tag["name"], "tag") for tag in spec.tags}
@@ -444,12 +444,12 @@ def _method(
     methods: names.Names,
     parts: tuple[str, str, Node],
 ) -> Method:
-    """Return the method of an operation; tag: what its operationId may begin with."""
+    """Return the method of an operation; tag: a possible prefix of its operationId."""
     method, path, operation = parts
     words = names.module_name(operation["operationId"], "call")
     name = methods.add(names.module_name(words.removeprefix(f"{tag}_"), "call"))
     status, response = _success(spec, operation)
-    if method == "head":  # its answer has no body (RFC 9110, section 9.3.2)
+    if method == "head":  # the answer has no body (RFC 9110, section 9.3.2)
         response = None
     body = _body_schema(spec, operation)
     media_type = bytes_content(spec.resolve(operation.get("requestBody", {})))
@@ -540,7 +540,7 @@ def _successes(spec: Spec, operation: Node) -> list[tuple[int, SchemaNode | None
 
 
 def _success(spec: Spec, operation: Node) -> tuple[int, SchemaNode | None]:
-    """Return the success status and the schema of its body; one for all where they differ."""
+    """Return the success status and the schema of its body; a common one where they differ."""
     found = _successes(spec, operation)
     bodies = [schema for _, schema in found if schema is not None]
     different = [schema for at, schema in enumerate(bodies) if schema not in bodies[:at]]
@@ -551,13 +551,13 @@ def _success(spec: Spec, operation: Node) -> tuple[int, SchemaNode | None]:
 
 
 def _without_body(spec: Spec, operation: Node, response: SchemaNode | None) -> Iterator[int]:
-    """Yield the statuses of successes without a body, where others have one."""
+    """Yield the statuses of successes without a body if others have one."""
     if response is not None:
         yield from (status for status, body in _successes(spec, operation) if body is None)
 
 
 def _media_type(spec: Spec, operation: Node) -> Node | None:
-    """Return the body with keys that an operation takes."""
+    """Return the media type of an operation's body that has keys."""
     if "requestBody" not in operation:
         return None
     return body_content(spec.resolve(operation["requestBody"]))
@@ -570,23 +570,23 @@ def _form_type(spec: Spec, operation: Node) -> str | None:
 
 
 def _body_schema(spec: Spec, operation: Node) -> SchemaNode | None:
-    """Return the schema of the body, a reference: `spec` has given it a name."""
+    """Return the schema of the body, a reference, since `spec` has named it."""
     media_type = _media_type(spec, operation)
     return None if media_type is None else media_type["schema"]
 
 
 def _is_flag(spec: Spec, body: SchemaNode | None, key: str) -> bool:
-    """Tell whether a key of a body is true or false, in each object that the body may be."""
+    """Return whether a key of a body is a boolean in each object that the body may be."""
     objects = _shapes(spec, body or {})[0]
     found = [o["properties"][key] for o in objects if key in o.get("properties", {})]
     return bool(found) and all(spec.schema(one).get("type") == "boolean" for one in found)
 
 
 def _body_arguments(spec: Spec, body: SchemaNode | None, taken: names.Names) -> list[Argument]:
-    """Return the positional arguments that a body gives a method.
+    """Return the positional arguments of a method for its body.
 
-    An object gives its keys. An array gives `body`. A choice of both gives `body`, then the keys of
-    all its objects, none of them required.
+    An object becomes its keys. An array becomes `body`. A choice of both becomes `body`, then the
+    keys of all its objects, none of them required.
     """
     if body is None:
         return []
@@ -621,7 +621,7 @@ def _body_argument(
 def _parameter_arguments(
     spec: Spec, parameters: Sequence[Node], taken: names.Names
 ) -> list[Argument]:
-    """Return the arguments for parameters; of two with one name, the second has its place in it."""
+    """Return the arguments for parameters; one of two with one name gets a prefix."""
     wanted = [names.keyword_argument(parameter["name"]) for parameter in parameters]
     order = sorted(range(len(wanted)), key=lambda at: wanted[at] != parameters[at]["name"])
     given = {at: taken.add(wanted[at], f"{parameters[at]['in']}_{wanted[at]}") for at in order}
@@ -646,7 +646,7 @@ def _argument(
     location: Location,
     doc: str,
 ) -> Argument:
-    """Return an argument; pair: the name in the document, and its own."""
+    """Return an argument; pair: its name in the document, and its Python name."""
     key, name = pair
     default = str(schema["default"]) if "default" in schema else None
     hint = hints.given(spec, schema)
@@ -674,7 +674,7 @@ def _response_field(response: SchemaNode | None) -> object:
 
 
 def _record(spec: Spec, parameters: Sequence[Node], response: SchemaNode | None) -> str | None:
-    """Return the hint for the records of an answer that is one page of several."""
+    """Return the hint for the records of an answer that is one of several pages."""
     queries = {p["name"]: spec.schema(p["schema"]) for p in parameters if p["in"] == "query"}
     numbers = [name for name, schema in queries.items() if schema.get("type") == "integer"]
     if not {"page", "size"} <= {*numbers} or "default" not in queries["page"]:

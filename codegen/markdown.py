@@ -1,6 +1,6 @@
-"""Write text as Markdown that GitHub and site generators read alike.
+"""Text as Markdown that GitHub and site generators read in the same way.
 
-Invariants: a table's cell stays on one line; of the text's characters only backticks are markup.
+Invariants: a table's cell stays on one line; backticks are the only markup characters of a text.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ __all__ = ["anchor", "cell", "linked", "with_sections"]
 
 
 def anchor(heading: str) -> str:
-    """Return the anchor that a heading gets."""
+    """Return the anchor of a heading."""
     return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
 
 
 def cell(text: str, *, quotes: bool = True) -> str:
-    """Return `text` for a table's cell; without `quotes`, quotation marks stay as they are.
+    """Return `text` for a table's cell; without `quotes`, quotation marks stay unchanged.
 
-    Entities mean nothing inside `code`, and only there may a pipe have a backslash.
+    Entities have no effect inside `code`, and a pipe may have a backslash only there.
     """
     parts = re.split(r"(`[^`]+`)", " ".join(text.split()))  # text, code, text, ...
     for at, part in enumerate(parts):
@@ -28,7 +28,7 @@ def cell(text: str, *, quotes: bool = True) -> str:
             parts[at] = part.replace("|", r"\|")
         else:
             escaped = html.escape(part, quote=quotes).replace("|", "&#124;")
-            parts[at] = escaped.replace("`", "&#x60;")  # one without a partner
+            parts[at] = escaped.replace("`", "&#x60;")  # a backtick without a partner
     return "".join(parts)
 
 

@@ -1,10 +1,10 @@
-"""The Python names for the document's names: each thing gets one of its own.
+"""The Python names for the document's names, unique within each namespace.
 
-`Names` is a namespace; the functions say which name a thing would like to have in it.
+`Names` is a namespace; the functions return the name that a thing wants in it.
 
-Invariants: a name that Python can read, and that is free, stays as it is, so that imports,
-attributes and keyword arguments of the 0.5 line go on working; modules are in lower case, so no two
-files differ by case alone; the same document gives the same names.
+Invariants: a name that is a free Python identifier stays unchanged, so that imports, attributes and
+keyword arguments of the 0.5 line continue to work; modules are in lower case, so no two files
+differ by case alone; the same document gives the same names.
 """
 
 from __future__ import annotations
@@ -43,20 +43,20 @@ __all__ = [
     "with_class_names",
 ]
 
-# frozendict is a dict on some versions of Python only; a stub holds for all of them.
-# Nor can it have an attribute in place of what its own lines are written with.
+# On some versions of Python, frozendict is not a dict; a stub is for all versions. An attribute
+# must not shadow the names that the stub itself uses, either.
 STUB = {"ClassVar", "Final", "Iterator", "Literal", "Self", "Unset", "overload", "property"}
 RESERVED = {*dir(dict), *dir(DictSchema), *STUB}
-# In the body of a class, something of that name would take the place of what a hint means.
+# In a class body, an attribute of that name would shadow the type in hints.
 HINTS = {*hints.HOME_OF, "bool", "bytes", "float", "int", "property", "slice", "str", "tuple"}
-LONGEST = 200  # bytes of a name: file systems take 255 for that of a file
+LONGEST = 200  # bytes of a name: file systems allow 255 for a file's name
 
 
 class Names:
     """A namespace.
 
-    reserved: the names that nothing in it can have; instead: what such a name becomes; variants:
-    the names that come with each name, and have to be free as well.
+    reserved: the names that nothing in it can have; instead: the form of such a name; variants: the
+        names that each name brings, which must be free as well.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class Names:
     def add(self, wanted: str, otherwise: str | None = None) -> str:
         """Return the wanted name and take it; if it is taken, the other one, or one with a number.
 
-        A reserved name is wanted in the other form.
+        A reserved name takes the other form.
         """
         if self._reserved & self._with_variants(wanted):
             wanted = self._instead.format(wanted)
@@ -82,9 +82,9 @@ class Names:
         return next(name for name in chain((first, last), numbered) if self._take(name))
 
     def add_all(self, wanted: Mapping[str, str], otherwise: str = "{}") -> dict[str, str]:
-        """Return the names of things by their wanted ones; what is called so already goes first.
+        """Return the names of things by their wanted ones; unchanged names are taken first.
 
-        otherwise: the form of a name that is taken.
+        otherwise: the form for a name that is taken.
         """
         first = sorted(wanted, key=lambda thing: thing != wanted[thing])
         found = {thing: self.add(wanted[thing], otherwise.format(wanted[thing])) for thing in first}
@@ -105,13 +105,13 @@ class Names:
 
 
 def classes() -> Names:
-    """Return the namespace of all classes: models and tags stand in stubs side by side."""
+    """Return the namespace of all classes: stubs contain models and tags side by side."""
     return Names({*dir(builtins), *HINTS, "Facade", "Operation", "Parameter", "TYPE_CHECKING"})
 
 
 def modules(class_names: Iterable[str]) -> Names:
     """Return the namespace of modules beside the classes that a package exports."""
-    return Names({*class_names, "aux", "con", "nul", "prn"})  # which are no files on Windows
+    return Names({*class_names, "aux", "con", "nul", "prn"})  # file names that Windows forbids
 
 
 def methods() -> Names:
@@ -122,12 +122,12 @@ def methods() -> Names:
 
 def attributes(shortcuts: Iterable[str]) -> Names:
     """Return the namespace of the client, for its tags beside its own methods and shortcuts."""
-    own = {*dir(BaseClient), "shortcut", "stream_shortcut", "tag"}  # the last ones make the others
+    own = {*dir(BaseClient), "shortcut", "stream_shortcut", "tag"}  # the last three make attributes
     return Names({*HINTS, *own, *shortcuts}, instead="{}_api")
 
 
 def constants(class_names: Iterable[str]) -> Names:
-    """Return the namespace of the operations, which stand beside models and types in modules."""
+    """Return the namespace of the operations, which share modules with models and types."""
     return Names({*class_names, *HINTS, "OPERATIONS", "Operation", "Parameter"})
 
 
@@ -145,7 +145,7 @@ def module_name(name: str, otherwise: str = "module") -> str:
     """Return the module of a class, the attribute of a tag, or the method of an operation.
 
     `HTTPValidationError` gives `http_validation_error`, `Model Configs` gives `model_configs`.
-    otherwise: what stands before a name that can't begin one.
+    otherwise: the prefix for a name that can't start an identifier.
     """
     words = re.sub(r"([A-Z]+)([A-Z][a-z])", r"\1_\2", _identifier(name))
     return _beginning(re.sub(r"([a-z0-9])([A-Z])", r"\1_\2", words).lower(), f"{otherwise}_")
@@ -172,7 +172,7 @@ def attribute_name(key: str) -> str | None:
 def keyword_argument(name: str) -> str:
     """Return the argument for a parameter or a key: `X-Request-ID` gives `x_request_id`.
 
-    Python gives a name with two underscores at its start another one inside of a class.
+    Python mangles a name with two leading underscores inside a class.
     """
     if name.isidentifier() and normalize("NFKC", name) == name and not name.startswith("__"):
         return name
@@ -180,7 +180,7 @@ def keyword_argument(name: str) -> str:
 
 
 def _identifier(text: str) -> str:
-    """Join the words of a text by underscores; Python reads identifiers in the form NFKC."""
+    """Join the words of a text by underscores, in the form NFKC, in which Python reads names."""
     return re.sub(r"\W+", "_", normalize("NFKC", text)).strip("_")
 
 
@@ -190,7 +190,7 @@ def _capitalized(text: str) -> str:
 
 
 def _beginning(name: str, start: str) -> str:
-    """Return `name`, with `start` before it if it can't begin an identifier."""
+    """Return `name`, with the prefix `start` if it can't start an identifier."""
     if name.isidentifier():
         return name
     usable = re.sub(r"[^a-zA-Z0-9_]", "", name)
@@ -201,7 +201,7 @@ def _beginning(name: str, start: str) -> str:
 
 
 def with_class_names(spec: Spec, names: Names) -> Spec:
-    """Return `spec` with its schemas named as their classes are, in their references, too."""
+    """Return `spec` with its schemas named like their classes, in references, too."""
     new = names.add_all({name: class_name(name) for name in spec.schemas})
     if all(old == name for old, name in new.items()):
         return spec
@@ -213,9 +213,9 @@ def with_class_names(spec: Spec, names: Names) -> Spec:
 
 
 class _Renaming:
-    """Copies a document with other names for its schemas.
+    """A copy of a document with other names for its schemas.
 
-    A discriminator's values are the old names, so each is mapped to the schema with the new one.
+    A discriminator's values are the old names, so each is mapped to the schema's new name.
     """
 
     def __init__(self, spec: Spec, new: Mapping[str, str]) -> None:
@@ -227,7 +227,7 @@ class _Renaming:
                     self._children.setdefault(steps_of(part["$ref"])[-1], set()).add(name)
 
     def part(self, node: Any, name: str = "") -> Any:
-        """Return a copy of a part of the document; name: of the schema that it is."""
+        """Return a copy of a part of the document; name: the name of the schema, if it is one."""
         if isinstance(node, list):
             return [self.part(item) for item in cast("list[object]", node)]
         if not isinstance(node, Mapping):

@@ -1,7 +1,7 @@
-"""Describe each model for its page: the Python types that it takes and gives, key by key.
+"""The page of each model: the Python types that it accepts and returns, key by key.
 
-A page is a list of sections. The first is the named schema's own. Each schema inside it has a
-section too, right after the section whose tables name it.
+A page is a list of sections. The first is the named schema's own. Each schema inside it also has a
+section, right after the section whose tables name it.
 
 Invariants: required keys come first, and otherwise keys keep the order of openapi.yaml; the types
 are those of `humanloop.schemas`; each section of a page has an anchor of its own.
@@ -19,8 +19,8 @@ from humanloop.schemas import FORMATS, JSON_TYPES
 
 __all__ = ["Row", "Section", "notes", "page"]
 
-# The types of any value, in the order of the pages: for a schema without a type, and for keys that
-# are not declared. The second list leaves out uuid.UUID.
+# The types of any value, in the order of the pages: for a schema without a type, and for undeclared
+# keys. The second list omits uuid.UUID.
 ANY_VALUE = (
     "dict frozendict.frozendict str date datetime uuid.UUID int float decimal.Decimal bool "
     "BoolClass None NoneClass list tuple bytes io.FileIO FileIO io.BufferedReader"
@@ -37,7 +37,7 @@ COMPOSED = {"allOf": "all_of_{}", "anyOf": "any_of_{}", "oneOf": "one_of_{}", "n
 
 @dataclass(frozen=True)
 class Row:
-    """A table's row. Its cells are Markdown, apart from the description, which is text."""
+    """A table's row. Its cells are Markdown, except the description, which is text."""
 
     name: str
     inputs: str
@@ -60,7 +60,7 @@ class Section:
 
     @property
     def needs_anchor(self) -> bool:
-        """Tell whether the heading alone would get another anchor, because it is repeated."""
+        """Return whether the heading is repeated, so that GitHub would number its anchor."""
         return self.anchor != markdown.anchor(self.title)
 
 
@@ -84,7 +84,7 @@ def notes(schema: SchemaNode) -> str:
 
 
 class _Page:
-    """One walk over a schema in the page's order, which counts the anchors already used."""
+    """One walk over a schema in the page's order, with a count of the used anchors."""
 
     def __init__(self) -> None:
         self.taken: Counter[str] = Counter()
@@ -165,12 +165,12 @@ def _composed(schema: SchemaNode) -> Iterator[tuple[str, list[tuple[str, SchemaN
 
 
 def _is_structured(schema: SchemaNode) -> bool:
-    """Tell whether a schema inside another one needs a section, since a row can't hold it."""
+    """Return whether a schema inside another one needs a section, since a row can't show it."""
     return schema.get("type") in ("object", "array") or any(key in schema for key in COMPOSED)
 
 
 def _types(schema: SchemaNode) -> tuple[str, str]:
-    """Return the Python types that a schema takes, and those that it gives, as two cells."""
+    """Return the Python types that a schema accepts, and those that it returns, as two cells."""
     if ref := ref_name(schema):
         return _link(ref), _link(ref)
     if "type" not in schema:
@@ -187,7 +187,7 @@ def _types(schema: SchemaNode) -> tuple[str, str]:
 
 
 def _any_value(order: str) -> tuple[list[str], list[str]]:
-    """Return the types in `order` that any value takes, and those that any value gives."""
+    """Return the types in `order` that any value accepts, and those that any value returns."""
     inputs = {name for json_type in JSON_TYPES.values() for name in json_type.inputs}
     accessed = {name for json_type in JSON_TYPES.values() for name in json_type.accessed}
     names = order.split()

@@ -1,6 +1,6 @@
-"""Reads an OpenAPI document of YAML or JSON, by the rules of JSON (OpenAPI 3.0.3, section 4.3).
+"""OpenAPI documents read from YAML or JSON, by the rules of JSON (OpenAPI 3.0.3, section 4.3).
 
-Keys are strings and stand there once; there are no dates.
+Keys are unique strings; there are no dates.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ __all__ = ["load"]
 
 
 def _construct_mapping(loader: Any, node: Any, deep: bool = False) -> dict[str, Any]:
-    """Return an object of YAML, whose keys are strings as they are written."""
+    """Return an object of YAML, whose keys are strings as written."""
     keys = Counter(key.value for key, _ in node.value if key.tag != "tag:yaml.org,2002:merge")
     if doubled := [key for key, count in keys.items() if count > 1]:
         line = node.start_mark.line + 1
@@ -51,9 +51,9 @@ for _tag, _pattern, _first in (
 def load(path: Path, *, leave_out: bool = False) -> Spec:
     """Read and check the document at `path`, which is YAML or JSON.
 
-    leave_out: go without the operations that the generator has no form for.
+    leave_out: omit the operations that the generator does not support.
 
-    Raises SpecError if it is no OpenAPI 3.0 document, or holds what the generator has no form for.
+    Raises SpecError if it is not an OpenAPI 3.0 document, or contains something unsupported.
     """
     try:
         text = path.read_text(encoding="utf-8-sig")
@@ -63,7 +63,7 @@ def load(path: Path, *, leave_out: bool = False) -> Spec:
             if is_json
             else yaml.load(text, Loader=_Loader)
         )
-        # ValueError for what is no tree of JSON values, or no text of Unicode.
+        # ValueError: not a tree of JSON values, or not Unicode text.
         json.dumps(document, allow_nan=False, ensure_ascii=False).encode()
     except (OSError, yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
         raise SpecError(f"{path.name} can't be read: {error}") from None
@@ -77,7 +77,7 @@ def load(path: Path, *, leave_out: bool = False) -> Spec:
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Return an object of JSON; raise SpecError for a key that stands there twice."""
+    """Return an object of JSON; raises SpecError for a repeated key."""
     found = dict(pairs)
     if len(found) < len(pairs):
         doubled = Counter(key for key, _ in pairs).most_common(1)[0][0]

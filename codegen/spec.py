@@ -2,8 +2,8 @@
 
 Invariants: nothing here knows of templates, and the document is never changed.
 
-Source of the rules: OpenAPI 3.0.3. `reading.load` makes a Spec of a file; it is checked then, so
-nothing here need ask whether a field is there and what it is.
+Source of the rules: OpenAPI 3.0.3. `reading.load` makes a checked Spec from a file, so nothing here
+needs to check the presence and type of a field.
 """
 
 from __future__ import annotations
@@ -40,21 +40,21 @@ MULTIPART = "multipart/form-data"
 METHODS = ("get", "put", "post", "delete", "patch", "head", "options", "trace")
 NOT_IN_MODULES = {"description", "example", "examples", "externalDocs", "definitions", "$comment"}
 SECRET = "x-secret"
-"""The extension that marks a schema whose values are never shown; the runtime heeds it."""
+"""The extension that marks a schema whose values are never shown; the runtime respects it."""
 
 IGNORED_HEADERS = ("accept", "content-type", "authorization")
-"""Header parameters without a meaning (Parameter Object, `name`)."""
+"""Header parameters that have no effect (Parameter Object, `name`)."""
 
 
 class SpecError(Exception):
-    """The document holds something that the generator has no form for."""
+    """The document contains something that the generator does not support."""
 
 
 @dataclass(frozen=True)
 class Spec:
     """An OpenAPI 3.0 document.
 
-    source: the name of its file; left_out: operations by (method, path), and why they are not here.
+    source: the name of its file; left_out: omitted operations by (method, path), with the reasons.
     """
 
     document: Node
@@ -69,7 +69,7 @@ class Spec:
 
     @cached_property
     def text(self) -> str:
-        """Return the document as one text, to look for examples in."""
+        """Return the document as one text, for searching examples."""
         return str(self.document)
 
     @cached_property
@@ -136,7 +136,7 @@ class Spec:
                     )
 
     def _parameters(self, item: Node, operation: Node) -> list[Node]:
-        """Return the parameters of a path and of its operation, which take the place of those."""
+        """Return the parameters of a path and its operation; the operation's replace the path's."""
         found: dict[tuple[str, str], Node] = {}
         for node in (*item.get("parameters", ()), *operation.get("parameters", ())):
             parameter = self.resolve(node)
@@ -146,7 +146,7 @@ class Spec:
         return list(found.values())
 
     def resolve(self, node: Node) -> Node:
-        """Return `node`, or what it refers to."""
+        """Return `node`, or the node that it refers to."""
         seen: set[str] = set()
         while "$ref" in node:
             ref = str(node["$ref"])
@@ -170,14 +170,14 @@ class Spec:
         return cast(Node, place)
 
     def name(self, node: SchemaNode) -> str | None:
-        """Name the schema that `node` stands for: by `$ref`, or by an allOf around one."""
+        """Return the name of the schema that `node` refers to, by `$ref` or an allOf around one."""
         all_of = node.get("allOf", ())
         return self.name(all_of[0]) if len(all_of) == 1 else ref_name(node)
 
     def schema(self, node: SchemaNode) -> SchemaNode:
         """Return `node`, or the schema that it stands for: by `$ref`, or by an allOf.
 
-        An allOf of several objects stands for one with the keys of all.
+        An allOf of several objects stands for an object with the keys of all.
         """
         while "$ref" in node or "allOf" in node:
             if "$ref" in node:
@@ -191,7 +191,7 @@ class Spec:
 
 
 def json_content(node: Node) -> Node | None:
-    """Return the media type of a request body or a response that is JSON; None if there is none."""
+    """Return the JSON media type of a request body or a response; None if there is none."""
     for name, media_type in node.get("content", {}).items():
         essence = name.partition(";")[0].strip().lower()
         if essence in ("application/json", "*/*", "application/*") or essence.endswith("+json"):
@@ -206,7 +206,7 @@ def body_content(node: Node) -> Node | None:
 
 
 def bytes_content(node: Node) -> str | None:
-    """Return the media type of a request body that is sent as it is; None if there is none."""
+    """Return the media type of a request body that is sent unchanged; None if there is none."""
     names = [name for name in node.get("content", {}) if name.partition(";")[0] != MULTIPART]
     if not names or body_content(node) is not None:
         return None
@@ -219,7 +219,7 @@ def steps_of(ref: str) -> list[str]:
 
 
 def ref_name(node: SchemaNode) -> str | None:
-    """Return the name of the schema that `node` refers to; None if it is no reference."""
+    """Return the name of the schema that `node` refers to; None if it is not a reference."""
     ref = node.get("$ref")
     return None if ref is None else str(ref).removeprefix(COMPONENTS)
 
@@ -240,7 +240,7 @@ def without_prose(schema: SchemaNode) -> dict[str, Any]:
 
 
 def replaced_refs(node: Any, replace: Callable[[str], str]) -> Any:
-    """Copy a part of a document with other references."""
+    """Return a copy of a part of a document with replaced references."""
     if isinstance(node, Mapping):
         return {
             key: replace(value) if key == "$ref" and isinstance(value, str)

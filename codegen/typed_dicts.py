@@ -1,10 +1,10 @@
-"""The TypedDicts for the plain form of the objects that calls take.
+"""The TypedDicts for the plain form of objects that calls accept.
 
-They are for annotations of users. As parameters of a call they stand beside Mapping, which has to
-stay: to both checkers a variable that holds `[{"role": "user", "content": "Hi"}]` is a
-list[dict[str, str]], and so no TypedDict. Therefore a literal that fits no TypedDict is taken for
-a Mapping, and not reported; but editors complete its keys. No form of overloads tells a literal
-from a variable.
+They are for users' annotations. In a call's parameters, they stand beside Mapping, which must stay:
+to both checkers, a variable that holds `[{"role": "user", "content": "Hi"}]` is a list[dict[str,
+str]], and so no TypedDict. A literal that fits no TypedDict is therefore accepted as a Mapping,
+without an error; but editors complete its keys. No form of overloads distinguishes a literal from a
+variable.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ __all__ = ["PlainForm", "beside_models", "plain_forms"]
 
 @dataclass(frozen=True)
 class Field:
-    """A key of a TypedDict; is_forward: its hint names a TypedDict that is declared later."""
+    """A key of a TypedDict; is_forward: its hint names a TypedDict declared later."""
 
     key: str
     hint: str
@@ -39,7 +39,7 @@ class Field:
 
 @dataclass(frozen=True)
 class PlainForm:
-    """A TypedDict, and the model whose plain form it is."""
+    """A TypedDict, and the model whose plain form it describes."""
 
     model: str
     fields: list[Field]
@@ -56,15 +56,15 @@ class PlainForm:
 
     @property
     def by_class(self) -> bool:
-        """True if a class can declare it: every key is a name, and hides no type in its body."""
+        """Return True if a class can declare it: every key is a name, and shadows no type."""
         keys = [field.key for field in self.fields]
         return all(map(is_parameter, keys)) and self.words.isdisjoint(keys)
 
 
 def plain_forms(spec: Spec) -> list[PlainForm]:
-    """Return the plain form of each object with declared keys that a request body may hold.
+    """Return the plain form of each object with declared keys that a request body may contain.
 
-    What one of them names comes before it, unless they name each other.
+    The plain forms that one names come before it, unless they name each other.
     """
     bodies = [
         spec.resolve(operation["requestBody"])
@@ -76,7 +76,7 @@ def plain_forms(spec: Spec) -> list[PlainForm]:
         for name in _reached(spec, _references(bodies))
         if spec.schemas[name].get("properties")
         and f"{name}Dict" not in spec.schemas
-        and "" not in spec.schemas[name]["properties"]  # no key of a TypedDict
+        and "" not in spec.schemas[name]["properties"]  # TypedDicts can't have this key
     ]
     return [
         PlainForm(name, list(_fields(spec, spec.schemas[name], models, models[at:])))
@@ -85,7 +85,7 @@ def plain_forms(spec: Spec) -> list[PlainForm]:
 
 
 def beside_models(stub: str, models: Collection[str]) -> str:
-    """Name the plain form after the models in each union of a stub that ends in a Mapping."""
+    """Add the plain form after the models in each union of a stub that ends in a Mapping."""
 
     def extended(match: re.Match[str]) -> str:
         names = [name for name in match[1].split(" | ") if name in models]
@@ -95,14 +95,14 @@ def beside_models(stub: str, models: Collection[str]) -> str:
 
 
 def _reached(spec: Spec, names: Iterable[str]) -> list[str]:
-    """Return the schemas that are named or referred to, however deep.
+    """Return the schemas that are named or referred to, at any depth.
 
     Each comes after those that it refers to.
     """
     seen: set[str] = set()
     found: list[str] = []
     open_: list[tuple[str | None, Iterator[str]]] = [(None, iter(names))]
-    while open_:  # no recursion: from schema to schema, documents lead on for ever
+    while open_:  # not recursive, since documents have long chains of references
         name, rest = open_[-1]
         following = next((ref for ref in rest if ref in spec.schemas and ref not in seen), None)
         if following is not None:

@@ -1,7 +1,7 @@
-"""Brings the working tree in line with the generated files, or says how it differs.
+"""The update of the working tree to the generated files, or its comparison with them.
 
-Invariants: nothing but the files that are wanted and the generated folders is touched, and a
-file there that does not say that it was generated is reported, never removed.
+Invariants: only the given files and the generated folders are touched; a file there that is not
+marked as generated is reported, never removed.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ DIFF_LINES = 12
 
 @dataclass(frozen=True)
 class Difference:
-    """A file that is not as generated; `wanted` is its text, None if it should not be there."""
+    """A file that differs from the generated one; `wanted` is that text, None to delete it."""
 
     path: str
     kind: Literal["changed", "missing", "stale", "unknown"]
@@ -29,7 +29,7 @@ class Difference:
     wanted: str | None
 
     def summary(self) -> str:
-        """Return the start of a unified diff for a changed file, nothing for the others."""
+        """Return the start of a unified diff for a changed file, an empty text for others."""
         if self.kind != "changed" or self.found is None or self.wanted is None:
             return ""
         lines = list(
@@ -51,14 +51,14 @@ def differences(
 ) -> list[Difference]:
     """Compare the tree at `root` with `files`; return the differences by path.
 
-    folders: what else is in them is stale, or unknown.
+    folders: all other files in them are stale, or unknown.
     """
     found = (*_unlike(root, files), *_surplus(root, files, folders))
     return sorted(found, key=lambda difference: difference.path)
 
 
 def write(root: Path, found: list[Difference]) -> None:
-    """Undo `found`, but for unknown files."""
+    """Resolve the differences in `found`, except unknown files."""
     for difference in found:
         path = root / difference.path
         if difference.wanted is not None:

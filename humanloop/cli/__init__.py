@@ -1,9 +1,9 @@
-"""The command `humanloop`: each of its commands is a module that `commands.COMMANDS` lists.
+"""The command `humanloop`; each of its commands is a module in `commands.COMMANDS`.
 
-What goes wrong is said in one line on the standard error stream, with exit code 1; wrong arguments
-end with 2, as argparse has it. Ctrl+C and SIGTERM end every command without a traceback, at any
-moment, with 128 and the signal's number. So this module imports hardly anything: what comes before
-its handlers are set, nothing can catch.
+Errors are reported in one line on the standard error stream, with exit code 1; wrong arguments end
+with 2, as usual with argparse. Ctrl+C and SIGTERM end every command without a traceback, at any
+moment, with 128 plus the signal's number. This module therefore imports hardly anything: before its
+handlers are set, nothing can catch a signal.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return the exit code.
 
-    arguments: without them, those of the process, which this then is the whole of: it takes its
-    signals and how it reports what nobody can catch.
+    arguments: None means those of the process. The command then owns the process: it handles its
+        signals, and reports the errors that nobody can catch.
     """
     if arguments is None:
         _watch_signals()
-        gc.set_threshold(50_000)  # looking through what imports make is a sixth of a server's start
+        gc.set_threshold(50_000)  # scanning what imports make is a sixth of a server's start
     try:
         from humanloop.cli import commands
 
@@ -41,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _watch_signals() -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
-        # Shells start what runs in the background with interrupts ignored.
+        # Shells start background jobs with interrupts ignored.
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _interrupt)
     sys.unraisablehook = _report_unraisable
@@ -55,12 +55,12 @@ def _leave_signals() -> None:
 
 
 def _interrupt(number: int, _frame: FrameType | None) -> None:
-    _leave_signals()  # whoever asks twice does not want to wait
+    _leave_signals()  # a second interrupt must not wait
     raise KeyboardInterrupt(number)
 
 
 def _report_unraisable(report: sys.UnraisableHookArgs) -> None:
-    """Report an error that nobody can catch; an interrupt among them would be lost."""
+    """Report an error that nobody can catch; otherwise, an interrupt among them would be lost."""
     if isinstance(report.exc_value, KeyboardInterrupt):
         os._exit(128 + signal.SIGINT)
     sys.__unraisablehook__(report)

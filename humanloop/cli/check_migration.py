@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print what was found."""
+    """Print the findings."""
     from humanloop.check_migration import check_migration
 
     findings, unreadable = check_migration(options.paths)

@@ -1,7 +1,7 @@
-"""The commands, their parser, and what becomes of their errors.
+"""The commands, their parser, and the handling of their errors.
 
-Nothing that is large is imported here, nor at the top of a command's module, so that `--help` and
-completion answer at once: `run` of a command imports what it needs.
+Neither this module nor the top of a command's module imports anything large, so that `--help` and
+completion answer at once: a command's `run` imports its own needs.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from humanloop.cli.support import complain
 
 
 class Command(Protocol):
-    """A module of this package that is a command."""
+    """The interface of a command's module."""
 
     @property
     def NAME(self) -> str:
@@ -51,9 +51,9 @@ class Command(Protocol):
         ...
 
     def run(self, options: argparse.Namespace) -> int:
-        """Do what the command does; return the exit code.
+        """Do the command's work; return the exit code.
 
-        StartError, ImportError and OSError are told in one line, with exit code 1.
+        StartError, ImportError and OSError are reported in one line, with exit code 1.
         """
         ...
 
@@ -89,10 +89,10 @@ def run(arguments: Sequence[str]) -> int:
             code: int = options.run(options)
             return code
         finally:
-            # Now and not when Python ends, where nobody can catch what fails.
+            # Flush now, not at Python's exit, where nobody can catch an error.
             sys.stdout.flush()
     except BrokenPipeError:
-        _drop_output()  # the reader, such as `head`, has enough
+        _drop_output()  # the reader, such as `head`, has read enough
         return 1
     except (ImportError, _start_error()) as error:
         # The message of a missing extra says how to install it.
@@ -124,15 +124,15 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 class _Parser(argparse.ArgumentParser):
-    """A parser that does not hide, as argparse does, that its help could not be written."""
+    """A parser that reports when its help can't be written, which argparse hides."""
 
     def print_help(self, file: Any = None) -> None:
-        """Print the help on a file, by default the standard output."""
+        """Print the help to a file, by default the standard output."""
         print(self.format_help(), end="", file=file)
 
 
 class _Version(argparse.Action):
-    """Print the version and exit; finds the form out only then."""
+    """The action that prints the version and exits; imports what it needs only then."""
 
     def __call__(self, parser: argparse.ArgumentParser, *_rest: Any) -> None:
         version.run(argparse.Namespace(json=False))
@@ -140,16 +140,16 @@ class _Version(argparse.Action):
 
 
 def _start_error() -> type[Exception]:
-    """Return the server's error for what can't start.
+    """Return the server's StartError.
 
-    Nothing of the server has raised one unless its module is loaded, so it is not loaded for this.
+    If its module is not loaded, nothing can have raised it, so it is not loaded for this.
     """
     errors = sys.modules.get("humanloop.server.errors")
     return ImportError if errors is None else errors.StartError
 
 
 def _drop_output() -> None:
-    """Let what could not be written not fail a second time when Python ends."""
+    """Redirect the output to nowhere, so that the flush at Python's exit does not fail again."""
     try:
         sys.stdout.flush()
     except OSError:

@@ -9,7 +9,7 @@ from typing import cast
 
 NAME = "completion"
 HELP = "print what makes a shell complete the command line"
-_SHELLS = ("bash", "zsh", "fish", "tcsh")  # of shtab's
+_SHELLS = ("bash", "zsh", "fish", "tcsh")  # those that shtab knows
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

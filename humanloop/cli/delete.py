@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Delete, and say how much was deleted."""
+    """Delete, and report how much was deleted."""
     from humanloop.server.store import space
     from humanloop.server.store.database import joined
 

@@ -1,4 +1,4 @@
-"""`humanloop doctor`: look for what is wrong with an installation, a database and its server."""
+"""`humanloop doctor`: look for faults in an installation, a database and its server."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ VARIABLES = (
     "HUMANLOOP_BUILD",
 )
 _ROOM = 100_000_000  # bytes that should be free
-_SECONDS = 5  # for the server to answer
+_SECONDS = 5  # time limit for the server's answer
 
 State = Literal["ok", "note", "wrong"]
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What a check found; advice: what to do about it."""
+    """The result of a check; advice: the way to solve a problem."""
 
     check: str
     state: State
@@ -68,7 +68,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print what was found."""
+    """Print the findings."""
     findings: list[Finding] = []
     for finding in _findings(options):
         findings.append(finding)

@@ -45,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Export, and say how much."""
+    """Export, and report how much."""
     from humanloop.server.errors import StartError
     from humanloop.server.store import names
     from humanloop.server.store.database import open_for_reading
@@ -82,7 +82,7 @@ def _is_packed(path: Path | None) -> bool:
 
 @contextmanager
 def _output(path: Path | None, *, force: bool) -> Generator[IO[bytes]]:
-    """Open what is written to; a file gets its name once all of it is there."""
+    """Open the output; a file gets its name once it is complete."""
     from humanloop.server.errors import StartError
 
     if path is None:
@@ -109,7 +109,7 @@ def _output(path: Path | None, *, force: bool) -> Generator[IO[bytes]]:
 
 
 def _moment(text: str) -> datetime:
-    """Return the moment of an RFC 3339 text, or of the beginning of a day in UTC."""
+    """Return the time in an RFC 3339 text; for a date, its beginning in UTC."""
     from humanloop.schemas import DateTimeSchema
 
     try:

@@ -14,7 +14,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print what `--help` does."""
+    """Print the same text as `--help`."""
     parser: argparse.ArgumentParser = options.parser
     parser.parse_args(["--help"] if options.topic is None else [options.topic, "--help"])
     return 0

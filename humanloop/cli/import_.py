@@ -39,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Import, and say how much."""
+    """Import, and report how much."""
     from humanloop.server.errors import RequestError, StartError
     from humanloop.server.store.database import joined
     from humanloop.server.transfer import formats
@@ -108,7 +108,7 @@ def _input(path: Path | None) -> Generator[IO[bytes]]:
 
 
 class _Aside:
-    """The file of the lines that could not be imported, which is there only if there are any."""
+    """The file of lines that could not be imported; created only if there are any."""
 
     def __init__(self, path: Path | None) -> None:
         self._path = path

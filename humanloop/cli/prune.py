@@ -1,4 +1,4 @@
-"""`humanloop prune`: delete what is older than some age, while a server runs or not."""
+"""`humanloop prune`: delete data older than some age, while a server runs or not."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Prune, and say how much was deleted."""
+    """Prune, and report how much was deleted."""
     from humanloop.server.store import space
 
     if options.keep is None and not options.vacuum:

@@ -1,4 +1,4 @@
-"""`humanloop quickstart`: see the main job done, on a temporary server."""
+"""`humanloop quickstart`: show the main features, on a temporary server."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ HELP = "see the main job done, on a temporary server"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments, of which there are none."""
+    """Declare no arguments."""
     parser.description = "See the main job done, on a temporary server that is gone at the end."
 
 

@@ -1,4 +1,4 @@
-"""`humanloop restore`: put a backup in the place of the database."""
+"""`humanloop restore`: replace the database by a backup."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`humanloop spool`: look at what programs have logged later, send it, put it back, drop it."""
+"""`humanloop spool`: list, send, put back or drop the logs in the spool."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def _add_accounts(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Do one of the four."""
+    """Run the chosen subcommand."""
     from humanloop.exceptions import OpenApiException
 
     action = {"status": _status, "send": _send, "retry": _retry, "drop": _drop}[options.action]
@@ -97,7 +97,7 @@ def _directories(options: argparse.Namespace) -> list[Directory]:
 
 
 def _chosen(options: argparse.Namespace, accounts: Sequence[str]) -> list[Directory]:
-    """Return the directories of these accounts; raises ApiValueError if there is none of one."""
+    """Return the directories of these accounts; raises ApiValueError for an account without one."""
     from humanloop.exceptions import ApiValueError
 
     found = {each.path.name: each for each in _directories(options)}
@@ -139,7 +139,7 @@ def _send(options: argparse.Namespace) -> int:
                 each.move_to(Directory(Path(own)))
         sent, left = client.flush(options.timeout)
         error = client.spool.stats().last_error
-        client.spool.close(0)  # what is left had its time
+        client.spool.close(0)  # the remaining logs had their time
     if options.json:
         print_json({"sent": sent, "left": left, "error": error if left else None})
     else:

@@ -1,4 +1,4 @@
-"""What the commands share: common arguments, and how results, errors and progress are shown."""
+"""Common parts of the commands: arguments, and the output of results, errors and progress."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from humanloop.secrets import one_line, shorten
 from humanloop.text_table import text_table
 
 DEFAULT_DATABASE = "humanloop.db"
-_WIDEST = 60  # characters of a cell; all of it is in the JSON
+_WIDEST = 60  # characters of a cell; the JSON output is not cut
 
 
 def add_database(parser: argparse.ArgumentParser, kinds: str = "FILE or postgresql://...") -> None:
-    """Add `--database`, which is `options.database`; kinds: what the command takes."""
+    """Add `--database`, which sets `options.database`; kinds: the accepted kinds of names."""
     parser.add_argument(
         "--database",
-        # Not as %(default)s in the help: a URL may hold a password.
+        # Not as %(default)s in the help, since a URL may hold a password.
         default=os.environ.get("HUMANLOOP_DATABASE") or DEFAULT_DATABASE,
         metavar="DATABASE",
         help=f"{kinds} (default: the environment's HUMANLOOP_DATABASE, else {DEFAULT_DATABASE})",
@@ -43,12 +43,12 @@ def read_age(text: str) -> timedelta:
 
 
 def add_json(parser: argparse.ArgumentParser, text: str = "print JSON") -> None:
-    """Add `--json`, which is `options.json`."""
+    """Add `--json`, which sets `options.json`."""
     parser.add_argument("--json", action="store_true", help=text)
 
 
 def add_port(parser: argparse.ArgumentParser, text: str) -> None:
-    """Add `--port`, which is `options.port`."""
+    """Add `--port`, which sets `options.port`."""
     parser.add_argument("--port", default=8000, type=_port, help=f"{text} (default: %(default)s)")
 
 
@@ -59,12 +59,12 @@ def _port(text: str) -> int:
 
 
 def print_json(value: Any) -> None:
-    """Print a value as JSON on one line, and send it off at once."""
+    """Print a value as JSON on one line, and flush."""
     print(json.dumps(value, ensure_ascii=False), flush=True)
 
 
 def print_table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """Print rows of cells as aligned columns, those of numbers at the right."""
+    """Print rows of cells as aligned columns, columns of numbers to the right."""
     numbers = [n for n in range(len(head)) if rows and all(isinstance(row[n], int) for row in rows)]
     print(text_table([head, *([_cell(cell) for cell in row] for row in rows)], numbers))
 
@@ -81,13 +81,13 @@ def counted(number: int, noun: str) -> str:
 
 
 def complain(text: str) -> None:
-    """Say in one line on the standard error stream what went wrong."""
+    """Print an error in one line on the standard error stream."""
     if sys.stderr is not None:  # pyright: ignore[reportUnnecessaryComparison]
         print(f"humanloop: {one_line(text)}", file=sys.stderr)
 
 
 def is_sure(what: str) -> bool:
-    """Ask on a terminal whether to delete something; elsewhere say what is needed."""
+    """Ask on a terminal whether to delete something; without a terminal, print what is needed."""
     if not sys.stdin.isatty():
         complain(f"to delete {what}, give --yes")
         return False
@@ -99,9 +99,9 @@ def is_sure(what: str) -> bool:
 
 
 class Progress:
-    """A line on the standard error stream, if that is a terminal, which tells how far a walk is.
+    """A progress line on the standard error stream, if that is a terminal.
 
-    verb: such as "exported"; unit: what is counted; total: None if it is not known.
+    verb: such as "exported"; unit: of the count; total: None if unknown.
     """
 
     _SECONDS = 0.1  # between two drawings
@@ -125,7 +125,7 @@ class Progress:
             print("\r\x1b[K", end="", file=sys.stderr, flush=True)
 
     def advance(self, count: int = 1) -> None:
-        """Count what was done."""
+        """Add to the count."""
         self.done += count
         now = time.monotonic()
         if self._shown and now - self._drawn >= self._SECONDS:

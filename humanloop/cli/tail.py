@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 NAME = "tail"
 HELP = "follow the newest logs"
-_SECONDS = 0.5  # between two looks
-_WIDTH = 200  # of a line that goes to no terminal
+_SECONDS = 0.5  # between two polls
+_WIDTH = 200  # characters of a line if the output is not a terminal
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -68,12 +68,12 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _wait() -> None:
-    """Wait until the next look; raise BrokenPipeError once nobody reads what is printed."""
+    """Wait until the next poll; raise BrokenPipeError once nobody reads the output."""
     if not hasattr(select, "poll"):  # Windows
         time.sleep(_SECONDS)
         return
     poll = select.poll()
-    poll.register(sys.stdout.fileno(), 0)  # errors come unasked
+    poll.register(sys.stdout.fileno(), 0)  # errors are reported without a request
     if any(event & select.POLLERR for _, event in poll.poll(_SECONDS * 1000)):
         raise BrokenPipeError
 
@@ -101,6 +101,6 @@ def _as_line(arrived: Arrived) -> str:
     said = log.output or "" if log.error is None else f"error: {log.error}"
     moment = log.created_at.astimezone().strftime("%Y-%m-%d %H:%M:%S")
     parts = (moment, log.id, project, config, duration, said)
-    # Much longer texts are not even escaped.
+    # Longer texts are cut before they are escaped, which saves time.
     line = "  ".join(one_line(part[: 4 * _WIDTH]) for part in parts if part)
     return shorten(line, os.get_terminal_size().columns if sys.stdout.isatty() else _WIDTH)

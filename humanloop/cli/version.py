@@ -1,4 +1,4 @@
-"""`humanloop version`: tell the version, and which form of the package runs."""
+"""`humanloop version`: print the version, and the form of the package that runs."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def form() -> str:
-    """Return in which form the schema runtime is installed."""
+    """Return the form in which the schema runtime is installed."""
     from humanloop.schemas import compiled
 
     return "compiled" if compiled else "pure Python"

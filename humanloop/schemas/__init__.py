@@ -1,11 +1,10 @@
 """Schemas as classes: calling one validates a value and returns an immutable, typed instance.
 
-In the order that a value passes them: `metaclass` (what a call does), `casting` (Python values to
-JSON types), `nodes` with `keywords`, `formats` and `patterns` (compiled schema objects), `matcher`
-(does it match, and what is wrong), `instances` and `schema` (the classes, and how their instances
-are made). `dynamic` makes classes at run time, `codec` and `writing` read and write JSON text,
-`dataframes` makes tables of records.
-Nothing here knows of HTTP.
+The modules, in the order in which a value passes them: `metaclass` (the call of a class), `casting`
+(Python values to JSON types), `nodes` with `keywords`, `formats` and `patterns` (compiled schema
+objects), `matcher` (the decision whether it matches, and the errors), `instances` and `schema` (the
+classes, and the making of instances). `dynamic` makes classes at run time, `codec` and `writing`
+read and write JSON text, `dataframes` makes tables of records. Nothing here knows of HTTP.
 """
 
 from humanloop.schemas.casting import JSON_TYPES, MAX_DEPTH, JsonType, to_input

@@ -1,9 +1,9 @@
-"""The JSON types: which Python values each takes, what they become, and how a value is cast.
+"""The JSON types: the Python values that each accepts and returns, and the cast of a value.
 
-`JSON_TYPES` is the one table of input and accessed types; messages, documentation and type hints
+`JSON_TYPES` is the only table of input and accessed types; messages, documentation and type hints
 read it. `cast` turns any accepted Python value into a new tree of exact dict, list, str, Decimal,
-bool, None and bytes (files stay as they are), so that what validates later meets nothing else, and
-nothing that the caller can still change. `to_input` is where users teach it types of their own.
+bool, None and bytes (files stay unchanged), so that later validation meets no other types, and
+nothing that the caller can still change. Users register their own types with `to_input`.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ __all__ = [
 
 @dataclass(frozen=True)
 class JsonType:
-    """A JSON type: its phrase in messages, and its Python types as the documentation names them."""
+    """A JSON type: its phrase in messages, and the names of its Python types in documentation."""
 
     phrase: str
     inputs: tuple[str, ...]
@@ -80,7 +80,7 @@ JSON_TYPES: dict[str, JsonType] = {
 
 
 Path = tuple[str | int, ...]
-"""Where a part of a value is: the keys and indices that lead to it, from the outermost inwards."""
+"""The place of a part of a value: the keys and indices that lead to it, the outermost first."""
 
 
 class _Invalid:
@@ -88,31 +88,31 @@ class _Invalid:
 
 
 INVALID: Any = _Invalid()
-"""Stands in a cast tree for a value that was refused, so that it is reported only once."""
+"""A placeholder in a cast tree for a refused value, so that it is reported only once."""
 
 MAX_DEPTH = 200
-"""How many objects and arrays may stand inside each other, in values and in JSON text.
+"""The most levels of nested objects and arrays, in values and in JSON text.
 
-Every walk over a value recurses, and so ends well within the stack of a thread.
+Every walk over a value recurses; this limit keeps it well within a thread's stack.
 """
 
 TOO_DEEP = f"nested too deeply: at most {MAX_DEPTH} levels, fewer if the stack is nearly used up"
-"""The message on a value that is nested more deeply, or more deeply than Python's stack holds."""
+"""The message on a value that is nested more deeply, or more deeply than Python's stack allows."""
 
 MAX_ERRORS = 100_000
-"""How many errors of one value are told."""
+"""The most reported errors of one value."""
 
 MAX_PATH_STEPS = 10_000_000
-"""How long the paths of one value's errors may be in sum: many deep ones could fill the memory."""
+"""The total length of the paths of one value's errors: many deep ones could fill the memory."""
 
 NAIVE = (
     "a datetime without a time zone is taken as UTC, but datetime.now() is local time: "
     "use datetime.now(timezone.utc), or add the zone with .astimezone()"
 )
-"""The warning about a naive datetime. It is always the same text, so that it is shown once."""
+"""The warning about a naive datetime. Its text is constant, so that it is shown once."""
 
 Refuse = Callable[[str], Any]
-"""Reports a value that can't be cast, by a message, and gives INVALID."""
+"""A function that reports a value that can't be cast, by a message, and returns INVALID."""
 
 _KINDS: dict[type, str] = {
     dict: "object",
@@ -125,7 +125,7 @@ _KINDS: dict[type, str] = {
 
 
 type_of: Callable[[Any], Any] = type
-"""The class that a value is of, whatever it claims: for type checkers, it tells nothing of it."""
+"""The actual class of a value, whatever the value claims; returns Any for type checkers."""
 
 
 def kind_of(value: Any) -> str:
@@ -134,23 +134,23 @@ def kind_of(value: Any) -> str:
 
 
 def is_mapping(value: Any) -> TypeGuard[Mapping[Any, Any]]:
-    """Tell whether a Python value is taken as an object."""
-    # Not isinstance: a proxy may claim any class, and is none.
+    """Return whether a Python value is accepted as an object."""
+    # Not isinstance: a proxy may claim any class without being one.
     return issubclass(type_of(value), (dict, frozendict, Mapping))
 
 
 def is_sequence(value: Any) -> TypeGuard[list[Any] | tuple[Any, ...]]:
-    """Tell whether a Python value is taken as an array."""
+    """Return whether a Python value is accepted as an array."""
     return issubclass(type_of(value), (list, tuple))
 
 
 def is_object(value: Any) -> TypeGuard[dict[str, Any]]:
-    """Tell whether a cast value is an object."""
+    """Return whether a cast value is an object."""
     return type_of(value) is dict
 
 
 def is_array(value: Any) -> TypeGuard[list[Any]]:
-    """Tell whether a cast value is an array."""
+    """Return whether a cast value is an array."""
     return type_of(value) is list
 
 
@@ -158,20 +158,20 @@ _ZERO, _ONE = Decimal(0), Decimal(1)
 
 
 def is_integer(number: Decimal) -> bool:
-    """Tell whether a number is an integer of OpenAPI 3.0: no fraction, no exponent part."""
+    """Return whether a number is an integer of OpenAPI 3.0: no fraction, no exponent part."""
     return number.same_quantum(_ONE)
 
 
 @singledispatch
 def to_input(value: object) -> Any:
-    """Return what a value that is of no JSON type is converted to.
+    """Return the replacement for a value that is of no JSON type.
 
-    A `functools.singledispatch` function: `to_input.register(Point, dataclasses.asdict)` lets
-    objects of `Point`, and of classes that derive from it, be used wherever objects are taken. What
-    the registered function returns is cast in its turn; what it raises goes to the caller.
+    A `functools.singledispatch` function: `to_input.register(Point, dataclasses.asdict)` allows
+    instances of `Point` and its subclasses wherever objects are accepted. The registered function's
+    result is cast in turn; its exceptions go to the caller.
 
     Raises:
-        TypeError: nothing is registered for the type.
+        TypeError: no function is registered for the type.
     """
     raise TypeError(f"{type_of(value).__name__} is not registered with to_input")
 
@@ -179,9 +179,9 @@ def to_input(value: object) -> Any:
 class _Caster:
     """One walk over a value.
 
-    levels: how deep it may go; errors: (path, message) of all that JSON has no place for; path: the
-    keys and indices of the current place; containers: the ids of the containers around it, to find
-    one that holds itself.
+    levels: the maximum depth; errors: (path, message) of all values that JSON can't represent;
+        path: the keys and indices of the current place; containers: the ids of the containers
+        around it, to find one that contains itself.
     """
 
     def __init__(self, levels: int) -> None:
@@ -239,7 +239,8 @@ class _Caster:
 
     def _cast_other(self, value: Any) -> Any:
         kind = type_of(value)
-        # These take long to import, and only where somebody did can a value be of one's classes.
+        # These modules are slow to import, and a value can be of their classes only after an
+        # import.
         uuid, numpy = sys.modules.get("uuid"), sys.modules.get("numpy")
         if uuid is not None and issubclass(kind, uuid.UUID):
             return str(value)
@@ -257,12 +258,12 @@ class _Caster:
 
 
 def _numpy_scalar(scalar: Any, numpy: Any) -> Any:
-    """Return the bool, int or Decimal that a scalar of NumPy means; all others as they are."""
+    """Return the bool, int or Decimal that equals a NumPy scalar; others unchanged."""
     kind = type_of(scalar)
     if issubclass(kind, numpy.bool_):
         return bool(scalar)
     if issubclass(kind, numpy.floating):
-        return Decimal(str(scalar))  # the shortest digits that mean the same: item() gives more
+        return Decimal(str(scalar))  # the shortest digits of the same number: item() gives more
     is_integer = issubclass(kind, numpy.integer) and not issubclass(kind, numpy.timedelta64)
     return int(scalar) if is_integer else scalar
 
@@ -286,14 +287,14 @@ _HINTS: tuple[tuple[type | tuple[type, ...] | str, str], ...] = (
     (Real, "float(value)"),
     (Iterable, "list(value)"),
 )
-"""What to pass in place of a value, by its class: a base, a name, or an attribute of the class.
+"""Suggested replacements for a value, by its class: a base, a name, or an attribute of the class.
 
-The first that fits holds.
+The first match applies.
 """
 
 
 def _hint(kind: type) -> str:
-    """Return what to do where objects of a class are refused."""
+    """Return a suggestion for objects of a refused class."""
     for mark, code in _HINTS:
         if not isinstance(mark, str):
             fits = issubclass(kind, mark)
@@ -309,7 +310,7 @@ def _hint(kind: type) -> str:
 def cast(value: Any, depth: int = 0) -> tuple[Any, list[tuple[Path, str]]]:
     """Return `value` as a new tree of exact JSON types, and the errors (path, message) in it.
 
-    depth: how many containers are around it already.
+    depth: the number of containers around it.
 
     Raises:
         RecursionError: it is nested too deeply.
@@ -322,7 +323,7 @@ def deep_nesting_start(value: Any) -> Path:
     """Return the path at which the deepest nesting of a value begins."""
     layer: list[tuple[Path, Any]] = [((), value)]
     for _ in range(MAX_DEPTH):
-        # Each container once: one that holds another twice would double the layer at every step.
+        # Each container once: one that contains another twice would double the layer at every step.
         below = {
             id(item): ((*path, step), item)
             for path, container in layer
@@ -335,7 +336,7 @@ def deep_nesting_start(value: Any) -> Path:
 
 
 def before_repetition(path: Sequence[str | int]) -> Path:
-    """Return the beginning of a long path, up to where the same few steps come again and again."""
+    """Return the beginning of a long path, up to where the same few steps repeat."""
     for period in (1, 2, 3, 4):
         start = len(path)
         while start > period and path[start - 1] == path[start - 1 - period]:
@@ -346,7 +347,7 @@ def before_repetition(path: Sequence[str | int]) -> Path:
 
 
 def is_deeper_than(levels: int, value: Any) -> bool:
-    """Tell whether over so many objects and arrays of a value stand inside each other."""
+    """Return whether more than `levels` objects and arrays of a value are nested."""
     layer = [value]
     for _ in range(levels):
         layer = [inner for each in layer for _, inner in _containers_in(each)]
@@ -356,7 +357,7 @@ def is_deeper_than(levels: int, value: Any) -> bool:
 
 
 def _containers_in(value: Any) -> Iterator[tuple[Any, Any]]:
-    """Yield the objects and arrays right inside of a value, each with its key or index."""
+    """Yield the objects and arrays directly inside a value, each with its key or index."""
     parts: Iterable[tuple[Any, Any]] = ()
     if is_mapping(value):
         parts = value.items()
@@ -368,7 +369,7 @@ def _containers_in(value: Any) -> Iterator[tuple[Any, Any]]:
 
 
 def _number(value: Decimal | float, refuse: Refuse) -> Any:
-    # repr gives the shortest digits that mean the same float: 0.1 becomes Decimal("0.1").
+    # repr gives the shortest digits of the same float: 0.1 becomes Decimal("0.1").
     number = Decimal(float.__repr__(value)) if isinstance(value, float) else Decimal(value)
     if not number.is_finite():
         return refuse(f"expected a finite number, got {value}, which JSON can't write")
@@ -377,8 +378,8 @@ def _number(value: Decimal | float, refuse: Refuse) -> Any:
 
 
 def _datetime(value: datetime, refuse: Refuse) -> Any:
-    # RFC 3339 needs an offset, of whole minutes. A datetime without one is taken as UTC, as the API
-    # takes it; one from before time zones had whole minutes is moved there.
+    # RFC 3339 needs an offset of whole minutes. A datetime without one is taken as UTC, as in the
+    # API; one from before time zones had whole minutes is converted to UTC.
     try:
         offset = value.utcoffset()
         if offset is None:
@@ -388,7 +389,7 @@ def _datetime(value: datetime, refuse: Refuse) -> Any:
         else:
             text = value.isoformat()
     except (OverflowError, ValueError, TypeError):
-        # At the ends of the calendar; or no moment at all, as the NaT of pandas.
+        # A datetime at the ends of the calendar; or not a moment at all, as the NaT of pandas.
         return refuse("expected a moment that RFC 3339 can write, got one that it can't")
     if offset is None:
         warn(NAIVE, NaiveDatetimeWarning)
@@ -400,7 +401,7 @@ def _file(value: io.FileIO | io.BufferedReader, refuse: Refuse) -> Any:
 
 
 _LEAVES: dict[type, Callable[[Any, Refuse], Any]] = {
-    # Subclasses are looked for in this order: bool before int, datetime before date.
+    # Subclasses are checked in this order: bool before int, datetime before date.
     str: lambda value, refuse: str.__str__(value),
     bool: lambda value, refuse: value,
     BoolClass: lambda value, refuse: bool(value),

@@ -1,10 +1,10 @@
-"""JSON text to values and back, every digit kept both ways.
+"""JSON text to values and back, with every digit kept in both directions.
 
-Numbers with a fraction or an exponent are read as `Decimal`, so is an integer too long for `int` to
-parse; they are written as they are. Strings keep their characters (lone surrogates, which UTF-8
-can't hold, are escaped). Where msgspec is installed (the extra `fast`), it does the work; whatever
-it refuses the standard library does again, so that values and errors are the same. `MAX_DEPTH`
-holds for whoever validates what was read; the readers themselves may take more.
+Numbers with a fraction or an exponent are read as `Decimal`, and so is an integer too long for
+`int` to parse; they are written unchanged. Strings keep their characters (lone surrogates, which
+UTF-8 can't hold, are escaped). If msgspec is installed (the extra `fast`), it does the work; input
+that it refuses goes to the standard library, so that values and errors are the same. Validation
+enforces `MAX_DEPTH`; the readers themselves may accept more.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ except ImportError:
 __all__ = ["JsonTooDeep", "decode", "decoder", "encode", "encode_instance", "refuse_constant"]
 
 NUMBERS = 4096
-"""How many numbers are kept ready for reading; then they are forgotten, and kept as they come."""
+"""The most cached numbers; a full cache is emptied, and then filled anew."""
 
 USUAL_RECURSION_LIMIT = 3_000
-"""Up to this limit, Python raises before the stack of the main thread ends."""
+"""Up to this limit, Python raises before the main thread's stack overflows."""
 
 DIGITS = 8
-"""Numbers that are written in so many characters are kept."""
+"""Numbers of up to this many characters are cached."""
 
 _OBJECT: Any = frozendict
 
@@ -52,7 +52,7 @@ def refuse_constant(name: str) -> Any:
 
 
 class JsonTooDeep(ValueError):
-    """JSON text is nested too deeply; path: where that nesting begins."""
+    """JSON text is nested too deeply; path: the place where that nesting begins."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(TOO_DEEP)
@@ -66,12 +66,12 @@ _TOKEN = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|[\[\]{},]', re.DOTALL)
 
 
 def _stack_may_be_small() -> bool:
-    """Tell whether the decoders, which recurse in C, might crash before they raise."""
+    """Return whether the decoders, which recurse in C, might crash before they raise."""
     return get_ident() != _MAIN_THREAD or sys.getrecursionlimit() > USUAL_RECURSION_LIMIT
 
 
 def _may_be_deep(data: str | bytes | bytearray) -> bool:
-    """Tell quickly whether JSON text may be nested more deeply than `MAX_DEPTH`."""
+    """Return, by a quick check, whether JSON text may be nested more deeply than `MAX_DEPTH`."""
     if isinstance(data, str):
         octets = data.encode("utf-8", "surrogatepass")
     elif json.detect_encoding(data) == "utf-8":
@@ -80,13 +80,13 @@ def _may_be_deep(data: str | bytes | bytearray) -> bool:
         return True
     if octets.count(b"[") + octets.count(b"{") <= MAX_DEPTH:
         return False
-    # Every other part between quotes is a string's content, once no quote is escaped. Two quotes
-    # without anything between them change nothing of that, and few are left without them.
+    # Once no quote is escaped, every second part between quotes is a string's content. Adjacent
+    # quotes don't change this, and without them few parts are left.
     kept = octets.replace(b"\\\\", b"").replace(b'\\"', b"").translate(_AS_ARRAYS, _OTHERS)
     parts = kept.replace(b'""', b"").split(b'"')
     brackets = b"".join(parts[::2])
     for _ in range(MAX_DEPTH):
-        # Takes off the innermost level: bytes.replace is much faster than a walk over the text.
+        # Removes the innermost level: bytes.replace is much faster than a walk over the text.
         brackets = brackets.replace(b"[]", b"")
         if not brackets:
             return False
@@ -96,7 +96,7 @@ def _may_be_deep(data: str | bytes | bytearray) -> bool:
 def _check_depth(data: str | bytes | bytearray) -> None:
     """Raise JsonTooDeep if the text is nested too deeply; brackets within strings don't count."""
     text = data if isinstance(data, str) else data.decode(json.detect_encoding(data), "replace")
-    path: list[Any] = []  # for each open container: the index or the last string in it, a key
+    path: list[Any] = []  # per open container: the index, or the last string in it, a key
     for token in _TOKEN.findall(text):
         if token in "[{":
             if len(path) == MAX_DEPTH:
@@ -113,7 +113,7 @@ def _check_depth(data: str | bytes | bytearray) -> None:
 
 
 class _Numbers(dict[str, Any]):
-    """The numbers of texts with a fraction or an exponent, the short ones kept."""
+    """The numbers of texts with a fraction or an exponent; short ones are cached."""
 
     def __init__(self, new: Callable[[Any], Any]) -> None:
         self.new = new
@@ -133,9 +133,9 @@ class _Numbers(dict[str, Any]):
             number = self.new(text)
         except InvalidOperation:
             number = None
-        if number is None or not number.is_finite():  # the caller's context decides which
+        if number is None or not number.is_finite():  # by the caller's context
             raise ValueError(f"the exponent of {text:.40} is beyond what can be held")
-        # "1e0" has an exponent part, so it is no integer (OpenAPI 3.0): Decimal would forget.
+        # "1e0" has an exponent part, so it is no integer (OpenAPI 3.0); Decimal would lose this.
         sign, digits, exponent = number.as_tuple()
         return number if exponent else self.new((sign, (*digits, 0), -1))
 
@@ -145,8 +145,8 @@ def decoder(
 ) -> Callable[[str | bytes | bytearray], Any]:
     """Return the function that reads JSON text, into dict, list, str, int, bool and None.
 
-    new: makes a number with a fraction or an exponent of its text, or of a tuple of sign, digits
-        and exponent, as `Decimal` does. fast: use msgspec, if it is installed.
+    new: makes a number with a fraction or an exponent from its text, or from a tuple of sign,
+        digits and exponent, as `Decimal` does. fast: use msgspec, if it is installed.
     """
 
     def integer(text: str) -> Any:
@@ -157,19 +157,19 @@ def decoder(
     read_fast = _msgspec.json.Decoder(float_hook=number).decode if _msgspec and fast else None
 
     def decode(data: str | bytes | bytearray) -> Any:
-        """Return the value that JSON text means.
+        """Return the value of JSON text.
 
         Raises:
             ValueError: it is not JSON, is nested too deeply (`JsonTooDeep`), or is not in UTF-8,
                 UTF-16 or UTF-32.
-            TypeError: it is no text.
+            TypeError: it is not text.
         """
         if not isinstance(data, (str, bytes, bytearray)):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise TypeError(f"expected JSON text in str or bytes, got {type(data).__name__}")
         if _stack_may_be_small() and _may_be_deep(data):
             _check_depth(data)
         if read_fast is not None:
-            # The standard library says what is wrong, or takes it.
+            # The standard library reports the error, or accepts the text.
             try:
                 return read_fast(data)
             except (_msgspec.MsgspecError, ValueError, RecursionError):
@@ -181,11 +181,11 @@ def decoder(
             return read(text)
         except RecursionError:
             _check_depth(text)
-            raise JsonTooDeep(()) from None  # it is the stack that is nearly used up
+            raise JsonTooDeep(()) from None  # the text is not deep: the stack is nearly used up
         except ValueError as error:
             # int() refuses numbers of more than 4,300 digits; Decimal reads them exactly.
             if not str(error).startswith("Exceeds the limit"):
-                _check_depth(text)  # deep text that is cut off is too deep before all else
+                _check_depth(text)  # for deep text that is cut off, the depth is the first error
                 raise
         return json.loads(
             text, parse_float=number, parse_int=integer, parse_constant=refuse_constant
@@ -229,7 +229,7 @@ def encode_instance(instance: Any) -> str:
         TypeError: there are bytes or a file in it.
     """
     if _pack is not None:
-        # What it does not take, such as lone surrogates, or bytes, is looked at again.
+        # Values that it refuses, such as lone surrogates, or bytes, go to our own writer.
         with suppress(TypeError, ValueError, RecursionError):
             text: str = _pack(instance).decode()
             return text
@@ -237,7 +237,7 @@ def encode_instance(instance: Any) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """Return what msgspec is to write for a value of a class that it does not know."""
+    """Return a replacement that msgspec can write for an instance of a class unknown to it."""
     if isinstance(value, _OBJECT):
         return dict(value)
     if issubclass(type(value), tuple):
@@ -245,5 +245,5 @@ def _plain(value: Any) -> Any:
     return _msgspec.Raw(converters.json_text(value).encode())
 
 
-# Compiled, our own writer is as fast, and keeps what msgspec would ask about.
+# Our own writer, if compiled, is as fast, and caches what msgspec would ask for each time.
 _pack = None if _msgspec is None or compiled else _msgspec.json.Encoder(enc_hook=_plain).encode

@@ -1,7 +1,7 @@
-"""The constructors of schema classes: how the arguments of a call become the value to validate.
+"""The constructors of schema classes: from the arguments of a call to the value to validate.
 
-A user's subclass may define `__new__` or `__init__`, itself or in a mixin. Then a call runs them as
-Python does, and the base `Validating` stands above the schema class: `super()` in them finds it.
+A user's subclass may define `__new__` or `__init__`, itself or in a mixin. A call then runs them as
+Python does, and `super()` in them finds the base `Validating`, which comes before the schema class.
 All other classes have no constructor, so that a call of them is one step.
 """
 
@@ -21,9 +21,9 @@ CONSTRUCTORS = ("__new__", "__init__")
 
 
 def has_constructor(mixins: Iterable[type], namespace: Mapping[str, Any]) -> bool:
-    """Tell whether a class to be made has a constructor of a user's: its own, or a mixin's.
+    """Return whether a new class has a user's constructor: its own, or a mixin's.
 
-    mixins: those of its bases that are no schema classes.
+    mixins: its bases that are not schema classes.
     """
     if "any" not in BASES:  # the classes of `schema` are still being made
         return False
@@ -36,7 +36,7 @@ def has_constructor(mixins: Iterable[type], namespace: Mapping[str, Any]) -> boo
 
 
 class Validating:
-    """The base, above the schema class, that `super()` of such a constructor finds."""
+    """The base, before the schema class, that `super()` of such a constructor finds."""
 
     __slots__ = ()
 
@@ -46,10 +46,10 @@ class Validating:
             return cls.validate(_content(cls, arguments, keys))
 
         def __init__(self, /, *arguments, **keys):
-            """Refuse content that the instance was not made of: it would get lost."""
+            """Refuse content from which the instance was not made: it would be lost."""
             cls = type(self)
             if cls.__init__ is Validating.__init__ or cls.__new__ is not Validating.__new__:
-                return  # nobody changed the arguments, or `__new__` has made something of them
+                return  # the arguments are unchanged, or `__new__` used them
             if not (arguments or keys) or any(map(_is_iterator, arguments)):
                 return
             if cls.validate(_content(cls, arguments, keys)) != self:
@@ -63,7 +63,7 @@ _USE_NEW = (
 
 
 def _content(cls: Any, arguments: tuple[Any, ...], keys: dict[str, Any]) -> Any:
-    """Return the value that the arguments of a call mean."""
+    """Return the value in the arguments of a call."""
     if len(arguments) > 1:
         raise ApiTypeError(
             f"{cls.__name__} takes one value, or keywords; for other arguments define __new__, "
@@ -74,7 +74,7 @@ def _content(cls: Any, arguments: tuple[Any, ...], keys: dict[str, Any]) -> Any:
 
 
 def with_keys(cls: type, value: Any, keys: dict[str, Any]) -> Any:
-    """Return the argument of a class that was given keywords, beside a mapping or alone."""
+    """Return a class's argument for a call with keywords, with or without a mapping."""
     for item in keys.values():
         if item is unset:
             keys = {key: item for key, item in keys.items() if item is not unset}
@@ -92,9 +92,9 @@ def _is_iterator(value: Any) -> bool:
 
 
 def collected(cls: type, values: Any) -> Any:
-    """Return what an iterator yields as an object or an array; any other value as it is.
+    """Return an iterator's items as an object or an array; any other value unchanged.
 
-    `dataclasses.asdict` calls the classes of containers with iterators, as `dict` takes them.
+    `dataclasses.asdict` calls the classes of containers with iterators, as `dict` accepts them.
     """
     if not _is_iterator(values):
         return values
@@ -102,5 +102,5 @@ def collected(cls: type, values: Any) -> Any:
         return tuple(values)
     try:
         return dict(values) if issubclass(cls, BASES["object"]) else values
-    except (TypeError, ValueError):  # these are no pairs
+    except (TypeError, ValueError):  # not pairs
         return values

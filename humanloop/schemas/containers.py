@@ -1,9 +1,9 @@
-"""How objects and arrays are shown: by `repr`, pprint, IPython, notebooks and rich.
+"""The display of objects and arrays: in `repr`, pprint, IPython, notebooks and rich.
 
-`repr`, IPython and notebooks, which show values unasked, show what fits a limit, as
+`repr`, IPython and notebooks, which show values without being asked, show what fits a limit, as
 `humanloop.display` says; pprint and rich show everything.
 
-Invariant: every representation is made of `_shown_`, so that none shows a secret.
+Invariants: every representation is made from `_shown_`, so that none shows a secret.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from humanloop.schemas.instances import BASES
 __all__ = ["Container"]
 
 PRETTY_LEVELS = 50
-"""How deep an instance may be for pprint and rich, which recurse widely; else it is one line."""
+"""The deepest instance that pprint and rich, which recurse widely, print on several lines."""
 
 _OBJECT: Any = frozendict
 _ARRAY: Any = tuple
@@ -33,13 +33,13 @@ class Container:
     __slots__ = ()
 
     def __repr__(self) -> str:
-        # pprint asks for the repr first, and then for who prints what has this repr.
+        # pprint looks up its printing function by the class's `__repr__`.
         printer = getattr(sys.modules.get("pprint"), "PrettyPrinter", None)
         getattr(printer, "_dispatch", {}).setdefault(Container.__repr__, _pprint)
         return short_text(self)
 
     def _shown_(self) -> Described:
-        """Describe this for `humanloop.display`; arrays and unnamed objects have no name there."""
+        """Return a description for `humanloop.display`, nameless for arrays and unnamed objects."""
         cls, instance = type_of(self), cast("Any", self)
         if not isinstance(instance, _OBJECT):
             return Described("", instance)
@@ -47,19 +47,19 @@ class Container:
         return Described("" if cls is BASES["object"] else cls.__name__, instance, secret)
 
     def __rich_repr__(self) -> Iterator[Any]:
-        """Return the argument of the constructor, for rich."""
+        """Yield the argument of the constructor, for rich."""
         if is_deeper_than(PRETTY_LEVELS, self):
-            raise RecursionError  # by the call, not by the iterator: so rich takes the repr
+            raise RecursionError  # in the call, not in the iterator: rich then uses the repr
         return iter([_unnamed(self)])
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
-        """Print this in IPython and notebooks: in more detail if it is not a part of a list."""
+        """Print this in IPython and notebooks: in more detail unless it is in a list."""
         shown = short_tree(self, TEXT_LIMIT if len(printer.stack) > 1 else PRETTY_LIMIT)
         if isinstance(shown, Tree):
             shown.print_to(printer)
 
     def _repr_html_(self) -> str:
-        """Return a table, for notebooks."""
+        """Return an HTML table, for notebooks."""
         from humanloop.notebook import html_of
 
         return html_of(self)
@@ -70,11 +70,11 @@ def _plain(instance: Any) -> Any:
 
 
 def _unnamed(value: Any) -> Any:
-    """Return an instance as plain containers, down to those that have a name of their own."""
+    """Return an instance as plain containers, down to those with a name of their own."""
     if isinstance(value, _OBJECT):
         return {key: _unnamed_part(item) for key, item in value._shown_().items()}
     items = [_unnamed_part(item) for item in value]
-    # rich would take a tuple for a name and its value, so a named array is a list.
+    # rich would read a tuple as a name and its value, so a named array becomes a list.
     return tuple(items) if type(value) is _ARRAY else items
 
 

@@ -1,5 +1,5 @@
-# How C holds what `converters` declares: attributes, arguments, results and local variables. What is
-# done stands there alone, but for the functions at the end, which need C.
+# The C types of what `converters` declares: attributes, arguments, results and local variables. The
+# code is there alone, except for the functions at the end, which need C.
 
 from cython cimport locals as c_locals
 from cpython.dict cimport PyDict_Update
@@ -126,7 +126,7 @@ cdef inline int digits(const unsigned char *text) noexcept:
     return (text[0] - 48) * 10 + text[1] - 48
 
 cdef inline bint is_common_date_time(str text) noexcept:
-    # A look at each character takes a twentieth of the time that the regular expression takes.
+    # Checking each character takes a twentieth of the regular expression's time.
     cdef Py_ssize_t length = PyUnicode_GET_LENGTH(text), place = 19
     if length < 20 or PyUnicode_KIND(text) != 1:
         return False

@@ -1,18 +1,18 @@
 """Converters: for common schemas and common values, check and convert in one pass.
 
-A converter makes of a raw Python value the very instance that the matcher would make, or raises
-`FastPathMiss`. It is sound, never complete: a part that it does not know goes to `interpret`, which
-asks the matcher; a value that it refuses is looked at again by the matcher, which says why.
+A converter makes from a raw Python value the same instance that the matcher would make, or raises
+`FastPathMiss`. It is sound, but not complete: parts that it does not know go to `interpret`, which
+calls the matcher; a value that it refuses goes to the matcher again, which explains the error.
 
 Invariants:
 - A container is copied once, and its parts are converted in the copy, which nobody else has.
-- Numbers are kept in bounded tables. Nothing else of a user's is kept.
+- Numbers are cached in bounded tables. No other data of a user is kept.
 - Nothing recurses deeper than `MAX_DEPTH` containers and references, on any stack.
 
-This is an ordinary module of Python. Where Cython and a C compiler are there, an installation has
-it compiled to C, too, as `_converters` (`native` chooses): `converters.pxd` then says which
-attributes, arguments and local variables are kept as C holds them, and has the functions
-that are marked below in C.
+This is an ordinary Python module. If Cython and a C compiler are available, an installation also
+has it compiled to C, as `_converters` (`native` chooses): `converters.pxd` then declares the C
+types of attributes, arguments and local variables, and defines in C the functions that are marked
+below.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from humanloop.schemas.values import BoolClass, NoneClass
 
 
 class cython:
-    """Stands for the module of that name, which the compiler puts here, and nobody else needs."""
+    """A stand-in for the module `cython`, which exists only in the compiler."""
 
     compiled = False
 
@@ -62,19 +62,19 @@ __all__ = [
 
 
 class FastPathMiss(Exception):
-    """The fast path has no answer: the matcher decides, or whoever takes values of any depth."""
+    """The fast path has no answer: the matcher decides, or a caller that allows any depth."""
 
 
 Make = Callable[[Any], Any]
 Interpret = Callable[[Any, int], Any]
-"""Makes the instance of a value that stands at a depth; raises FastPathMiss."""
+"""A function that makes the instance of a value at a depth; raises FastPathMiss."""
 Checks = tuple[Callable[[Any], bool], ...]
 
 INTEGERS = 4096
-"""Integers whose absolute value is at most this are kept ready, as they come."""
+"""Integers up to this absolute value are cached at their first use."""
 
 FLOATS = 8192
-"""How many floats are kept ready; then they are forgotten, and kept anew as they come."""
+"""The most cached floats; a full cache is emptied, and then filled anew."""
 
 _integers: dict[Any, Any] = {}
 _floats: dict[Any, Any] = {}
@@ -88,25 +88,25 @@ _is_date_time = FORMATS["date-time"].holds
 if not cython.compiled:
 
     def new_table(owner: Object, value: Any) -> dict[str, Any]:
-        """Return a copy of a value; in C, if `fills`, the table of an instance that is made."""
+        """Return a copy of a value; in C, if `fills`, the table of an instance in the making."""
         return {**value}
 
     def new_object(owner: Object, table: dict[str, Any]) -> Any:
-        """Return the instance that holds a table; in C, if `fills`, that is the table itself."""
+        """Return the instance that holds a table; in C, if `fills`, return the table itself."""
         return owner.make(table)
 
     is_common_date_time = re.compile(
         "[0-9]{4}-(?:(?:0[1-9]|1[0-2])-(?:0[1-9]|1[0-9]|2[0-8])|(?:0[13-9]|1[0-2])-(?:29|30))"
         r"T(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](?:\.[0-9]+)?Z"
     ).fullmatch
-    """Tells date-times of the form that servers write, on days that each year has."""
+    """Match date-times in the usual form of servers, on days that exist in every year."""
 
     def base_of(cls: Any) -> Any:
-        """Return the base that a class has its layout from, as C finds it."""
+        """Return the base that determines a class's layout, as C finds it."""
         return cls.__base__
 
     def write_text(text: Any, parts: list[str]) -> None:
-        """Append a string as JSON text; in C, one without escapes is told by a look at it."""
+        """Append a string as JSON text; in C, a quick scan recognises one without escapes."""
         parts.append(encode_basestring(text))
 
 
@@ -114,9 +114,9 @@ if not cython.compiled:
 
 
 class Converter:
-    """Converts the values of one schema; this one asks the matcher for all of them.
+    """The converter of one schema's values; this base passes all of them to the matcher.
 
-    takes_text: whether each plain string is its own instance, so that nothing needs to be called.
+    takes_text: each plain string is its own instance, so that no call is needed.
     """
 
     def __init__(self, interpret: Interpret, checks: Checks = ()) -> None:
@@ -125,7 +125,7 @@ class Converter:
         self.checks = checks
 
     def convert(self, value: Any) -> Any:
-        """Return the instance that a raw value makes.
+        """Return the instance for a raw value.
 
         Raises:
             FastPathMiss: the matcher has to decide.
@@ -133,7 +133,7 @@ class Converter:
         return self.take(value, 0)
 
     def take(self, value: object, depth: int) -> Any:
-        """Convert a value that stands at `depth`."""
+        """Convert a value at `depth`."""
         return self.interpret(value, depth)
 
     def check(self, value: Any) -> None:
@@ -144,7 +144,7 @@ class Converter:
 
 
 class Text(Converter):
-    """A string without bounds or class of its own: it stays as it is."""
+    """A string without bounds and class of its own: it stays unchanged."""
 
     def __init__(self, interpret: Interpret) -> None:
         super().__init__(interpret)
@@ -155,7 +155,7 @@ class Text(Converter):
 
 
 class String(Converter):
-    """A string with bounds, or of a class."""
+    """A string with bounds or a class."""
 
     def __init__(self, interpret: Interpret, checks: Checks, make: Make) -> None:
         super().__init__(interpret, checks)
@@ -185,9 +185,9 @@ class DateTime(Converter):
 
 
 class Choice(Converter):
-    """One of some strings, whose instances are made ahead.
+    """One of some strings, whose instances are made in advance.
 
-    is_open: whether other strings are taken as they are.
+    is_open: other strings are accepted unchanged.
     """
 
     def __init__(self, interpret: Interpret, members: dict[str, Any], is_open: bool) -> None:
@@ -209,7 +209,7 @@ class Choice(Converter):
 class Number(Converter):
     """A number: a Decimal with every digit.
 
-    cls: the class of numbers; instances of it, which JSON text has already, stay as they are.
+    cls: the class of numbers; instances of it, as made from JSON text, stay unchanged.
     """
 
     def __init__(self, interpret: Interpret, checks: Checks, cls: type, make: Make) -> None:
@@ -247,7 +247,7 @@ class Number(Converter):
         if not -_infinity < value < _infinity:
             raise FastPathMiss
         number = self.make(repr(value))
-        if value:  # 0.0 and -0.0 are one key and two numbers, so neither is kept
+        if value:  # 0.0 and -0.0 are one key and two numbers, so neither is cached
             if len(_floats) >= FLOATS:
                 _floats.clear()
             _floats[value] = number
@@ -288,7 +288,7 @@ class Boolean(Converter):
 
 
 class Nullable(Converter):
-    """What an inner converter takes, or null."""
+    """The inner converter's values, or null."""
 
     def __init__(self, inner: Converter, null: Any) -> None:
         super().__init__(inner.interpret)
@@ -301,9 +301,9 @@ class Nullable(Converter):
 
 
 class Reference(Converter):
-    """What a `$ref` names, looked up when the first value comes: schemas refer to each other.
+    """The target of a `$ref`, looked up with the first value: schemas refer to each other.
 
-    Every way by which a schema leads back to itself passes here.
+    Every cycle of schemas passes through here.
     """
 
     def __init__(self, interpret: Interpret, find: Callable[[], Converter]) -> None:
@@ -320,7 +320,7 @@ class Reference(Converter):
 
 
 class Union(Converter):
-    """A value whose Python class tells the branch."""
+    """A value whose Python class determines the branch."""
 
     def __init__(self, interpret: Interpret, by_class: Mapping[type, Converter]) -> None:
         super().__init__(interpret)
@@ -334,7 +334,7 @@ class Union(Converter):
 
 
 class Tagged(Converter):
-    """An object whose discriminator tells the branch."""
+    """An object whose discriminator determines the branch."""
 
     def __init__(self, interpret: Interpret, key: str, choices: Mapping[str, Converter]) -> None:
         super().__init__(interpret)
@@ -350,7 +350,7 @@ class Tagged(Converter):
     def branch_of(self, table: Any) -> Converter:
         try:
             tag = table.get(self.key)
-        except Exception:  # a user's key need not be comparable
+        except Exception:  # a user's key may not be comparable
             raise FastPathMiss from None
         branch = self.choices.get(tag) if type(tag) is str else None
         if branch is None:
@@ -362,12 +362,12 @@ class Tagged(Converter):
 
 
 def tuple_of(item: Converter, values: Any, depth: int) -> tuple[Any, ...]:
-    """Return what a converter makes of the items of a list or a tuple at `depth`."""
+    """Return the converted items of a list or a tuple at `depth`."""
     if depth >= MAX_DEPTH:
         raise FastPathMiss
     depth += 1
-    # Not by a comprehension: as Cython 3.3 compiles it, it drops a reference twice where memory
-    # runs out.
+    # Not a comprehension: as compiled by Cython 3.3, it drops a reference twice when memory runs
+    # out.
     parts = list(values)
     for index, part in enumerate(parts):
         if not (item.takes_text and type(part) is str):
@@ -378,7 +378,7 @@ def tuple_of(item: Converter, values: Any, depth: int) -> tuple[Any, ...]:
 class Array(Converter):
     """An array of values of one schema.
 
-    make: makes the instance of a tuple; None where that is one.
+    make: makes the instance from a tuple; None if the tuple itself is the instance.
     """
 
     def __init__(
@@ -392,13 +392,13 @@ class Array(Converter):
         if type(value) is not list and type(value) is not tuple:
             return self.interpret(value, depth)
         parts = tuple_of(self.item, value, depth)
-        if self.checks:  # of the parts, since others may have changed the value meanwhile
+        if self.checks:  # check the parts, since others may have changed the value meanwhile
             self.check(parts)
         return parts if self.make is None else self.make(parts)
 
 
 class Property:
-    """What an object says of one key."""
+    """The schema of one key of an object."""
 
     def __init__(self, converter: Converter, required: bool) -> None:
         self.converter = converter
@@ -406,11 +406,11 @@ class Property:
 
 
 class Object(Converter):
-    """An object, of which some keys may be declared.
+    """An object, some of whose keys may be declared.
 
-    cls: the class of its instances; `make` makes one of a dict. fills: whether an instance is a
-    dict, too, that may be made empty and then filled. others: converts the values of the keys that
-    are in none of `properties`.
+    cls: the class of its instances; `make` makes one from a dict. fills: an instance is also a
+        dict, which may be created empty and then filled. others: converts the values of keys that
+        are not in `properties`.
     """
 
     def __init__(
@@ -443,7 +443,7 @@ class Object(Converter):
         depth += 1
         try:
             table = new_table(self, value)
-        except Exception:  # a user's keys need not be comparable
+        except Exception:  # a user's keys may not be comparable
             raise FastPathMiss from None
         missing = self.required
         properties, others = self.properties, self.others
@@ -463,7 +463,7 @@ class Object(Converter):
 
 
 class Free(Converter):
-    """A value of which no schema says anything.
+    """A value that no schema describes.
 
     number, object: convert the numbers and the objects.
     """
@@ -514,17 +514,17 @@ _kinds: dict[Any, int] = {
 
 
 def _kind_of(cls: Any) -> int:
-    """Return how the instances of a class are written: as its base that has no other layout is."""
+    """Return the way to write a class's instances: that of its base with a layout of its own."""
     base, known = cls, None
-    while known is None:  # it is not kept, since classes come and go
+    while known is None:  # not cached, since classes come and go
         base = base_of(base)
         known = _kinds.get(base)
-    # NoneClass holds nothing, so no class has its layout from it.
+    # NoneClass holds no data, so no class has its layout from it.
     return NULL if known == UNKNOWN and issubclass(cls, NoneClass) else known
 
 
 def remember(classes: Iterable[type]) -> None:
-    """Keep how the instances of some classes are written; for classes that stay."""
+    """Cache the way to write the instances of some classes; for permanent classes."""
     for cls in classes:
         _kinds.setdefault(cls, _kind_of(cls))
 
@@ -542,7 +542,7 @@ def json_text(value: object) -> str:
 
 
 def write(value: object, parts: list[str], depth: int) -> None:
-    """Append the JSON text of a value that stands at `depth` to `parts`."""
+    """Append the JSON text of a value at `depth` to `parts`."""
     cls = type(value)
     known = _kinds.get(cls)
     kind = _kind_of(cls) if known is None else known

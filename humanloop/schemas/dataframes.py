@@ -1,10 +1,10 @@
 """Records, such as logs, as flat rows and columns: for pandas, polars and the like.
 
-`to_records` makes a row of each record, `to_columns` columns of all, `to_dataframe` a DataFrame of
-pandas, which is imported when that is called.
+`to_records` makes a row from each record, `to_columns` columns from all, `to_dataframe` a pandas
+DataFrame; only that call imports pandas.
 
 Invariants: every row has the same columns, and a column has values of one type, and None. The same
-records make the same columns, whether they are instances or plain.
+records give the same columns, whether they are instances or plain.
 """
 
 from __future__ import annotations
@@ -25,19 +25,21 @@ from humanloop.schemas.writing import to_primitive
 __all__ = ["to_columns", "to_dataframe", "to_records"]
 
 Path: TypeAlias = "tuple[str, ...]"
-"""The key of a record, and the key of an object under it, if that is one."""
+"""The key of a record, followed by the key of an object under it, if there is one."""
 
 _TIMES = {"created_at", "updated_at", "last_used"}
-"""The names of the API's date-times, which plain records hold as text."""
+"""The names of the API's date-times, which are text in plain records."""
 
 _FRACTIONS = {
     *("duration", "provider_latency", "temperature", "top_p"),
     *("presence_penalty", "frequency_penalty", "mean", "spread"),
 }
-"""The names of the API's numbers that may have a fraction, even where all that came have none."""
+"""The names of the API's numbers that may have a fraction, even if none of the present values has
+one.
+"""
 
 _AS_JSON = {"provider_response"}
-"""The objects that are one column: they are another API's, and have a shape of their own."""
+"""The objects that become one column: they come from another API, and have their own shape."""
 
 _INT64 = range(-(2**63), 2**63)
 
@@ -57,16 +59,16 @@ def to_columns(records: Any) -> dict[str, list[Any]]:
     An object in a record becomes a column for each of its keys (`config.model`, `inputs.question`).
     Arrays, objects further inside, and `provider_response` become JSON text. Feedback becomes a
     column for each of its types (`feedback.rating`) with the value, or all different ones joined by
-    "; "; when it was given, and by whom, is left out. A record's own key that is written like the
-    column of another, such as "inputs.question", has a column with a `_` behind its name.
+    "; "; its time and user are omitted. A record's own key that equals the name of another column,
+    such as "inputs.question", gets a column with a `_` after its name.
 
-    Numbers are float if any of the column has a fraction, may have one by the API (`duration`,
-    `config.temperature`), or takes more than 64 bits; else int. Date-times are aware datetimes in
-    UTC. What is absent is None. A column with values of several types becomes text.
+    Numbers are float if any in the column has a fraction, may have one according to the API
+    (`duration`, `config.temperature`), or needs more than 64 bits; else int. Date-times are aware
+    datetimes in UTC. Absent values are None. A column with values of several types becomes text.
 
     Raises:
-        ApiTypeError: `records` are none.
-        ApiValueError: JSON has no place for something in them.
+        ApiTypeError: `records` are not records.
+        ApiValueError: they contain a value that JSON can't represent.
     """
     rows = [_flat(to_primitive(record)) for record in _records_in(records)]
     titles = _titles(paths := _paths(rows))
@@ -76,7 +78,7 @@ def to_columns(records: Any) -> dict[str, list[Any]]:
 def to_dataframe(records: Any) -> Any:
     """Return a pandas DataFrame with a row for each record; see `to_columns`.
 
-    Its columns are float64, Int64, boolean, datetime64[ns, UTC], or what pandas has for strings.
+    Its columns are float64, Int64, boolean, datetime64[ns, UTC], or pandas' type for strings.
 
     Raises:
         ImportError: pandas is not installed.
@@ -94,15 +96,15 @@ def to_dataframe(records: Any) -> Any:
 
 
 def _records_in(value: Any) -> Iterator[Mapping[str, Any]]:
-    """Yield the records of whatever holds some."""
+    """Yield the records in any accepted value."""
     if not is_mapping(value) and not is_sequence(value):
-        value = getattr(value, "body", value)  # of an ApiResponse
+        value = getattr(value, "body", value)  # an ApiResponse
     if is_mapping(value):
         records = value.get("records")
         if not is_sequence(records) or "total" not in value:
             yield value
             return
-        value = records  # of a page
+        value = records  # a page
     if isinstance(value, (str, bytes)) or not isinstance(value, Iterable):
         came = type_of(value).__name__
         raise ApiTypeError(f"expected records: a page, or an iterable of objects, got {came}")
@@ -124,7 +126,7 @@ def _flat(record: Mapping[str, Any]) -> dict[Path, Any]:
 
 
 def _feedback(feedback: Any) -> dict[Path, Any]:
-    """Return a cell for each type of a log's feedback, which is one or an array."""
+    """Return a cell for each type of a log's feedback, which is one object or an array."""
     values: dict[Path, list[Any]] = {}
     for each in feedback if is_array(feedback) else [feedback]:
         if is_object(each) and "type" in each:
@@ -135,8 +137,8 @@ def _feedback(feedback: Any) -> dict[Path, Any]:
 
 
 def _joined(cells: list[Any]) -> Any:
-    """Return the one value that there is, or the text of all different ones."""
-    # Booleans apart, since True equals 1.
+    """Return the only value, or the text of all different values."""
+    # Keep booleans apart, since True equals 1.
     different: dict[Any, Any] = {(isinstance(c, bool), c): c for c in cells if c is not None}
     if len(different) > 1:
         return "; ".join(map(_text, different.values()))
@@ -157,9 +159,9 @@ def _text(item: Any) -> str:
 
 
 def _paths(rows: list[dict[Path, Any]]) -> list[Path]:
-    """Return all columns: the record's own first, those of objects in it after that.
+    """Return all columns: the record's own first, then those of objects in it.
 
-    One that not all rows have stands where the rows that have it put it.
+    A column that not all rows have is placed as in the rows that have it.
     """
     paths: list[Path] = []
     known: set[Path] = set()
@@ -172,14 +174,14 @@ def _paths(rows: list[dict[Path, Any]]) -> list[Path]:
                 paths.insert(place, path)
                 known.add(path)
             place += 1
-    # Null or nothing in place of an object that other rows have is no column.
+    # A key is no column if it is null or empty where other rows have an object.
     objects = {path[:1] for path in paths if len(path) > 1} & known
     empty = {path for path in objects if all(row.get(path) is None for row in rows)}
     return sorted((path for path in paths if path not in empty), key=len)
 
 
 def _titles(paths: list[Path]) -> dict[Path, str]:
-    """Return the name of each column: `inputs.question`, also if a key has a dot itself."""
+    """Return the name of each column: `inputs.question`, even if a key contains a dot itself."""
     titles: dict[Path, str] = {}
     taken: set[str] = set()
     for path in sorted(paths, key=len, reverse=True):
@@ -192,7 +194,7 @@ def _titles(paths: list[Path]) -> dict[Path, str]:
 
 
 def _unified(key: str, values: list[Any]) -> list[Any]:
-    """Return the values of a column as values of one type."""
+    """Return the values of a column, all converted to one type."""
     kinds = {_kind(value) for value in values if value is not None}
     if kinds == {"text"} and key in _TIMES:
         with suppress(ValueError, OverflowError):
@@ -218,11 +220,11 @@ def _moment(text: str) -> datetime:
 
 
 def _series(pandas: Any, values: list[Any]) -> Any:
-    """Return a column of pandas."""
+    """Return a pandas column."""
     first = next((value for value in values if value is not None), None)
     if isinstance(first, datetime):
         moments = pandas.Series(values, dtype="datetime64[us, UTC]")
-        with suppress(pandas.errors.OutOfBoundsDatetime):  # nanoseconds end in 2262
+        with suppress(pandas.errors.OutOfBoundsDatetime):  # nanoseconds end in the year 2262
             return moments.astype("datetime64[ns, UTC]")
         return moments
     types = {bool: "boolean", int: "Int64", float: "float64", str: None, type(None): "object"}

@@ -34,7 +34,7 @@ _BY_TYPE: dict[str, type[Schema]] = {
 
 
 def base_of(schema: Mapping[str, Any]) -> type[Schema]:
-    """Return the base of a named schema's class: the class of its type, if it has just one."""
+    """Return the base for a named schema's class: the class of its type, if it has just one."""
     several = schema.get("nullable") is True or schema.get("format") == "binary" or "$ref" in schema
     return AnyTypeSchema if several else _BY_TYPE.get(str(schema.get("type")), AnyTypeSchema)
 
@@ -45,16 +45,16 @@ def schema_from_openapi(
     components: Mapping[str, Any] | None = None,
     name: str = "Schema",
 ) -> type[Schema]:
-    """Return a schema class for an OpenAPI 3.0 schema object; it behaves as the generated ones do.
+    """Return a schema class for an OpenAPI 3.0 schema object; it behaves like the generated ones.
 
     schema: the schema object; it may refer to `#/components/schemas/<name>`, to itself by `#`, and
         to its own parts by JSON pointer.
-    components: what `#/components/schemas/` holds: schema objects by name. A whole Components
-        Object (with the key `schemas`) is taken, too.
+    components: the contents of `#/components/schemas/`: schema objects by name. A whole Components
+        Object (with the key `schemas`) is accepted, too.
     name: the class's name.
 
     Raises:
-        ValueError: `schema` is no schema object of OpenAPI 3.0, or refers to what is not there.
+        ValueError: `schema` is not a schema object of OpenAPI 3.0, or a reference has no target.
     """
     if not isinstance(schema, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise ValueError(f"expected a schema object, got {schema!r:.40}")
@@ -68,17 +68,17 @@ def schema_from_openapi(
 
 
 def _copied(value: Any) -> Any:
-    """Copy into dicts and lists, which no later change of the original reaches."""
+    """Return a copy in dicts and lists, independent of the original."""
     if is_mapping(value):
         return {key: _copied(item) for key, item in value.items()}
     return [_copied(item) for item in value] if is_sequence(value) else value
 
 
 class _Library(Scope):
-    """The classes of one call, made as they are needed: the root's, named None, and components'.
+    """The classes of one call, made on demand: the root's, named None, and the components'.
 
-    A pickle of one of its classes has the library in it. Its token finds it again: where it still
-    is, an unpickled instance is of the class that the pickled one was of.
+    A pickle of one of its classes contains the library. Its token identifies it: if it still
+    exists, an unpickled instance has the same class as the pickled one.
     """
 
     def __init__(
@@ -92,7 +92,7 @@ class _Library(Scope):
         super().__init__(self.class_of, document, partial(self.class_of, None))
 
     def class_of(self, component: str | None, made: type[Schema] | None = None) -> type[Schema]:
-        """Return the class of a component, or of the root; made: the one to keep if there is none.
+        """Return the class of a component, or of the root; made: the class to keep if none exists.
 
         Raises:
             KeyError: there is no such component.
@@ -127,7 +127,7 @@ _libraries: WeakValueDictionary[bytes, _Library] = WeakValueDictionary()
 def _library(
     token: bytes, schema: dict[str, Any], components: dict[str, Any], name: str
 ) -> _Library:
-    """Return the library of a token, which is made if there is none in this process."""
+    """Return the library with a token; make it if this process has none."""
     library = _libraries.get(token)
     if library is None:
         library = _libraries.setdefault(token, _Library(token, schema, components, name))
@@ -135,19 +135,19 @@ def _library(
 
 
 def _follow(root: Node) -> None:
-    """Resolve every reference below a node, so that a bad one is found now and not at first use."""
+    """Resolve every reference below a node, so that a bad one is found before its first use."""
     done: set[int] = set()
     waiting = [root]
-    while waiting:  # no recursion: from object to object, documents lead on for ever
+    while waiting:  # not recursive, since documents have long chains of objects
         _follow_in_place(waiting.pop(), done, waiting, ())
 
 
 def _follow_in_place(
     node: Node, done: set[int], waiting: list[Node], above: tuple[Node, ...]
 ) -> None:
-    """Resolve the references that speak of the same value; add the parts of it to `waiting`.
+    """Resolve the references that apply to the same value; add the child nodes to `waiting`.
 
-    above: the nodes above that speak of this value, too.
+    above: the nodes above that apply to this value, too.
     """
     if node in above:
         raise ValueError(

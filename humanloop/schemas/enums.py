@@ -1,4 +1,4 @@
-"""The members of enums: what stands for each value as an attribute of its class."""
+"""The members of enums: class attributes for their values."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["Member", "enum_members"]
 
 
 class Member:
-    """The class attribute for a value of an enum: an instance of the class it is read from."""
+    """The class attribute for a value of an enum: an instance of the class that it is read from."""
 
     def __init__(self, text: str) -> None:
         self._text = text
@@ -21,11 +21,11 @@ class Member:
 
 
 def enum_members(values: Iterable[Any]) -> dict[str, str]:
-    """Return the class attributes that stand for the strings of an enum, as version 0.5 named them.
+    """Return the class attributes for the strings of an enum, named as in version 0.5.
 
-    `In progress` is `IN_PROGRESS`; what all values begin with, up to an underscore, is left out.
-    What makes no name becomes one: `EMPTY` for the empty string, `VALUE_1ST` for `1st`, `VALUE_3`
-    for a third value without letters or digits. Of equal names all but the first get a number.
+    `In progress` is `IN_PROGRESS`; a common prefix of all values, up to an underscore, is left out.
+    Other values get a valid name: `EMPTY` for the empty string, `VALUE_1ST` for `1st`, `VALUE_3`
+    for a third value without letters or digits. Of equal names, all but the first get a number.
     """
     texts = list(dict.fromkeys(value for value in values if isinstance(value, str)))
     words = [text.split("_")[:-1] for text in texts]
@@ -42,7 +42,7 @@ def enum_members(values: Iterable[Any]) -> dict[str, str]:
 
 
 def _member_name(text: str, position: int) -> str:
-    """Return an identifier for a value; Python reads identifiers in the normal form NFKC."""
+    """Return an identifier for a value, in the normal form NFKC, in which Python reads names."""
     name = "".join(c if c.isalnum() else "_" for c in normalize("NFKC", text.upper()))
     if name.isidentifier() and not name.startswith("_"):
         return name

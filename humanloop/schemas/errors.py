@@ -1,7 +1,7 @@
-"""The error for a bad value: one `SchemaValidationError` that holds every error and its place.
+"""The error for an invalid value: one `SchemaValidationError` with every error and its place.
 
 Values are shown shortened, containers by their size only, and never under a key that names a
-secret: an error message may end in a log.
+secret: an error message may end up in a log.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ class _Hidden:
 
 
 HIDDEN = _Hidden()
-"""Stands for a value that is not to be shown."""
+"""A placeholder for a value that must not be shown."""
 
 
 def show(value: Any, path: Path = ()) -> str:
-    """Return how a message shows a cast value: typed, short, masked if `path` or text is secret."""
+    """Return a cast value for a message: typed, short, masked if `path` or the text is secret."""
     if is_object(value):
         return f"an object with {_count(len(value), 'key')}"
     if is_array(value):

@@ -1,7 +1,7 @@
-"""The fast path: which converter a schema has.
+"""The fast path: the converter of each schema.
 
-`converter_of` gives the `Converter` of any node. It may ask the matcher for all values of a schema,
-and does so where no faster one is known to give the same.
+`converter_of` returns the `Converter` of any node. That may pass all values of a schema to the
+matcher, and does so unless a faster one is known to give the same results.
 """
 
 from __future__ import annotations
@@ -32,23 +32,23 @@ Classes = tuple[type, ...]
 
 
 def converter_of(node: Node, classes: Classes = ()) -> converters.Converter:
-    """Return what converts a schema's values, to be instances of `classes`, too."""
-    # A node that others refer to keeps nothing of them, which may be gone before it.
+    """Return the converter of a schema's values, whose instances also belong to `classes`."""
+    # A node that others refer to must not keep objects of theirs, which may be freed before it.
     keeper: Any = classes[0] if classes else node
     found: converters.Converter | None = keeper.converters.get((node, classes))
     if found is not None:
         return found
     made = _make(node, classes)
-    # Only what is complete is kept, since other threads may use it at once.
+    # Only complete converters are stored, since other threads may use them at once.
     kept: converters.Converter = keeper.converters.setdefault((node, classes), made)
     return kept
 
 
 class _Unlearned:
-    """Stands for the converter of a class that was pickled by value, as cloudpickle does.
+    """A stand-in for the converter of a class that was pickled by value, as cloudpickle does.
 
-    It compiles that of the class in its new place. The pickle has a bound method of it: as an
-    attribute where the converters are compiled, else as the function and its `self`.
+    It compiles the class's converter in its new process. The pickle contains a bound method of it:
+    as an attribute if the converters are compiled, else as the function and its `self`.
     """
 
     def __init__(self, cls: Any = None) -> None:
@@ -64,7 +64,7 @@ class _Unlearned:
 
 
 def _forget(converter: converters.Converter) -> Any:
-    """Reduce the converter of a class, for pickle: to that class, unless it is of several."""
+    """Reduce the converter of a class, for pickle, to that class, unless it is for several."""
     interpret: Any = converter.interpret
     return _Unlearned, interpret.args[1][:1]
 
@@ -91,7 +91,7 @@ def _make(node: Node, classes: Classes) -> converters.Converter:
     if fast is None:
         return converters.Converter(interpret)
     if node.nullable:
-        with suppress(Mismatch):  # an enum need not have null, and then nothing takes it
+        with suppress(Mismatch):  # the enum may lack null, which then no value matches
             fast = converters.Nullable(fast, instances.interpret(node, None, classes))
     return fast
 
@@ -105,10 +105,10 @@ def _reference(node: Node, classes: Classes) -> converters.Converter:
 
 
 def _interpret(node: Node, classes: Classes, value: Any, depth: int) -> Any:
-    """Return the instance that the matcher makes of a part of a value."""
+    """Return the instance that the matcher makes from a part of a value."""
     try:
         return instances.interpret(node, value, classes, depth=depth)
-    except Exception:  # a user's `to_input` may raise any: then it does so once more, outside
+    except Exception:  # a user's `to_input` may raise anything, and does so again outside
         raise FastPathMiss from None
 
 
@@ -121,7 +121,7 @@ def _interpret_free(value: Any, depth: int) -> Any:
 
 @cache
 def _free() -> converters.Free:
-    """Return what converts values of which no schema says anything."""
+    """Return the converter of values that no schema describes."""
     cls, number = BASES["object"], BASES["number"]
     numbers = converters.Number(_interpret_free, (), number, maker(number))
     return converters.Free(_interpret_free, numbers, cls, maker(cls), _fills(cls))
@@ -137,7 +137,7 @@ def _holds(checks: Iterable[Check]) -> tuple[Callable[[Any], bool], ...]:
 def _composed(
     node: Node, classes: Classes, interpret: converters.Interpret
 ) -> converters.Converter | None:
-    """For a schema that is one composition and nothing else, where the value tells the branch."""
+    """Return the converter of a pure composition whose branch the value determines, or None."""
     branches = node.all_of or node.any_of or node.one_of
     if not node.is_bare or len(node.all_of) + len(node.any_of) + len(node.one_of) != len(branches):
         return None
@@ -168,7 +168,7 @@ def _composed(
 
 
 def _python_classes(kind: str) -> tuple[type, ...]:
-    """Return the classes of the Python values that are converted as a JSON type."""
+    """Return the classes of the Python values that are converted to a JSON type."""
     numbers = (int, float, Decimal, BASES["number"])
     return {
         "object": (dict,),
@@ -183,7 +183,10 @@ def _python_classes(kind: str) -> tuple[type, ...]:
 def _any_string(
     node: Node, classes: Classes, interpret: converters.Interpret, branches: list[Node]
 ) -> converters.Converter | None:
-    """For an anyOf of enums and of plain strings: each member's instance is made ahead."""
+    """Return the converter of an anyOf of enums and plain strings, or None.
+
+    The instance of each member is made in advance.
+    """
     enums = [branch.resolved for branch in branches if branch.resolved.members is not None]
     plain = [branch for branch in branches if branch.resolved.members is None]
     if any(type(converter_of(branch, classes)) is not converters.Text for branch in plain):
@@ -261,7 +264,7 @@ def _object(
 
 
 def _fills(cls: type[Any]) -> bool:
-    """Return whether an instance is a dict that C makes empty, by no constructor of a user's."""
+    """Return whether an instance is a dict that C creates empty, without a user's constructor."""
     return MADE_EMPTY and cls.__new__ is dict.__new__
 
 

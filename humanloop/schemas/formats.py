@@ -1,13 +1,13 @@
-"""The values of the `format` keyword that are checked, each defined once.
+"""The checked values of the `format` keyword, each defined once.
 
-A format speaks of values of its own JSON type only. `FORMATS` holds for each how it is tested, how
-a message words it and how the documentation does; a format that is not listed is documentation
-alone, as OpenAPI 3.0.3 (section Data Types) leaves formats open. Those of strings that OpenAPI does
-not define itself are those of JSON Schema Validation (draft-wright-json-schema-validation-00),
-section 7.3.
+A format applies only to values of its own JSON type. `FORMATS` contains for each its test, and its
+phrases in messages and in the documentation; a format that is not listed is documentation alone, as
+OpenAPI 3.0.3 (section Data Types) leaves formats open. String formats that OpenAPI does not define
+itself are those of JSON Schema Validation (draft-wright-json-schema-validation-00), section 7.3.
 
-Every test takes time in proportion to the text, whatever the text is: a repeated part of a regular
-expression is always one set of characters that its follower is not in. Digits are ASCII digits.
+Every test takes time linear in the length of the text, whatever the text is: a repeated part of a
+regular expression is always one set of characters that excludes the next character. Digits are
+ASCII digits.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ __all__ = ["FORMATS", "Format", "parse_date", "parse_datetime"]
 
 @dataclass(frozen=True)
 class Format:
-    """A format: the JSON type that it speaks of, its test, its phrase, its note in docs."""
+    """A format: its JSON type, its test, its phrase, its note in the documentation."""
 
     kind: str
     holds: Callable[[Any], bool]
@@ -59,7 +59,7 @@ def _day_exists(found: re.Match[str]) -> bool:
 
 
 def _is_date(text: str) -> bool:
-    """RFC 3339 full-date."""
+    """Return whether the text is an RFC 3339 full-date."""
     found = _full_date(text)
     return found is not None and _day_exists(found)
 
@@ -72,7 +72,10 @@ def _offset_minutes(found: re.Match[str]) -> int:
 
 
 def _is_date_time(text: str) -> bool:
-    """RFC 3339 date-time; a 60th second only where leap seconds are put (section 5.7)."""
+    """Return whether the text is an RFC 3339 date-time.
+
+    A 60th second is allowed only where leap seconds are inserted (section 5.7).
+    """
     found = _date_time(text)
     if found is None or not _day_exists(found):
         return False
@@ -80,7 +83,7 @@ def _is_date_time(text: str) -> bool:
 
 
 def _ends_a_month(found: re.Match[str]) -> bool:
-    """Tell whether a minute is the last one of a month in UTC."""
+    """Return whether a minute is the last one of a month in UTC."""
     minute = int(found["hour"]) * 60 + int(found["minute"]) - _offset_minutes(found)
     days_on, minute_of_day = divmod(minute, 1440)  # in UTC it may be the day before
     last_days = (0, _days_of_month(found))  # day 0 is the last one of the month before
@@ -94,22 +97,25 @@ _NUMBER = r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[Ee][+-]?[0-9]+)?"
 
 
 def _only(characters: str, text: str) -> bool:
-    """Tell whether a text has only `characters`, a regular expression's class without brackets."""
+    """Return whether a text has only `characters`, a regular expression's set without brackets."""
     return re.search(f"[^{characters}]", text) is None
 
 
 def _is_uuid(text: str) -> bool:
-    """RFC 4122 section 3, without the prefix `urn:uuid:`."""
+    """Return whether the text is a UUID (RFC 4122 section 3), without the prefix `urn:uuid:`."""
     return re.fullmatch(_UUID, text) is not None
 
 
 def _is_base64(text: str) -> bool:
-    """RFC 4648 section 4: padded, in one line. Pad bits may be set: section 3.5 lets them pass."""
+    """Return whether the text is base64 (RFC 4648 section 4): padded, on one line.
+
+    Pad bits may be set: section 3.5 allows this.
+    """
     return len(text) % 4 == 0 and _only("A-Za-z0-9+/", text.removesuffix("=").removesuffix("="))
 
 
 def _is_decimal(text: str) -> bool:
-    """A JSON number (RFC 8259 section 6) whose exponent a `Decimal` can hold."""
+    """Return whether the text is a JSON number (RFC 8259 section 6) that a `Decimal` can hold."""
     try:
         return re.fullmatch(_NUMBER, text) is not None and Decimal(text).is_finite()
     except InvalidOperation:
@@ -117,7 +123,7 @@ def _is_decimal(text: str) -> bool:
 
 
 def _below(limit: int) -> Callable[[Decimal], bool]:
-    """Make a test of absolute values; any small number passes, since it rounds to 0."""
+    """Return a test for absolute values; any small number passes, since it rounds to 0."""
     exact = Decimal(limit)
     return lambda number: number.copy_abs() < exact
 
@@ -137,23 +143,29 @@ _ATOM = r"A-Za-z0-9!#$%&'*+/=?^_`{|}~.-"
 _NAME = r"-A-Za-z0-9._~!$&'()*+,;=%"  # unreserved, sub-delims and "%"
 _SCHEME = "[A-Za-z][A-Za-z0-9+.-]*"
 _PARTS = "(?:([^:/?#]+):)?(?://([^/?#]*))?(.*)"  # RFC 3986, appendix B: every text has them
-_REST = f"{_NAME}:@/?"  # of path, query and fragment
+_REST = f"{_NAME}:@/?"  # of the path, the query and the fragment
 _AUTHORITY = rf"(?:[{_NAME}:]*@)?(?:\[([^\]]*)\]|[{_NAME}]*)(?::[0-9]*)?"
 _FUTURE = rf"[Vv][0-9A-Fa-f]+\.[{_NAME.replace('%', '')}:]+"
 
 
 def _is_hostname(text: str) -> bool:
-    """RFC 1034 section 3.5, with labels that may begin with a digit (RFC 1123 section 2.1)."""
+    """Return whether the text is a host name: RFC 1034 section 3.5.
+
+    Labels may begin with a digit (RFC 1123 section 2.1).
+    """
     return len(text) <= 253 and all(re.fullmatch(_LABEL, label) for label in text.split("."))
 
 
 def _is_ipv4(text: str) -> bool:
-    """RFC 3986 section 3.2.2, IPv4address: four octets without leading zeros."""
+    """Return whether the text is an IPv4 address: four octets without leading zeros.
+
+    Source: RFC 3986 section 3.2.2, IPv4address.
+    """
     return re.fullmatch(rf"{_OCTET}(?:\.{_OCTET}){{3}}", text) is not None
 
 
 def _is_ipv6(text: str) -> bool:
-    """RFC 4291 section 2.2, all three forms."""
+    """Return whether the text is an IPv6 address: RFC 4291 section 2.2, all three forms."""
     if len(text) > len("ffff:ffff:ffff:ffff:ffff:ffff:255.255.255.255"):
         return False
     head, _, last = text.rpartition(":")
@@ -169,9 +181,10 @@ def _is_ipv6(text: str) -> bool:
 
 
 def _is_email(text: str) -> bool:
-    """RFC 5322 section 3.4.1, without comments, folding and obsolete forms.
+    """Return whether the text is an email address.
 
-    What is right of the `@` is a host name or an address (RFC 5321 section 4.1.3).
+    Source: RFC 5322 section 3.4.1, without comments, folding and obsolete forms. The part after the
+    `@` is a host name or an address (RFC 5321 section 4.1.3).
     """
     local, at, domain = text.rpartition("@")
     if not at or not (_is_dot_atom(local) or _is_quoted(local)):
@@ -195,12 +208,15 @@ def _is_quoted(text: str) -> bool:
 
 
 def _is_uri(text: str) -> bool:
-    """RFC 3986 section 3: a reference with a scheme."""
+    """Return whether the text is a URI: RFC 3986 section 3, a reference with a scheme."""
     return re.match(f"{_SCHEME}:", text) is not None and _is_uri_reference(text)
 
 
 def _is_uri_reference(text: str) -> bool:
-    """RFC 3986 section 4.1; without a scheme the first segment has no colon (section 4.2)."""
+    """Return whether the text is a URI reference: RFC 3986 section 4.1.
+
+    Without a scheme, the first segment has no colon (section 4.2).
+    """
     found = re.fullmatch(_PARTS, text, re.DOTALL)
     assert found is not None
     scheme, authority, rest = found.groups()
@@ -214,7 +230,7 @@ def _is_uri_reference(text: str) -> bool:
 
 
 def _is_authority(text: str) -> bool:
-    """RFC 3986 section 3.2."""
+    """Return whether the text is an authority: RFC 3986 section 3.2."""
     found = re.fullmatch(_AUTHORITY, text)
     if found is None:
         return False
@@ -292,7 +308,7 @@ FORMATS: dict[str, Format] = {
     ),
     "float": Format(
         "number",
-        # Half a unit beyond the largest float is where rounding (IEEE 754) gives infinity.
+        # From half a unit beyond the largest float on, rounding (IEEE 754) gives infinity.
         _below(2**128 - 2**103),
         "a number within the range of a 32-bit float",
         "value must be a 32 bit float",
@@ -307,12 +323,13 @@ FORMATS: dict[str, Format] = {
 
 
 def parse_datetime(text: str) -> datetime:
-    """Return the aware datetime that an RFC 3339 date-time means.
+    """Return the aware datetime of an RFC 3339 date-time.
 
-    A leap second is the first moment of the next minute, digits beyond microseconds are dropped.
+    A leap second becomes the first moment of the next minute; digits beyond microseconds are
+    dropped.
 
     Raises:
-        ValueError: `text` is no RFC 3339 date-time, or one of a year that is not 1 to 9999.
+        ValueError: `text` is not an RFC 3339 date-time, or its year is not 1 to 9999.
     """
     from dateutil.parser import isoparse
 
@@ -330,10 +347,10 @@ def parse_datetime(text: str) -> datetime:
 
 
 def parse_date(text: str) -> date:
-    """Return the date that an RFC 3339 full-date means.
+    """Return the date of an RFC 3339 full-date.
 
     Raises:
-        ValueError: `text` is no RFC 3339 full-date, or its year is 0000.
+        ValueError: `text` is not an RFC 3339 full-date, or its year is 0000.
     """
     if not _is_date(text):
         raise ValueError(f"{text!r:.60} is not an RFC 3339 date")

@@ -1,10 +1,11 @@
-"""Instances of schema classes: which class, and how one is made without its constructor.
+"""Instances of schema classes: their class, and their creation without its constructor.
 
-`BASES` holds the class of an instance that no named schema describes, by JSON type; `schema` fills
+`BASES` holds, by JSON type, the class of an instance that no named schema describes; `schema` fills
 it. `interpret` is the exact way from a raw value to an instance: cast, match, build.
 
-frozendict is not one thing: a subclass of dict written in Python on some versions, a type of its
-own in C on others. How to derive from it and to fill an instance differs; it is decided here alone.
+frozendict has two implementations: a subclass of dict written in Python on some versions, a type of
+its own in C on others. Deriving from it and filling an instance differ; only this module handles
+both.
 """
 
 from __future__ import annotations
@@ -48,9 +49,9 @@ BASES: dict[str, type[Any]] = {
 # -- compatibility with both kinds of frozendict --------------------------------------------------
 
 # Where frozendict is written in Python, its constructor takes seven times as long as dict's. A
-# class whose `__new__` is dict's own gets that of C, if none of its bases has another at the moment
-# when the class is made. So DictSchema is first derived from `FrozenBase`, which has frozendict's
-# slots and dict's constructor, and then gets frozendict for this base.
+# class whose `__new__` is dict's own gets the fast one of C, unless one of its bases has another
+# one when the class is made. DictSchema is therefore first derived from `FrozenBase`, which has
+# frozendict's slots and dict's constructor, and then gets frozendict in place of this base.
 
 _OBJECT: Any = frozendict
 _DICT: Any = dict
@@ -61,19 +62,19 @@ if issubclass(frozendict, dict):
     _alike = type("FrozenBase", (dict,), {"__slots__": _slots, "__init__": object.__init__})
     try:
         type("Probe", (_alike,), {"__slots__": ()}).__bases__ = (frozendict,)
-    except TypeError:  # laid out in another way: then frozendict's own constructor does it
+    except TypeError:  # another layout: frozendict's own constructor is used
         pass
     else:
         FrozenBase = _alike
 
 MADE_EMPTY = FrozenBase is not frozendict
-"""True if an instance is made empty and filled by `fill`; else its constructor takes the dict."""
+"""True if an instance is created empty and filled by `fill`, not made from a dict."""
 
 fill: Any = _DICT.update
 
 
 def restore_frozendict_base(cls: type) -> None:
-    """Give a class that was derived from `FrozenBase` frozendict itself for this base."""
+    """Replace the base `FrozenBase` of a class by frozendict itself."""
     cls.__bases__ = tuple(frozendict if base is FrozenBase else base for base in cls.__bases__)
 
 
@@ -83,7 +84,7 @@ _LEAF_BASES: tuple[type[Any], ...] = (str, Decimal, tuple, bytes)
 
 
 def class_of(classes: tuple[type, ...], kind: str) -> type[Any]:
-    """Return the class that is all of those `classes` that can hold a JSON type, and its base.
+    """Return the class that combines those `classes` that can hold a JSON type, and its base.
 
     classes: the outermost schema first.
     """
@@ -94,19 +95,19 @@ def class_of(classes: tuple[type, ...], kind: str) -> type[Any]:
     parts = [p for p in fitting if not any(q is not p and issubclass(q, p) for q in fitting)]
     if len(parts) == 1:
         return parts[0]
-    # The class of a format is nobody's, and would keep what is made here for ever.
+    # The class of a format comes last: it is never freed, and would keep anything cached on it.
     parts.sort(key=[*FORMAT_CLASSES.values()].__contains__)
     outermost: Any = parts[0]
     return outermost.mixed_with(tuple(parts[1:]))  # type: ignore[no-any-return]
 
 
 def new_instance(cls: type[Any], plain: Any) -> Any:
-    """Return an instance of `cls` around a value of its base type, with nothing checked."""
+    """Return an instance of `cls` with a value of its base type, unchecked."""
     return maker(cls)(plain)
 
 
 def maker(cls: type[Any]) -> Callable[[Any], Any]:
-    """Return the function that makes an instance of `cls` of a value of its base type."""
+    """Return the function that makes an instance of `cls` from a value of its base type."""
     if issubclass(cls, BoolClass):
         return cls.of
     if issubclass(cls, NoneClass):
@@ -124,18 +125,19 @@ def maker(cls: type[Any]) -> Callable[[Any], Any]:
 
 
 def constructor(cls: type[Any]) -> Callable[..., Any]:
-    """Return the function in C that makes an instance, of a value or an empty object."""
+    """Return the function in C that makes an instance, from a value or empty."""
     base: Any = next(b for b in (*_LEAF_BASES, _OBJECT) if issubclass(cls, b))
     new: Any = _DICT.__new__ if MADE_EMPTY and base is _OBJECT else base.__new__
     made: Any = cls
     if made.__new__ is new and made.__init__ in (object.__init__, base.__init__):
-        # The call of `type` that our metaclass overrides; `__new__` takes half as long again.
+        # This is `type.__call__`, which our metaclass overrides; `__new__` takes half as long
+        # again.
         return type.__call__.__get__(cls)  # type: ignore[no-any-return]
     return partial(new, cls)
 
 
 def plain_of(instance: Any) -> Any:
-    """Return the value of a base type that `new_instance` makes `instance` of again."""
+    """Return the value of a base type from which `new_instance` makes `instance` again."""
     if isinstance(instance, BoolClass):
         return bool(instance)
     if isinstance(instance, NoneClass):
@@ -157,9 +159,9 @@ def interpret(
     direction: Direction | None = None,
     depth: int = 0,
 ) -> Any:
-    """Return the instance that a raw value makes by `node` and of `classes`.
+    """Return the instance for a raw value by `node`, of `classes`.
 
-    depth: how many containers are around it already.
+    depth: the number of containers around it.
 
     Raises:
         Mismatch: it does not match.
@@ -174,10 +176,10 @@ def interpret(
 
 
 def interpret_free(value: Any, depth: int = 0) -> Any:
-    """Return the instance of a raw value that no schema speaks of.
+    """Return the instance for a raw value that no schema describes.
 
     Raises:
-        Mismatch: JSON has no place for something in it.
+        Mismatch: it contains a value that JSON can't represent.
         RecursionError: it is nested too deeply.
     """
     plain, refused = cast(value, depth)
@@ -187,7 +189,7 @@ def interpret_free(value: Any, depth: int = 0) -> Any:
 
 
 def _build(plain: Any, found: Match) -> Any:
-    """Return the instance of a cast value, by what it matched. The cast tree is used up."""
+    """Return the instance of a cast value, by its match. The cast tree is used up."""
     kind, parts = kind_of(plain), found.children
     if kind == "object":
         for key, item in plain.items():

@@ -1,8 +1,8 @@
 """Schema classes as fields of pydantic models, and so as bodies and responses of FastAPI.
 
-pydantic finds the two methods on `Schema` and calls them; nothing of it is imported before. It
-gets our validation, plain values when it serializes, and a description in its own dialect: JSON
-Schema 2020-12, as OpenAPI 3.1 has it, with a definition for each schema that has a name.
+pydantic finds the two methods on `Schema` and calls them; nothing of it is imported before. It gets
+our validation, plain values for serialization, and a description in its own dialect: JSON Schema
+2020-12, as in OpenAPI 3.1, with a definition for each named schema.
 """
 
 from __future__ import annotations
@@ -24,21 +24,21 @@ __all__ = ["core_schema", "json_schema", "serializer"]
 _NUMBERS = (int, float, Decimal)
 
 NULL_HINT = "; an optional field recognizes only Python's None: pass to_primitive() of the whole"
-"""What to do about a null of ours: pydantic looks for None, by identity, before it asks us."""
+"""The hint for our null: pydantic checks for None, by identity, before it calls us."""
 
 Primitive = Callable[..., Any]
 Refer = Callable[[str], dict[str, Any]]
-"""Returns the reference that stands for a `$ref` of ours."""
+"""A function that returns the reference for one of our `$ref`s."""
 
 
 def core_schema(cls: Any, primitive: Primitive) -> dict[str, Any]:
     """Return the schema by which pydantic validates and serializes (`pydantic_core.core_schema`).
 
-    primitive: `to_primitive`. In Python mode numbers keep every digit, in JSON mode they are
-        floats, which is all that pydantic can write.
+    primitive: `to_primitive`. In Python mode, numbers keep every digit; in JSON mode, they are
+        floats, the only form that pydantic can write.
     """
-    # In a union with a discriminator, pydantic reads in the inner schema which values are whose.
-    # The value itself is not shown to it.
+    # In a union with a discriminator, pydantic reads from the inner schema which values belong to
+    # which member. The value itself is not passed to it.
     tags = {
         key: {"type": "typed-dict-field", "schema": {"type": "literal", "expected": texts}}
         for key, texts in _tags(cls.node).items()
@@ -54,7 +54,7 @@ def core_schema(cls: Any, primitive: Primitive) -> dict[str, Any]:
 
 @cache
 def serializer(primitive: Primitive) -> Any:
-    """Return what serializes an instance in a field of any type (`pydantic_core`)."""
+    """Return the serializer of an instance in a field of any type (`pydantic_core`)."""
     core: Any = import_module("pydantic_core")
     return core.SchemaSerializer({"type": "any", "serialization": _serialization(primitive)})
 
@@ -67,7 +67,7 @@ def _serialization(primitive: Primitive) -> dict[str, Any]:
 
 
 def _tags(node: Node) -> dict[str, list[str]]:
-    """Return the texts that each property may have, if its schema lists them."""
+    """Return the allowed texts of each property whose schema lists them."""
     node, found = node.resolved, dict[str, list[str]]()
     for part in node.all_of:
         found.update(_tags(part))
@@ -94,12 +94,12 @@ def _validate(cls: Any, value: Any, inner: object) -> Any:
             }
             for detail in error.errors
         ]
-        # Raised inside of a validation, its errors become errors of that one.
+        # Raised inside a validation, its errors become errors of that validation.
         raise core.ValidationError.from_exception_data(cls.__name__, details) from None
 
 
 def _at(value: Any, path: tuple[str | int, ...]) -> Any:
-    """Return the number or text that an error speaks of; None for all else, and for secrets."""
+    """Return the number or text at an error's place; None for other values, and for secrets."""
     for step in path:
         try:
             value = None if is_secret_name(step) else value[step]
@@ -111,7 +111,7 @@ def _at(value: Any, path: tuple[str | int, ...]) -> Any:
 
 
 def json_schema(cls: Any, handler: Any) -> Any:
-    """Return a reference to the JSON schema of a class, and register the definitions that it uses.
+    """Return a reference to the JSON schema of a class, and register the definitions in it.
 
     handler: pydantic's `GetJsonSchemaHandler`.
     """
@@ -134,7 +134,7 @@ def json_schema(cls: Any, handler: Any) -> Any:
 
 
 def _name(node: Node) -> str:
-    """Return the name of a definition: the last part of a dotted name, unless two are alike."""
+    """Return the name of a definition: the last part of a dotted name, unless two are equal."""
     if node.cls is None:
         return f"{node.place.rpartition('/')[2] or 'Schema'}:{id(node)}"
     return f"{node.cls.__module__}.{node.cls.__qualname__}:{id(node.cls)}"
@@ -162,7 +162,7 @@ def _translated(schema: Mapping[str, Any], refer: Refer) -> dict[str, Any]:
             }
             value = {**value, "mapping": {tag: ref["$ref"] for tag, ref in refs.items()}}
         elif keyword == "type" and schema.get("nullable") is True:
-            # Lists of types mean the same, but older releases of FastAPI do not know them.
+            # Lists of types mean the same, but older releases of FastAPI do not support them.
             if "anyOf" in schema:
                 value = [value, "null"]
             else:

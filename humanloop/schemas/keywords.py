@@ -1,11 +1,10 @@
-"""The keywords that bound a single value, each defined once: type it speaks of, test, phrase.
+"""The keywords that constrain a single value, each defined once: its type, its test, its phrase.
 
 Source of the rules: OpenAPI 3.0.3, Schema Object, and the draft that it extends (JSON Schema
-Validation, draft-wright-json-schema-validation-00, section 5). A keyword says nothing of values of
+Validation, draft-wright-json-schema-validation-00, section 5). A keyword has no effect on values of
 other types.
 
-Numbers are compared and divided exactly at any exponent, whatever decimal context the caller has
-set.
+Numbers are compared and divided exactly at any exponent, whatever the caller's decimal context.
 """
 
 from __future__ import annotations
@@ -36,10 +35,10 @@ class Check:
 
 
 def checks_of(schema: Mapping[str, Any]) -> dict[str, list[Check]]:
-    """Return the checks of a schema object, by the JSON type that they speak of ("": every type).
+    """Return the checks of a schema object, by the JSON type to which they apply ("": every type).
 
     Raises:
-        ValueError: a keyword has a value that it can't have.
+        ValueError: a keyword has an invalid value.
     """
     checks: dict[str, list[Check]] = {}
     for keyword, (kind, make) in BOUNDS.items():
@@ -56,7 +55,7 @@ def checks_of(schema: Mapping[str, Any]) -> dict[str, list[Check]]:
 
 
 def _identity(value: Any) -> Hashable:
-    """Return what two values have in common exactly when they are equal as JSON values.
+    """Return a key that is the same for two values exactly when they are equal as JSON values.
 
     1 and 1.0 are equal, 1 and true are not, the order of keys does not count.
     """
@@ -69,7 +68,7 @@ def _identity(value: Any) -> Hashable:
     if isinstance(value, Decimal):
         # A text, since hashes of numbers can be made to collide.
         return ("number", _EXACT.to_sci_string(_reduced(value)))
-    # What was refused already gets no second error: it is like nothing else.
+    # A value that was refused already gets no second error: it equals nothing else.
     return (kind_of(value), object() if value is INVALID else value)
 
 
@@ -109,7 +108,8 @@ def _count(keyword: str, limit: Any) -> int:
 Made = tuple[Callable[[Any], bool], str]
 
 
-# The limit's own methods compare in C; an operator would ask those of the number first, in Python.
+# The limit's own methods compare in C; an operator would call the number's methods first, in
+# Python.
 
 
 def _minimum(limit: Any, schema: Mapping[str, Any]) -> Made:
@@ -137,9 +137,9 @@ def _multiple_of(limit: Any, schema: Mapping[str, Any]) -> Made:
         dividend, exponent = _split(number)
         shift = exponent - scale
         if shift < 0:
-            # Without trailing zeros, an integer is no multiple of 10; only 0 is.
+            # Without trailing zeros, an integer other than 0 is no multiple of 10.
             return not number
-        # int() takes a long time for many digits, so what it gets has no more than the divisor.
+        # int() is slow for many digits, so its argument has no more than the divisor.
         rest = int(_EXACT.remainder(dividend, digits))
         return rest * pow(10, shift, divisor) % divisor == 0
 
@@ -147,7 +147,7 @@ def _multiple_of(limit: Any, schema: Mapping[str, Any]) -> Made:
 
 
 def _length(keyword: str, bound: str, noun: str) -> Callable[[Any, Mapping[str, Any]], Made]:
-    """Make the keyword for a length: strings in code points, arrays in items, objects in keys."""
+    """Return the keyword for a length: strings in code points, arrays in items, objects in keys."""
 
     def make(limit: Any, schema: Mapping[str, Any]) -> Made:
         count = _count(keyword, limit)
@@ -160,7 +160,7 @@ def _length(keyword: str, bound: str, noun: str) -> Callable[[Any, Mapping[str, 
 
 
 def _pattern(limit: Any, schema: Mapping[str, Any]) -> Made:
-    from humanloop.schemas.patterns import compile_pattern  # most schemas have none
+    from humanloop.schemas.patterns import compile_pattern  # most schemas have no pattern
 
     search = compile_pattern(limit).search
     return lambda text: search(text) is not None, f"a string that matches {limit!r:.80}"
@@ -194,4 +194,6 @@ BOUNDS: dict[str, tuple[str, Callable[[Any, Mapping[str, Any]], Made]]] = {
     "minProperties": ("object", _length("minProperties", "least", "key")),
     "maxProperties": ("object", _length("maxProperties", "most", "key")),
 }
-"""Each keyword that bounds a value: the JSON type that it speaks of, and what makes its check."""
+"""Each constraining keyword: the JSON type to which it applies, and the function that makes its
+check.
+"""

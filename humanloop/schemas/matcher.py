@@ -1,13 +1,13 @@
-"""The rules by which a value matches a schema: the one place that decides, and explains.
+"""The rules by which a value matches a schema: the only place that decides, and explains.
 
-`match` takes a node and a cast value. It returns a `Match`: the classes that the value and each of
-its parts belong to. What does not fit goes to a reporter: `FailFast` stops at the first error,
+`match` takes a node and a cast value. It returns a `Match`: the classes to which the value and each
+of its parts belong. Mismatches go to a reporter: `FailFast` stops at the first error,
 `ErrorCounter` counts, to rank the branches of a composition, `ErrorCollector` keeps all with their
 places. So the code that decides is the code that explains.
 
 Invariants: nothing is built or changed here. A pair of schema and value is decided once, so the
-time is linear in the value whatever the nesting of compositions and references. The recursion is
-as deep as the value, which `casting` bounds.
+time is linear in the value, whatever the nesting of compositions and references. The recursion is
+as deep as the value, which `casting` limits.
 
 Source of the rules: OpenAPI 3.0.3, Schema Object and Discriminator Object.
 """
@@ -47,10 +47,10 @@ __all__ = [
 ]
 
 SUGGESTIONS = 20
-"""How many errors of one value get a likely spelling: the search is slow."""
+"""The number of errors of one value that get a suggested spelling: the search is slow."""
 
 SHOWN_CHOICES = 2
-"""How many choices of branches, the innermost, an error message tells."""
+"""The number of chosen branches, the innermost, in an error message."""
 
 
 class Mismatch(Exception):
@@ -62,7 +62,7 @@ class TooManyErrors(Exception):
 
 
 class Match:
-    """What a value is: its classes, outermost first, and the matches of its parts."""
+    """The result for a value: its classes, outermost first, and the matches of its parts."""
 
     __slots__ = ("children", "classes")
 
@@ -71,7 +71,7 @@ class Match:
         self.children: dict[str | int, Match] = {}
 
     def add_child(self, key: str | int, child: Match) -> None:
-        """Keep the match of the part at `key`, if it says anything."""
+        """Keep the match of the part at `key`, unless it is empty."""
         if child.classes or child.children:
             self.children[key] = child
 
@@ -84,23 +84,23 @@ class Match:
         return found
 
     def merge(self, other: Match) -> None:
-        """Add what another schema found of the same value."""
+        """Add another schema's match of the same value."""
         self.classes += tuple(cls for cls in other.classes if cls not in self.classes)
         for key, child in other.children.items():
             known = self.children.setdefault(key, child)
             if known is not child:
-                # Both may be remembered elsewhere, so neither is changed.
+                # Both may be cached elsewhere, so neither is changed.
                 merged = self.children[key] = Match(known.classes)
                 merged.children = dict(known.children)
                 merged.merge(child)
 
 
 class Validation:
-    """What is known so far within one validation.
+    """The state of one validation.
 
-    direction: which way the value goes, if that is known. attempts: how values turned out by
-    schemas, None for a mismatch. parents: the (schema, value) pairs whose discriminator is being
-    followed down to a subtype, which leads back to them.
+    direction: the direction of the value, if known. attempts: the results of values with schemas,
+        None for a mismatch. parents: the (schema, value) pairs whose discriminator is being
+        followed down to a subtype, which leads back to them.
     """
 
     def __init__(self, direction: Direction | None = None) -> None:
@@ -109,7 +109,7 @@ class Validation:
         self.parents: frozenset[tuple[int, int]] = frozenset()
 
     def key(self, node: Node, value: Any) -> tuple[Any, ...]:
-        """Return what the outcome of a schema and a value depends on: of `parents`, its own."""
+        """Return the key of the result of a schema and a value, with the value's own `parents`."""
         if not self.parents:
             return (id(node), id(value))
         return (id(node), id(value), frozenset(p for p in self.parents if p[1] == id(value)))
@@ -128,34 +128,34 @@ class FailFast:
         self.validation = validation
 
     def child(self, path: Path, key: str | int) -> Path:
-        """Return the path of a part. One that nobody will ask for stays empty."""
+        """Return the path of a part, or an empty one if no error will need it."""
         return path
 
     def is_first_visit(self, node: Node, path: Path) -> bool:
-        """Tell whether `node` has not yet reported on `path`."""
+        """Return whether `node` has not yet reported on `path`."""
         return True
 
     def add(self, node: Node, path: Path, keyword: str, message: Callable[[], str]) -> None:
-        """Take one error of `node`'s; its message is made only if somebody will read it."""
+        """Report one error of `node`; its message is made only if it is read."""
         raise Mismatch
 
     def expected(self, node: Node, path: Path, keyword: str, wanted: str, value: Any) -> None:
-        """Take one error of the common form: `wanted` was expected, `value` came."""
+        """Report one error of the common form: `wanted` was expected, `value` came."""
         self.add(node, path, keyword, lambda: f"expected {wanted}, got {show(value, path)}")
 
     def object_matched(self, node: Node, path: Path, value: dict[str, Any]) -> None:
-        """See that `node` applied to an object; called if `observes` is set."""
+        """Note that `node` applied to an object; called if `observes` is set."""
 
     def branch_matched(self, branch: Node, path: Path) -> None:
-        """See that a branch of anyOf or oneOf matched; called if `observes` is set."""
+        """Note that a branch of anyOf or oneOf matched; called if `observes` is set."""
 
     def likely(self, word: str, known: Iterable[str]) -> str | None:
-        """Return the one of `known` that `word` was probably meant to be."""
+        """Return the one of `known` that `word` probably stands for."""
         return None
 
 
 class _Exhaustive(FailFast):
-    """A reporter that does not stop. Each schema looks at each place once."""
+    """A reporter that does not stop. Each schema checks each place once."""
 
     collects = True
 
@@ -173,10 +173,10 @@ class _Exhaustive(FailFast):
 
 
 class ErrorCounter(_Exhaustive):
-    """Counts errors, to tell how near a value comes to a branch.
+    """The reporter that counts errors, to measure how close a value comes to a branch.
 
-    A composition inside the branch counts as one error: to rank its branches, too, would cost the
-    power of their depth.
+    A composition inside the branch counts as one error: ranking its branches, too, would take time
+    exponential in their depth.
     """
 
     def __init__(self, validation: Validation) -> None:
@@ -189,23 +189,23 @@ class ErrorCounter(_Exhaustive):
         self.errors.add((path, keyword))
 
     def is_shallow(self, path: Path, value: Any) -> bool:
-        """Tell whether all that is wrong is one thing with the value itself, not with a part."""
+        """Return whether the only error is with the value itself, not with a part."""
         ((place, keyword), *more) = self.errors
         if more or place != path:
             return False
         return keyword not in ("anyOf", "oneOf") or not (is_object(value) or is_array(value))
 
     def lacks_key(self, path: Path) -> bool:
-        """Tell whether the value itself lacks a key that is required."""
+        """Return whether the value itself lacks a required key."""
         return any(
             keyword == "required" and len(place) == len(path) + 1 for place, keyword in self.errors
         )
 
 
 class ErrorCollector(_Exhaustive):
-    """Keeps every error.
+    """The reporter that keeps every error.
 
-    choices: remarks on the branches that are being looked into, outermost first.
+    choices: remarks on the branches that are being checked, outermost first.
     """
 
     def __init__(self, validation: Validation) -> None:
@@ -225,7 +225,7 @@ class ErrorCollector(_Exhaustive):
 
     @property
     def errors(self) -> list[ErrorDetail]:
-        """All errors, each once, in order."""
+        """The errors, each once, in order."""
         return list(self._errors)
 
     def likely(self, word: str, known: Iterable[str]) -> str | None:
@@ -239,7 +239,7 @@ class ErrorCollector(_Exhaustive):
 
 
 def match(node: Node, value: Any, path: Path, reporter: FailFast) -> Match:
-    """Match `value`, a cast value at `path`. The result means something if nothing was reported.
+    """Match `value`, a cast value at `path`. The result is valid if nothing was reported.
 
     Raises:
         Mismatch: the value does not match, and the reporter fails fast.
@@ -251,8 +251,8 @@ def match(node: Node, value: Any, path: Path, reporter: FailFast) -> Match:
     while node.ref is not None:
         classes += (node.cls,) if node.cls is not None else ()
         node = node.target
-    # Schemas recur by references, so these are remembered. A mismatch need not be: it ends the
-    # branch that it is in, and that is remembered.
+    # Schemas recur by references, so these results are cached. A mismatch need not be: it ends its
+    # branch, whose result is cached.
     if is_reference and not reporter.collects and kind_of(value) in ("object", "array"):
         key = reporter.validation.key(node, value)
         known = reporter.validation.attempts.get(key)
@@ -289,7 +289,7 @@ def match(node: Node, value: Any, path: Path, reporter: FailFast) -> Match:
 
 
 def attempt(node: Node, value: Any, reporter: FailFast) -> Match | None:
-    """Return the match of a value, or None if there is none; decide it once in a validation."""
+    """Return the match of a value, or None; decide it once per validation."""
     validation = reporter.validation
     key = validation.key(node, value)
     if key not in validation.attempts:
@@ -338,7 +338,7 @@ def _unknown(node: Node, key: str, value: Mapping[str, Any], reporter: FailFast)
 
 
 def explain(node: Node, value: Any, direction: Direction | None = None) -> list[ErrorDetail]:
-    """Return all that is wrong with a raw value, the outermost and leftmost first."""
+    """Return all errors of a raw value, the outermost and leftmost first."""
     plain, refused = cast(value)
     errors = [ErrorDetail(path, "type", message) for path, message in refused]
     collector = ErrorCollector(Validation(direction))
@@ -406,19 +406,20 @@ def _explain(
     path: Path,
     reporter: FailFast,
 ) -> None:
-    """Report that no branch matches: by the errors of the one that comes nearest."""
+    """Report that no branch matches: by the errors of the closest branch."""
     if not isinstance(reporter, ErrorCollector):
         reporter.add(node, path, keyword, lambda: "matches no branch")
         return
     ranked: list[tuple[bool, int, int, Node]] = []
     for index, branch in enumerate(fitting):
         counter = ErrorCounter(reporter.validation)
-        with suppress(TooManyErrors):  # so many are enough to rank it
+        with suppress(TooManyErrors):  # enough errors to rank it
             match(branch, value, path, counter)
         if not counter.is_shallow(path, value):
             weight = sum(5 if broken == "enum" else 1 for _, broken in counter.errors)
             declared = branch.resolved.count_declared(value)
-            # An object that has none of a branch's keys, and lacks one, is meant for another.
+            # An object without any of a branch's keys, which lacks a required one, is meant for
+            # another.
             is_strange = not declared and counter.lacks_key(path)
             ranked.append((is_strange, weight - 2 * declared, index, branch))
     if not ranked:
@@ -426,7 +427,7 @@ def _explain(
         reporter.expected(node, path, keyword, wanted, value)
         return
     nearest, *others = (branch for *_, branch in sorted(ranked, key=itemgetter(0, 1, 2)))
-    # Where the value's type leaves one branch only, there is no choice to tell of.
+    # If the value's type leaves only one branch, there is no choice to report.
     choice = ""
     if others:
         next_ones = ", ".join(branch.name for branch in others[:3])

@@ -1,13 +1,13 @@
 """The type of schema classes: calling a class validates a value and returns its instance.
 
-A value takes one of two ways. The fast path (`fast_path`) checks and builds in one pass; it takes
-common values of common schemas. What it does not take is interpreted (`instances`): cast to plain
-JSON types, matched, and built. Where nothing matches, the matcher explains.
+A value takes one of two ways. The fast path (`fast_path`) checks and builds in one pass; it accepts
+common values of common schemas. Other values are interpreted (`instances`): cast to plain JSON
+types, matched, and built. If nothing matches, the matcher explains.
 
 Invariants: both ways give the same instances and errors. An instance belongs to every named schema
-that it matched: where that is more than one, to a class made of all of them. A class is kept by
-nothing but its users: what is learned of it stands on itself, or on the outermost of the schemas
-that it was used with, which refers to the others anyway.
+that it matched: for more than one, to a class that combines them. Only its users keep a class
+alive: its caches are on itself, or on the outermost of the schemas that it was used with, which
+refers to the others anyway.
 """
 
 from __future__ import annotations
@@ -52,11 +52,10 @@ _DIRECTIONS: tuple[str, ...] = get_args(Direction)
 class SchemaMeta(ABCMeta):
     """The type of schema classes. A user's subclass may mix in abstract base classes.
 
-    __openapi__: the schema object. __scope__: what resolves its `$ref`s; None for those of the
-    package that the class stands in. __recipe__: for a class that no module holds, the function
-    that finds it or makes it again, and its argument; as a second one it takes the class to keep
-    if there is none. __mixed__: for the class of an instance of several schemas, those
-    schemas' classes.
+    __openapi__: the schema object. __scope__: resolves its `$ref`s; None for those of the class's
+        package. __recipe__: for a class that is in no module, the function that finds it or makes
+        it again, and its argument; its second argument is the class to keep if there is none.
+        __mixed__: for the class of an instance of several schemas, those schemas' classes.
     """
 
     __openapi__: Mapping[str, Any] = MappingProxyType({})
@@ -64,14 +63,14 @@ class SchemaMeta(ABCMeta):
     __recipe__: tuple[Callable[..., Any], Any] | None = None
     __mixed__: tuple[type, ...] = ()
 
-    # Those of ABCMeta, which `register` would need, take many times as long.
+    # ABCMeta's methods, which `register` would need, take many times as long.
     __instancecheck__ = type.__instancecheck__
     __subclasscheck__ = type.__subclasscheck__
 
     def __new__(
         mcs, name: str, bases: tuple[type, ...], namespace: dict[str, Any], **keywords: Any
     ) -> SchemaMeta:
-        # Without slots an instance has a __dict__, which anyone can write to. A cached_property
+        # Without slots, an instance has a __dict__, to which anyone can write. A cached_property
         # needs one; cloudpickle sets it later, on a class that no `class` statement made.
         is_statement = "__qualname__" in namespace
         if is_statement and not any(isinstance(v, cached_property) for v in namespace.values()):
@@ -93,7 +92,7 @@ class SchemaMeta(ABCMeta):
         for member, text in enum_members(values if is_sequence(values) else ()).items():
             setattr(cls, member, Member(text))
 
-    if not TYPE_CHECKING:  # a type checker would read this signature in place of __new__'s
+    if not TYPE_CHECKING:  # a type checker would use this signature in place of __new__'s
 
         def __call__(cls, value=unset, /, **keys):
             if keys or value is unset:
@@ -124,7 +123,7 @@ class SchemaMeta(ABCMeta):
 
     @property
     def __signature__(cls) -> Signature:
-        """The keywords that a call takes, for `inspect.signature`, `help` and notebooks."""
+        """The keywords of a call, for `inspect.signature`, `help` and notebooks."""
         from humanloop.schemas.signatures import signature_of
 
         return signature_of(cls, cls.node)
@@ -133,7 +132,7 @@ class SchemaMeta(ABCMeta):
     def has_directions(cls) -> bool:
         """True if any property, however deep, is `readOnly` or `writeOnly`."""
         if cls.__learned.directed is None:
-            # The subtypes of a parent's discriminator can't be foreseen.
+            # The subtypes of a parent's discriminator are not known in advance.
             cls.__learned.directed = any(
                 node.ref is None and (node.directions or node.selects_subtype)
                 for node in cls.node.walk()
@@ -160,21 +159,21 @@ class SchemaMeta(ABCMeta):
         return visible_names(cls, super().__dir__())
 
     def validate(cls, value: Any, direction: Direction | None = None) -> Any:
-        """Return the instance that `value` makes.
+        """Return the instance for `value`.
 
-        direction: which way the value goes. A `readOnly` property is required in responses only and
-            refused in requests, a `writeOnly` one the other way round; where the direction is not
-            known, both are taken and neither is required.
+        direction: the direction of the value. A `readOnly` property is required in responses only
+            and refused in requests, a `writeOnly` one the other way round; if the direction is not
+            known, both are accepted and neither is required.
 
         Raises:
-            SchemaValidationError: it does not fit; the error holds all that is wrong.
+            SchemaValidationError: it does not fit the schema; the error contains all errors.
             ApiValueError: `direction` is neither of its values.
         """
         if direction is None or not cls._regards(direction):
-            try:  # not `suppress`, which takes as long as some values do
+            try:  # not `suppress`, which takes as long as validating some values
                 return (cls.__convert or cls.compile())(value)
             except (FastPathMiss, RecursionError):
-                pass  # what is raised below has nothing to do with this
+                pass  # so that later errors don't have this one as their context
         return cls.interpret(value, direction)
 
     def _regards(cls, direction: Direction) -> bool:
@@ -182,7 +181,7 @@ class SchemaMeta(ABCMeta):
         return cls.has_directions
 
     def validate_json(cls, data: str | bytes, direction: Direction | None = None) -> Any:
-        """Return the instance that JSON text makes: `Schema.from_json`."""
+        """Return the instance for JSON text: `Schema.from_json`."""
         try:
             value = _decoder()(data)
         except JsonTooDeep as error:
@@ -199,7 +198,7 @@ class SchemaMeta(ABCMeta):
         return cls.__convert
 
     def interpret(cls, value: Any, direction: Direction | None = None) -> Any:
-        """Return the instance that `value` makes, without the fast path; see `validate`."""
+        """Return the instance for `value`, without the fast path; see `validate`."""
         value = collected(cls, value)
         try:
             with suppress(Mismatch):
@@ -209,8 +208,9 @@ class SchemaMeta(ABCMeta):
             errors = [ErrorDetail(deep_nesting_start(value), "depth", TOO_DEEP)]
         fractions = sys.modules.get("fractions")
         if fractions and issubclass(cls, NumberClass) and isinstance(value, fractions.Fraction):
-            # So `statistics` makes a mean of numbers: by their class, of a fraction. It need not
-            # fit the schema, as a mean of integers does not, so it is of none.
+            # With this, `statistics` computes a mean of numbers: it calls their class with a
+            # fraction. The mean need not fit the schema, as a mean of integers does not, so it
+            # belongs to none.
             return NumberClass(value.numerator) / value.denominator
         raise SchemaValidationError(errors, cls.__name__)
 
@@ -232,7 +232,7 @@ class ConstructedMeta(SchemaMeta):
 
 
 class _Learned:
-    """What a class learns of itself as it is used, but for its fast path, which is asked too often.
+    """The caches of a class, except its fast path, which is read too often.
 
     mixes: the classes that `mixed_with` made.
     """
@@ -252,9 +252,9 @@ class _Learned:
 
 
 def _learn_anew(cls: SchemaMeta, recipe: tuple[Callable[..., Any], Any] | None) -> Any:
-    """Let a class that was pickled by value, as cloudpickle does, be found, and learn by itself.
+    """Register a class that was pickled by value, as cloudpickle does, and return its caches.
 
-    In the process that it was pickled in, it is the same class, and forgets nothing.
+    In the process that pickled it, it is the same class, and keeps them.
     """
     if recipe is not None:
         find, argument = recipe
@@ -263,7 +263,7 @@ def _learn_anew(cls: SchemaMeta, recipe: tuple[Callable[..., Any], Any] | None) 
 
 
 def _mixed(outermost: SchemaMeta, others: tuple[type, ...]) -> SchemaMeta:
-    """Make the class of instances of several classes. The methods of the outermost win."""
+    """Return a new class for instances of several classes. The methods of the outermost win."""
     parts = (outermost, *others)
     bases = tuple(BASES["named array"] if part is tuple else part for part in parts)
     free = [part for part in parts if issubclass(part, BASES["any"])]
@@ -283,7 +283,7 @@ def _mixed(outermost: SchemaMeta, others: tuple[type, ...]) -> SchemaMeta:
 
 
 _HIDDEN = frozenset(
-    # The methods of dict that can't work, and what frozendict keeps to itself.
+    # Methods of dict that can't work here, and private names of frozendict.
     [
         *("__delitem__", "__setitem__", "clear", "pop", "popitem", "update"),
         *("_clone", "_get_by_index", "_hash"),
@@ -292,7 +292,7 @@ _HIDDEN = frozenset(
 
 
 def visible_names(cls: SchemaMeta, names: Iterable[str]) -> list[str]:
-    """Return what `dir` lists of a class or an instance: `names`, but for those that are of no use.
+    """Return the names that `dir` lists for a class or an instance: `names` without useless ones.
 
     The declared keys are among them, so that `Mock(spec=LogResponse)` has them, too.
     """
@@ -306,11 +306,11 @@ def _decoder() -> Any:
 
 
 def _scope_of(cls: SchemaMeta) -> Scope:
-    """Return what resolves the `$ref`s of a class.
+    """Return the scope that resolves the `$ref`s of a class.
 
-    They are names in the module of the class that defines `__openapi__`, or in its package; where
-    these have none, of the next class that it derives from and that has a schema object of its
-    own, since a subclass may take over parts of that.
+    The references name classes in the module of the class that defines `__openapi__`, or in its
+    package; or else in those of the next base class with its own schema object, since a subclass
+    may take over parts of that.
     """
     if cls.__scope__ is not None:
         return cls.__scope__

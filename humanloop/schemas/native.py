@@ -1,7 +1,7 @@
-"""Which form of `converters` runs: its source as it is, or the same source compiled to C.
+"""The running form of `converters`: its source, or the same source compiled to C.
 
-An installation may have the compiled form beside the source. It is taken unless it was made of
-another source, can't be loaded, or `HUMANLOOP_PURE_PYTHON` is set to anything.
+An installation may have the compiled form beside the source. It is used unless it was compiled from
+another source, can't be loaded, or `HUMANLOOP_PURE_PYTHON` is set to any value.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ __all__ = ["FastPathMiss", "compiled", "converters"]
 
 
 def _compiled_form() -> Any:
-    """Return the compiled form of `converters`; None where there is none of today's source."""
+    """Return the compiled form of `converters`; None if there is none of the present source."""
     if os.environ.get("HUMANLOOP_PURE_PYTHON"):
         return None
     try:
@@ -24,9 +24,9 @@ def _compiled_form() -> Any:
         return None
     try:
         with open(os.path.join(os.path.dirname(__file__), "converters.py"), "rb") as source:
-            # By this mark, `hatch_build.py` tells what it compiled.
+            # `hatch_build.py` puts this checksum of the source into the compiled form.
             return found if zlib.crc32(source.read()) == found.SOURCE else None
-    except OSError:  # an installation without sources has nothing newer
+    except OSError:  # without sources, nothing is newer
         return found
 
 
@@ -36,6 +36,6 @@ else:
     converters = _compiled_form() or import_module("humanloop.schemas.converters")
 
 compiled: bool = converters.__name__.endswith("._converters")
-"""Whether the form that was compiled to C runs."""
+"""True if the form compiled to C runs."""
 
 FastPathMiss = converters.FastPathMiss

@@ -1,6 +1,6 @@
 """Schema objects compiled to nodes, and the scope that resolves their `$ref`s.
 
-A `Node` is a schema object made ready for the matcher: bounds as checks, subschemas as nodes. It
+A `Node` is a schema object prepared for the matcher: constraints as checks, subschemas as nodes. It
 holds the rules; `matcher` applies them. A `$ref` is resolved when it is first needed, so schemas
 may refer to each other and to themselves.
 
@@ -24,20 +24,20 @@ __all__ = ["COMPONENTS", "FORMAT_CLASSES", "Direction", "Node", "Scope"]
 COMPONENTS = "#/components/schemas/"
 
 FORMAT_CLASSES: dict[str, type] = {}
-"""The class of a string by its format, for those formats that have a class of their own."""
+"""The class of a string by its format, for formats with a class of their own."""
 
 Direction = Literal["request", "response"]
-"""Which way a value goes: `readOnly` and `writeOnly` depend on it."""
+"""The direction of a value: `readOnly` and `writeOnly` depend on it."""
 
 
 class Node:
     """A compiled schema object.
 
-    scope: resolves its `$ref`s; place: where the schema stands in its document, for messages; cls:
-    the named class that an instance belongs to, where there is one.
+    scope: resolves its `$ref`s; place: the schema's place in its document, for messages; cls: the
+        named class of an instance, if there is one.
 
     Raises:
-        ValueError: it is no schema object of OpenAPI 3.0; the message says where.
+        ValueError: it is not a schema object of OpenAPI 3.0; the message contains the place.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class Node:
                 self._refuse(_unknown(str(keyword)), keyword)
 
     def _compile_values(self) -> None:
-        """Compile the keywords that speak of a value as a whole."""
+        """Compile the keywords that apply to a value as a whole."""
         schema = self.schema
         self.type: str | None = schema.get("type")
         if self.type is not None and (
@@ -89,7 +89,7 @@ class Node:
         self.format_class = FORMAT_CLASSES.get(schema.get("format", ""))
 
     def _compile_parts(self) -> None:
-        """Compile the keywords that speak of the members of an object or the items of an array."""
+        """Compile the keywords that apply to the members of an object or the items of an array."""
         schema = self.schema
         self.required: tuple[str, ...] = tuple(schema.get("required", ()))
         properties: Mapping[str, Any] = schema.get("properties", {})
@@ -123,12 +123,12 @@ class Node:
         raise ValueError(f"schema at {self._place_of(*steps)}: {problem}")
 
     def _place_of(self, *steps: object) -> str:
-        """Return where a part of this schema stands: a JSON pointer below its own place."""
+        """Return the place of a part of this schema: a JSON pointer below its own place."""
         escaped = (str(step).replace("~", "~0").replace("/", "~1") for step in steps)
         return "/".join((self.place, *escaped))
 
     def _child(self, schema: Any, *steps: str | int) -> Node:
-        """Compile the subschema that stands at `steps` below this one."""
+        """Compile the subschema at `steps` below this one."""
         if not isinstance(schema, Mapping):
             self._refuse(f"expected a schema object, got {schema!r:.40}", *steps)
         place = self._place_of(*steps)
@@ -146,10 +146,10 @@ class Node:
 
     @cached_property
     def target(self) -> Node:
-        """The node that `$ref` names.
+        """The node to which `$ref` refers.
 
         Raises:
-            ValueError: there is none, or following it only leads back here.
+            ValueError: there is none, or the reference leads back here.
         """
         assert self.ref is not None
         node, seen = self, set[str]()
@@ -165,7 +165,7 @@ class Node:
 
     @property
     def resolved(self) -> Node:
-        """This node, or the first one without `$ref` that its `$ref` leads to."""
+        """This node, or the first node without `$ref` to which its `$ref` leads."""
         return self if self.ref is None else self.target.resolved
 
     @property
@@ -192,7 +192,7 @@ class Node:
             ValueError: there is none.
         """
         assert self.discriminator is not None
-        # A mapped value is a name or a pointer; any other is a name, whatever it looks like.
+        # A mapped value is a name or a pointer; any value that is not a pointer is a name.
         ref: str = self.discriminator.get("mapping", {}).get(tag, "")
         return self.scope.resolve(ref) if ref.startswith("#") else self.scope.named(ref or tag)
 
@@ -216,7 +216,7 @@ class Node:
         ]
 
     def walk(self) -> Iterator[Node]:
-        """Yield this node and all that it leads to, each once."""
+        """Yield this node and all nodes reachable from it, each once."""
         seen: set[int] = set()
         nodes = [self]
         while nodes:
@@ -229,7 +229,7 @@ class Node:
     # -- what it says -----------------------------------------------------------------------------
 
     def fits_type(self, kind: str, value: Any) -> bool:
-        """Tell whether `type` and `nullable` admit a cast value, which is of this kind."""
+        """Return whether `type` and `nullable` allow a cast value of this kind."""
         if self.type is None or kind == self.type:
             return not (self.binary and kind == "string")
         if kind == "null":
@@ -260,12 +260,12 @@ class Node:
         return keys
 
     def count_declared(self, value: Any) -> int:
-        """Count the keys of a value that are properties here."""
+        """Return the number of a value's keys that are properties here."""
         return sum(key in self.properties for key in value) if is_object(value) else 0
 
     @property
     def name(self) -> str:
-        """The schema's name, or its type, as messages word it."""
+        """The schema's name, or its type, for messages."""
         if self.ref is not None:
             return self.ref.rpartition("/")[2]
         if self.cls is not None:
@@ -276,13 +276,13 @@ class Node:
 
     @property
     def type_phrase(self) -> str:
-        """The type as messages word it."""
+        """The type, for messages."""
         phrase = JSON_TYPES["string:binary" if self.binary else self.type or "null"].phrase
         return f"{phrase} or null" if self.nullable else phrase
 
     @property
     def summary(self) -> str:
-        """What the schema asks for, in a few words."""
+        """The schema's requirement, in a few words."""
         node = self.resolved
         if node.any_checks and node.any_checks[0].keyword == "enum":
             return node.any_checks[0].phrase
@@ -343,7 +343,7 @@ _WELL_FORMED: dict[str, _Test] = {
         ),
         "an object with a propertyName, and a mapping to names of schemas if there is any",
     ),
-    # Those that document, and assert nothing.
+    # Keywords that document, without any effect on validity.
     "title": _TEXT,
     "description": _TEXT,
     "default": _ANY,
@@ -351,15 +351,16 @@ _WELL_FORMED: dict[str, _Test] = {
     "externalDocs": _OBJECT,
     "xml": _OBJECT,
     "deprecated": _FLAG,
-    # Those of JSON Schema that assert nothing, as schemas that were written for it have them.
+    # Keywords of JSON Schema without any effect on validity, found in schemas written for it.
     "$schema": _TEXT,
     "$comment": _TEXT,
     "id": _TEXT,
     "examples": _ANY,
     "definitions": _OBJECT,
 }
-"""What the value of a keyword has to be. A keyword is known if it stands here or in `BOUNDS`, which
-checks its own value."""
+"""The tests for the values of keywords. A keyword is known if it is here or in `BOUNDS`, which
+checks its own value.
+"""
 
 _OTHER_DRAFTS = """
     $anchor $defs $dynamicAnchor $dynamicRef $id $recursiveAnchor $recursiveRef $vocabulary
@@ -370,7 +371,7 @@ _OTHER_DRAFTS = """
 
 
 def _unknown(keyword: str) -> str:
-    """Return what is wrong with a keyword that is not known."""
+    """Return the error for an unknown keyword."""
     if keyword in _OTHER_DRAFTS.split():
         return f"{keyword!r} is a keyword of JSON Schema that OpenAPI 3.0 does not have"
     hint = did_you_mean(keyword, (*_WELL_FORMED, *BOUNDS))
@@ -381,14 +382,14 @@ def _unknown(keyword: str) -> str:
 
 
 class _Unresolvable(ValueError):
-    """There is nothing where a `$ref` points to."""
+    """A `$ref` has no target."""
 
 
 class Scope:
     """Resolves the `$ref`s of one set of schemas.
 
     component: returns the class of a component by name; raises KeyError or AttributeError for none.
-    document: what other pointers (`#/...`) lead into; root: returns the class that `#` names.
+    document: the document of other pointers (`#/...`); root: returns the class to which `#` refers.
     """
 
     def __init__(
@@ -403,10 +404,10 @@ class Scope:
         self._nodes: dict[str, Node] = {}
 
     def resolve(self, ref: str) -> Node:
-        """Return the node that `ref` names.
+        """Return the node to which `ref` refers.
 
         Raises:
-            ValueError: there is nothing at that place.
+            ValueError: it has no target.
         """
         node = self._nodes.get(ref)
         if node is None:

@@ -1,16 +1,16 @@
 """Numbers that keep every digit, as `Decimal` does, and work with floats.
 
-`Decimal` refuses arithmetic with a float, and hardly any float equals the decimal number that it is
-written as: 0.7 is 0.6999999999999999555910790149937. A `NumberClass` is a Decimal for which
+`Decimal` refuses arithmetic with a float, and hardly any float equals the decimal number by which
+it is written: 0.7 is 0.6999999999999999555910790149937. A `NumberClass` is a Decimal for which
 
-- a float counts as the digits that Python writes it with, wherever it is compared;
+- a float counts as the digits with which Python writes it, in every comparison;
 - arithmetic with a float is that of floats. With other numbers that `Decimal` refuses, and with a
   `timedelta`, it is that of the plain number: an int if this is an integer, else a float;
 - Python takes it as an index, if it is whole, and NumPy takes it as the plain number.
 
 Invariants: a comparison and its reflection agree. Every Decimal that arithmetic returns, or a
-method of Decimal that computes, is a NumberClass, so that it works with floats, too. Making one is
-making a Decimal, and takes no longer.
+method of Decimal that computes, is a NumberClass, so that it works with floats, too. Creating one
+creates a Decimal, and takes no longer.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ from humanloop.schemas.casting import is_integer, is_sequence
 __all__ = ["NumberClass"]
 
 DIGITS = 10_000
-"""How many digits an int may get: Decimal("1e999999999") is whole, and fills any memory."""
+"""The most digits of an int: Decimal("1e999999999") is whole, and would fill any memory."""
 
 _COMPARISONS = {"equal", "not_equal", "less", "less_equal", "greater", "greater_equal"}
-"""The names of NumPy's functions that compare."""
+"""The names of NumPy's comparison functions."""
 
 
 class NumberClass(Decimal):
@@ -41,9 +41,9 @@ class NumberClass(Decimal):
 
     __slots__ = ()
 
-    # Defining `__eq__`, as is done below, would take it away. Equal Decimals, ints and instances
-    # have equal hashes. Floats can't: Decimal("0.7") and 0.7 are both equal to this one, but their
-    # hashes differ.
+    # Defining `__eq__`, as below, would remove it. Equal Decimals, ints and instances have equal
+    # hashes. Floats can't: Decimal("0.7") and 0.7 are both equal to this number, but their hashes
+    # differ.
     __hash__ = Decimal.__hash__
 
     __repr__ = Decimal.__str__
@@ -81,7 +81,7 @@ class NumberClass(Decimal):
     def __format__(self, spec: str, /, *override: Any) -> str:
         try:
             return super().__format__(spec, *override)
-        except ValueError:  # such as "d", which an int knows
+        except ValueError:  # such as "d", which int supports
             return format(_plain(self), spec)
 
     @property
@@ -94,14 +94,14 @@ class NumberClass(Decimal):
         kind, form = ("i8", "q") if isinstance(number, int) else ("f8", "d")
         try:
             data = struct.pack(f"<{form}", number)
-        except struct.error:  # beyond 64 bits: NumPy keeps such numbers as objects
+        except struct.error:  # beyond 64 bits: NumPy stores such numbers as objects
             raise AttributeError("__array_interface__") from None
         return {"version": 3, "shape": (), "typestr": f"<{kind}", "data": data}
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
-        """Return what a function of NumPy makes of the plain number (NEP 13).
+        """Return the result of a NumPy function for the plain number (NEP 13).
 
-        It is one of Python's, so that an array of 32-bit floats stays one (NEP 50).
+        The plain number is a Python one, so that an array of 32-bit floats stays one (NEP 50).
         """
         numbers = [value for value in inputs if isinstance(value, NumberClass)]
         stand_in = _plain
@@ -123,7 +123,7 @@ def _is_exact(number: NumberClass) -> bool:
 
 
 def _as_object_array(number: NumberClass) -> Any:
-    """Return an array of objects that holds a number, for which NumPy asks the number itself."""
+    """Return an array of objects with a number, for which NumPy calls the number's own methods."""
     numpy: Any = import_module("numpy")
     array = numpy.empty((), dtype=object)
     array[()] = number
@@ -131,12 +131,12 @@ def _as_object_array(number: NumberClass) -> Any:
 
 
 def _digits_of(number: float) -> Decimal:
-    # Not repr, which is another for subclasses, such as numpy.float64.
+    # Not repr, which subclasses such as numpy.float64 override.
     return Decimal(float.__repr__(number))
 
 
 def _with_decimals(result: Any) -> Any:
-    """Return what a method of Decimal returned, with a NumberClass for each Decimal."""
+    """Return the result of a Decimal method, with a NumberClass for each Decimal."""
     if isinstance(result, Decimal):
         return NumberClass(result)
     return tuple(map(NumberClass, result)) if is_sequence(result) else result  # divmod's pair
@@ -151,7 +151,7 @@ def _comparison(name: str) -> Callable[..., Any]:
                 return name == "__ne__"
             other = _digits_of(other)
         elif not isinstance(other, (Decimal, int)) and isinstance(other, Integral):
-            other = int(other)  # Decimal fails on integers that are no ints, such as numpy.int64
+            other = int(other)  # Decimal rejects integers other than int, such as numpy.int64
         return compare(self, other)
 
     return method
@@ -204,5 +204,5 @@ for _name in (
 ):
     _add_method(_name, _of_decimal(_name))
 
-# Decimal is none, since it does not work with floats. Matplotlib is one of those that ask.
+# Decimal is not registered, since it does not work with floats. Matplotlib checks for Real.
 Real.register(NumberClass)

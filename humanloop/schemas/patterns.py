@@ -1,10 +1,10 @@
-r"""Compile the keyword `pattern`: translate ECMA-262 regular expressions for Python's `re`.
+r"""The keyword `pattern`: ECMA-262 regular expressions, translated for Python's `re`.
 
 OpenAPI 3.0.3 names the dialect of ECMA-262 5.1, section 15.10. A character is a code point, as with
-JavaScript's flag `u`. What that edition leaves open but patterns in the wild have is read as web
-browsers do (Annex B of later editions): `\Z` and `\-` are the letter itself, braces that count
-nothing are characters. Of later editions, lookbehinds, named groups, `\u{...}` and the general
-categories (`\p{Lu}`) are known.
+JavaScript's flag `u`. Forms that this edition leaves undefined but that real patterns contain are
+read as in web browsers (Annex B of later editions): `\Z` and `\-` are the letter itself, braces
+that are no quantifier are characters. Of later editions, lookbehinds, named groups, `\u{...}` and
+the general categories (`\p{Lu}`) are supported.
 
 Invariants:
 - A pattern is read as ECMA-262 reads it, or it is refused when the schema's class is made.
@@ -63,8 +63,9 @@ _SETS = {
     "S": r"\0-\x08\x0e-\x1f!-\x9f\xa1-\u167f\u1681-\u1fff\u200b-\u2027\u202a-\u202e\u2030-\u205e"
     r"\u2060-\u2fff\u3001-\ufefe\uff00-\U0010ffff",
 }
-# How a group opens, goes on after a bar, and closes. `re` takes only lookbehinds of one width, so
-# each alternative becomes a lookbehind of its own. Captures have names, since `\N` ends at 99.
+# The opening of a group, its separator after a bar, and its end. `re` supports only lookbehinds of
+# one width, so each alternative becomes a lookbehind of its own. Captures have names, since `\N`
+# ends at 99.
 _GROUPS = {
     "(": ("(?P<_{number}>", "|", ")"),
     "(?:": ("(?:", "|", ")"),
@@ -87,15 +88,15 @@ Zp Paragraph_Separator|Zs Space_Separator
 
 
 def compile_pattern(source: str) -> re.Pattern[str]:
-    """Return a compiled pattern, whose `search` finds what ECMA-262 finds with `source`.
+    """Return a compiled pattern, whose `search` has the matches of `source` in ECMA-262.
 
     Raises:
-        ValueError: `source` is no regular expression of ECMA-262, or `re` can't say the same.
+        ValueError: `source` is not a regular expression of ECMA-262, or `re` has no equivalent.
     """
     try:
         return re.compile(_Translation(source).run(), re.ASCII)
     except re.error as error:
-        reason = error.msg  # its position is in the translation
+        reason = error.msg  # its position is that in the translation
     except (ValueError, OverflowError) as error:
         reason = str(error)
     except RecursionError:
@@ -108,7 +109,7 @@ class _Group:
     """An open group.
 
     sign: its key in _GROUPS. first: the number of its first capture, if it has one. sure: the
-    captures in it, by number, that have matched whenever a search comes to the present place.
+        captures in it, by number, that have matched whenever a search reaches the present place.
     barred: it has more than one alternative.
     """
 
@@ -121,9 +122,9 @@ class _Group:
 class _Translation:
     """One pass over a pattern, term by term.
 
-    Back references need care. In ECMA-262, one to a group that has not matched is the empty text,
-    and each round of a repetition forgets what its groups have matched. In `re`, such a reference
-    fails, and nothing is forgotten.
+    Back references need care. In ECMA-262, a reference to a group that has not matched is the empty
+    text, and each round of a repetition resets its groups. In `re`, such a reference fails, and
+    groups are not reset.
     """
 
     def __init__(self, source: str) -> None:
@@ -134,13 +135,13 @@ class _Translation:
             raise ValueError("two groups have one name")
         self.out: list[str] = []
         self.opened = 0
-        self.groups = [_Group("(?:", 1)]  # the whole pattern is one, too
-        self.repeatable: range | None = None  # the captures in the term before, if it can repeat
-        self.unsure = False  # a back reference may find that its group has not matched
-        self.forgets = False  # in ECMA-262, a capture may be gone later on
+        self.groups = [_Group("(?:", 1)]  # the whole pattern is a group, too
+        self.repeatable: range | None = None  # the captures in the previous term, if it can repeat
+        self.unsure = False  # a back reference may refer to a group without a match
+        self.forgets = False  # ECMA-262 may reset a capture later
 
     def run(self) -> str:
-        """Return the pattern in `re`'s words."""
+        """Return the pattern in the syntax of `re`."""
         at = 0
         while at < len(self.source):
             term = _TERM.match(self.source, at)
@@ -157,7 +158,7 @@ class _Translation:
         return "".join(self.out)
 
     def translate(self, term: re.Match[str]) -> str:
-        """Return a term in `re`'s words."""
+        """Return a term in the syntax of `re`."""
         kind, text = term.lastgroup, term[0]
         if kind == "quantifier":
             return self.quantifier(term)
@@ -191,7 +192,7 @@ class _Translation:
 
     def open(self, text: str) -> str:
         self.repeatable = None
-        sign = text if text in _GROUPS else "("  # else it has a name
+        sign = text if text in _GROUPS else "("  # otherwise it is named
         self.groups.append(_Group(sign, self.opened + 1))
         self.opened += sign == "("
         self.forgets |= sign not in ("(", "(?:")
@@ -207,12 +208,12 @@ class _Translation:
         if not group.barred and not group.sign.endswith("!"):
             sure |= group.sure
         self.repeatable = range(group.first, self.opened + 1)
-        if group.sign.startswith("(?<"):  # Annex B lets lookaheads repeat, but not lookbehinds
+        if group.sign.startswith("(?<"):  # Annex B lets only lookaheads repeat
             self.repeatable = None
         return _GROUPS[group.sign][2]
 
     def refers(self, term: re.Match[str]) -> bool:
-        """Return whether what looks like a back reference is one in this pattern."""
+        """Return whether a term that looks like a back reference is one in this pattern."""
         number = term["number"]
         return int(number) <= len(self.names) if number else any(self.names)
 
@@ -225,12 +226,12 @@ class _Translation:
             raise ValueError(f"the group that is referred to at {term.start()} ends later")
         if any(number in group.sure for group in self.groups):
             return f"(?P=_{number})"
-        self.unsure = True  # then what matches the empty text is right
+        self.unsure = True  # without a match, it is the empty text
         return f"(?(_{number})(?P=_{number}))"
 
 
 def _char_class(body: str, *, negated: bool) -> str:
-    """Return a class in `re`'s words, given what stands in its brackets."""
+    """Return a character class in the syntax of `re`, given the text between its brackets."""
     items = [*_CLASS_ITEM.finditer(body)]
     meanings = [_meaning(item) for item in items]
     if not items:
@@ -242,14 +243,14 @@ def _char_class(body: str, *, negated: bool) -> str:
         present = meanings[at : at + size]
         texts = [m if isinstance(m, str) else re.escape(chr(m)) for m in present]
         if size == 3 and isinstance(present[0], int) and isinstance(present[2], int):
-            texts[1] = "-"  # else the hyphen is itself, as in [\w-.]
+            texts[1] = "-"  # otherwise the hyphen is literal, as in [\w-.]
         parts += texts
         at += size
     return f"[{'^' if negated else ''}{''.join(parts)}]"
 
 
 def _meaning(term: re.Match[str]) -> int | str:
-    """Return the code point that a term stands for, or the inner text of a class for a set."""
+    """Return the code point of a term, or for a set, the inner text of a character class."""
     kind = term.lastgroup or ""
     text = term[kind]
     match kind:

@@ -1,11 +1,11 @@
-"""The schema classes: what a user constructs, reads and writes.
+"""The schema classes, with which users construct, read and write values.
 
-Instances are frozendict, tuple, str, Decimal, BoolClass or NoneClass by their JSON type. Parts that
-have no name of their own are instances of the classes here (`DateTimeSchema`, `NumberSchema`,
+Instances are frozendict, tuple, str, Decimal, BoolClass or NoneClass by their JSON type. Parts
+without a name of their own are instances of the classes here (`DateTimeSchema`, `NumberSchema`,
 `DictSchema`), or plain strings and tuples.
 
-Invariants: an instance can't be changed, and keeps nothing of the input but its strings, numbers
-and files.
+Invariants: an instance can't be changed, and keeps no part of the input except strings, numbers and
+files.
 """
 
 from __future__ import annotations
@@ -67,48 +67,48 @@ class Schema(metaclass=SchemaMeta):
     """The base of every schema class."""
 
     __slots__ = ()
-    __test__ = False  # pytest takes classes named Test* for tests
+    __test__ = False  # pytest collects classes named Test*
 
     if TYPE_CHECKING:
         __openapi__: ClassVar[Mapping[str, Any]]
 
         def __new__(cls, value: Any = ..., /, **keys: Any) -> Self: ...
-        def __init__(self, *arguments: Any, **keys: Any) -> None: ...  # that `super()` finds
+        def __init__(self, *arguments: Any, **keys: Any) -> None: ...  # for `super()`
 
     @classmethod
     def from_json(cls, data: str | bytes, *, direction: Direction | None = None) -> Self:
-        """Return the instance that JSON text makes.
+        """Return the instance for JSON text.
 
-        direction: `request` or `response`, where `readOnly` and `writeOnly` are to be respected.
+        direction: `request` or `response`, if `readOnly` and `writeOnly` should be enforced.
 
         Raises:
             SchemaValidationError: it is not JSON, or does not fit the schema.
-            ApiValueError: `direction` is neither of its values.
+            ApiValueError: `direction` is neither of these.
         """
         return cls.validate_json(data, direction)  # type: ignore[no-any-return]
 
     @classmethod
     def from_openapi_data_oapg(cls, arg: Any, _configuration: object = None) -> Self:
-        """Return the instance that decoded JSON makes, by the name that it had in version 0.5."""
+        """Return the instance for decoded JSON; the name is that of version 0.5."""
         return cls.validate(arg)  # type: ignore[no-any-return]
 
     def to_json(self) -> str:
         """Return this value as compact JSON text, every digit kept.
 
         Raises:
-            ApiValueError: there are bytes or a file in it.
+            ApiValueError: it contains bytes or a file.
         """
         return to_json(self)
 
     def to_primitive(self, *, numbers: Numbers = "float") -> Any:
         """Return this value in new dict, list, str, int, float (or Decimal), bool and None objects.
 
-        numbers: what numbers with a fraction or an exponent become. As floats they are rounded to
-            17 digits; those beyond the range of floats stay Decimal, as do integers of more than
-            4,300 digits. Integers become int, either way.
+        numbers: `float` or `decimal`, the type of numbers with a fraction or an exponent. Floats
+            are rounded to 17 digits; numbers beyond the range of floats stay Decimal, as do
+            integers of more than 4,300 digits. Other integers become int in both cases.
 
         Raises:
-            ApiValueError: `numbers` is neither of its values.
+            ApiValueError: `numbers` is neither of these.
         """
         return to_primitive(self, numbers=numbers)
 
@@ -120,7 +120,7 @@ class Schema(metaclass=SchemaMeta):
 
     @property
     def __pydantic_serializer__(self) -> Any:
-        if "pydantic_core" not in sys.modules:  # then it is not pydantic that asks
+        if "pydantic_core" not in sys.modules:  # pydantic is not the caller then
             raise AttributeError("__pydantic_serializer__")
         from humanloop.schemas.interop import serializer
 
@@ -133,7 +133,7 @@ class Schema(metaclass=SchemaMeta):
         return json_schema(cls, handler)
 
     if not TYPE_CHECKING:
-        # object.__setattr__ could set another; what has no setter it can't set.
+        # object.__setattr__ could set another one; a property without a setter prevents this.
         __class__ = property(type)
 
     def __setattr__(self, name: str, value: object) -> None:
@@ -181,7 +181,7 @@ class DictSchema(Container, Schema, Frozen):
         def __new__(cls, mapping: Mapping[str, Any] = ..., /, **keys: Any) -> Self: ...
         def __replace__(self, /, **changes: Any) -> Self: ...
 
-        # Of frozendict's own hints these say less than holds here, or something else.
+        # frozendict's own hints say less than is true here, or something else.
         def __or__(self, other: Mapping[str, Any]) -> frozendict[str, Any]: ...  # type: ignore[override]
         def __ror__(self, other: Mapping[str, Any]) -> frozendict[str, Any]: ...  # type: ignore[override]
         def setdefault(self, key: str, default: Any = None) -> Self: ...  # type: ignore[override]  # pyright: ignore[reportIncompatibleMethodOverride]
@@ -193,7 +193,7 @@ class DictSchema(Container, Schema, Frozen):
             cls = type(self)
             if name in cls.declared and name in self:
                 return self[name]
-            if hasattr(cls, name):  # a property, which raised: its own error says more
+            if hasattr(cls, name):  # a property raised the error: its message says more
                 return object.__getattribute__(self, name)
             if name in cls.declared:
                 error = ApiAttributeError(_absent(self, name))
@@ -215,13 +215,13 @@ class DictSchema(Container, Schema, Frozen):
                 shown = shorten(masked_start(repr(key)))
                 error = ApiKeyError(f"this {_kind(self)} has no key {shown}")
                 error.suggest(key, chain(declared, self))
-            error.args = (key,)  # as those of any KeyError
+            error.args = (key,)  # like the arguments of any KeyError
             raise error
 
         def _ipython_key_completions_(self):
             return list(self)
 
-        # The pure-Python frozendict keeps its hash in a slot, which anyone could write to.
+        # The pure-Python frozendict caches its hash in a slot, to which anyone could write.
         _hash = property()
 
         def __hash__(self):
@@ -267,7 +267,7 @@ class DictSchema(Container, Schema, Frozen):
     get_item_oapg = get_item
 
     def to_dataframe(self) -> Any:
-        """Return the records of this page, or else this object, as a DataFrame of pandas.
+        """Return the records of this page, or else this object, as a pandas DataFrame.
 
         See `schemas.to_dataframe`.
         """
@@ -367,7 +367,7 @@ class DecimalSchema(StrSchema):
 
 
 class NumberSchema(Schema, NumberClass):
-    """A number: a Decimal with every digit that it came with, which works with floats."""
+    """A number: a Decimal with every digit of its source, which works with floats."""
 
     __slots__ = ()
     __openapi__ = {"type": "number"}
@@ -377,7 +377,7 @@ class NumberSchema(Schema, NumberClass):
         def __new__(cls, value: Decimal | float, /) -> Self: ...
 
     def __conform__(self, protocol: object) -> int | float:
-        """Return what sqlite3 stores for this number: an int of 64 bits, or a float."""
+        """Return the value that sqlite3 stores for this number: an int of 64 bits, or a float."""
         is_whole = self.same_quantum(Decimal(1)) and abs(self) < 2**63
         return int(self) if is_whole else float(self)
 

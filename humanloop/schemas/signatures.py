@@ -1,10 +1,10 @@
 """The signature of a schema class, made when `inspect.signature`, `help` or a notebook asks for it.
 
-It shows what `SchemaMeta.__call__` takes: one value, or for an object a mapping, keywords, or both.
-The stubs of the generated classes say the same to type checkers.
+It shows the arguments of `SchemaMeta.__call__`: one value, or for an object a mapping, keywords, or
+both. The stubs of the generated classes say the same to type checkers.
 
-Invariants: a key that is required has no default, though a mapping may hold it as well; a key that
-no parameter can be named after is left to the mapping.
+Invariants: a required key has no default, although a mapping may contain it; a key that can't be
+the name of a parameter can only be passed in the mapping.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class _Hint(str):
 
 
 _ANY = _Hint("Any")
-_DEEPEST = 20  # schemas within each other in a hint
+_DEEPEST = 20  # levels of nested schemas in a hint
 
 
 def signature_of(cls: type, node: Node) -> Signature:
@@ -39,7 +39,7 @@ def signature_of(cls: type, node: Node) -> Signature:
         if base is object or "__openapi__" in vars(base):
             break
         for name in ("__init__", "__new__"):
-            if name in vars(base):  # a subclass's own, which a call runs
+            if name in vars(base):  # a user's constructor, which a call runs
                 own = signature(getattr(base, name))
                 return own.replace(parameters=[*own.parameters.values()][1:])
     return _signature(node)
@@ -67,16 +67,17 @@ def _signature(node: Node) -> Signature:
 
 
 def is_parameter(key: str) -> bool:
-    """Tell whether a key can name a keyword.
+    """Return whether a key can be the name of a keyword.
 
-    Type checkers take `__key` for a positional one; Python reads names in the normal form NFKC.
+    Type checkers take `__key` for a positional parameter; Python reads names in the normal form
+    NFKC.
     """
     is_name = key.isidentifier() and not keyword.iskeyword(key) and not key.startswith("__")
     return is_name and normalize("NFKC", key) == key
 
 
 def free_name(name: str, taken: Iterable[str]) -> str:
-    """Return a name for a parameter beside the names that are taken by keys."""
+    """Return a name for a parameter that differs from the names taken by keys."""
     taken = {*taken}
     while name in taken:
         name = f"_{name}"
@@ -84,7 +85,7 @@ def free_name(name: str, taken: Iterable[str]) -> str:
 
 
 def _choices(node: Node) -> Iterator[Node]:
-    """Yield the nodes among which a value may choose."""
+    """Yield the alternatives of a node."""
     node = node.resolved
     branches = node.any_of or node.one_of
     for branch in branches:
@@ -94,7 +95,7 @@ def _choices(node: Node) -> Iterator[Node]:
 
 
 def _parts(node: Node) -> Iterator[Node]:
-    """Yield a node and what it is composed of by allOf."""
+    """Yield a node and its parts in allOf."""
     node = node.resolved
     yield node
     for part in node.all_of:
@@ -117,9 +118,9 @@ def _keywords(parts: Sequence[Node]) -> Iterator[Parameter]:
 
 
 def _extra(parts: Sequence[Node], keywords: int) -> _Hint | None:
-    """Return the hint for keywords that are not declared; None if an object is closed."""
+    """Return the hint for undeclared keywords; None if an object is closed."""
     if keywords < len({key for part in parts for key in part.properties}):
-        return _ANY  # such as `**{"a-b": 1}`, a declared key that names no parameter
+        return _ANY  # such as `**{"a-b": 1}`, a declared key that can't be a parameter
     if any(part.closed for part in parts):
         return None
     additional = [part.additional for part in parts if part.additional is not None]
@@ -127,15 +128,15 @@ def _extra(parts: Sequence[Node], keywords: int) -> _Hint | None:
 
 
 def _hint(node: Node, above: tuple[Node, ...] = ()) -> _Hint:
-    """Return the type hint for what a value may be made of.
+    """Return the type hint for the values from which an instance can be made.
 
-    above: the nodes that this one is a part of, by which one that contains itself is known.
+    above: the nodes around this one, to recognise a node that contains itself.
     """
     return _Hint(" | ".join(dict.fromkeys(_members(node, above))))
 
 
 def _members(node: Node, above: tuple[Node, ...]) -> Iterator[str]:
-    """Yield the members of the union that is the hint."""
+    """Yield the members of a hint, which is a union."""
     if len(above) == _DEEPEST:
         yield "Any"
         return

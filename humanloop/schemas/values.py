@@ -1,13 +1,13 @@
-"""The values that stand for JSON's true, false and null, and for "no value given".
+"""The values for JSON's true, false and null, and for "no value given".
 
 A schema instance must be able to belong to several classes at once, which `bool` and `NoneType` do
-not allow. `BoolClass` and `NoneClass` take their places: they compare, hash and test like True,
-False and None, and each class of them has one instance per value. A `BoolClass` also orders, counts
-and combines as a bool does, but is no number: it has no further arithmetic.
+not allow. `BoolClass` and `NoneClass` replace them: they compare, hash and test like True, False
+and None, and each such class has one instance per value. A `BoolClass` also orders, counts and
+combines like a bool, but is not a number: it has no further arithmetic.
 
-FastAPI and pydantic write them, wherever they stand, as what they are made of. FastAPI's encoder
-has no protocol, but asks `vars()` about objects that it does not know: so `__dict__` is the plain
-value. pydantic asks for a `__pydantic_serializer__`.
+FastAPI and pydantic write them as their plain values, in any place. FastAPI's encoder has no
+protocol, but calls `vars()` on unknown objects: so `__dict__` is the plain value. pydantic reads
+`__pydantic_serializer__`.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ unset: Final = Unset()
 @cache
 def _serializer(plain: Callable[[Any], bool | None]) -> Any:
     core: Any = sys.modules.get("pydantic_core")
-    if core is None:  # then it is not pydantic that asks
+    if core is None:  # pydantic is not the caller then
         raise AttributeError("__pydantic_serializer__")
     return core.SchemaSerializer(
         {"type": "any", "serialization": {"type": "function-plain", "function": plain}}
@@ -58,12 +58,12 @@ def _none(value: object) -> None:
 
 
 def _of(cls: Any, *value: bool) -> Any:
-    """Return an unpickled instance; cloudpickle would copy a class method, and all it refers to."""
+    """Return an unpickled instance; cloudpickle would copy a class method with its references."""
     return cls.of(*value)
 
 
 class BoolClass:
-    """JSON's true or false: equal to, and as truthy as, the bool that it was made of."""
+    """JSON's true or false: equal to its bool, and with the same truth value."""
 
     __slots__ = ("_value",)
     TRUE: ClassVar[BoolClass]
@@ -83,7 +83,7 @@ class BoolClass:
 
         __rand__, __ror__, __rxor__, __radd__ = __and__, __or__, __xor__, __add__
     else:
-        # object.__setattr__ could set another; what has no setter it can't set.
+        # object.__setattr__ could set another one; a property without a setter prevents this.
         __class__ = property(type)
         __dict__ = property(bool)
         __pydantic_serializer__ = property(lambda self: _serializer(bool))
@@ -138,7 +138,7 @@ class BoolClass:
         return not self
 
     def __conform__(self, protocol: object) -> int:
-        """Return what sqlite3 stores for this."""
+        """Return the value that sqlite3 stores for this."""
         return int(self)
 
     is_true_oapg = is_true
@@ -148,7 +148,7 @@ class BoolClass:
         return _of, (type(self), bool(self))
 
 
-# The one way to the slot: were it an attribute, object.__setattr__ could make true false for all.
+# The only way to the slot: with an attribute, object.__setattr__ could make true false for all.
 _value_of: Callable[[BoolClass], bool] = vars(BoolClass)["_value"].__get__
 _set_value: Callable[[BoolClass, bool], None] = vars(BoolClass)["_value"].__set__
 type.__delattr__(BoolClass, "_value")
@@ -168,7 +168,7 @@ def _as_bool(operation: Callable[[Any, Any], Any], swapped: bool) -> Callable[..
 for _name in ("lt", "le", "gt", "ge", "and", "or", "xor", "add"):
     _operation = getattr(operator, f"__{_name}__")
     setattr(BoolClass, f"__{_name}__", _as_bool(_operation, False))
-    # The reflections of comparisons are comparisons: nothing asks for `__rlt__`.
+    # The reflections of comparisons are comparisons: nothing calls `__rlt__`.
     setattr(BoolClass, f"__r{_name}__", _as_bool(_operation, True))
 
 

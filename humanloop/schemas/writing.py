@@ -21,14 +21,14 @@ from humanloop.schemas.metaclass import SchemaMeta
 __all__ = ["Numbers", "to_json", "to_primitive"]
 
 Numbers = Literal["float", "decimal"]
-"""What numbers with a fraction or an exponent are written as."""
+"""The Python type of numbers with a fraction or an exponent."""
 
 
 def to_json(value: Any) -> str:
-    """Return any value that a schema class takes, or an instance, as compact JSON text.
+    """Return any value that a schema class accepts, or an instance, as compact JSON text.
 
     Raises:
-        ApiValueError: JSON has no place for something in it, or it is nested too deeply.
+        ApiValueError: it contains a value that JSON can't represent, or is nested too deeply.
     """
     try:
         if isinstance(type(value), SchemaMeta):
@@ -41,13 +41,13 @@ def to_json(value: Any) -> str:
 
 
 def to_primitive(value: Any, *, numbers: Numbers = "float") -> Any:
-    """Return any value that a schema class takes, or an instance, in plain objects.
+    """Return any value that a schema class accepts, or an instance, in plain objects.
 
     numbers: see `Schema.to_primitive`.
 
     Raises:
-        ApiValueError: JSON has no place for something in it, it is nested too deeply, or `numbers`
-            is neither of its values.
+        ApiValueError: it contains a value that JSON can't represent, it is nested too deeply, or
+            `numbers` is neither of its values.
     """
     check_choice("numbers", numbers, get_args(Numbers))
     try:
@@ -71,7 +71,7 @@ def _primitive(plain: Any, numbers: Numbers) -> Any:
         return [_primitive(item, numbers) for item in plain]
     if not isinstance(plain, Decimal):
         return plain
-    # Python itself parses no longer ints: they take quadratic time.
+    # Python itself parses no longer ints, since that takes quadratic time.
     if is_integer(plain) and plain.adjusted() < 4300:
         return int(plain)
     if numbers == "decimal":

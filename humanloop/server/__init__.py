@@ -1,7 +1,7 @@
-"""The embedded server: the Humanloop API, version 4, on SQLite, or in processes on PostgreSQL.
+"""The embedded server: the Humanloop API, version 4, on SQLite or PostgreSQL.
 
-It needs the extra `server`; nothing in the client imports it. What it chose where the hosted
-service was not documented is listed in docs/embedded-server.md.
+It needs the extra `server`; nothing in the client imports it. Choices made where the hosted service
+was not documented are listed in docs/embedded-server.md.
 """
 
 from __future__ import annotations

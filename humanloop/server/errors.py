@@ -1,4 +1,4 @@
-"""What can go wrong, split by whose fault it is.
+"""The server's errors, split by whose fault they are.
 
 RequestError
 ├── BadRequest 400, Unauthorized 401, Forbidden 403
@@ -8,9 +8,9 @@ RequestError
 └── Unavailable 503         the database or a provider can't be used right now
     ├── Busy                nothing was done, and soon there may be room
     └── ProviderFailed
-StartError                the server can't start: said in one line to whoever starts it
+StartError                the server can't start: one line for whoever starts it
 
-A RequestError's text goes to the caller as it is, so it never holds a key or a stack trace.
+A RequestError's text goes to the caller unchanged, so it never holds a key or a stack trace.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from typing import Any
 from humanloop.schemas import ErrorDetail
 
 MAX_PROBLEMS = 1000
-"""How many places that don't fit an answer tells of."""
+"""The most invalid places that one answer lists."""
 
 Location = tuple[str | int, ...]
-"""Where in a request something is: ("body", "config", "temperature") or ("query", "page")."""
+"""The place of something in a request: ("body", "config", "temperature") or ("query", "page")."""
 
 
 class StartError(Exception):
@@ -94,7 +94,7 @@ class UnsupportedMediaType(RequestError):
 
     @property
     def headers(self) -> Mapping[str, str]:
-        """Return what a body may be (RFC 9110, section 15.5.16)."""
+        """Return the content types that a body may have (RFC 9110, section 15.5.16)."""
         return {"Accept": "application/json", "Accept-Encoding": "identity"}
 
 
@@ -103,16 +103,16 @@ class Unavailable(RequestError):
 
 
 class Busy(Unavailable):
-    """The server has too much to do at once; nothing was done."""
+    """The server is overloaded; nothing was done."""
 
     @property
     def headers(self) -> Mapping[str, str]:
-        """Return when to try again, in seconds (RFC 9110, section 10.2.3)."""
+        """Return the seconds after which to try again (RFC 9110, section 10.2.3)."""
         return {"Retry-After": "1"}
 
 
 class ProviderFailed(Unavailable):
-    """A model's provider gave no answer, or not all of it."""
+    """A model's provider gave no answer, or only a part of one."""
 
     def __init__(self, provider: str, said: str) -> None:
         super().__init__(f"The provider {provider!r} failed: {said}")
@@ -120,7 +120,7 @@ class ProviderFailed(Unavailable):
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing that does not fit: where it is, what is wrong, and the keyword of the rule."""
+    """One fault of a request: its place, what is wrong, and the keyword of the violated rule."""
 
     location: Location
     message: str
@@ -128,7 +128,7 @@ class Problem:
 
 
 class Invalid(RequestError):
-    """A body or parameters that don't fit; the answer is an HTTPValidationError."""
+    """A body or parameters that don't fit the schema; the answer is an HTTPValidationError."""
 
     status = 422
 
@@ -140,9 +140,9 @@ class Invalid(RequestError):
     def from_details(
         cls, details: Iterable[ErrorDetail], locate: Callable[[Location], Location]
     ) -> Invalid:
-        """Return the Invalid for what a schema found, up to MAX_PROBLEMS.
+        """Return the Invalid for the errors that a schema found, up to MAX_PROBLEMS.
 
-        locate: says where in the request it is.
+        locate: turns a path in the value into a location in the request.
         """
         told = islice(details, MAX_PROBLEMS)
         return cls([Problem(locate(each.path), each.message, each.keyword) for each in told])

@@ -1,4 +1,4 @@
-"""A log that nobody can fill: the same text is logged once in a while."""
+"""A log that nobody can flood: a repeated text is logged rarely."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ _TEXTS = 100
 
 
 class Seldom:
-    """Log each text at most once a minute, as long as there are not too many of them."""
+    """A log that writes each text at most once a minute, unless there are very many texts."""
 
     def __init__(self) -> None:
         self._logged: dict[str, float] = {}
 
     def warning(self, text: str) -> None:
-        """Log what somebody else causes."""
+        """Log an event that clients cause."""
         self._log(logging.WARNING, text)
 
     def error(self, text: str) -> None:
-        """Log what whoever runs the server must mend."""
+        """Log a problem that the operator must solve."""
         self._log(logging.ERROR, text)
 
     def _log(self, level: int, text: str) -> None:

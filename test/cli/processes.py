@@ -17,7 +17,7 @@ from typing import Any
 import humanloop
 
 COMMAND = (sys.executable, "-m", "humanloop")
-SECONDS = 120  # after which a process hangs
+SECONDS = 120  # after which a process counts as hanging
 
 
 def environment(**more: str) -> dict[str, str]:
@@ -59,7 +59,7 @@ class Serving:
 
 @contextmanager
 def serving(cwd: Path, *options: str, **variables: str) -> Generator[Serving]:
-    """Run `humanloop serve` on a free port; it has to end well."""
+    """Run `humanloop serve` on a free port; it must end with exit code 0."""
     process = subprocess.Popen(
         [*COMMAND, "serve", "--port", "0", *options],
         cwd=cwd,

@@ -1,4 +1,4 @@
-"""Where the output goes: to readers that leave, full disks, closed streams."""
+"""The output to readers that leave, full disks and closed streams."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_a_closed_output_is_one_line(command: str, folder: Path) -> None:
 def test_a_reader_that_has_enough_is_nobodys_fault(
     command: str, buffered: bool, folder: Path
 ) -> None:
-    """It reads nothing at all, so that every write fails."""
+    """The reader reads nothing at all, so that every write fails."""
     variable = f"PYTHONUNBUFFERED={'' if buffered else 1}"
     done = shell(f"export {variable}; {{ humanloop {command}; echo code $? >&2; }} | true", folder)
     assert "Traceback" not in done.stderr
@@ -83,7 +83,7 @@ def test_a_reader_that_has_enough_is_nobodys_fault(
 
 
 def test_tail_ends_when_its_reader_does(folder: Path) -> None:
-    """Though no further log comes, at which it would notice by writing."""
+    """No further log arrives, at which a write would fail."""
     process = subprocess.Popen(
         [*COMMAND, "tail"],
         cwd=folder,

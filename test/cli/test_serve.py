@@ -192,7 +192,7 @@ def test_all_addresses_are_told_by_ones_that_can_be_used(host: str, tmp_path: Pa
 
 
 class TestStop:
-    """How it ends."""
+    """The end of the server."""
 
     @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
     def test_is_clean(self, number: int, tmp_path: Path) -> None:
@@ -326,7 +326,7 @@ def test_a_sandbox_that_is_missing_is_told(
 
 
 class TestProviders:
-    """Who serves models."""
+    """The choice of providers."""
 
     def test_it_prints_who_can_be_used_and_why_not(self, tmp_path: Path) -> None:
         key = "sk-ant-0123456789abcdef"

@@ -33,7 +33,7 @@ __all__ = [
 ]
 
 WANTED = os.environ.get("HUMANLOOP_TEST_EXAMPLES")
-"""How many examples of a property to search at random; without it the same ones come each run."""
+"""The number of random examples of a property; without it, each run uses the same examples."""
 
 USUAL = os.environ.get("HUMANLOOP_TEST_USUAL_EXAMPLES", "100")
 
@@ -184,7 +184,7 @@ MAPPING = {"feline": "#/components/schemas/Cat", "x": "Dog", "Dog": "Cat"}
 
 
 def _told(keyword: str, mapping: dict[str, str]) -> dict[str, Any]:
-    """A union whose branch a key of the value tells."""
+    """A union in which a key of the value determines the branch."""
     branches = [{"$ref": f"#/components/schemas/{name}"} for name in ("Cat", "Dog")]
     discriminator = {"propertyName": "kind", **({"mapping": mapping} if mapping else {})}
     return {keyword: branches, "discriminator": discriminator}
@@ -341,7 +341,7 @@ def _leaf(schema: dict[str, Any], kind: str | None) -> st.SearchStrategy[Any]:
 
 
 def _joined(values: tuple[Any, ...]) -> Any:
-    """What may fit several schemas at once: the keys of all of them, or the first value."""
+    """A value that may fit several schemas at once: the keys of all of them, or the first value."""
     if all(isinstance(value, dict) for value in values):
         return {key: item for value in values for key, item in value.items()}
     return values[0]

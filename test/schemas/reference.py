@@ -1,6 +1,6 @@
-"""What the `jsonschema` package says of a value: the specification, as others have read it.
+"""The verdict of the `jsonschema` package on a value: another implementation of the specification.
 
-`Draft4Validator` knows nothing of what OpenAPI 3.0.3 adds or changes; that is put into its words
+`Draft4Validator` does not support the additions and changes of OpenAPI 3.0.3, which are translated
 first: `nullable`, the discriminator, the formats of numbers, ECMA-262's patterns. Numbers go to it
 as int and Fraction, which compute exactly. Where the two differ on purpose is in `DIFFERENCES`.
 """
@@ -26,9 +26,9 @@ CHECKER = FormatChecker()
 
 @dataclass(frozen=True)
 class Difference:
-    """A class of texts that `format` means otherwise for us than for `jsonschema`, and why.
+    """A class of texts whose `format` we and `jsonschema` judge differently, and the reason.
 
-    text: one of them; valid: what it is for us; concerns: finds all of them.
+    text: one of them; valid: our verdict; concerns: finds all of them.
     """
 
     format: str
@@ -91,7 +91,7 @@ DIFFERENCES = (
         "them; jsonschema takes a dot or a line end after the last, and digits of other scripts",
     ),
 )
-"""Where a format means something else for us than for `jsonschema`."""
+"""The texts on which our verdict on a format differs from that of `jsonschema`."""
 
 
 class Reference:
@@ -105,11 +105,11 @@ class Reference:
         self._contested = [d for d in DIFFERENCES if d.format in translator.formats]
 
     def accepts(self, value: Any) -> bool:
-        """Whether a value is valid."""
+        """Return whether a value is valid."""
         return bool(self._validator.is_valid(_exact(value)))
 
     def contests(self, value: Any) -> bool:
-        """Whether a text in a value is one that both judge differently, as `DIFFERENCES` has it."""
+        """Return whether a value contains a text of `DIFFERENCES`."""
         return any(d.concerns(text) for d in self._contested for text in _texts(value))
 
 
@@ -161,11 +161,11 @@ NUMERIC = {
 
 
 class _Translator:
-    """Puts the Schema Objects of one document into the words of draft 4.
+    """A translator from the Schema Objects of one document to draft 4.
 
-    A parent schema with a discriminator asks for the child that a value names, and the child asks
-    for its parent: there the parent stands for itself alone. So each component is translated once
-    for each set of parents that are `alone`.
+    A parent schema with a discriminator refers to the child that a value names, and the child
+    refers to its parent: in that reference, the parent stands for itself alone. So each component
+    is translated once for each set of parents that are `alone`.
     """
 
     def __init__(self, components: dict[str, Any]) -> None:
@@ -231,7 +231,7 @@ class _Translator:
     def told(
         self, discriminator: dict[str, Any], branches: list[Any], alone: frozenset[str]
     ) -> dict[str, Any]:
-        """A value names one of the branches, and is that."""
+        """The value names one of the branches, and fits it."""
         # An inline branch has no name, so that no value can name it (section Discriminator Object).
         refs = [branch["$ref"] for branch in branches if "$ref" in branch]
         names = [ref.removeprefix(COMPONENTS) for ref in refs]
@@ -244,7 +244,7 @@ class _Translator:
         return {"type": "object", "anyOf": cases or [{"not": {}}]}
 
     def descent(self, discriminator: dict[str, Any], alone: frozenset[str]) -> dict[str, Any]:
-        """If a value names a schema, then it is that, too."""
+        """If a value names a schema, it also fits that schema."""
         chosen = {name: name for name in self.components} | _mapping(discriminator)
         key = discriminator["propertyName"]
         named = {"type": "object", "required": [key], "properties": {key: {"type": "string"}}}

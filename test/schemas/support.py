@@ -1,7 +1,7 @@
-"""What the tests of the runtime share: making classes, verdicts and errors, and a deadline.
+"""Common parts of the runtime's tests: making classes, verdicts and errors, and a deadline.
 
-A class is asked several times with equal values: what it learns from the first ones, to be faster
-with the next, must change nothing that can be seen.
+A class is called several times with equal values: its caches from the first values must not change
+any result.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def make(schema: Mapping[str, Any], name: str = "Thing", **components: Any) -> A
 
 
 def accepts(cls: type[Schema] | Mapping[str, Any], value: Any) -> bool:
-    """Whether `value` is valid: each time that one asks."""
+    """Return whether `value` is valid, which must be the same on each call."""
     target: Any = make(cls) if isinstance(cls, Mapping) else cls
     verdicts = set()
     for _ in range(ROUNDS):
@@ -78,7 +78,7 @@ def anatomy(value: Any) -> Any:
 
 
 def outcome(validate: Any, value: Any) -> Any:
-    """What comes of a value: the anatomy of the instance, or the errors."""
+    """The result for a value: the anatomy of the instance, or the errors."""
     try:
         return anatomy(validate(value))
     except SchemaValidationError as error:

@@ -1,4 +1,4 @@
-"""How deep values and JSON text may be: all works up to `MAX_DEPTH`, then one error says so."""
+"""The depth of values and JSON text: all depths up to `MAX_DEPTH` work, then there is one error."""
 
 from __future__ import annotations
 
@@ -212,7 +212,7 @@ def test_the_first_value_may_come_with_little_stack_left() -> None:
     value: Any = 1
     for _ in range(30):
         schema, value = {"type": "object", "properties": {"a": schema}}, {"a": value}
-    make(schema)(value)  # what is imported late is so
+    make(schema)(value)  # completes late imports
     for depth in range(sys.getrecursionlimit() - 350, sys.getrecursionlimit() - 250, 10):
         cls = make(schema)
         assert _at(depth, lambda cls=cls: cls(value)) == value  # type: ignore[misc]

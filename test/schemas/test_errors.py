@@ -1,4 +1,4 @@
-"""What a bad value gets: all its errors at once, each with its place, short, without secrets."""
+"""The error of a bad value: all faults at once, each with its place, short, without secrets."""
 
 from __future__ import annotations
 

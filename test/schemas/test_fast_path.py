@@ -1,8 +1,8 @@
-"""The fast path gives what the matcher gives: verdict, classes, values and their order.
+"""The fast path gives the matcher's results: verdict, classes, values and their order.
 
-These tests run on the form of the converters that is in use: compiled to C, or as they are where
-`HUMANLOOP_PURE_PYTHON` is set. Each class is asked more than once: what it keeps of the first
-value, to be faster with the next, must change nothing.
+These tests run on the installed form of the converters: compiled to C, or interpreted if
+`HUMANLOOP_PURE_PYTHON` is set. Each class is called more than once: its caches from the first
+values must not change any result.
 """
 
 from __future__ import annotations
@@ -343,7 +343,7 @@ def reference(name: str) -> dict[str, str]:
 
 
 def test_an_enum_without_null_in_a_schema_that_recurs() -> None:
-    """The parts of a class may be asked before, while and after the whole is made ready."""
+    """The parts of a class may be used before, during and after the compilation of the whole."""
     parts = {
         "A": {
             "properties": {
@@ -377,7 +377,7 @@ def test_a_discriminator_that_stands_alone() -> None:
 
 
 def test_an_instance_is_looked_at_anew() -> None:
-    """What another schema found of its parts is not taken over."""
+    """The matches of another schema are not reused."""
     foo = {"type": "object", "properties": {"a": {}}}
     also = {"type": "object", "properties": {"a": reference("Bar")}}
     cls: Any = schema_from_openapi(
@@ -465,7 +465,7 @@ def test_a_key_that_can_not_be_compared() -> None:
 
 
 class Cat:
-    """It equals a tag, and is taken for another."""
+    """An object that equals a tag, and is used for another."""
 
     def __hash__(self) -> int:
         return hash("Cat")
@@ -606,7 +606,7 @@ def test_a_key_that_can_be_compared_no_longer() -> None:
 
 
 class Change:
-    """A value that changes what it stands in as soon as it is looked at."""
+    """A value that changes its container as soon as it is read."""
 
     def __init__(self, change: Callable[[], object]) -> None:
         self.change = change
@@ -619,7 +619,7 @@ def _look_at(value: Change) -> str:
 
 
 def test_containers_that_change_while_they_are_read() -> None:
-    """Whatever comes of it is an instance through and through, of what once was there."""
+    """The result is a complete instance of earlier contents."""
     schema = {
         "type": "object",
         "required": ["a"],
@@ -663,7 +663,7 @@ def test_containers_that_change_while_they_are_read() -> None:
             try:
                 made = cls(value)
             except (SchemaValidationError, RuntimeError):
-                continue  # also: a dict changed its size while the matcher read it
+                continue  # or the dict changed its size while the matcher read it
             agree(cls, made)
             assert outcome(cls, made) == anatomy(made)
 

@@ -1,8 +1,8 @@
-"""What an instance is: its classes, what it equals, that it never changes, and that it travels.
+"""The identity of an instance: its classes, equality, immutability, and copies elsewhere.
 
 The rules: an instance belongs to every named schema that it matched; it compares, hashes and orders
-as the plain value does; nothing reaches into it, neither through its own methods nor through what
-it was made of.
+as the plain value does; nothing can change it, neither its own methods nor the values from which it
+was made.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Schemas together with others: pydantic, FastAPI, pandas, and types that are none of JSON's.
+"""Schemas together with others: pydantic, FastAPI, pandas, and types that are not JSON's.
 
-What an application has as dataclass, attrs object, enum member or NumPy scalar goes in by
-`to_input`; what pydantic asks of a type, schema classes answer.
+An application's dataclasses, attrs objects, enum members or NumPy scalars are accepted through
+`to_input`; schema classes implement pydantic's protocol.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Numbers: every digit of a Decimal, and the manners of floats and ints.
+"""Numbers: every digit of a Decimal, with the behaviour of floats and ints.
 
-What they are compared with and computed by is what a program finds in JSON's place otherwise: the
-digits that Python writes a float with, and Python's own arithmetic.
+They are compared with ordinary JSON numbers: the digits with which Python writes a float, and
+Python's own arithmetic.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
-r"""`pattern`: a search with the meaning of ECMA-262 (OpenAPI 3.0.3, Schema Object), also where
-Python's `re` means something else; code points as with the flag `u`, and what that flag forbids as
-in Annex B. What `re` has no words for is refused.
+r"""`pattern`: a search with the meaning of ECMA-262 (OpenAPI 3.0.3, Schema Object).
+
+This holds also where Python's `re` differs; characters are code points as with the flag `u`, and
+forms forbidden by that flag are read as in Annex B. Patterns that `re` can't express are refused.
 
 The verdicts are those of Node.js 20, where the comment gives no other source.
 """
@@ -93,7 +94,7 @@ MATCHES = [
     (r"^\b(?:a|ab)(?:c|bcd)\b$", "abcd"),
     (r"^(?<year>\d{4})-\k<year>$", "2024-2024"),
     (r"^(?=(a+))\1$", "aaa"),
-    (r"^(a)?\1b$", "b"),  # what has not matched is the empty text
+    (r"^(a)?\1b$", "b"),  # a group without a match is the empty text
     (r"^(?:(a)|b\1)$", "b"),
     (r"^([\"'])?x\1$", "x"),
     (r"^([\"'])?x\1$", "'x'"),
@@ -175,7 +176,7 @@ MISMATCHES = [
     (r"^a{2}$", "aaa"),
     (r"^x{2,}$", "x"),
     (r"^(a)\1$", "ab"),
-    (r"^(?=(a+))\1a$", "aaa"),  # what a lookahead has matched is not tried otherwise
+    (r"^(?=(a+))\1a$", "aaa"),  # a lookahead's match is final
     (r"^\p{L}$", "1"),
     (r"^\p{Lowercase_Letter}$", "ª"),
     (r"^[\p{Lu}\d]+$", "ä"),
@@ -233,7 +234,7 @@ def test_other_properties_than_general_categories_are_refused(name: str) -> None
 @pytest.mark.parametrize(
     ("pattern", "reason"),
     [
-        (r"^(?:(a)|b)*\1$", "repeated or left out"),  # ECMA-262 forgets the capture of a round
+        (r"^(?:(a)|b)*\1$", "repeated or left out"),  # ECMA-262 resets the captures in each round
         (r"^(a?)*\1$", "repeated or left out"),
         (r"^(?:(?:(a)|b)\1)+$", "repeated or left out"),
         (r"^(?:(?=(a)))?a\1", "repeated or left out"),

@@ -1,7 +1,6 @@
-"""Any schema, any value: the verdict is that of `jsonschema`, and what else always holds.
+"""Any schema, any value: the verdict is that of `jsonschema`, and other properties hold.
 
-Each class is asked more than once: what it learns from the first values, to be faster with the
-next, must change nothing that can be seen.
+Each class is called more than once: its caches from the first values must not change any result.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What an instance looks like to repr, pprint, rich, IPython, logging: at any depth, no secret."""
+"""Representations of an instance: repr, pprint, rich, IPython, logging; at any depth, no secret."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""docs/validation.md says keyword by keyword what is checked; here it is held to its word.
+"""docs/validation.md lists the checks keyword by keyword; these tests compare it with the code.
 
 Below each of its tables stand examples: a `schema`, `valid` and `invalid` values, and where it
 matters the `components` that the schema refers to and the `direction` that the values go.
@@ -43,7 +43,7 @@ class Section(NamedTuple):
 
     @property
     def rows(self) -> list[str]:
-        """What the rows of its table are about: the code in their first cells."""
+        """The keywords in the first cells of its table."""
         cells = re.findall(r"^\| ([^|]+) \|", self.text, re.M)
         return [name for cell in cells[1:] for name in re.findall(r"`([^`]+)`", cell)]
 
@@ -70,7 +70,7 @@ def words_in(schema: Any) -> Iterator[str]:
 
 
 def fits(cls: Any, value: Any, direction: Any) -> bool:
-    """Whether a value fits, which does not change with repetition nor with the way it comes in."""
+    """Return whether a value fits, which must not depend on repetition or on its form."""
     verdicts = set()
     for take, given in [(cls.validate, value), (cls.from_json, to_json(value))] * 2:
         try:

@@ -1,4 +1,4 @@
-"""What the tests call a server with."""
+"""A small client of the API, with which the tests call a server."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ API_KEY = "hl_key-of-the-tests"
 
 @dataclass(frozen=True)
 class Answer:
-    """What came back."""
+    """The answer to a call."""
 
     status: int
     headers: urllib3.HTTPHeaderDict
@@ -26,7 +26,7 @@ class Answer:
 
     @property
     def places(self) -> list[list[str | int]]:
-        """Where a 422 found something."""
+        """The places in a 422's problems."""
         assert self.status == 422, self.text
         return [problem["loc"] for problem in self.body["detail"]]
 
@@ -54,17 +54,17 @@ class Api:
         return self.send(method, path, json.dumps(body).encode(), content_type="application/json")
 
     def ok(self, method: str, path: str, body: Any = None) -> Any:
-        """Like call, for what must succeed; returns the answer's body."""
+        """Call, expect success, and return the answer's body."""
         answer = self.call(method, path, body)
         assert answer.status in {200, 201}, answer.text
         return answer.body
 
     def places(self, method: str, path: str, body: Any = None) -> list[list[str | int]]:
-        """Like call, for what must be refused; returns where."""
+        """Call, expect a 422, and return its places."""
         return self.call(method, path, body).places
 
     def log(self, project: str, **keys: Any) -> Any:
-        """Log a datapoint, of the model m unless told otherwise."""
+        """Log a datapoint, by default of the model `m`."""
         if "trial_id" not in keys:
             keys.setdefault("config", {"model": "m"})
         return self.ok("POST", "/logs", {"project": project, **keys})

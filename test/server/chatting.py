@@ -1,4 +1,4 @@
-"""What the tests of chats and completions ask, and the providers that they bring."""
+"""Requests for the tests of chats and completions, and scripted providers."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def output(body: Any) -> str:
 
 
 def sent(body: Any, index: int = 0) -> Any:
-    """What the provider mock was asked, as it says itself."""
+    """The request that the provider mock got, as it repeats it."""
     return body["provider_responses"][index]["request"]
 
 
@@ -93,7 +93,7 @@ Step = str | Ending | Exception
 
 
 class Scripted:
-    """A provider that waits for the test to say each next step."""
+    """A provider whose next step the test decides."""
 
     def __init__(self) -> None:
         self.requests: list[ProviderRequest] = []
@@ -117,7 +117,7 @@ class Scripted:
         """Do the steps."""
         self.requests.append(request)
         self.started.release()
-        with self._lock:  # the steps of one call are not another's
+        with self._lock:  # a call's steps must not mix with another's
             while True:
                 assert self._ready.acquire(timeout=60), "the test gave no step"
                 step = self._steps.pop(0)
@@ -129,7 +129,7 @@ class Scripted:
 
 
 class Endless:
-    """A provider that goes on until it is closed."""
+    """A provider that continues until it is closed."""
 
     def __init__(self) -> None:
         self.calls = 0

@@ -1,4 +1,4 @@
-"""A real server on a real database, spoken to over the loopback interface.
+"""A real server on a real database, called over the loopback interface.
 
 With `--database postgresql` it is not a SQLite file, but on a PostgreSQL that the session runs.
 """
@@ -27,7 +27,7 @@ _NUMBERS = itertools.count()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave aside what is about the other database alone."""
+    """Skip tests for the other kind of database."""
     other = {"sqlite": "postgresql", "postgresql": "sqlite"}[config.getoption("--database")]
     skip = pytest.mark.skip(reason=f"it needs --database {other}")
     for item in items:
@@ -101,7 +101,7 @@ def fresh(request: pytest.FixtureRequest, directory: Path) -> Generator[str]:
 def server(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[EmbeddedServer]:
-    """The server of all tests that need nothing special of it."""
+    """The server of all tests without special needs."""
     settings = Settings(randomness=random.Random(1), max_body_bytes=1_000_000)
     with (
         fresh(request, tmp_path_factory.mktemp("server")) as url,
@@ -153,7 +153,7 @@ def deployed(api: Api, name: str) -> Any:
 
 @pytest.fixture
 def own(database_url: str) -> Iterator[Own]:
-    """A server that the test scripts, and that does nothing but what it is asked to."""
+    """A server whose provider the test scripts, without background work."""
     provider = Scripted()
     settings = Settings(
         providers={"mock": provider}, randomness=random.Random(1), evaluation_workers=0

@@ -1,4 +1,4 @@
-"""A look into a server's database from outside, whatever kind it is, and at what is done to it."""
+"""Connections to a server's database from outside, of any kind, and a view of its statements."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sqlalchemy import URL, Connection, Engine, NullPool, create_engine, event
 
 from humanloop.server.store import urls
 
-_PATIENCE = 120  # seconds, after which what is waited for will not come at all
+_PATIENCE = 120  # seconds after which a condition will never become true
 
 
 @contextmanager
@@ -26,7 +26,7 @@ def connected(url: str) -> Generator[Connection]:
 
 
 def wait_for(condition: Callable[[], object]) -> None:
-    """Return once it holds of what a database or a process tells, which announces nothing."""
+    """Return once a condition on a database or a process is true; these send no events."""
     until = time.monotonic() + _PATIENCE
     while not condition():
         assert time.monotonic() < until, "it was waited for in vain"
@@ -34,7 +34,7 @@ def wait_for(condition: Callable[[], object]) -> None:
 
 
 def query(url: str, statement: str) -> list[tuple[Any, ...]]:
-    """What a statement finds or changes."""
+    """The rows that a statement finds, or none for a change."""
     with connected(url) as connection:
         result = connection.exec_driver_sql(statement)
         return [tuple(row) for row in result] if result.returns_rows else []
@@ -42,10 +42,11 @@ def query(url: str, statement: str) -> list[tuple[Any, ...]]:
 
 @contextmanager
 def listening(url: str, name: str, function: Callable[..., object]) -> Generator[None]:
-    """Call a function at an event of one database's connections, whoever opened them meanwhile.
+    """Call a function at an event of one database's connections, whoever opens them.
 
-    name: of an event of SQLAlchemy's engines that is given the Connection first. Other servers of
-    this process, such as the session's, write at any time: nothing is heard of their databases.
+    name: an event of SQLAlchemy's engines whose first argument is the Connection. Other servers of
+        this process, such as the session's, may write at any time: events of their databases are
+        ignored.
     """
     place = _place(urls.parse(url))
 
@@ -62,9 +63,9 @@ def listening(url: str, name: str, function: Callable[..., object]) -> Generator
 
 @contextmanager
 def statements(url: str) -> Generator[list[tuple[str, Any]]]:
-    """List what is sent to a database meanwhile: statements, and their parameters.
+    """Collect the statements sent to a database inside the block, with their parameters.
 
-    A server whose statements are counted has no workers for evaluations, who look at any time.
+    The server must have no workers for evaluations, since these read at any time.
     """
     found: list[tuple[str, Any]] = []
 
@@ -76,13 +77,13 @@ def statements(url: str) -> Generator[list[tuple[str, Any]]]:
 
 
 def is_writing(connection: Connection) -> bool:
-    """Tell whether a transaction of a server is one that writes."""
+    """Return whether a server's transaction writes."""
     return bool(connection.get_execution_options().get("writes"))
 
 
 @contextmanager
 def transactions(url: str, name: str) -> Generator[list[bool]]:
-    """List the transactions that begin or are committed meanwhile: for each, whether it writes.
+    """Collect transactions that begin or are committed in the block: True for each that writes.
 
     name: `begin` or `commit`.
     """

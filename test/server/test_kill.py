@@ -1,4 +1,4 @@
-"""The server's process is killed while it writes: what was acknowledged is there, and no half."""
+"""The server's process is killed while it writes: acknowledged logs exist, and no partial ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Several servers on one PostgreSQL: whatever they do at the same time, it is as if one did it."""
+"""Several servers on one PostgreSQL: concurrent operations have the results of consecutive ones."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ pytestmark = pytest.mark.postgresql
 THREADS = 8
 CONFIG = {"model": "m"}
 WAITING = "pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
-"""Who waits for a lock; other servers of the session may wait as well, elsewhere."""
+"""Sessions that wait for a lock; servers on other databases may wait as well."""
 
 
 def at_once(calls: Sequence[Callable[[], Any]]) -> list[Any]:
@@ -123,7 +123,7 @@ class TestStarting:
 
 
 class TestCreating:
-    """What several create at the same time is there once."""
+    """A row that several create at the same time exists once."""
 
     def test_a_project_its_first_config_and_its_counts(self, pair: Pair) -> None:
         def log(api: Api, number: int) -> Answer:
@@ -167,7 +167,7 @@ class TestCreating:
 
         statuses = pair.statuses(log)
         assert set(statuses) <= {200, 422}
-        # Large ones come in parts: none may be first with all of them.
+        # Large arrays come in parts: none may be first with all its logs.
         assert statuses[200] == 1 if size == 1 else statuses[200] <= 1
         assert pair.count("logs") == 1 + statuses[200] * size
         assert pair.count("batches") == 0
@@ -219,7 +219,7 @@ class TestCreating:
 
 
 class TestChanging:
-    """What depends on what was there before."""
+    """Changes that depend on existing rows."""
 
     def test_a_rating_holds_one_value_and_actions_are_a_set(self, pair: Pair) -> None:
         ids = [pair.api.log("p")["id"] for _ in range(3)]
@@ -443,10 +443,10 @@ class TestConnections:
 
         with own_postgres.stopped():
             wait_for(lambda: told("evaluations wait"))
-            threading.Event().wait(4)  # in which it tries again
+            threading.Event().wait(4)  # meanwhile it retries
             server.stop()
         assert len(told("can't be left to others at once")) == 1
-        # Cut connections say something else than those that can't be had.
+        # Closed connections have another message than refused ones.
         assert len(told("evaluations wait")) <= 2
         assert not [each for each in caplog.records if each.exc_info]
         assert not [each for each in caplog.records if "\n" in each.getMessage()]
@@ -584,7 +584,7 @@ class TestConnections:
 
 
 class TestDeleting:
-    """What goes while others write to it, or beside it."""
+    """Deletion while others write to the same rows, or beside them."""
 
     def test_counts_stay_right(self, pair: Pair) -> None:
         log = {"project": "p", "config": CONFIG, "feedback": {"type": "rating", "value": "good"}}

@@ -1,1 +1,1 @@
-"""The engine that runs evaluators: a stranger's Python, in processes of a sandbox."""
+"""The engine that runs evaluators: untrusted Python, in sandboxed processes."""

@@ -1,7 +1,7 @@
 """Worker processes in namespaces of their own, by bubblewrap (the program `bwrap`, Linux).
 
-A second wall, should a stranger's code ever break out of the interpreter: then it would be in a
-process without network, other processes, capabilities or files, but for the system's libraries.
+A second wall: code that breaks out of the interpreter is in a process that sees no network, no
+other processes and no files except the system's libraries, and has no capabilities.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _TRIED_SECONDS = 10
 
 
 def command(program: str) -> Sequence[str]:
-    """Return the command that runs a program in namespaces of its own; arguments may follow."""
+    """Return the command that runs a program in its own namespaces; arguments may follow."""
     libraries = [word for path in _LIBRARIES for word in ("--ro-bind-try", path, path)]
     return [
         *("bwrap", "--unshare-all", "--die-with-parent", "--new-session", "--clearenv"),
@@ -35,9 +35,9 @@ def command(program: str) -> Sequence[str]:
 
 
 class Wrapper:
-    """A script that starts a program in namespaces, for who can only be given a path.
+    """A script that starts a program in its own namespaces, for callers that accept only a path.
 
-    program: the script's path, while the wrapper is entered.
+    program: the script's path; it exists inside the `with` block.
     """
 
     def __init__(self, program: str) -> None:
@@ -47,12 +47,12 @@ class Wrapper:
         self.program = str(Path(self._directory.name) / "worker")
 
     def __enter__(self) -> Self:
-        """Write the script and try it; raises EngineUnavailable when it doesn't work."""
+        """Write the script and test it; raises EngineUnavailable if it doesn't work."""
         try:
             if shutil.which("bwrap") is None:
                 raise EngineUnavailable("bubblewrap is not installed: there is no program `bwrap`")
-            # bwrap ends with the thread that started it, and a server's threads come and go.
-            # So the shell stays, whose only thread ends with it.
+            # bwrap ends when the thread that started it ends, and the server's threads come and go.
+            # The shell therefore stays: its only thread ends with it.
             text = f'#!/bin/sh\n{shlex.join(command(self._wrapped))} "$@"\nexit $?\n'
             Path(self.program).write_text(text)
             Path(self.program).chmod(0o700)

@@ -1,7 +1,7 @@
-"""Which of the type checker's problems are surely wrong.
+"""The type checker's problems that are certain to be errors.
 
-The check is there to find what fails at every run. `re.search(...)[0]` and `scores.get("a") + 1`
-are correct programs where the pattern matches and the key is there, and only a run can tell that.
+The check looks for code that fails in every run. `re.search(...)[0]` and `scores.get("a") + 1` are
+correct where the pattern matches and the key exists; only a run can tell.
 """
 
 from __future__ import annotations
@@ -20,15 +20,16 @@ _NAMES_ONE_MEMBER = (
     "not-iterable",
     "not-subscriptable",
 )
-"""Of a union, these name the member that does not fit, and not the union."""
+"""Rules whose message names the union's member that does not fit, not the union."""
 
 
 def is_sure(kind: str, message: str) -> bool:
-    """Tell whether what a problem is about fails whatever its values are.
+    """Return whether the code that a problem reports fails whatever its values are.
 
-    kind, message: the type checker's name of the rule and its text.
+    kind: the name of the type checker's rule.
+    message: the problem's text.
     """
-    if kind == "no-matching-overload":  # it does not say which types came
+    if kind == "no-matching-overload":  # the message does not name the types
         return False
     if kind in _NAMES_ONE_MEMBER and _NONE.search(message):
         return False
@@ -38,7 +39,7 @@ def is_sure(kind: str, message: str) -> bool:
 
 
 def _is_union(text: str) -> bool:
-    """Tell whether a type is a union itself, not a list or a function of unions."""
+    """Return whether a type is itself a union, not a list or a function of unions."""
     while (shorter := _BRACKETED.sub("", text)) != text:
         text = shorter
     return " | " in text

@@ -1,9 +1,9 @@
-"""What runs evaluators: the side of the server that an engine is written to.
+"""The interface of engines, which run evaluators.
 
-An engine gets Python source and plain JSON values, and gives back a score or an error's text. It
-knows nothing of HTTP and of the database. Invariants: whatever the source does, it ends within
-the limits, harms neither the server nor another run, and an error of it is an answer, never an
-exception; exceptions are for what is wrong with the engine itself.
+An engine takes Python source and plain JSON values, and returns a score or an error's text. It
+knows nothing of HTTP or of the database. Invariants: whatever the source does, it ends within the
+limits and harms neither the server nor another run; an error in it is a result, never an exception.
+Exceptions mean that the engine itself has a problem.
 """
 
 from __future__ import annotations
@@ -13,31 +13,32 @@ from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 Score = bool | int | float
-"""What an evaluator says about a log. A number is finite; an int is at most 2**53, larger whole
-numbers are floats."""
+"""An evaluator's verdict on a log. A number is finite; an int is at most 2**53, larger whole
+numbers are floats.
+"""
 
 Returns = Literal["boolean", "number"]
-"""What an evaluator may return, by the names of the API's EvaluatorReturnTypeEnum."""
+"""The kind of value that an evaluator returns, named as in the API's EvaluatorReturnTypeEnum."""
 
 
 Sandbox = Literal["none", "bwrap"]
-"""What keeps worker processes apart from the system: only their interpreter, or bubblewrap too."""
+"""The isolation of worker processes: their interpreter alone, or bubblewrap as well."""
 
 
 @dataclass(frozen=True)
 class Limits:
-    """Hold what one run may take. The memory is that of each worker process.
+    """The limits of one run. The memory limit is per worker process.
 
-    seconds: of execution, together with the calls of library functions outside of the sandbox.
-    memory_bytes: of the sandbox's values.
-    recursion: how deep functions may call each other.
-    sleep_seconds: of `time.sleep`, which the time of execution leaves out.
+    seconds: the execution time, library calls outside of the sandbox included.
+    memory_bytes: the size of the sandbox's values.
+    recursion: how deeply functions may call each other.
+    sleep_seconds: the time in `time.sleep`, which does not count as execution time.
     result_bytes: the length of a score or an error's text.
-    request_seconds: how long a worker may stay silent, whatever it does, before it is killed. It
-        bounds what comes before execution: to parse and check the source.
-    calls: of functions outside of the sandbox, imports and sleeps.
+    request_seconds: how long a worker may stay silent before it is killed. This also bounds the
+        work before execution: parsing and checking the source.
+    calls: the number of calls outside of the sandbox, imports and sleeps.
     source_bytes: the length of the source.
-    workers: how many processes run at the same time; None is one for each core, at most 8.
+    workers: how many processes run at the same time; None means one per core, at most 8.
     """
 
     seconds: float = 1
@@ -53,9 +54,9 @@ class Limits:
 
 @dataclass(frozen=True)
 class SourceProblem:
-    """Hold one thing that is wrong with an evaluator's source.
+    """One fault in an evaluator's source.
 
-    line, column: where, both from 1; the column counts characters.
+    line, column: the place, both from 1; the column counts characters.
     caret: the line of the source, and below it carets that point at the place.
     """
 
@@ -65,19 +66,19 @@ class SourceProblem:
     caret: str
 
     def __str__(self) -> str:
-        """Return the problem as a compiler shows it."""
+        """Return the problem in the form that a compiler prints."""
         return f"line {self.line}, column {self.column}: {self.message}\n{self.caret}"
 
 
 @dataclass(frozen=True)
 class Failure:
-    """Hold why an evaluator has no score for a log."""
+    """The reason why an evaluator has no score for a log."""
 
     text: str
 
 
 class EngineUnavailable(Exception):
-    """Evaluators can't run right now; the text says why and what to do."""
+    """Evaluators can't run at the moment; the text says why and what to do."""
 
 
 class EngineNotInstalled(EngineUnavailable):
@@ -85,17 +86,18 @@ class EngineNotInstalled(EngineUnavailable):
 
 
 class Engine(Protocol):
-    """Run evaluators. One object serves all threads; its calls block."""
+    """The base of engines. One object serves all threads; its calls block."""
 
     def check(
         self, source: str, *, with_testcase: bool | None = None, returns: Returns | None = None
     ) -> Sequence[SourceProblem]:
-        """Return what is wrong with a source, nothing if it can be used.
+        """Return the faults of a source; none if it can be used.
 
-        It is type-checked and its top level runs, within the limits; the function is not called.
+        Type-checks the source and runs its top level, within the limits; does not call the
+        function.
 
-        with_testcase: whether the evaluator will be called with a testcase; None accepts a
-            function that suits either.
+        with_testcase: whether the evaluator will be called with a testcase; None accepts a function
+            for either case.
         returns: the kind of score that is wanted, which the function's annotation must not
             contradict; None accepts both.
 
@@ -113,12 +115,12 @@ class Engine(Protocol):
     ) -> Score | Failure:
         """Call the last top-level function of a source, and return its score or its failure.
 
-        It is called with the log and the testcase, by position; with the log alone where there
-        is no testcase or the function takes one argument.
+        The function is called with the log and the testcase, by position; with the log alone if
+        there is no testcase or the function takes one argument.
 
-        log: `id`, `model_config`, `inputs`, `output`, `provider_latency`, `metadata`,
-            `created_at` and `feedback`, as plain JSON values; Decimals arrive as floats.
-        testcase: likewise.
+        log: `id`, `model_config`, `inputs`, `output`, `provider_latency`, `metadata`, `created_at`
+            and `feedback`, as plain JSON values; Decimals arrive as floats.
+        testcase: its plain JSON values, likewise.
         returns: the kind of score that is wanted; None accepts both. A boolean is no number.
 
         Raises EngineUnavailable, and ValueError for values that JSON can't hold.
@@ -126,5 +128,8 @@ class Engine(Protocol):
         ...
 
     def close(self) -> None:
-        """Refuse what comes or waits, wait for what runs, and end all processes; idempotent."""
+        """Refuse new and waiting calls, wait for running ones, and end all processes.
+
+        May be called again.
+        """
         ...

@@ -1,4 +1,4 @@
-"""Which engine runs evaluators here."""
+"""The choice of the engine that runs evaluators."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from humanloop.server.evaluation.engine import (
 
 
 def open_engine(limits: Limits | None = None, sandbox: Sandbox = "none") -> Engine:
-    """Return the engine, which starts no process before it is used.
+    """Return an engine; it starts no process before its first use.
 
-    Without the extra `evaluators` it is one whose use raises EngineNotInstalled.
+    Without the extra `evaluators`, any use of it raises EngineNotInstalled.
 
-    limits: None is the default ones.
-    sandbox: "bwrap" puts each worker into namespaces of its own with bubblewrap.
+    limits: None means the default limits.
+    sandbox: "bwrap" puts each worker into its own namespaces with bubblewrap.
 
-    Raises EngineUnavailable when bubblewrap is wanted and can't be used.
+    Raises EngineUnavailable if bubblewrap is wanted and can't be used.
     """
     try:
         from humanloop.server.evaluation.monty import MontyEngine
@@ -38,7 +38,7 @@ def open_engine(limits: Limits | None = None, sandbox: Sandbox = "none") -> Engi
 
 
 class NoEngine:
-    """Tell whoever uses it how to install an engine."""
+    """A stand-in for the engine, whose every use says how to install one."""
 
     def check(
         self, source: str, *, with_testcase: bool | None = None, returns: Returns | None = None

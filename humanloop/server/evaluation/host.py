@@ -1,8 +1,9 @@
-"""What evaluators call outside of the sandbox: `statistics` and `difflib`, in the server's process.
+"""Library functions that run outside of the sandbox: those of `statistics` and `difflib`.
 
-Nothing here trusts what it gets: any code of the sandbox can make such a call, with any values.
-Invariants: the size of values is bounded before anything is computed of them, and what takes
-longer than linear time looks at a clock, so a call ends in the time that its run has left.
+They run in the server's process. Nothing here trusts its arguments: any code in the sandbox can
+make such a call, with any values. Invariants: the size of values is limited before anything is
+computed from them, and code that takes more than linear time checks a clock, so a call ends within
+the time that its run has left.
 """
 
 from __future__ import annotations
@@ -14,22 +15,22 @@ from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
 from typing import Any, SupportsIndex, cast
 
-_MOST_NUMBERS = 10_000  # what `statistics` takes, for which it needs up to 0.2 s
-_MOST_ELEMENTS = 100_000  # what `difflib` takes
-_MOST_TEXT = 200_000  # characters that a call takes
-_MOST_BITS = 1024  # of a number: that of a float with the largest exponent
-_MOST_DIGITS = 100  # of a Decimal, on each side of its point
+_MOST_NUMBERS = 10_000  # numbers that `statistics` accepts; it needs up to 0.2 s for these
+_MOST_ELEMENTS = 100_000  # elements that `difflib` accepts
+_MOST_TEXT = 200_000  # characters in the arguments of one call
+_MOST_BITS = 1024  # bits of a number: as many as in the largest float
+_MOST_DIGITS = 100  # digits of a Decimal, on each side of its point
 
 
 class Clock:
-    """The time limit of a run, which the work under it has to look at."""
+    """The time limit of a run, checked by the work under it."""
 
     def __init__(self, seconds: float) -> None:
         self._end = time.perf_counter() + seconds
 
     @property
     def is_over(self) -> bool:
-        """Tell whether the time is used up."""
+        """Return whether the time is used up."""
         return time.perf_counter() > self._end
 
     def check(self) -> None:
@@ -39,13 +40,13 @@ class Clock:
 
 
 class Host:
-    """Answer the calls of one run."""
+    """The callable that answers the calls of one run."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
 
     def __call__(self, name: object, *arguments: Any) -> Any:
-        """Call a function by its name here; raise what it does, by kinds that the sandbox has."""
+        """Call the named function; raise its errors as types that the sandbox has."""
         try:
             return _FUNCTIONS[str(name)](self._clock, *arguments)
         except statistics.StatisticsError as error:
@@ -53,7 +54,7 @@ class Host:
 
 
 def _number(value: Any) -> Any:
-    """Return a number that no arithmetic makes too large to compute with."""
+    """Return the number if arithmetic on it stays cheap; raise an error for others."""
     if isinstance(value, (bool, float)):
         return value
     if isinstance(value, int) and value.bit_length() <= _MOST_BITS:
@@ -98,7 +99,7 @@ def _scalars(values: Any, most: int) -> list[Any]:
 
 
 def _of_numbers(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a function of lists of numbers, or of None where one is optional."""
+    """Return a function whose arguments are lists of numbers, or None where one is optional."""
 
     def call(_clock: Clock, *lists: Any) -> Any:
         given = [None if each is None else _numbers(each) for each in lists]
@@ -108,7 +109,7 @@ def _of_numbers(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _of_numbers_around(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a function of a list of numbers and, perhaps, their mean."""
+    """Return a function whose arguments are a list of numbers and, optionally, their mean."""
 
     def call(_clock: Clock, values: Any, mean: Any = None) -> Any:
         return function(_numbers(values), None if mean is None else _number(mean))
@@ -117,7 +118,7 @@ def _of_numbers_around(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _of_scalars(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a function of a list of numbers or strings."""
+    """Return a function whose argument is a list of numbers or strings."""
 
     def call(_clock: Clock, values: Any) -> Any:
         return function(_scalars(values, _MOST_NUMBERS))
@@ -136,7 +137,7 @@ def _linear_regression(_clock: Clock, x: Any, y: Any) -> Any:
 
 
 class _ClockedText(str):
-    """A string that looks at a clock whenever one of its characters is asked for."""
+    """A string that checks a clock whenever one of its characters is read."""
 
     __slots__ = ("_clock",)
     _clock: Clock
@@ -153,7 +154,7 @@ class _ClockedText(str):
 
 
 class _ClockedList(list[Any]):
-    """A list that does so for its items."""
+    """A list that checks a clock whenever one of its items is read."""
 
     __slots__ = ("_clock",)
     _clock: Clock
@@ -170,14 +171,14 @@ class _ClockedList(list[Any]):
 
 
 def _clocked(value: Any, clock: Clock) -> Sequence[Any]:
-    """Return a sequence for `difflib`, whose loops all ask for items one by one."""
+    """Return a sequence for `difflib`, whose loops all read items one by one."""
     if isinstance(value, str):
         return _ClockedText.of(_text(value), clock)
     return _ClockedList.of(_scalars(value, _MOST_ELEMENTS), clock)
 
 
 def _matcher(clock: Clock, how: Any, a: Any, b: Any, autojunk: Any, *bounds: Any) -> Any:
-    """Return what a method of SequenceMatcher does, matches as plain tuples."""
+    """Return the result of a SequenceMatcher method, with matches as plain tuples."""
     matcher = difflib.SequenceMatcher(
         None, _clocked(a, clock), _clocked(b, clock), autojunk=bool(autojunk)
     )
@@ -217,7 +218,7 @@ def _close_matches(clock: Clock, word: Any, possibilities: Any, n: Any, cutoff: 
 
 
 def _lines(values: Any, clock: Clock) -> list[Any]:
-    """Return lines, which look at the clock as well: `ndiff` compares them with each other."""
+    """Return lines that check the clock as well, since `ndiff` compares them with each other."""
     lines = [_text(each) for each in _scalars(values, _MOST_ELEMENTS)]
     return _ClockedList.of((_ClockedText.of(each, clock) for each in lines), clock)
 
@@ -239,7 +240,7 @@ def _diff(clock: Clock, how: Any, a: Any, b: Any, *options: Any) -> list[str]:
         _text(fromdate, 1000),
         _text(todate, 1000),
         n,
-        _text(lineterm, 10),  # it stands once for each part
+        _text(lineterm, 10),  # it occurs once for each part
     )
     return [str(line) for line in lines]
 

@@ -1,7 +1,7 @@
-"""What the type checker knows and the sandbox lacks, found in a source before it runs.
+"""Names that the type checker knows and the sandbox lacks, found before a source runs.
 
-It would fail at every run: methods of the builtin types, names of modules, and functions as the
-replacement of `re.sub`. Whether a module has a name, the sandbox itself is asked.
+Such a source would fail in every run. The names are methods of builtin types, names of modules, and
+functions as the replacement in `re.sub`. The sandbox itself is asked whether a module has a name.
 """
 
 from __future__ import annotations
@@ -24,22 +24,22 @@ _METHODS = {
     "symmetric_difference_update": "use `a ^= b`",
     "subn": "use sub, and findall to count",
 }
-"""Methods that no object of the sandbox has, and what to write instead."""
+"""Methods that no object of the sandbox has, and the replacement to suggest."""
 
 _CALLABLE = (
     "the sandbox's `sub` takes no function as replacement: give it a string, or build the text"
     " from re.finditer"
 )
-_TYPES = "typing"  # its names stand in annotations, which never run
+_TYPES = "typing"  # its names occur in annotations, which never run
 _GUARDS = ("AttributeError", "ImportError", "hasattr", "getattr")
-"""A source that has one of these may be ready for what is not there."""
+"""Words by which a source may handle missing names itself."""
 
 
 @dataclass(frozen=True)
 class Use:
-    """Hold where a name is used: a name of a module, if it is one; else what is wrong with it.
+    """One use of a name: a module's name if `module` is set; otherwise a fault with its text.
 
-    line, column: where it stands, both from 1.
+    line, column: the place, both from 1.
     """
 
     name: str
@@ -50,7 +50,7 @@ class Use:
 
 
 def uses(source: str) -> Iterator[Use]:
-    """Yield each use of what the sandbox lacks, and of modules' names, which it may lack."""
+    """Yield uses of names that the sandbox lacks, and of modules' names, which it may lack."""
     found = [statement for statement in statements(source) if statement]
     modules = dict(each for statement in found for each in _imports(statement))
     tokens = [token for statement in found for token in statement]
@@ -76,7 +76,7 @@ def uses(source: str) -> Iterator[Use]:
 
 
 def _imports(statement: Sequence[TokenInfo]) -> Iterator[tuple[str, str]]:
-    """Yield the names by which a statement imports modules, and the modules."""
+    """Yield the names under which a statement imports modules, with the modules."""
     words = [token.string for token in statement]
     if "import" not in words or "from" in words:
         return
@@ -90,9 +90,9 @@ def _imports(statement: Sequence[TokenInfo]) -> Iterator[tuple[str, str]]:
 
 
 def _replaces_by_function(tokens: Sequence[TokenInfo], start: int, defined: set[str]) -> bool:
-    """Tell whether one of the first two arguments, or `repl`, is a function.
+    """Return whether one of the first two arguments, or `repl`, is a function.
 
-    start: where the tokens of the call's parentheses begin.
+    start: the index at which the call's parentheses begin.
     """
     if start == len(tokens) or tokens[start].string != "(":
         return False
@@ -110,9 +110,9 @@ def _replaces_by_function(tokens: Sequence[TokenInfo], start: int, defined: set[
 
 
 def probe(names: Sequence[tuple[str, str]], unique: str) -> str:
-    """Return source whose value is a list of the modules' names that the sandbox lacks.
+    """Return source whose value is the list of the modules' names that the sandbox lacks.
 
-    unique: what no name of the source ends with.
+    unique: a suffix that no name of the source has.
     """
     module, missing = f"_module{unique}", f"_missing{unique}"
     parts = [f"{missing} = []\n"]

@@ -1,9 +1,9 @@
-"""Modules of the standard library that the sandbox lacks and evaluators use, as its source.
+"""Source of standard library modules that evaluators use and the sandbox lacks.
 
-Each text defines a class of the module's name, whose only instance stands for the module. `string`
-and `operator` are all here, since functions outside of the sandbox can't be called by what calls
-functions itself, such as `sorted(key=...)`. Those of `statistics` and `difflib` call the host.
-`ID` stands for what no evaluator can guess, so that none meets the names of helpers, and
+Each text defines a class with the module's name, whose only instance stands for the module.
+`string` and `operator` run inside the sandbox: functions outside of it can't be passed to functions
+that call them, such as `sorted(key=...)`. Functions of `statistics` and `difflib` call the host.
+`ID` stands for a value that no evaluator can guess, so that none meets the helpers' names, and
 `_call_ID` calls `Host`.
 """
 
@@ -203,11 +203,11 @@ SOURCES = {
     "string": _STRING,
     "operator": _OPERATOR,
 }
-"""By the name of the module."""
+"""The sources by the module's name."""
 
 
 def stub(name: str) -> str:
-    """Return what the type checker is told of a module: its names, and how many arguments."""
+    """Return the type checker's stub of a module: its names, and the number of arguments."""
     source = SOURCES[name]
     body = source[source.index(f"class {name}:") :]
     names = re.findall(r"^    def ([a-z]\w*)\(self|^        self\.(\w+) = ", body, re.M)
@@ -234,4 +234,4 @@ class UnboundLocalError(NameError): ...
 class UnicodeDecodeError(ValueError): ...
 class UnicodeEncodeError(ValueError): ...
 """
-"""The builtins that Monty 1.4 has and its type checker does not know."""
+"""Builtins that Monty 1.4 has and its type checker does not know."""

@@ -1,10 +1,9 @@
 """The engine on Monty, a sandbox for Python (the package pydantic-monty, extra `evaluators`).
 
-Monty interprets Python in worker processes, which can reach no file, no network and no
-environment variable. Each check and each run is a session of its own in a worker. Invariants:
-workers start with the first use and end with `close`; at most `Limits.workers` runs go on at the
-same time, and the others wait their turn; checks have one worker more, for which they wait among
-themselves; a worker that died is replaced.
+Monty interprets Python in worker processes, which can reach no file, no network and no environment
+variable. Each check and each run is a session of its own in a worker. Invariants: workers start
+with the first use and end with `close`; at most `Limits.workers` runs go on at a time, and the
+others wait their turn; checks share one additional worker; a worker that died is replaced.
 """
 
 from __future__ import annotations
@@ -53,9 +52,9 @@ from humanloop.server.evaluation.sources import caret, last_function, plain
 
 _MOST_PROBLEMS = 100
 _MOST_WORKERS = 8
-_MOST_ASKED = 200  # names of modules that the sandbox is asked about
-_EXACT = 2**53  # up to this every integer is a float as well
-_LARGEST = 2**1024  # from this on no integer is a float
+_MOST_ASKED = 200  # names of modules, checked in one question to the sandbox
+_EXACT = 2**53  # up to this, a float holds every integer exactly
+_LARGEST = 2**1024  # from this on, no integer fits into a float
 _SUSPENDS = re.compile(r"external function '_host_\w+' cannot suspend in this synchronous context")
 _CALLED_BACK = (
     "statistics and difflib can't be used in a function that is given to sorted, min, max, map"
@@ -68,8 +67,8 @@ _STRANGE_EXCEPTION = (
 )
 
 # Helpers of a session, defined before the evaluator's source runs. They keep the functions that
-# they need as defaults, since the source may give these names to others. The score is judged here,
-# so that nothing large leaves the sandbox.
+# they need as defaults, since the source may reassign these names. The score is validated here, so
+# that nothing large leaves the sandbox.
 _PRELUDE = f"""
 from decimal import Decimal as _Decimal_ID
 from json import loads as _loads_ID
@@ -91,14 +90,14 @@ def _run_ID(function, texts, loads=_loads_ID, kind_of=type, text=str, seconds=_s
 
 
 class MontyEngine:
-    """Run evaluators in Monty; an `Engine`."""
+    """An `Engine` that runs evaluators in Monty."""
 
     def __init__(self, limits: Limits, sandbox: Sandbox = "none") -> None:
-        """Start nothing yet.
+        """Start no process yet.
 
-        sandbox: "bwrap" puts each worker into namespaces of its own with bubblewrap.
+        sandbox: "bwrap" puts each worker into its own namespaces with bubblewrap.
 
-        Raises EngineUnavailable when bubblewrap is wanted and can't be used.
+        Raises EngineUnavailable if bubblewrap is wanted and can't be used.
         """
         self._limits = limits
         self._resources = ExitStack()
@@ -113,7 +112,7 @@ class MontyEngine:
     def check(
         self, source: str, *, with_testcase: bool | None = None, returns: Returns | None = None
     ) -> Sequence[SourceProblem]:
-        """Return what is wrong with a source; see `Engine`."""
+        """Return the faults of a source; see `Engine`."""
         if problem := self._unreadable(source):
             return [problem]
         source = plain(source)
@@ -158,7 +157,7 @@ class MontyEngine:
             self._resources.close()
 
     def _unreadable(self, source: str) -> SourceProblem | None:
-        """Return why a source is not even sent to a worker."""
+        """Return why a source can't even be sent to a worker, or None."""
         if len(source.encode("utf-8", "surrogatepass")) > self._limits.source_bytes:
             text = f"the source is longer than {self._limits.source_bytes} bytes"
             return _problem(source, 1, 1, 2, text)
@@ -179,13 +178,13 @@ class MontyEngine:
 
 
 class _Workers:
-    """A pool of worker processes, and the turns that those who need one take."""
+    """A pool of worker processes, given to callers in turn."""
 
-    # Monty's threads serve all pools of a process, and no process that was forked from it.
+    # Monty's threads serve all pools of a process, but do not survive a fork.
     _process: int | None = None
 
     def __init__(self, count: int, silent_seconds: float, wrapper: Wrapper | None) -> None:
-        """Start nothing yet.
+        """Start no process yet.
 
         silent_seconds: how long a worker may go without an answer before it is killed.
         """
@@ -195,12 +194,12 @@ class _Workers:
         self._pool: Monty | None = None
         self._resources = ExitStack()
         self._turns = threading.Condition()
-        self._waiting: deque[object] = deque()  # who came first is first
+        self._waiting: deque[object] = deque()  # in the order of arrival
         self._running = 0
         self._closed = False
 
     def close(self) -> None:
-        """Refuse what waits, wait for what runs, and end the processes."""
+        """Refuse waiting calls, wait for running ones, and end the processes."""
         with self._turns:
             self._closed = True
             self._turns.notify_all()
@@ -210,7 +209,7 @@ class _Workers:
 
     @contextmanager
     def turn(self) -> Generator[Monty]:
-        """Wait until a worker may be taken, and give the pool."""
+        """Wait until a worker is free, and yield the pool."""
         if self.is_forked():
             raise EngineUnavailable(
                 "evaluators ran in the process that this one was forked from; start processes"
@@ -254,32 +253,32 @@ class _Workers:
 
     @staticmethod
     def is_forked() -> bool:
-        """Tell whether the workers, and whatever lock is held, are another process's."""
+        """Return whether the workers, and any held lock, belong to the parent of a fork."""
         return _Workers._process not in (None, os.getpid())
 
 
 class _OutOfTime(Exception):
-    """A run took longer than it may, calls of the host included."""
+    """The run took longer than its limit, calls of the host included."""
 
 
 class _Session:
     """One evaluator's source in one session of a worker."""
 
-    _HELPERS = "<python-input-0>"  # what tracebacks call the first feed of a session
+    _HELPERS = "<python-input-0>"  # the file name of a session's first feed in tracebacks
 
     def __init__(self, pool: Monty, limits: Limits, source: str, *, checks: bool = False) -> None:
         self._pool = pool
         self._limits = limits
         self._source = source
         self._checks = checks
-        self._id = f"_{secrets.token_hex(8)}"  # takes the place of `_ID`
+        self._id = f"_{secrets.token_hex(8)}"  # replaces `_ID`
         self._clock = Clock(limits.seconds)
         self._modules: dict[str, Any] = {}
         self._calls = 0
-        self._asked = time.monotonic()  # when the worker was last given something to do
+        self._asked = time.monotonic()  # when the worker last got something to do
 
     def check(self) -> list[SourceProblem]:
-        """Type-check the source and run its top level; return what is wrong with it."""
+        """Type-check the source and run its top level; return its faults."""
         try:
             with self._opened() as session:
                 try:
@@ -287,7 +286,7 @@ class _Session:
                 except MontyTypingError as error:
                     if problems := self._found_by_type_checker(error.display()):
                         return problems
-                    # These were only warnings, or depend on values.
+                    # The type checker's problems were only warnings, or depend on values.
                     self._feed(session, self._source, skip_type_check=True)
                 return self._lacking(session)
         except _OutOfTime:
@@ -297,7 +296,7 @@ class _Session:
             return [_problem(self._source, line, column, end, self._said(error))]
 
     def _lacking(self, session: MontySession) -> list[SourceProblem]:
-        """Return where the source, which passed the type checker, uses what is not there."""
+        """Return the places where a source that passed the type checker uses missing names."""
         found = list(lacks.uses(self._source))
         asked = list(
             dict.fromkeys(
@@ -323,12 +322,12 @@ class _Session:
     def run(self, texts: Sequence[str]) -> tuple[str, Any] | str:
         """Call the function with values as JSON text; return its score's kind and value.
 
-        Returns the error's text when there is no score.
+        Returns the error's text if there is no score.
         """
         try:
             with self._opened() as session:
                 self._feed(session, self._source)
-                # Only what the sandbox could read is read here.
+                # Parse here only a source that the sandbox could parse.
                 function = last_function(self._source)
                 if function is None:
                     return "the source has no function at its top level"
@@ -342,21 +341,21 @@ class _Session:
                         {f"_texts{self._id}": list(given)},
                     )
                     is_late = float(seconds) > self._limits.seconds
-                except (TypeError, ValueError):  # who found out the helper's name replaced it
+                except (TypeError, ValueError):  # the source replaced the helper
                     return "the evaluator changed what runs it"
         except _OutOfTime:
             return _out_of_time(self._limits)
         except MontyError as error:
             line, _, _ = self._place(error, default=0)
             return f"line {line}: {self._said(error)}" if line else self._said(error)
-        # The sandbox limits the two feeds each for itself.
+        # The sandbox limits each of the two feeds separately.
         if is_late or (self._calls and self._clock.is_over):
             return _out_of_time(self._limits)
         return kind, value
 
     @contextmanager
     def _opened(self) -> Generator[MontySession]:
-        """Open a session with its helpers; once more, if the worker died before that."""
+        """Open a session with its helpers; try once more if the worker died before that."""
         used = [name for name in modules.SOURCES if name in self._source]
         for is_last in (False, True):
             with ExitStack() as stack:
@@ -373,13 +372,13 @@ class _Session:
                 return
 
     def _prepare(self, session: MontySession, used: Sequence[str]) -> None:
-        """Define the helpers and the modules that are used."""
+        """Define the helpers and the used modules."""
         made = [f"{modules.SOURCES[name]}_{name}_ID = {name}()\n" for name in used]
         text = "".join([_PRELUDE, *made, "[", *(f"_{name}_ID, " for name in used), "]"])
         instances = self._feed(session, text.replace("_ID", self._id), skip_type_check=True)
         self._modules = dict(zip(used, instances, strict=True))
         if self._checks and used:
-            # The type checker asks for stubs at imports outside of functions only.
+            # The type checker asks for stubs only at imports outside of functions.
             imports = ", ".join(f"{name} as _{name}{self._id}" for name in used)
             self._feed(session, f"import {imports}")
 
@@ -418,8 +417,8 @@ class _Session:
             skip_type_check=skip_type_check,
         )
         while not isinstance(snapshot, MontyComplete):
-            # Monty's own clock stands still while it waits for an answer, and the evaluator may
-            # have caught what the host raised at the end of the time.
+            # Monty's own clock stops while it waits for an answer, and the evaluator may have
+            # caught the exception that the host raised when the time ended.
             self._calls += 1
             self._asked = time.monotonic()
             if self._clock.is_over:
@@ -433,9 +432,9 @@ class _Session:
         return snapshot.output
 
     def _found_by_type_checker(self, text: str) -> list[SourceProblem]:
-        """Return what is surely wrong of the type checker's answer, and none of its warnings.
+        """Return the type checker's certain errors, without its warnings.
 
-        text: a report of GitLab's code quality format, the only JSON of these that tells errors
+        text: a report in GitLab's code quality format, the only JSON format here that tells errors
             (`major` and worse) from warnings (`minor`).
         """
         found: list[dict[str, Any]] = json.loads(text)
@@ -451,10 +450,10 @@ class _Session:
         return problems
 
     def _place(self, error: MontyError, default: int = 1) -> tuple[int, int, int]:
-        """Return where in the source an error is: its line, column and end of the column."""
+        """Return an error's place in the source: line, column and end column."""
         if isinstance(error, (MontySyntaxError, MontyRuntimeError)):
             for frame in reversed(error.traceback()):
-                # Neither a helper nor what calls it.
+                # The frame is neither a helper nor the line that calls it.
                 if frame.filename != self._HELPERS and self._id not in (frame.source_line or ""):
                     same = frame.end_line == frame.line
                     return frame.line, frame.column, frame.end_column if same else frame.column + 1
@@ -464,7 +463,8 @@ class _Session:
         """Return an error's kind and message."""
         if isinstance(error, MontyCrashedError):
             if error.timed_out:
-                # Monty also kills what doesn't look at the limit of a feed's time, soon after it.
+                # Monty also kills a worker that ignores the feed's time limit, soon after that
+                # limit.
                 silent = _silent_seconds(self._limits)
                 if time.monotonic() - self._asked < silent:
                     return _out_of_time(self._limits)
@@ -490,7 +490,7 @@ def _out_of_time(limits: Limits) -> str:
 
 
 def _judge(kind: object, value: object, returns: Returns | None) -> Score | Failure:
-    """Return the score that a value is, or why it is none."""
+    """Return the value as a score, or why it is none."""
     name = str(kind).removeprefix("<class '").removesuffix("'>")
     if name == "int" and value is None:
         return Failure("OverflowError: the evaluator returned a number that is too large")
@@ -498,7 +498,7 @@ def _judge(kind: object, value: object, returns: Returns | None) -> Score | Fail
         if returns != "number":
             return value
     elif isinstance(value, (int, float)) and returns != "boolean":
-        if not abs(value) < _LARGEST:  # NaN is not less than anything
+        if not abs(value) < _LARGEST:  # true for NaN too, since NaN compares false
             return Failure(f"ValueError: the evaluator must return a finite number, not {value}")
         return value if abs(value) <= _EXACT else float(value)
     wanted = {None: "a boolean or a number", "boolean": "a boolean", "number": "a number"}
@@ -506,9 +506,9 @@ def _judge(kind: object, value: object, returns: Returns | None) -> Score | Fail
 
 
 def _text(value: Mapping[str, Any]) -> str:
-    """Return JSON text, with U+FFFD in place of surrogates without a partner.
+    """Return JSON text, with U+FFFD in place of lone surrogates.
 
-    JSON can spell these, but the sandbox's strings are Unicode.
+    JSON can spell lone surrogates, but the sandbox's strings are Unicode.
     """
     text = schemas.to_json(value)
     if "\\ud" in text:
@@ -522,11 +522,11 @@ def _problem(source: str, line: int, column: int, end: int, message: str) -> Sou
 
 
 def _ignore(_stream: str, _text: str) -> None:
-    """Take what evaluators print, which goes nowhere."""
+    """Discard the output that evaluators print."""
 
 
 def _worker_program() -> str:
-    """Return the path of Monty's program, as the package itself looks for it."""
+    """Return the path of Monty's program, found as the package itself finds it."""
     places = os.pathsep.join([sysconfig.get_path("scripts"), os.environ.get("PATH", os.defpath)])
     found = os.environ.get("MONTY_BIN") or shutil.which("monty", path=places)
     if found is None:

@@ -1,8 +1,9 @@
 """An evaluator's source as text: its function, and places in it.
 
-The source is a stranger's, so it is never compiled, and never parsed by `ast`: that recurses in C
-and may end the process. `tokenize` doesn't recurse, and on every Python from 3.10 on it finds the
-functions of what the sandbox's parser accepts, which reads newer syntax than Python 3.10 does.
+The source is untrusted, so it is never compiled, and never parsed by `ast`, which recurses in C and
+may crash the process. `tokenize` doesn't recurse, and on every Python from 3.10 on it finds the
+functions in any source that the sandbox's parser accepts, including syntax that Python 3.10 can't
+parse.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from typing import Literal
 
 from humanloop.server.evaluation.engine import Returns
 
-_SHOWN = 100  # characters of a line beside a caret
+_SHOWN = 100  # characters of a line shown above a caret
 _BRACKETS = {"(": 1, "[": 1, "{": 1, ")": -1, "]": -1, "}": -1}
 _FUTURE = {*__future__.all_feature_names, "(", ")", ",", "as"}
 _KINDS: dict[str, Returns | Literal["neither"]] = {
@@ -27,18 +28,19 @@ _KINDS: dict[str, Returns | Literal["neither"]] = {
     **dict.fromkeys(("float", "Decimal", "decimal.Decimal"), "number"),
     **dict.fromkeys(("None", "str", "bytes", "complex", "list", "dict", "set", "tuple"), "neither"),
 }
-"""Which score the values of a type are. An int may be a boolean, its subclass."""
+"""The kind of score for each annotated type. An int may be a boolean, since `bool` is its subclass.
+"""
 _LAYOUT = (tokenize.NEWLINE, tokenize.NL, tokenize.INDENT, tokenize.DEDENT, tokenize.COMMENT)
 
 
 @dataclass(frozen=True)
 class Function:
-    """Hold how a function is called.
+    """The signature of a function.
 
-    required, most: how many arguments it takes by position; `most` is None with `*args`.
-    keywords: the names of arguments that must be given by name.
-    annotation: of what it returns; empty without one.
-    line, column: where its name stands, both from 1.
+    required, most: the number of positional arguments; `most` is None with `*args`.
+    keywords: the names of required keyword-only arguments.
+    annotation: the return annotation; empty without one.
+    line, column: the place of its name, both from 1.
     """
 
     name: str
@@ -51,11 +53,11 @@ class Function:
     annotation: str = ""
 
     def takes(self, count: int) -> bool:
-        """Tell whether it can be called with so many arguments by position."""
+        """Return whether it accepts `count` positional arguments."""
         return self.required <= count and (self.most is None or count <= self.most)
 
     def problem(self, with_testcase: bool | None) -> str | None:
-        """Return why it can't be called as an evaluator, if it can't."""
+        """Return why it can't be called as an evaluator, or None."""
         if self.is_async:
             return f"the evaluator {self.name}() must be a plain function, not an async one"
         if self.keywords:
@@ -70,7 +72,7 @@ class Function:
         )
 
     def wrong_score(self, wanted: Returns | None) -> str | None:
-        """Return why what it is annotated to return is surely no score, if it is none.
+        """Return why its return annotation can't be a score, or None.
 
         wanted: the kind of score; None accepts both.
         """
@@ -90,9 +92,10 @@ class Function:
 
 @lru_cache(maxsize=64)
 def plain(source: str) -> str:
-    """Return a source without what is valid at its start, means nothing, and stops the sandbox.
+    """Return a source without a byte order mark and imports from `__future__`.
 
-    That is a byte order mark, and imports from `__future__`, in whose place `pass` stands.
+    Both are valid at the start of a source and mean nothing, but the sandbox rejects them. `pass`
+    takes the place of the imports.
     """
     source = source.removeprefix("\ufeff")
     if "__future__" not in source:
@@ -109,12 +112,12 @@ def plain(source: str) -> str:
                 last - first
             )
         elif len(statement) > 1 or statement[0].type != tokenize.STRING:
-            break  # only a docstring may stand above
+            break  # only a docstring may precede these imports
     return "\n".join(lines)
 
 
 def statements(source: str) -> Iterator[list[TokenInfo]]:
-    """Yield the tokens of each simple statement, or of what begins a compound one."""
+    """Yield the tokens of each simple statement, and of each compound statement's head."""
     statement: list[TokenInfo] = []
     for token in _tokens(source):
         if token.type == tokenize.NEWLINE or token.string == ";":
@@ -126,7 +129,7 @@ def statements(source: str) -> Iterator[list[TokenInfo]]:
 
 
 def _tokens(source: str) -> Iterator[TokenInfo]:
-    """Yield tokens up to what Python's tokenizer can't read."""
+    """Yield tokens up to the first place that Python's tokenizer can't read."""
     try:
         yield from tokenize.generate_tokens(io.StringIO(source, newline=None).readline)
     except (SyntaxError, tokenize.TokenError):
@@ -135,7 +138,7 @@ def _tokens(source: str) -> Iterator[TokenInfo]:
 
 @lru_cache(maxsize=64)
 def last_function(source: str) -> Function | None:
-    """Return the last function at the top level of a source that the sandbox accepts."""
+    """Return the last top-level function of a source that the sandbox accepts."""
     found: list[TokenInfo] = []
     line: list[TokenInfo] = []  # the logical line
     try:
@@ -146,13 +149,13 @@ def last_function(source: str) -> Function | None:
             elif token.type not in _LAYOUT:
                 line.append(token)
     except (SyntaxError, tokenize.TokenError):
-        return None  # Python can't read what the sandbox could: no function can be found
+        return None  # Python can't read a source that the sandbox could: no function can be found
     return _function(found) if found else None
 
 
 def _is_function(line: Sequence[TokenInfo]) -> bool:
     words = [token.string for token in line[:2]]
-    # A form feed starts a line anew (the language reference, section Indentation).
+    # A form feed resets the indentation (Python's language reference, section Indentation).
     is_at_margin = not line[0].line[: line[0].start[1]].strip("\f")
     return is_at_margin and (words[0] == "def" or words == ["async", "def"])
 
@@ -190,7 +193,7 @@ def _function(line: Sequence[TokenInfo]) -> Function:
 
 
 def _annotation(line: Sequence[TokenInfo]) -> str:
-    """Return the text between `->` and the colon that ends a function's head."""
+    """Return the return annotation: the text between `->` and the last colon of a head."""
     depth = 0
     words: list[str] | None = None
     for token in line:
@@ -205,13 +208,13 @@ def _annotation(line: Sequence[TokenInfo]) -> str:
 
 
 def parameters(line: Iterable[TokenInfo]) -> Iterator[list[TokenInfo]]:
-    """Yield the tokens of each parameter, without those inside of brackets.
+    """Yield the tokens of each parameter, without those inside brackets.
 
-    line: what follows the name of a function, in its definition or in a call: type parameters,
-        perhaps, then the parameters in parentheses.
+    line: the tokens after a function's name, in its definition or in a call: optional type
+        parameters, then the parameters in parentheses.
     """
     depth = lambdas = 0
-    opened = False  # whether these are the parameters, and no type parameters
+    opened = False  # whether the parameters have begun, rather than type parameters
     parameter: list[TokenInfo] = []
     for token in line:
         text = token.string if token.type in (tokenize.OP, tokenize.NAME) else ""
@@ -222,7 +225,7 @@ def parameters(line: Iterable[TokenInfo]) -> Iterator[list[TokenInfo]]:
             break
         if not opened or depth > 1 or change:
             continue
-        # The commas of `key=lambda a, b: a` part no parameters.
+        # The commas of `key=lambda a, b: a` don't separate parameters.
         lambdas += text == "lambda"
         if text == ":" and lambdas:
             lambdas -= 1
@@ -236,16 +239,16 @@ def parameters(line: Iterable[TokenInfo]) -> Iterator[list[TokenInfo]]:
 
 
 def caret(source: str, line: int, column: int, end_column: int) -> str:
-    """Return a line of the source, and below it carets from a column up to another."""
-    # As Python's tokenizer does, which no form feed or U+2028 ends a line for.
+    """Return a line of the source, and below it carets from a column to another."""
+    # Split lines as Python's tokenizer does: no form feed or U+2028 ends a line.
     lines = io.StringIO(source, newline=None).read().split("\n")
     text = lines[line - 1] if 0 < line <= len(lines) else ""
     start = min(max(column - 1, 0), len(text))
     first = max(0, start - _SHOWN // 2)
     shown = text[first : first + _SHOWN]
     end = min(max(end_column - 1, start + 1), max(first + len(shown), start + 1))
-    # Tabs stay, so that the carets stand below their place whatever a tab's width is.
+    # Keep tabs, so that the carets stand below their place whatever a tab's width is.
     gap = "".join("\t" if each == "\t" else " " for each in text[first:start])
-    # What moves the cursor or is no character at all would break the picture.
+    # Characters that move the cursor or print nothing would misplace the carets.
     clean = "".join(each if each == "\t" or each.isprintable() else "\ufffd" for each in shown)
     return f"{clean}\n{gap}{'^' * (end - start)}"

@@ -1,14 +1,14 @@
-"""Where the adapters for providers may connect to.
+"""The addresses that adapters for providers may connect to.
 
-A Target is a base URL that the operator chose, and the rule for the addresses that it may lead to.
-Invariants: the rule is checked against the address of the connected socket, so it holds whatever a
-name resolves to in the meantime; nothing here does I/O.
+A Target is a base URL that the operator chose, with a rule for the addresses that it may resolve
+to. Invariants: the rule is checked against the address of the connected socket, so it holds even if
+a name resolves to another address meanwhile; nothing here does I/O.
 
-- A URL without a port, and every host of OpenAI, Anthropic and Azure, is reached by TLS, at global
-  addresses only.
-- A URL with a port is the operator's word for a host of their own. A literal address is that
-  address; `localhost` is loopback; any other name may lead to private addresses, but neither to
-  this machine nor to link-local ones, where clouds have their metadata.
+- A URL without a port, and every host of OpenAI, Anthropic and Azure, must use TLS and a global
+  address.
+- A URL with a port is a host of the operator's own. A literal address allows that address only;
+  `localhost` allows loopback; any other name may resolve to private addresses, but not to this
+  machine or to link-local addresses, where clouds serve their metadata.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ _PORTS = {"http": 80, "https": 443}
 
 @dataclass(frozen=True)
 class Target:
-    """A base URL in parts.
+    """The parts of a base URL.
 
-    path: of the URL, without a slash at its end.
-    reach: which addresses its name may lead to; or the only one.
+    path: the path of the URL, without a slash at its end.
+    reach: the kind of addresses that the host may resolve to, or the only allowed address.
     """
 
     scheme: str
@@ -50,7 +50,7 @@ class Target:
         return f"{self.scheme}://{host}{port}{self.path}"
 
     def refusal(self, peer: str) -> str | None:
-        """Return why the connection to that address must not be used; None: it may."""
+        """Return why a connection to that address must not be used; None if it may."""
         address = _plain(ip_address(peer.partition("%")[0]))
         if not isinstance(self.reach, str):
             return None if address == self.reach else f"{self.host} led to {address}"
@@ -68,7 +68,7 @@ class Target:
 
 
 def parse(url: str) -> Target:
-    """Return the Target of a base URL; raises ValueError, with a text that does not repeat it."""
+    """Return the Target of a base URL; raises ValueError, whose text does not repeat the URL."""
     if not url.isascii() or not url.isprintable() or " " in url:
         raise ValueError("a URL of printable ASCII characters is wanted")
     try:
@@ -90,7 +90,7 @@ def parse(url: str) -> Target:
 
 
 def _reach(parts: SplitResult, host: str, port: int | None) -> Reach | Address:
-    """Return which addresses a host may lead to; raises ValueError."""
+    """Return the addresses that a host may resolve to; raises ValueError."""
     if f".{host}".endswith(tuple(f".{name}" for name in _OFFICIAL)):
         if parts.scheme != "https":
             raise ValueError(f"{host} is reached by https:// only")
@@ -110,7 +110,7 @@ def _reach(parts: SplitResult, host: str, port: int | None) -> Reach | Address:
 
 
 def _literal(host: str) -> Address | None:
-    """Return the address that a host is written as; raises ValueError for unusual spellings."""
+    """Return a host's literal address, None for a name; raises ValueError for unusual spellings."""
     if "%" in host:
         raise ValueError("the URL's IPv6 address has a zone, which can't be used")
     try:
@@ -118,7 +118,7 @@ def _literal(host: str) -> Address | None:
     except ValueError:
         pass
     try:
-        # 127.1, 2130706433 and 0x7f.1 are 127.0.0.1 to the system's resolver.
+        # The system's resolver takes 127.1, 2130706433 and 0x7f.1 for 127.0.0.1.
         address = IPv4Address(socket.inet_aton(host))
     except OSError:
         return None
@@ -130,26 +130,26 @@ def _is_localhost(host: str) -> bool:
 
 
 def _plain(address: Address) -> Address:
-    """Return the IPv4 address that an IPv6 one is only another way to write."""
+    """Return the IPv4 address that an IPv6 address embeds, else the address itself."""
     mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
     return mapped or address
 
 
 def _kind(address: Address) -> str:
-    """Return what kind of address it is, with regard to those that stand in it."""
+    """Return the kind of an address, with regard to the addresses embedded in it."""
     kinds = map(_kind_of_one, (*_embedded(address), address))
     return next((kind for kind in kinds if kind != "global"), "global")
 
 
 def _embedded(address: Address) -> Iterator[IPv4Address]:
-    """Yield the IPv4 addresses that translators and tunnels would take an IPv6 one to."""
+    """Yield the IPv4 addresses to which translators and tunnels would map an IPv6 address."""
     if isinstance(address, IPv4Address):
         return
     if address.sixtofour is not None:
         yield address.sixtofour
     if address.teredo is not None:
         yield from address.teredo
-    if address in _NAT64 or 1 < int(address) < 1 << 32:  # as once compatible: RFC 4291, 2.5.5.1
+    if address in _NAT64 or 1 < int(address) < 1 << 32:  # IPv4-compatible: RFC 4291, 2.5.5.1
         yield IPv4Address(int(address) & 0xFFFFFFFF)
 
 

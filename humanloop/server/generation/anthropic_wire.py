@@ -1,8 +1,8 @@
-"""Anthropic's messages.
+"""The wire of Anthropic's Messages API.
 
 Source: https://docs.anthropic.com/en/api/messages and .../messages-streaming, version 2023-06-01.
-Anthropic gives one sample for a request. Parameters that it lacks, such as `presence_penalty`, are
-sent as they are when a config sets them: its refusal says so better than silence would.
+Anthropic returns one sample per request. Parameters that it lacks, such as `presence_penalty`, are
+sent unchanged if a config sets them: its refusal is clearer than silently dropping them.
 """
 
 from __future__ import annotations
@@ -28,7 +28,9 @@ from humanloop.server.generation.wires import (
 VERSION = "2023-06-01"
 
 MAX_TOKENS = 4096
-"""What a config without `max_tokens` gets, since Anthropic wants one: all its models allow it."""
+"""The `max_tokens` of a config that sets none. Anthropic requires one, and all its models allow
+this.
+"""
 
 _RESERVED = frozenset({"model", "messages", "system", "stream"})
 _FINISH_REASONS = {
@@ -44,11 +46,11 @@ class Anthropic:
     """The wire of Anthropic."""
 
     def headers(self, key: str | None) -> dict[str, str]:
-        """Return the header fields that authenticate a request, and the version of the API."""
+        """Return the header fields for authentication and the API's version."""
         return {"anthropic-version": VERSION, **({} if key is None else {"x-api-key": key})}
 
     def ask(self, request: ProviderRequest) -> Ask:
-        """Return what to send; a prompt is one message of a user."""
+        """Return the request to send; a prompt becomes one user message."""
         check_other(request, _RESERVED)
         parameters = dict(request.parameters)
         tools, stop = parameters.pop("tools", None), parameters.pop("stop", None)
@@ -76,7 +78,7 @@ class Anthropic:
         return Ask("/messages", body)
 
     def amend(self, ask: Ask, said: str) -> Ask | None:
-        """Return None: there is one way to ask."""
+        """Return None: there is no other way to ask."""
         return None
 
     def answers(self, body: Any) -> list[Answer]:
@@ -125,7 +127,7 @@ def _is_system(message: JsonObject) -> bool:
 
 
 def _messages(messages: Sequence[JsonObject]) -> list[dict[str, Any]]:
-    """Return messages as Anthropic has them: the results of tools are said by the user."""
+    """Return messages in Anthropic's form, in which tool results are messages of the user."""
     found: list[dict[str, Any]] = []
     after_result = False
     for message, id_ in zip(messages, call_ids(messages), strict=True):
@@ -135,7 +137,7 @@ def _messages(messages: Sequence[JsonObject]) -> list[dict[str, Any]]:
         if message["role"] == "tool":
             result = {"type": "tool_result", "tool_use_id": id_, "content": content}
             if after_result:
-                found[-1]["content"].append(result)  # all results of a turn are one message
+                found[-1]["content"].append(result)  # all results of a turn go into one message
             else:
                 found.append({"role": "user", "content": [result]})
         else:
@@ -149,7 +151,7 @@ def _messages(messages: Sequence[JsonObject]) -> list[dict[str, Any]]:
 
 
 def _calls(message: JsonObject, id_: str) -> list[dict[str, Any]]:
-    """Return the calls of tools that a message makes, as blocks."""
+    """Return the tool calls of a message as blocks."""
     calls = [
         (as_text(each.get("id")), as_object(each.get("function")))
         for each in map(as_object, as_list(message.get("tool_calls")))
@@ -203,7 +205,7 @@ def _text(block: JsonObject) -> str:
 
 
 def _prompt_tokens(usage: JsonObject) -> int | None:
-    """Return the tokens that were read, also those from or into the cache, which count apart."""
+    """Return the tokens read; Anthropic counts those read from or into the cache separately."""
     read = as_count(usage.get("input_tokens"))
     if read is None:
         return None
@@ -215,7 +217,7 @@ def _prompt_tokens(usage: JsonObject) -> int | None:
 
 
 def _add(block: dict[str, Any], delta: JsonObject) -> None:
-    """Add a part of a block to what there is of it."""
+    """Add a delta to a block."""
     kind = as_text(delta.get("type"))
     if kind == "input_json_delta":
         block["json"] = block.get("json", "") + as_text(delta.get("partial_json"))
@@ -225,6 +227,6 @@ def _add(block: dict[str, Any], delta: JsonObject) -> None:
 
 
 def _whole(block: dict[str, Any]) -> dict[str, Any]:
-    """Return a block as in a whole answer: its input, which came as text, is an object."""
+    """Return a block as in a complete answer: its input, sent as text, becomes an object."""
     text = block.pop("json", "")
     return {**block, "input": decode(text, "the input of a tool")} if text else block

@@ -1,9 +1,9 @@
-"""The one way out: requests to providers, and nothing else, leave the server here.
+"""The only outgoing connections: all requests of the server to providers go through here.
 
-Each request has a connection of its own, so that ending one ends nothing else. Invariants: the
-address of the connected socket is checked before a byte is sent on it, TLS included; there is no
-proxy and no redirect, and certificates are checked; whatever is waited for ends by the deadline, or
-as soon as nobody wants the answer any more; no error's text has anything of the request.
+Each request has its own connection, so that closing one affects no other. Invariants: the address
+of the connected socket is checked before any byte is sent on it, TLS included; proxies and
+redirects are never used, and certificates are checked; every wait ends at the deadline, or as soon
+as the answer is cancelled; no error's text contains any part of the request.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from humanloop.transport.common import chain_of
 from humanloop.version import __version__
 
 MAX_BYTES = 64 * 1024 * 1024
-"""Of an answer."""
+"""The largest answer, in bytes."""
 
 _CHUNK = 64 * 1024
 _MAX_ERROR_BYTES = 64 * 1024
@@ -47,10 +47,10 @@ _RETRY = RetryPolicy(statuses=STATUSES | {_OVERLOADED}, faults=frozenset({"conne
 
 @dataclass(frozen=True)
 class ProviderLimits:
-    """Hold how long a provider may take.
+    """The time limits of a provider.
 
     seconds: for an answer, all tries together. silent_seconds: until the next part of a stream.
-    connect_seconds: to connect. retry: what is tried again, and how often.
+    connect_seconds: to connect. retry: the policy for retries.
     """
 
     seconds: float = 600
@@ -60,7 +60,7 @@ class ProviderLimits:
 
 
 class _Unanswered(ProviderError):
-    """No answer came; fault: of which kind that was, None where it would happen again."""
+    """No answer came; fault: the kind of fault, None if a retry would fail as well."""
 
     def __init__(self, text: str, fault: Fault | None) -> None:
         super().__init__(text)
@@ -68,7 +68,7 @@ class _Unanswered(ProviderError):
 
 
 class Deadline:
-    """The end of one generation, all tries included, and who may end it before."""
+    """The deadline of one generation, all tries included, and its cancellation."""
 
     def __init__(self, limits: ProviderLimits, cancellation: Cancellation) -> None:
         self.limits = limits
@@ -77,11 +77,11 @@ class Deadline:
 
     @property
     def left(self) -> float:
-        """Return the seconds that are left."""
+        """Return the remaining seconds."""
         return self._end - time.monotonic()
 
     def check(self) -> None:
-        """Raise Cancelled, or ProviderError when no time is left."""
+        """Raise Cancelled, or ProviderError if no time is left."""
         if self.cancellation.cancelled:
             raise Cancelled
         if self.left <= 0:
@@ -89,24 +89,24 @@ class Deadline:
 
 
 class Reply:
-    """An answer of which the head is there. `read` raises ProviderError and Cancelled."""
+    """An answer whose head has arrived. `read` raises ProviderError and Cancelled."""
 
     def __init__(self, response: BaseHTTPResponse, deadline: Deadline) -> None:
         self._response = response
         self._deadline = deadline
         self._size = 0
         self.status = response.status
-        self.no_retry = ""  # why it is not tried again, where that would have been of use
+        self.no_retry = ""  # why no retry followed, where one could have helped
         self.headers = Headers(response.headers.items())
 
     @property
     def is_success(self) -> bool:
-        """Return whether the status is of success."""
+        """Return whether the status is 2xx."""
         return 200 <= self.status <= 299
 
     @property
     def title(self) -> str:
-        """Return the status and its name."""
+        """Return the status and its reason phrase."""
         return one_line(f"{self.status} {http.client.responses.get(self.status, '')}")
 
     @property
@@ -115,14 +115,14 @@ class Reply:
         return media_type(self.headers)
 
     def read(self) -> bytes:
-        """Return the next bytes as soon as there are some; none at the end."""
+        """Return the next bytes as soon as some arrive; empty at the end."""
         try:
             data = self._response.read1(_CHUNK)
         except _ERRORS as error:
             self._deadline.check()
             raise ProviderError(_broken(error, self._deadline.limits.silent_seconds)) from None
         if not data:
-            self._deadline.check()  # which ends the connection in order
+            self._deadline.check()  # a connection that the deadline ended looks like a normal end
         self._size += len(data)
         if self._size > MAX_BYTES:
             raise ProviderError(f"the answer is over {MAX_BYTES:,} bytes")
@@ -133,7 +133,7 @@ class Reply:
         return b"".join(iter(self.read, b""))
 
     def read_error(self) -> str:
-        """Return the beginning of the body of an error, as far as it can be had."""
+        """Return the beginning of an error's body, as far as it can be read."""
         data = b""
         with suppress(ProviderError):
             while len(data) < _MAX_ERROR_BYTES and (part := self.read()):
@@ -143,7 +143,7 @@ class Reply:
 
 
 class Egress:
-    """Sends requests to one target."""
+    """The sender of requests to one target."""
 
     def __init__(self, target: Target) -> None:
         self._target = target
@@ -158,9 +158,9 @@ class Egress:
         *,
         stream: bool,
     ) -> Generator[Reply]:
-        """Post a body, again where that may help; lend the answer, of whatever status.
+        """Post a body, retry if that may help, and yield the answer, whatever its status.
 
-        stream: the answer is to come in parts, none of which may take too long.
+        stream: the answer is to come in parts, each within `silent_seconds`.
 
         Raises ProviderError, and Cancelled.
         """
@@ -204,7 +204,7 @@ class Egress:
 
 
 class _Exchange:
-    """One request on a connection of its own, which ends with it."""
+    """One request on its own connection, closed with it."""
 
     def __init__(self, target: Target, deadline: Deadline, *, stream: bool) -> None:
         self._target = target
@@ -214,7 +214,7 @@ class _Exchange:
 
     @contextmanager
     def post(self, path: str, body: bytes, headers: Headers) -> Generator[Reply]:
-        """Send the request; lend the answer once its head is there."""
+        """Send the request; yield the answer once its head has arrived."""
         connection = self._connection()
         watch = threading.Timer(max(self._deadline.left, 0), self._end)
         watch.daemon = True
@@ -251,7 +251,7 @@ class _Exchange:
             why = f"no connection within {limit:g} seconds" if late else _said(cause)
             raise _Unanswered(f"can't connect to {where}: {why}", "connect") from None
         self._socket = connection.sock
-        self._deadline.check()  # what came meanwhile could not end it
+        self._deadline.check()  # an earlier `_end` had no socket to close
         wait = self._deadline.limits.silent_seconds if self._stream else self._deadline.left
         connection.timeout = max(min(wait, self._deadline.left), 0.001)
 
@@ -270,7 +270,7 @@ class _Exchange:
             raise _Unanswered(text, "timeout" if late else "broken") from None
 
     def _end(self) -> None:
-        """Wake whoever waits for the connection, from another thread."""
+        """Wake, from another thread, the code that waits for the connection."""
         if self._socket is not None:
             with suppress(OSError):
                 self._socket.shutdown(socket.SHUT_RDWR)
@@ -280,18 +280,18 @@ class _Exchange:
 
 
 class _Refused(Exception):
-    """The address that was reached is not one of the target's."""
+    """The connected address is not allowed for the target."""
 
 
 class _Connection(HTTPConnection):
-    """A connection that is used for the target's addresses only."""
+    """A connection that accepts only the target's addresses."""
 
     def __init__(self, target: Target, timeout: float, **options: Any) -> None:
         super().__init__(target.host, target.port, timeout=timeout, **options)
         self._target = target
 
     def _new_conn(self) -> socket.socket:
-        # The one place between TCP and TLS, for which urllib3 has no public name.
+        # This is the only hook between TCP and TLS, and urllib3 has no public name for it.
         connected = super()._new_conn()
         try:
             refusal = self._target.refusal(connected.getpeername()[0])
@@ -304,7 +304,7 @@ class _Connection(HTTPConnection):
 
 
 class _TlsConnection(_Connection, HTTPSConnection):
-    """The same, by TLS."""
+    """A `_Connection` with TLS."""
 
     def __init__(self, target: Target, timeout: float) -> None:
         super().__init__(target, timeout, ssl_context=_tls_context())
@@ -312,7 +312,7 @@ class _TlsConnection(_Connection, HTTPSConnection):
 
 @cache
 def _tls_context() -> ssl.SSLContext:
-    """Return the context of all connections: reading the certificates takes a while."""
+    """Return the context of all connections, cached because loading the certificates is slow."""
     context = create_urllib3_context(cert_reqs=ssl.CERT_REQUIRED)
     context.check_hostname = True
     context.load_verify_locations(os.environ.get("SSL_CERT_FILE") or certifi.where())

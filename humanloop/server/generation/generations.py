@@ -1,10 +1,10 @@
-"""Generations: what a chat or a completion does once its request is settled.
+"""Generations: the model's part of a chat or a completion, after the request is settled.
 
-A Generation has a sample for each output that is wanted, and each sample has its log already.
+A Generation has one sample for each wanted output, and each sample already has its log.
 
-Invariants: a provider never runs inside a transaction; whatever came of a sample is kept in its
-log, also when the provider fails or the reader leaves; it is kept before anybody is told that the
-sample is complete.
+Invariants: a provider never runs inside a transaction; a sample's output is kept in its log even if
+the provider fails or the reader leaves; it is kept before anybody learns that the sample is
+complete.
 """
 
 from __future__ import annotations
@@ -44,11 +44,11 @@ _NOT_BEGUN = "Not generated: the call ended before this sample."
 
 @dataclass
 class Sample:
-    """One output: what is asked of whom, and what came of it so far.
+    """One output: the request to a provider, and the result so far.
 
-    pieces: what the provider gave; ending: set once that is all of it.
-    error: why it failed; begun: whether the provider was asked; latency: the seconds that were
-        spent in it; kept: it is in its log.
+    pieces: the provider's text; ending: set once that is complete.
+    error: why it failed; begun: the provider was asked; latency: the seconds spent in the provider;
+        kept: it is in its log.
     """
 
     organization_id: str
@@ -66,7 +66,7 @@ class Sample:
 
     @property
     def raw_output(self) -> str:
-        """Return what there is of the output, as it came, but for keys."""
+        """Return the output so far, unchanged except for redacted keys."""
         return redact("".join(self.pieces), self._secrets, MASK)
 
     @property
@@ -77,7 +77,7 @@ class Sample:
     def run(self) -> Generator[str, None, None]:
         """Ask the provider, and yield the pieces as they come.
 
-        Raises ProviderFailed, and Unavailable when it was cancelled.
+        Raises ProviderFailed, and Unavailable if it was cancelled.
         """
         self.begun = True
         with closing(self.provider.generate(self.request)) as pieces:
@@ -91,7 +91,7 @@ class Sample:
             return self._step(pieces)
         except ProviderError as error:
             self.error = text = redact_data(str(error), self._secrets)
-            # Without its cause: that one may hold a key.
+            # Without its cause, which may hold a key.
             raise ProviderFailed(self.provider_name, text) from None
         except Cancelled:
             raise Unavailable(_STOPPED) from None
@@ -104,7 +104,7 @@ class Sample:
             self.latency += time.perf_counter() - started
 
     def _step(self, pieces: Generator[str, None, Ending]) -> str | None:
-        """Return the next piece, or None at the end; whatever an adapter gives can be kept."""
+        """Return the next piece in a form that can be kept, or None at the end."""
         try:
             piece = next(pieces)
         except StopIteration as end:
@@ -118,7 +118,7 @@ class Sample:
         return storable(redact(piece, self._secrets, MASK))
 
     def keep(self, session: Session) -> None:
-        """Write what came of it into its log."""
+        """Write the result into its log."""
         self.kept = True
         log = session.get(Log, (self.organization_id, self.log_id))
         if log is None:
@@ -127,7 +127,7 @@ class Sample:
             setattr(log, column, value)
 
     def outcome(self) -> dict[str, Any]:
-        """Return what its log is to say of what came of it, by the names of the columns."""
+        """Return the result by the names of the log's columns."""
         if not self.begun:
             return {"error": _NOT_BEGUN}
         found: dict[str, Any] = {"provider_latency": round(self.latency, 6)}
@@ -146,13 +146,13 @@ class Sample:
 
 @dataclass
 class Generation:
-    """The samples of a call, and what its answers say beside them.
+    """The samples of a call, and the other contents of its answers.
 
-    stream: whether the answer is a stream of events.
-    call: what an answer repeats of the call, such as its `user`.
-    sample: what each sample's data repeats of it, such as its `inputs`; piece: the part of that
-        without which a piece does not fit its schema.
-    cancellation: that of all samples.
+    stream: the answer is a stream of events.
+    call: the part of the call that each answer repeats, such as its `user`.
+    sample: the part of the call that each sample's data repeats, such as its `inputs`; piece: the
+        part of that without which a piece does not fit its schema.
+    cancellation: the cancellation of all samples.
     """
 
     samples: Sequence[Sample]
@@ -216,7 +216,7 @@ def _data(sample: Sample, output: str, raw_output: str) -> dict[str, Any]:
 
 
 def _usage(endings: Iterable[Ending]) -> dict[str, int] | None:
-    """Return the sum of what the samples took, if every provider told."""
+    """Return the sum of the samples' tokens, if every provider reported them."""
     prompt_tokens = generation_tokens = 0
     for ending in endings:
         if ending.prompt_tokens is None or ending.generation_tokens is None:
@@ -231,9 +231,10 @@ def _usage(endings: Iterable[Ending]) -> dict[str, int] | None:
 
 
 def run(database: Database, generation: Generation, schema: type[schemas.Schema]) -> str:
-    """Generate everything; return the JSON text of the answer, which fits the schema.
+    """Generate all samples; return the JSON text of the answer, which fits the schema.
 
-    Raises ProviderFailed, or Unavailable when it was cancelled, once what came is in the logs.
+    Raises ProviderFailed, or Unavailable if it was cancelled, after the output so far is in the
+    logs.
     """
     try:
         for sample in generation.samples:
@@ -250,7 +251,7 @@ def events(
 ) -> Generator[str, None, None]:
     """Generate one sample after another; yield each event's JSON text, which fits the schema.
 
-    Closing it early stops the provider. Raises ProviderFailed once that is in the logs.
+    Closing it early stops the provider. Raises ProviderFailed after the failure is in the logs.
     """
     pending = list(generation.samples)
     try:
@@ -269,7 +270,7 @@ def events(
 
 
 def keep(database: Database, samples: Iterable[Sample]) -> None:
-    """Write what came of the samples into their logs."""
+    """Write the samples' results into their logs."""
 
     def write(session: Session) -> None:
         for sample in samples:

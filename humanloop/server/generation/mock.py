@@ -1,9 +1,9 @@
-"""The provider `mock`: answers that follow from the request alone, for trying out and for tests.
+"""The provider `mock`, whose answers depend on the request alone: for first steps and for tests.
 
-There is no chance and no clock in what it says: the same request gets the same pieces, and each
-sample of a call says which one it is. A token is a word of up to 100 characters with the
-whitespace before it; the joined tokens are the text. A config's `other` may ask for a certain
-output, a long or a slow one, or a failure.
+It uses no randomness and no clock: the same request gets the same pieces, and each sample of a call
+contains its number. A token is a word of up to 100 characters with the whitespace before it; the
+joined tokens are the text. A config's `other` may ask for a certain output, a long or a slow one,
+or a failure.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any, cast
 from humanloop.server.generation.providers import Ending, ProviderError, ProviderRequest
 
 MAX_CHARACTERS = 1_000_000
-"""Of an output; a longer one is cut as if the model's context were full."""
+"""The most characters of an output; a longer one is cut as if the model's context were full."""
 
 _TOKEN = re.compile(r"\s{0,100}\S{1,100}|\s{1,100}")
 _MAX_REPEAT = 100_000
@@ -26,11 +26,11 @@ _MAX_DELAY = 10
 
 @dataclass(frozen=True)
 class _Options:
-    """Hold what a config's `other` asks for.
+    """The options in a config's `other`.
 
-    output: the text, in place of an answer to the request; repeat: how often it comes.
+    output: the text, in place of an answer to the request; repeat: how often it occurs.
     delay: seconds to wait before each token.
-    error: what to fail with; error_after: the tokens that come before.
+    error: the error to fail with; error_after: the number of tokens before it.
     """
 
     output: str | None
@@ -66,7 +66,7 @@ def _number(other: Mapping[str, Any], key: str, least: int, most: int) -> int | 
 
 
 class Mock:
-    """Repeat what it was asked."""
+    """The provider that repeats its request."""
 
     def generate(self, request: ProviderRequest) -> Generator[str, None, Ending]:
         """Yield the tokens of the answer."""
@@ -96,7 +96,7 @@ def _asked(request: ProviderRequest) -> list[str]:
 
 
 def _answer(request: ProviderRequest, options: _Options) -> str:
-    """Return the whole text, before anything limits it but the largest that is kept."""
+    """Return the whole text, limited by MAX_CHARACTERS alone."""
     text = options.output
     if text is None:
         number = f" {request.index + 1}" if request.index else ""
@@ -114,7 +114,7 @@ def _last_of_user(messages: Iterable[Mapping[str, Any]]) -> str:
 
 
 def _cut(text: str, parameters: Mapping[str, Any]) -> tuple[list[str], str]:
-    """Return the tokens that are left by `stop` and `max_tokens`, and the reason for the end."""
+    """Return the tokens that `stop` and `max_tokens` leave, and the finish reason."""
     kept = text[:MAX_CHARACTERS]
     finish_reason = "stop" if kept == text else "length"
     stop = parameters.get("stop", [])
@@ -130,7 +130,7 @@ def _cut(text: str, parameters: Mapping[str, Any]) -> tuple[list[str], str]:
 
 
 def _echo(request: ProviderRequest) -> dict[str, Any]:
-    """Return what was sent, without the keys."""
+    """Return the request as sent, without the keys."""
     sent: dict[str, Any] = {"model": request.model, **request.parameters, **request.other}
     if request.messages is None:
         sent["prompt"] = request.prompt

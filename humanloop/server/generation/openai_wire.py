@@ -1,8 +1,8 @@
-"""OpenAI's chat completions and completions, which most servers of models speak as well.
+"""The wire of OpenAI's chat completions and completions, which most model servers speak as well.
 
 Source: https://platform.openai.com/docs/api-reference (chat/completions, completions). Not every
-server takes every parameter, and none says beforehand which: where a refusal names one that can be
-asked for in another way, `amend` does so.
+server accepts every parameter, and none declares this beforehand: if a refusal names a parameter
+that has another form, `amend` uses that form.
 """
 
 from __future__ import annotations
@@ -33,20 +33,20 @@ _NAMES_N = re.compile(r"[\"'`]n[\"'`]|\bn (must|should|>|is )")
 class OpenAI:
     """The wire of OpenAI.
 
-    key_header: the name of the header field for the key, where it is no bearer token.
+    key_header: the name of the key's header field, if the key is no bearer token.
     """
 
     def __init__(self, key_header: str | None = None) -> None:
         self._key_header = key_header
 
     def headers(self, key: str | None) -> dict[str, str]:
-        """Return the header fields that authenticate a request."""
+        """Return the header fields for authentication."""
         if key is None:
             return {}
         return {self._key_header: key} if self._key_header else {"Authorization": f"Bearer {key}"}
 
     def ask(self, request: ProviderRequest) -> Ask:
-        """Return what to send."""
+        """Return the request to send."""
         check_other(request, _RESERVED)
         parameters = dict(request.parameters)
         tools = parameters.pop("tools", None)
@@ -55,7 +55,7 @@ class OpenAI:
             body["prompt"] = request.prompt
         else:
             body["messages"] = _messages(request.messages)
-            if "logprobs" in parameters:  # which is a number for completions only
+            if "logprobs" in parameters:  # a number, which only completions accept
                 body |= {"logprobs": True, "top_logprobs": parameters.pop("logprobs")}
         body |= parameters
         if tools:
@@ -68,7 +68,7 @@ class OpenAI:
         return Ask(_COMPLETIONS if request.messages is None else _CHAT, body)
 
     def amend(self, ask: Ask, said: str) -> Ask | None:
-        """Return another way to ask the same, after a refusal with this body."""
+        """Return another way to ask the same after a refusal with this body, or None."""
         return next(filter(None, (amend(ask, said) for amend in _AMENDMENTS)), None)
 
     def answers(self, body: Any) -> list[Answer]:
@@ -79,7 +79,7 @@ class OpenAI:
         if not choices:
             raise ProviderError(f"the answer has no choices: {schemas.to_json(body)[:100]}")
         usage = as_object(whole.get("usage"))
-        # What several samples took is told once for all of them.
+        # Usage is reported once for all samples, so the first one gets it.
         return [
             _answer({**whole, "choices": [choice]}, choice, usage if index == 0 else _NOTHING)
             for index, choice in enumerate(choices)
@@ -112,7 +112,7 @@ class OpenAI:
 
 
 def _messages(messages: Sequence[JsonObject]) -> list[dict[str, Any]]:
-    """Return messages as OpenAI has them; whatever else stands in one goes along."""
+    """Return messages in OpenAI's form; their other keys are kept."""
     found: list[dict[str, Any]] = []
     for message, id_ in zip(messages, call_ids(messages), strict=True):
         sent = {key: value for key, value in message.items() if value is not None}
@@ -160,7 +160,7 @@ def _answer(response: dict[str, Any], choice: JsonObject, usage: JsonObject) -> 
 
 
 def _text(message: JsonObject) -> str:
-    """Return the words of a message, or of a part of one: also those of a refusal."""
+    """Return the text of a message or of a part of one, a refusal's text included."""
     content = message.get("content")
     parts = [as_object(each) for each in as_list(content)]
     texts = [as_text(each.get("text")) for each in parts if each.get("type") == "text"]
@@ -179,7 +179,7 @@ def _chunk(event: ServerSentEvent) -> JsonObject:
 
 
 def _add(choice: dict[str, Any], part: JsonObject) -> str:
-    """Add a part of a choice to what there is of it; return the text in the part."""
+    """Add a part to a choice; return the text in the part."""
     delta = as_object(part.get("delta"))
     if "delta" in part:
         _merge(choice.setdefault("message", {}), delta)
@@ -191,7 +191,7 @@ def _add(choice: dict[str, Any], part: JsonObject) -> str:
 
 
 def _merge(message: dict[str, Any], delta: JsonObject) -> None:
-    """Add the parts of a message that came: texts grow, and so does each of the tool calls."""
+    """Merge a delta into a message: texts are concatenated, and so is each of the tool calls."""
     for key, value in delta.items():
         if key == "tool_calls":
             for position, call in enumerate(map(as_object, as_list(value))):
@@ -219,7 +219,7 @@ def _add_call(calls: list[dict[str, Any]], position: int, delta: JsonObject) -> 
 
 
 def _rename_max_tokens(ask: Ask, said: str) -> Ask | None:
-    """Name the limit as models that reason do."""
+    """Rename the token limit to the name that reasoning models accept."""
     if "max_tokens" not in ask.body or "max_completion_tokens" not in said:
         return None
     names = {"max_tokens": "max_completion_tokens"}
@@ -227,7 +227,7 @@ def _rename_max_tokens(ask: Ask, said: str) -> Ask | None:
 
 
 def _chat_instead(ask: Ask, said: str) -> Ask | None:
-    """Ask a model that only chats to complete: as one message of a user."""
+    """Send a completion to a chat-only model, as one user message."""
     if ask.path != _COMPLETIONS or "chat/completions" not in said:
         return None
     body = {key: value for key, value in ask.body.items() if key not in ("prompt", "logprobs")}

@@ -1,8 +1,8 @@
-"""What serves a model: the side of the server that an adapter for a provider is written to.
+"""The interface of providers, which serve models.
 
-A Provider gets plain data and gives back text, piece by piece. It knows nothing of the database,
-of HTTP towards the caller, or of logs. Invariants: it runs in a thread that it may block, but
-never inside a transaction; its api_keys go to the provider and nowhere else.
+A Provider takes plain data and yields text, piece by piece. It knows nothing of the database, of
+the caller's HTTP request, or of logs. Invariants: it runs in a thread that it may block, but never
+inside a transaction; its api_keys go to the provider and nowhere else.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ class ProviderError(Exception):
 
 
 class Cancelled(Exception):
-    """Nobody wants the answer any more."""
+    """The answer is not wanted any more."""
 
 
 class Cancellation:
-    """Tells an adapter that nobody wants the answer any more; `cancel` may come from any thread."""
+    """A signal to an adapter that the answer is not wanted any more; set from any thread."""
 
     def __init__(self) -> None:
         self._event = threading.Event()
@@ -36,11 +36,11 @@ class Cancellation:
 
     @property
     def cancelled(self) -> bool:
-        """Return whether it was cancelled."""
+        """Return whether `cancel` was called."""
         return self._event.is_set()
 
     def cancel(self) -> None:
-        """End whatever is waited for."""
+        """End every wait that depends on this."""
         self._event.set()
         with self._lock:
             ends = list(self._ends)
@@ -48,13 +48,13 @@ class Cancellation:
             end()
 
     def wait(self, seconds: float) -> None:
-        """Let the time pass; raises Cancelled as soon as it is cancelled."""
+        """Wait that long; raises Cancelled as soon as `cancel` is called."""
         if self._event.wait(seconds):
             raise Cancelled
 
     @contextmanager
     def ending(self, end: Callable[[], None]) -> Generator[None]:
-        """Call `end`, which does not wait, when it is cancelled meanwhile, or was before."""
+        """Call `end`, which must not block, if `cancel` is or was called before the block ends."""
         with self._lock:
             self._ends.append(end)
         try:
@@ -68,21 +68,23 @@ class Cancellation:
 
 @dataclass(frozen=True)
 class ProviderRequest:
-    """Hold what a provider is asked.
+    """A request to a provider.
 
     messages: the conversation for a chat endpoint; prompt: the text for a completion endpoint.
-        One of them is there, the other is None.
-    parameters: the config's and the request's that are set, under the names of the API; a
-        `max_tokens` of -1 is not.
-    other: the parameters of the config that have no key in the API.
-    index: which of the samples of a call it is, from 0.
-    stream: whether the caller reads along, so that early pieces are worth having.
-    api_keys: the caller's own keys, by the names of the API.
+        Exactly one of them is set; the other is None.
+    parameters: the parameters that the config and the request set, by their names in the API;
+        without a `max_tokens` of -1.
+    other: the config's parameters that have no key in the API.
+    index: the number of the sample within its call, from 0.
+    stream: the caller reads along, so early pieces are useful.
+    api_keys: the caller's own keys, by their names in the API.
     count: how many samples of the call, this one included, still ask the same. An adapter that gets
         several answers at once keeps those for the later samples in `spare`, which they share.
-    sent: the adapter adds what it sends, as plain data without keys; the last is kept in the log.
-    used_keys: the adapter adds a key of the server's own that it sends, so that it shows nowhere.
-    cancellation: says when nobody wants the answer any more.
+    sent: the adapter appends each body that it sends, as plain data without keys; the last is kept
+        in the log.
+    used_keys: the adapter appends a key of the server's own that it sends, so that it is redacted
+        everywhere.
+    cancellation: signals that the answer is not wanted any more.
     """
 
     model: str
@@ -102,14 +104,14 @@ class ProviderRequest:
 
 @dataclass(frozen=True)
 class Ending:
-    """Hold what a provider says once all the text is there.
+    """The end of an answer, known once its text is complete.
 
-    finish_reason: `stop`, `length` at the limit of tokens, `tool_calls`, or a word of the
+    finish_reason: `stop`, `length` at the limit of tokens, `tool_calls`, or a value of the
         provider's own.
-    prompt_tokens, generation_tokens: what it took; None where the provider does not tell.
+    prompt_tokens, generation_tokens: the tokens used; None if the provider does not report them.
     response: the provider's own answer, as plain data.
-    tool_calls: the tools that the model wants to be called, each with its `name`, its `arguments`
-        and the `id` that the message with the result repeats.
+    tool_calls: the tools that the model wants to call, each with its `name`, its `arguments` and
+        the `id` that the message with the result repeats.
     """
 
     finish_reason: str
@@ -120,23 +122,23 @@ class Ending:
 
 
 class Provider(Protocol):
-    """An adapter. One object answers all requests, from several threads at once."""
+    """The base of adapters. One object answers all requests, from several threads at once."""
 
     def generate(self, request: ProviderRequest) -> Generator[str, None, Ending]:
-        """Yield the text in pieces, and return how it ended.
+        """Yield the text in pieces, and return its Ending.
 
-        Raises ProviderError at any time, and Cancelled once the request's `cancellation` says so. A
-        step that heeds neither that nor a limit of time keeps a thread, and the server from
-        stopping. The generator is closed when nobody wants the rest.
+        Raises ProviderError at any time, and Cancelled once the request's `cancellation` is set. A
+        step that ignores it and has no time limit occupies a thread and keeps the server from
+        stopping. The generator is closed if the rest is not wanted.
         """
         ...
 
 
 def storable(text: str) -> str:
-    """Return text that every database keeps: U+FFFD stands in it for what can't be kept.
+    """Return text that every database can keep, with U+FFFD in place of other characters.
 
-    That is U+0000, which PostgreSQL refuses, and halves of surrogate pairs, as which some text
-    comes when it is cut.
+    These are U+0000, which PostgreSQL refuses, and lone surrogates, which appear in text that was
+    cut.
     """
     return (
         text.encode("utf-16", "surrogatepass").decode("utf-16", "replace").replace("\0", "\ufffd")
@@ -144,9 +146,9 @@ def storable(text: str) -> str:
 
 
 def redact_data(value: Any, secrets: Collection[str]) -> Any:
-    """Remove the secrets from plain data, in case a provider repeats what it was sent.
+    """Remove the secrets from plain data, in case a provider repeats its request.
 
-    What is left can be kept.
+    Every database can keep the result.
     """
     if isinstance(value, str):
         return storable(redact(value, secrets, MASK))

@@ -1,9 +1,9 @@
-"""Which providers the server has, by the names that its operator gave, and who serves a config.
+"""The server's providers by the operator's names, and the choice of one for a config.
 
-`NAME` is a provider whose address is known; `NAME=URL` one at a base URL. A config's `provider` is
-one of the API's names. Those of the operator's own, such as `local`, are OpenAI-compatible servers:
-they are chosen by a model `NAME/MODEL` of a config of the provider `openai`, and the first of them
-serves all configs of that provider if the server has no `openai`.
+`NAME` is a provider with a known address; `NAME=URL` is a provider at a base URL. A config's
+`provider` is one of the API's names. Other names, such as `local`, are OpenAI-compatible servers of
+the operator's own: a config of the provider `openai` chooses one by a model `NAME/MODEL`, and the
+first of them serves all configs of that provider if the server has no `openai`.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from humanloop.server.generation.remote import Key, Remote
 from humanloop.server.generation.wires import Wire
 
 Given = Mapping[str, Provider | str] | Iterable[str]
-"""What an operator says: providers and base URLs by name, or `NAME` and `NAME=URL`."""
+"""The operator's choice: providers and base URLs by name, or `NAME` and `NAME=URL`."""
 
 _MOCK, _DEFAULT = "mock", "openai"
 _API_NAMES = frozenset(cast("list[str]", ModelProviders.__openapi__["enum"]))
@@ -38,7 +38,7 @@ _NEED_KEYS = frozenset({*_URLS, "openai_azure"})
 
 @dataclass(frozen=True)
 class Found:
-    """Who serves a config: the provider, its name, and the name that it has for the model."""
+    """The provider that serves a config, its name, and its name for the model."""
 
     name: str
     provider: Provider
@@ -47,9 +47,9 @@ class Found:
 
 @dataclass(frozen=True)
 class Description:
-    """A provider, for whoever started the server.
+    """A provider, described for the operator.
 
-    url: where it is; None for one in this process. lacks: what keeps it from being used.
+    url: its base URL; None for a provider in this process. lacks: why it can't be used.
     """
 
     name: str
@@ -68,7 +68,7 @@ class Registry:
 
     @classmethod
     def of(cls, given: Given, limits: ProviderLimits) -> Registry:
-        """Return what an operator says, and `mock`; raises StartError for what can't be."""
+        """Return the operator's providers and `mock`; raises StartError for an invalid one."""
         if isinstance(given, Mapping):
             named = cast("Mapping[str, Provider | str]", given)
         else:
@@ -77,7 +77,7 @@ class Registry:
         return cls({_MOCK: Mock(), **opened})
 
     def find(self, name: str, model: str) -> Found | None:
-        """Return who serves a model of the provider that a config names."""
+        """Return the provider of a model, by the provider that a config names; None without one."""
         if name == _DEFAULT:
             prefix, slash, rest = model.partition("/")
             if slash and rest and prefix in self._own:
@@ -93,12 +93,12 @@ class Registry:
         return list(self._providers)
 
     def describe(self) -> list[Description]:
-        """Return what there is to say of each."""
+        """Return a description of each."""
         return [_describe(name, each) for name, each in self._providers.items()]
 
 
 def settled(given: Given) -> Given:
-    """Return the same, to be read more than once; raises StartError."""
+    """Return the same in a form that can be read more than once; raises StartError."""
     if isinstance(given, str):
         raise StartError("`providers` must be a list of names, or a mapping.")
     if isinstance(given, Mapping):
@@ -107,12 +107,12 @@ def settled(given: Given) -> Given:
 
 
 def advice(name: str) -> str:
-    """Return how a server gets the provider that a config names."""
+    """Return instructions for adding the provider that a config names."""
     return f"--provider {name}" if name in _URLS else f"--provider {name}=URL"
 
 
 def _parse(given: Iterable[str]) -> dict[str, str]:
-    """Return the URLs by name; an empty one where it is known."""
+    """Return the URLs by name; an empty one for a known address."""
     found: dict[str, str] = {}
     for each in given:
         name, equals, url = each.partition("=")
@@ -134,7 +134,7 @@ def _open(name: str, given: Provider | str, limits: ProviderLimits) -> Provider:
         )
     if name == _MOCK:
         raise StartError("The provider 'mock' is built in, and has no URL.")
-    if name == "humanloop":  # whose variable for a key is that of this server's own
+    if name == "humanloop":  # its key's variable would be that of this server's own key
         raise StartError("A provider can't be named 'humanloop'.")
     url = given or _URLS.get(name)
     if url is None:

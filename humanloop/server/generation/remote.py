@@ -1,7 +1,7 @@
-"""A provider over the network: a wire, and the way out to one target.
+"""A provider over the network: a wire, and the egress to one target.
 
 Invariants: a caller's key goes to the provider that it is named for, and the server's own key to
-the target that it was set for; neither outlives its call, nor is in what is kept or told of it.
+the target that it was set for; neither outlives its call or appears in anything kept or reported.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ from humanloop.server.generation.providers import (
 from humanloop.server.generation.wires import Answer, Ask, Wire, decode, error_message
 from humanloop.server_sent_events import EventParser
 
-_REFUSALS = frozenset({400, 404, 422})  # after which there may be another way to ask
-_MODELS = 1000  # of which is remembered how they want to be asked
+_REFUSALS = frozenset({400, 404, 422})  # another form of the request may succeed
+_MODELS = 1000  # models whose refusals are remembered
 _JSON = ("application/json",)
 _HTML = ("text/html", "application/xhtml+xml")
 
 
 @dataclass(frozen=True)
 class Key:
-    """Say where the key for a provider comes from.
+    """The sources of a provider's key.
 
-    name: under which a caller's keys have it. variable: of the server's environment.
-    needed: without one there is no use in asking.
+    name: the name in the caller's keys. variable: the name in the server's environment.
+    needed: the provider refuses requests without a key.
     """
 
     name: str
@@ -44,7 +44,7 @@ class Key:
 
     @property
     def missing(self) -> bool:
-        """Return whether callers have to bring one."""
+        """Return whether callers have to send a key."""
         return self.needed and not os.environ.get(self.variable, "").strip()
 
     def of(self, request: ProviderRequest) -> str | None:
@@ -75,7 +75,7 @@ class Remote:
         return type(self), (self._wire, self.target, self.key, self._limits)
 
     def generate(self, request: ProviderRequest) -> Generator[str, None, Ending]:
-        """Yield the text in pieces, and return how it ended."""
+        """Yield the text in pieces, and return its Ending."""
         if request.spare:
             answer, sent = request.spare.pop(0)
             request.sent.append(sent)
@@ -103,7 +103,7 @@ class Remote:
             ask = other
 
     def _read(self, reply: Reply, request: ProviderRequest) -> Generator[str, None, Ending]:
-        """Read an answer of success: a stream, or the whole at once."""
+        """Read a successful answer, a stream or a complete body."""
         if reply.media_type in _HTML:
             raise ProviderError(
                 f"{reply.title}, with a page for people: {error_message(reply.read_error())}"
@@ -133,21 +133,21 @@ class Remote:
 
 
 class _Refusals:
-    """What each model has refused, so that the next request is asked right at once."""
+    """The refusals of each model, so that its next request has the right form at once."""
 
     def __init__(self) -> None:
         self._lock = Lock()
         self._said: OrderedDict[str, Sequence[str]] = OrderedDict()
 
     def add(self, model: str, said: str) -> None:
-        """Remember the body of a refusal after which there was another way to ask."""
+        """Remember the body of a refusal after which `amend` found another form."""
         with self._lock:
             self._said[model] = (*self._said.pop(model, ()), said)
             if len(self._said) > _MODELS:
                 self._said.popitem(last=False)
 
     def apply(self, wire: Wire, model: str, ask: Ask) -> Ask:
-        """Return the way to ask that the model has left."""
+        """Return the request in the form that the model has not refused."""
         with self._lock:
             known = self._said.get(model, ())
         for said in known:
@@ -169,7 +169,7 @@ def _events(parser: EventParser, data: bytes) -> Any:
 
 
 def _refusal(reply: Reply, said: str) -> str:
-    """Return what an answer that is no success says."""
+    """Return the error text for an answer other than success."""
     if 300 <= reply.status <= 399:
         return f"{reply.title}: it leads elsewhere, which is not followed"
     message = error_message(said)

@@ -1,8 +1,7 @@
-"""Templates: text with `{{ name }}` where the value of an input goes.
+"""Templates: text with `{{ name }}` as a placeholder for an input's value.
 
-A name is of letters, digits, `_`, `.`, `[` and `]`. Invariants: the text is gone through once,
-so a value is never taken for a template, whatever it holds; either every variable has a value or
-nothing is filled in.
+A name consists of letters, digits, `_`, `.`, `[` and `]`. Invariants: the text is scanned once, so
+a value is never read as a template; either every variable has a value or nothing is filled in.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from humanloop import schemas
 from humanloop.server.errors import Invalid, Location, Problem, invalid
 
 MAX_CHARACTERS = 10_000_000
-"""Of all that is filled in for one request: a few variables can make a small body enormous."""
+"""The most characters filled in for one request: few variables can make a small body enormous."""
 
 _VARIABLE = re.compile(r"\{\{\s*([\w.\[\]]+)\s*\}\}")
 _PATH = re.compile(r"\w+(?:\.\w+|\[\w+\])*")
@@ -24,10 +23,10 @@ _INDEX = re.compile(r"[0-9]{1,9}")
 
 
 def fill(templates: Sequence[str], inputs: Mapping[str, Any], location: Location) -> list[str]:
-    """Return the templates with their variables' values, which are looked up in `inputs`.
+    """Return the templates with their variables replaced by values from `inputs`.
 
-    location: where a request has its inputs; raises Invalid with every variable that is missing
-    there, or when the texts get too long.
+    location: the place of the inputs in the request. Raises Invalid with every variable that is
+        missing there, or if the texts get too long.
     """
     names = Counter(name for template in templates for name in _VARIABLE.findall(template))
     values: dict[str, str] = {}
@@ -47,9 +46,9 @@ def fill(templates: Sequence[str], inputs: Mapping[str, Any], location: Location
 
 
 def _look_up(inputs: Mapping[str, Any], name: str) -> Any:
-    """Return the input of exactly that name, else what its name leads to: `user.name`, `items[0]`.
+    """Return the input with exactly that name, else the value at its path: `user.name`, `items[0]`.
 
-    Raises LookupError when there is neither.
+    Raises LookupError if there is neither.
     """
     if name in inputs:
         return inputs[name]
@@ -67,5 +66,5 @@ def _look_up(inputs: Mapping[str, Any], name: str) -> Any:
 
 
 def to_text(value: Any) -> str:
-    """Return what a variable with that value is replaced by."""
+    """Return the text that replaces a variable with that value."""
     return value if isinstance(value, str) else schemas.to_json(value)

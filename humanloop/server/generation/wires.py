@@ -1,8 +1,8 @@
-"""What the two wires share: how a request and an answer are spoken of, and how JSON is looked into.
+"""The common parts of the two wires: their types, and the reading of JSON.
 
 A wire translates and does no I/O: a ProviderRequest becomes an Ask; JSON, or the events of a
-stream, become text and Endings. Invariants: an Ask holds no key; whatever a provider sends, what is
-not as its API says is a ProviderError and nothing else.
+stream, become text and Endings. Invariants: an Ask holds no key; any data that deviates from the
+provider's API raises a ProviderError and nothing else.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from humanloop.secrets import mask_keys, one_line, shorten
 from humanloop.server.generation.providers import MASK, Ending, ProviderError, ProviderRequest
 from humanloop.server_sent_events import ServerSentEvent
 
-_SHOWN = 500  # characters of what a provider says is wrong
+_SHOWN = 500  # characters of a provider's error message
 _HTML_TITLE = re.compile(r"<title[^>]*>(.*?)</title>", re.IGNORECASE | re.DOTALL)
 _TAG = re.compile(r"<(style|script)\b.*?</\1>|<[^>]*>", re.IGNORECASE | re.DOTALL)
 
 
 @dataclass(frozen=True)
 class Ask:
-    """A request as it goes out: the path below the base URL, and the JSON body."""
+    """An outgoing request: the path below the base URL, and the JSON body."""
 
     path: str
     body: JsonObject
@@ -33,32 +33,32 @@ class Ask:
 
 @dataclass(frozen=True)
 class Answer:
-    """The whole of one sample."""
+    """One complete sample."""
 
     text: str
     ending: Ending
 
 
 Pieces = Generator[str, ServerSentEvent | None, Ending]
-"""The reader of one stream: it is sent each event, and None at the end, and yields the text in it.
+"""The reader of one stream: receives each event, and None at the end, and yields their text.
 
-It returns the Ending with the event that completes the answer. Raises ProviderError.
+It returns the Ending at the event that completes the answer. Raises ProviderError.
 """
 
 
 class Wire(Protocol):
-    """A provider's API."""
+    """The interface of a provider's API."""
 
     def headers(self, key: str | None) -> dict[str, str]:
-        """Return the header fields that authenticate a request, and those that the API wants."""
+        """Return the header fields for authentication, and those that the API requires."""
         ...
 
     def ask(self, request: ProviderRequest) -> Ask:
-        """Return what to send; raises ProviderError for a config that can't be sent."""
+        """Return the request to send; raises ProviderError for a config that can't be sent."""
         ...
 
     def amend(self, ask: Ask, said: str) -> Ask | None:
-        """Return another way to ask, after a refusal with this body; None: there is none."""
+        """Return another way to ask after a refusal with this body; None if there is none."""
         ...
 
     def answers(self, body: Any) -> list[Answer]:
@@ -77,7 +77,7 @@ def check_other(request: ProviderRequest, reserved: frozenset[str]) -> None:
 
 
 def decode(text: str | bytes, what: str) -> Any:
-    """Return the value of a JSON text; raises ProviderError, in which it is `what`."""
+    """Return the value of a JSON text; raises ProviderError, whose text calls it `what`."""
     try:
         return schemas.loads(text if isinstance(text, str) else text.decode("utf-8-sig"))
     except ValueError:
@@ -86,7 +86,7 @@ def decode(text: str | bytes, what: str) -> Any:
 
 
 def error_message(text: str) -> str:
-    """Return, on one line, what the body of an error says, in whichever form."""
+    """Return the message in an error's body of any form, on one line."""
     try:
         said = _said(schemas.loads(text))
     except ValueError:
@@ -96,13 +96,13 @@ def error_message(text: str) -> str:
 
 
 def _without_keys(text: str) -> str:
-    """Return a text without what looks like a key, or like one that is partly masked."""
+    """Return a text without anything that looks like a key or a partly masked key."""
     words = mask_keys(text).split(" ")
     return " ".join(MASK if secrets.MASK in word else word for word in words)
 
 
 def _said(value: Any) -> str:
-    """Return the first text under the names that errors have it under."""
+    """Return the first text under one of the usual keys for error messages."""
     if isinstance(value, str):
         return value
     if isinstance(value, list):
@@ -116,7 +116,7 @@ def _said(value: Any) -> str:
 
 
 def raise_error(value: JsonObject) -> None:
-    """Raise ProviderError if an answer of success holds an error."""
+    """Raise ProviderError if a successful answer contains an error."""
     if value.get("error"):
         raise ProviderError(error_message(schemas.to_json(value)))
 

@@ -1,1 +1,1 @@
-"""HTTP: requests in, answers out, and how the server runs."""
+"""The HTTP side: requests, answers, and the running server."""

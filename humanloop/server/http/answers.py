@@ -1,7 +1,7 @@
-"""Answers of success: JSON that fits the operation's schema, however large it is.
+"""Successful answers: JSON that fits the operation's schema, of any size.
 
-Invariants: of a list only a portion is in memory at a time, and of a large answer nothing while it
-is sent, so that neither many records nor a slow reader takes much.
+Invariants: only a portion of a list is in memory at a time, and no part of a large answer while it
+is sent, so that neither many records nor a slow reader takes much memory.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _JSON = "application/json"
 
 
 class LargeAnswer:
-    """An answer whose body is in a temporary file, which is gone once it is sent."""
+    """An answer whose body is in a temporary file, which is deleted once it is sent."""
 
     def __init__(self, status_code: int, texts: Iterable[str]) -> None:
         self.status_code = status_code
@@ -38,7 +38,7 @@ class LargeAnswer:
             raise
 
     async def __call__(self, _scope: Scope, _receive: Receive, send: Send) -> None:
-        """Answer, by ASGI, no faster than the reader takes it."""
+        """Send the answer over ASGI, no faster than the reader takes it."""
         with self._file as file:
             left = file.tell()
             headers = [
@@ -56,7 +56,7 @@ class LargeAnswer:
 
 
 def success(operation: Operation, result: Any) -> Response | LargeAnswer:
-    """Return the answer for what a handler returned."""
+    """Return the answer for a handler's result."""
     schema = operation.response_schema
     if schema is None:
         return Response(status_code=operation.status)
@@ -66,7 +66,7 @@ def success(operation: Operation, result: Any) -> Response | LargeAnswer:
 
 
 def of_texts(status: int, texts: Iterable[str]) -> Response | LargeAnswer:
-    """Return the answer whose JSON is the texts one after another."""
+    """Return the answer whose JSON is the concatenation of the texts."""
     texts, held, size = iter(texts), list[str](), 0
     for text in texts:
         held.append(text)
@@ -78,12 +78,12 @@ def of_texts(status: int, texts: Iterable[str]) -> Response | LargeAnswer:
 
 def _chained(held: list[str], rest: Iterator[str]) -> Iterator[str]:
     while held:
-        yield held.pop(0)  # not kept once it is written
+        yield held.pop(0)  # `pop`, so that it is freed once written
     yield from rest
 
 
 def _list_texts(schema: type[schemas.Schema], listed: Listed) -> Iterator[str]:
-    """Yield the JSON of an array or a page in parts, each of which was checked with the schema."""
+    """Yield the JSON of an array or a page in parts, each checked against the schema."""
 
     def text(records: list[dict[str, Any]]) -> str:
         return schema(listed.body(records)).to_json()

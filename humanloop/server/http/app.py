@@ -1,9 +1,9 @@
 """The ASGI application: HTTP around the handlers.
 
-The event loop reads requests and writes answers; everything that touches the database or a
-provider runs in a thread. Invariants: an answer of success fits the operation's schema, and is
-made before its transaction is committed; every error is JSON with a `detail`; no body and no key is
-ever logged. Providers have threads of their own, so that slow ones don't hold up other requests.
+The event loop reads requests and writes answers; all work with the database or a provider runs in
+threads. Invariants: a successful answer fits the operation's schema, and is made before its
+transaction is committed; every error is JSON with a `detail`; no body and no key is ever logged.
+Providers have threads of their own, so that slow ones don't hold up other requests.
 """
 
 from __future__ import annotations
@@ -66,10 +66,10 @@ from humanloop.server.store.retention import Pruner
 
 T = TypeVar("T")
 logger = logging.getLogger("humanloop.server")
-_PAGE_BYTES = 16 * 1024 * 1024  # about what a portion of a page takes while its JSON is made
-_PARSED_AT_ONCE = 8192  # bytes of a body
-_GENERATORS = 40  # calls of providers at the same time; the others wait
-_CHECKERS = 4  # slow checks at the same time; the others wait
+_PAGE_BYTES = 16 * 1024 * 1024  # approximate memory of a portion of a page while its JSON is made
+_PARSED_AT_ONCE = 8192  # bytes of a body that is parsed without a thread
+_GENERATORS = 40  # concurrent calls of providers; the others wait
+_CHECKERS = 4  # concurrent slow checks; the others wait
 
 
 def create_app(
@@ -77,7 +77,7 @@ def create_app(
 ) -> Starlette:
     """Return an application on an open database; its lifespan's end closes the database.
 
-    Raises StartError when the database, the keys or the sandbox can't be used.
+    Raises StartError if the database, the keys or the sandbox can't be used.
     """
     settings = settings or Settings()
     database = Database.open(database_url, settings.database)
@@ -102,7 +102,8 @@ def create_app(
             await run_in_threadpool(application.close)
 
     app = Starlette(lifespan=lifespan)
-    # Not a route: what is no path, such as "*" or a whole URL, is answered by the API as well.
+    # Not a route, so that the API also answers requests whose target is no path, such as "*" or a
+    # whole URL.
     app.router.default = application
     return app
 
@@ -113,7 +114,7 @@ Outcome = Success | Generation | Stages | Afterwards
 
 
 class Application:
-    """Answer every HTTP request."""
+    """The ASGI application, which answers every HTTP request."""
 
     def __init__(
         self, database: Database, keys: KeyRing, settings: Settings, engine: Engine
@@ -121,17 +122,17 @@ class Application:
         self._database = database
         self._keys = keys
         self._settings = settings
-        self._damaged = False  # the database, as far as any error has told
+        self._damaged = False  # an error has shown damage of the database
         self._public = Public(database)
         self._seldom = Seldom()
-        # A body waits with its bytes in memory to be worked on, so the two are counted apart;
-        # and who reads waits for nobody who writes.
+        # A body's bytes are in memory while it waits for its turn, so uploads and work are counted
+        # separately; and reading requests never wait for writing ones.
         self._uploads = Memory(settings.memory_bytes // 4, settings.queue_seconds)
         self._work = Memory(settings.memory_bytes, settings.queue_seconds)
         self._pages = Memory(settings.memory_bytes // 4, settings.queue_seconds)
         self._guesses = Guesses(settings.guess_seconds)
         self._generators = ThreadPoolExecutor(_GENERATORS, "humanloop-provider")
-        self._generations: list[Generation] = []  # those of which not all may be kept yet
+        self._generations: list[Generation] = []  # those that may not be kept completely yet
         self._stopping = threading.Event()
         self._anchors = Anchors()
         self._evaluating = Evaluating(engine)
@@ -141,13 +142,13 @@ class Application:
         self._pruner = None if keep is None else Pruner(database, keep)
 
     def start(self) -> None:
-        """Begin to work on evaluations."""
+        """Start the work on evaluations."""
         self._workers.start()
 
     def close(self) -> None:
-        """Wait for evaluators, and for what is being generated to be kept; close the database.
+        """Wait for evaluators and for running generations to be kept; close the database.
 
-        A step that fails is told, and keeps none of the others from being done.
+        A failing step is logged and does not prevent the others.
         """
         self._stopping.set()
         for generation in self._generations:
@@ -174,13 +175,13 @@ class Application:
                     logger.error("stopping: %s: %s It said: %s", what_fails, failed.value, said)
 
     def _keep_rest(self) -> None:
-        """Keep what was generated when its turn never came."""
+        """Keep the output of generations that ended without keeping it."""
         samples = [sample for generation in self._generations for sample in generation.samples]
         if rest := [sample for sample in samples if not sample.kept]:
             generations.keep(self._database, rest)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request, by ASGI."""
+        """Answer a request over ASGI."""
         request = Request(scope)
         started = time.perf_counter()
         with ExitStack() as memory:
@@ -191,10 +192,10 @@ class Application:
             except ClientDisconnect:
                 return
             except asyncio.CancelledError:
-                # The server stops, and has waited for this for as long as it waits.
+                # The server is stopping, and the time for which it waits for requests is over.
                 stopped = Unavailable("The server stopped before this was done.")
                 name, response = "-", _json(stopped.body(), stopped.status)
-        if not (name == HEALTH and response.status_code == 200):  # which is asked for all the time
+        if not (name == HEALTH and response.status_code == 200):  # too frequent to log
             milliseconds = (time.perf_counter() - started) * 1000
             status = response.status_code
             logger.info("%s %s: %d in %.1f ms", request.method, name, status, milliseconds)
@@ -206,7 +207,7 @@ class Application:
     ) -> tuple[str, Answer]:
         """Return the name of the operation, as far as it is known, and the answer.
 
-        memory: gives back, at the end, what the request took.
+        memory: releases the request's memory when it closes.
         """
         name = "-"
         try:
@@ -265,7 +266,10 @@ class Application:
             return name, _json(problem.body(), problem.status, {**problem.headers, **ending})
 
     async def _account(self, request: Request) -> Account:
-        """Return whose key came; raise Unauthorized, the later the more wrong ones came before."""
+        """Return the account of the request's key.
+
+        Raises Unauthorized, after a delay that grows with the number of wrong keys.
+        """
         key = request.headers.get("x-api-key")
         try:
             return self._keys.account(key)
@@ -307,7 +311,7 @@ class Application:
             raise Unavailable(Failure.DAMAGED.value)
 
     def _problem(self, name: str, error: Exception) -> RequestError:
-        """Return what the caller is told about an error, and log what the caller can't know."""
+        """Return the error for the caller, and log the parts that the caller must not see."""
         if isinstance(error, RequestError):
             return error
         if isinstance(error, StatementError) and isinstance(error.orig, TooDeep):
@@ -325,10 +329,10 @@ class Application:
         return Busy(failed.value) if failed.is_harmless else Unavailable(failed.value)
 
     async def _run(self, request: _Request) -> Success | Generation:
-        """Check the request, run it in one transaction, and make the answer in that one, too.
+        """Check the request; run it and make its answer in one transaction.
 
-        Of what generates it is only the beginning. Writes wait in the writer's queue, and in no
-        thread of the pool, in which reads run.
+        For a Generation, this is only the beginning. Writes wait in the writer's queue and occupy
+        no thread of the pool, in which reads run.
         """
 
         def run(session: Session, *, only_reads: bool = False) -> Outcome:
@@ -366,7 +370,7 @@ class Application:
         return await asyncio.wrap_future(self._database.submit(work))
 
     async def _go_through(self, stages: Stages, request: _Request) -> Success:
-        """Do one stage after the other; after a failure, take back what was written."""
+        """Run the stages in order; after a failure, undo the written parts."""
 
         def check() -> None:
             with self._database.read() as session:
@@ -385,7 +389,7 @@ class Application:
             answer = await run_in_threadpool(lambda: request.success(stages.answer()))
             await self._write(write(stages.finish))
         except OutcomeUnknown:
-            # Perhaps it is whole and counted. If not, nobody sees it, and it is deleted in time.
+            # It may be complete and counted. Otherwise it is invisible, and is deleted later.
             raise
         except BaseException:
             for step in stages.undo:
@@ -396,7 +400,7 @@ class Application:
 
 @dataclass
 class _Request:
-    """What a handler's Call is made of, parsed apart from any transaction."""
+    """The parts of a handler's Call, parsed outside of any transaction."""
 
     operation: Operation
     handler: Handler
@@ -415,7 +419,7 @@ class _Request:
 
     @property
     def is_small(self) -> bool:
-        """Tell whether to parse it takes no longer than to hand it to a thread."""
+        """Return whether parsing it takes no longer than handing it to a thread."""
         return len(self.body) <= _PARSED_AT_ONCE
 
     def parse(self) -> None:
@@ -426,13 +430,13 @@ class _Request:
             self.prepared = self.handler.prepare(self.parsed)
 
     def explain(self, error: StatementError) -> None:
-        """Raise Invalid when the error is of a key in the request that is too long."""
+        """Raise Invalid if the error is about a key in the request that is too long."""
         if isinstance(error.orig, KeyTooLong):
             places = {"path": self.path, "query": self.parameters, "body": self.parsed}
             raise long_key(places, error.orig) from error
 
     def check_samples(self, count: int) -> None:
-        """Raise Invalid when the answer, which repeats much of the body, is too large."""
+        """Raise Invalid if the answer, which repeats much of the body, is too large."""
         check_samples(count, self.body, self.settings.memory_bytes)
 
     def call(self, session: Session, *, only_reads: bool = False) -> Call:

@@ -1,6 +1,6 @@
 """The body of a request: received, decoded, and checked against its operation's schema.
 
-Invariants: what passes can be kept and read again by any client; no body is logged.
+Invariants: a body that passes can be kept, and any client can read it again; no body is logged.
 """
 
 from __future__ import annotations
@@ -33,28 +33,28 @@ from humanloop.server.operations.calls import MAX_DIGITS
 from humanloop.server.store.json_text import Json
 
 SMALL = 64 * 1024
-"""Bytes of a body whose memory is not counted: that of most."""
+"""The bytes of a body whose memory is not counted; most bodies are smaller."""
 
 _DRAIN_SECONDS = 2
 _PROVIDER_KEYS = "provider_api_keys"
-_NUL_ESCAPE = b"\\u0000"  # JSON has no other way to write it
+_NUL_ESCAPE = b"\\u0000"  # the only way to write it in JSON
 _SURROGATE_ESCAPE = re.compile(rb"\\u[dD]")
 _CHARSETS = frozenset({"utf-8", "utf8", "us-ascii"})
-_STARTS = (b"[", b"{", b",")  # of values, apart from the first in each array and object
-_SLICE = 1024 * 1024  # of a text that is looked through, so that no large copies are made
-_BYTES_FOR_A_BYTE = 5  # text is decoded, cast, encoded, and kept, each time anew
-_BYTES_FOR_A_VALUE = 250  # a number is 8 bytes of a list and 104 of a Decimal, twice
-_ANSWERS = 16  # of chats and completions that are made at the same time
-# Without a backslash before it, the first one is not escaped itself.
+_STARTS = (b"[", b"{", b",")  # what precedes a value, except the first one in each array and object
+_SLICE = 1024 * 1024  # bytes of a text scanned at a time, to avoid large copies
+_BYTES_FOR_A_BYTE = 5  # the text is decoded, cast, encoded, and kept, each in a copy
+_BYTES_FOR_A_VALUE = 250  # twice, a number takes 8 bytes in a list and 104 as a Decimal
+_ANSWERS = 16  # concurrently made answers of chats and completions
+# Without a backslash before it, the first escape is not itself escaped.
 _SURROGATE_PAIR = re.compile(rb"(?<!\\)\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}")
 _DIGITS = b"0123456789"
 
 
 class Upload:
-    """The body that is being sent, read at most once; `more` tells whether any of it is left.
+    """The body that is being sent, read at most once; `more` is true while a part of it is left.
 
-    length: what Content-Length says, if it is there.
-    take: waits until there is memory for so many bytes; asked once, for a large body.
+    length: the Content-Length, if there is one.
+    take: waits until that many bytes of memory are free; called once, for a large body.
     """
 
     def __init__(
@@ -68,9 +68,9 @@ class Upload:
     async def read(self, limit: int, part_seconds: float, seconds: float) -> bytes:
         """Return the whole body.
 
-        Raises TooLarge when it has over `limit` bytes, RequestTimeout when the next part takes
-        longer than `part_seconds` or all of it longer than `seconds`, Busy when there is no memory
-        for it, and ClientDisconnect when the caller hangs up.
+        Raises TooLarge if it has over `limit` bytes, RequestTimeout if the next part takes longer
+        than `part_seconds` or all of it longer than `seconds`, Busy if there is no memory for it,
+        and ClientDisconnect if the caller hangs up.
         """
         expected = limit if self._length is None else self._length
         body, taken = bytearray(), False
@@ -84,7 +84,7 @@ class Upload:
         return bytes(body)
 
     async def drain(self, limit: int) -> None:
-        """Read on without keeping it, so that a caller in mid-sending gets to read the answer."""
+        """Read and discard the rest, so that a caller that is still sending can read the answer."""
         try:
             async for chunk in self._chunks(_DRAIN_SECONDS, _DRAIN_SECONDS):
                 limit -= len(chunk)
@@ -111,7 +111,7 @@ class Upload:
 
 
 def check_encoding(headers: Headers) -> None:
-    """Raise UnsupportedMediaType unless a body is JSON in UTF-8 as it is."""
+    """Raise UnsupportedMediaType unless a body is uncompressed JSON in UTF-8."""
     message = Message()
     message["Content-Type"] = headers.get("content-type", "")
     if message.get_content_type() != "application/json":
@@ -125,12 +125,12 @@ def check_encoding(headers: Headers) -> None:
 
 
 def weigh(body: bytes, most: int) -> int:
-    """Return about how many bytes of memory it takes to work on a body.
+    """Return the approximate bytes of memory that it takes to process a body.
 
-    Raises TooLarge when it holds over `most` values.
+    Raises TooLarge if the body holds over `most` values.
     """
     values = _count_starts(body)
-    if values > most:  # some may be in strings
+    if values > most:  # some may be inside strings
         values = _count_values(body, most)
     if values > most:
         raise TooLarge(f"The body holds over {most:,} values; send it in parts.")
@@ -138,7 +138,7 @@ def weigh(body: bytes, most: int) -> int:
 
 
 def check_samples(count: int, body: bytes, memory: int) -> None:
-    """Raise Invalid when the answer, which repeats much of a body for each sample, is too large."""
+    """Raise Invalid if the answer, which repeats much of a body for each sample, is too large."""
     most = max(memory // _ANSWERS // (weigh(body, len(body)) + 1), 1)
     if count > most:
         message = f"at most {most} samples can be had at once of so large a body"
@@ -150,9 +150,9 @@ def _count_starts(text: bytes) -> int:
 
 
 def _count_values(body: bytes, most: int) -> int:
-    """Return how many values start outside of strings, or a number over `most`."""
-    text = body.replace(b"\\\\", b"").replace(b'\\"', b"")  # every quote is one now
-    if text.count(b'"') // 4 > most:  # each string is a value or the key of one
+    """Return the number of values that start outside of strings, or a number over `most`."""
+    text = body.replace(b"\\\\", b"").replace(b'\\"', b"")  # now every quote delimits a string
+    if text.count(b'"') // 4 > most:  # each string is a value or a value's key
         return most + 1
     values = inside = 0
     for start in range(0, len(text), _SLICE):
@@ -167,10 +167,10 @@ def _count_values(body: bytes, most: int) -> int:
 def parse(operation: Operation, body: bytes, nullable: frozenset[str] = frozenset()) -> Any:
     """Return the body as plain data that fits the operation's schema; raises Invalid.
 
-    nullable: keys of it that may be null, whatever the schema says.
+    nullable: the keys of the body that may be null, whatever the schema says.
 
-    Provider keys are left out wherever the operation has no use for them, since clients of the 0.5
-    line send them everywhere, and what is kept may be any part of a body.
+    Removes provider keys wherever the operation does not use them, since clients of the 0.5 line
+    send them everywhere, and any part of a body may be kept.
     """
     if operation.body_schema is None:
         return None
@@ -183,12 +183,13 @@ def parse(operation: Operation, body: bytes, nullable: frozenset[str] = frozense
 
 
 def decode(body: bytes, *, spared: bool = False) -> Any:
-    """Return the value of a JSON text that can be kept, without provider keys; raises Invalid.
+    """Return the value of a JSON text in a form that can be kept; raises Invalid.
 
-    spared: whether its own provider keys stay, which are then those of the request.
+    spared: keep the provider keys of the outermost object, which are the request's own. Provider
+        keys anywhere else are removed.
     """
     value = _decode(body)
-    if _PROVIDER_KEYS.encode() in body or b"\\u" in body:  # its letters may be escaped
+    if _PROVIDER_KEYS.encode() in body or b"\\u" in body:  # the key may be written with escapes
         _drop_provider_keys(value, spared=spared)
     return value
 
@@ -205,14 +206,14 @@ def check(
 
 
 def _take_nulls(value: Json, names: frozenset[str]) -> dict[str, None]:
-    """Take those keys out of an object whose value is null, and return them."""
+    """Remove the named keys with null values from an object, and return them."""
     if not isinstance(value, dict):
         return {}
     return {name: value.pop(name) for name in names if name in value and value[name] is None}
 
 
 def _drop_provider_keys(value: Json, *, spared: bool) -> None:
-    """Take the provider keys out of every object in the value; spared: not out of itself."""
+    """Remove the provider keys from every object in the value; spared: except the outermost."""
     if isinstance(value, dict):
         if not spared:
             value.pop(_PROVIDER_KEYS, None)
@@ -235,17 +236,17 @@ def _decode(body: bytes) -> Any:
 
 
 def _has_odd_surrogates(body: bytes) -> bool:
-    """Tell whether there may be half of a surrogate pair, which only an escape can write."""
+    """Return whether there may be half a surrogate pair, which only an escape can write."""
     if _SURROGATE_ESCAPE.search(body) is None:
         return False
     return _SURROGATE_ESCAPE.search(_SURROGATE_PAIR.sub(b"", body)) is not None
 
 
 def _has_many_digits(body: bytes) -> bool:
-    """Tell whether there is a run of over MAX_DIGITS digits.
+    """Return whether there is a run of over MAX_DIGITS digits.
 
-    Such a run covers one of the bytes that are so far apart: to look at these takes next to no
-    time, while a search for the run takes longer than to decode the body.
+    Such a run covers one of the bytes checked here, MAX_DIGITS apart. Checking these takes next to
+    no time, while searching for the run takes longer than decoding the body.
     """
     for at in range(MAX_DIGITS, len(body), MAX_DIGITS + 1):
         if body[at] in _DIGITS:
@@ -260,13 +261,13 @@ def _has_many_digits(body: bytes) -> bool:
 def _check_readable(value: Any) -> None:
     """Raise Invalid for halves of surrogate pairs and for integers that `json` refuses to read."""
     try:
-        # UTF-8 is what the bytes were, so halves of pairs can only have come from escapes.
+        # The bytes were UTF-8, so half a pair can only come from an escape.
         json.dumps(value, ensure_ascii=False, default=_check_number).encode()
     except UnicodeEncodeError:
         raise invalid(("body",), "the body holds half of a surrogate pair", "json") from None
 
 
 def _check_number(number: Decimal) -> None:
-    # Only an integer that int() refuses to parse is read as a Decimal without an exponent.
+    # Only an integer that int() refuses to parse is read as a Decimal with exponent 0.
     if not number.as_tuple().exponent:
         raise invalid(("body",), f"the body holds an integer of over {MAX_DIGITS:,} digits", "json")

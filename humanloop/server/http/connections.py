@@ -1,9 +1,9 @@
-"""Connections: uvicorn's, within limits of time and number, and with framing that has one reading.
+"""uvicorn's connections, with limits on their time and number, and unambiguous framing.
 
-Whoever reaches the port can open connections, without a key. So a connection that sends no whole
-head of a request, sends what is no HTTP, or does not take its answer, is closed, and one too many
-is refused at once. Invariants: what was accepted before is served on; nothing of what arrives is
-logged.
+Anybody who reaches the port can open connections, without a key. A connection that sends no
+complete request head, sends something other than HTTP, or does not take its answer is therefore
+closed, and one connection too many is refused at once. Invariants: connections accepted before are
+still served; no received data is logged.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from humanloop.server.operations.calls import Settings
 from humanloop.server.seldom import Seldom
 
 MAX_HEAD = 64 * 1024
-"""Bytes of a request's first line and headers."""
+"""The bytes of a request's first line and headers."""
 
-_AT_ONCE = struct.pack("ii" if os.name == "posix" else "hh", 1, 0)  # struct linger
+_AT_ONCE = struct.pack("ii" if os.name == "posix" else "hh", 1, 0)  # struct linger: close at once
 _HEAD_END = re.compile(rb"\n\r?\n")
 _FOLDED_LINE = re.compile(rb"\n[ \t]")
 _REASONS = {
@@ -38,14 +38,14 @@ _REASONS = {
     503: b"Service Unavailable",
 }
 
-# What uvicorn warns of here, anybody can cause as often as they like.
+# Anybody can cause uvicorn's warnings as often as they like.
 _uvicorn_logger = logging.getLogger("humanloop.server.uvicorn")
 _uvicorn_logger.setLevel(logging.ERROR)
 
 
 def connections_within(settings: Settings) -> int:
-    """Return how many connections may be open: at most half of the files that the process may."""
-    if sys.platform == "win32":  # which has no such limit
+    """Return how many connections may be open: at most half of the limit of open files."""
+    if sys.platform == "win32":  # Windows has no such limit
         return settings.max_connections
     import resource
 
@@ -56,9 +56,10 @@ def connections_within(settings: Settings) -> int:
 
 
 class Connection(H11Protocol):
-    """A connection of uvicorn's that keeps to the limits.
+    """A connection of uvicorn's that enforces the limits.
 
-    settings: the limits; most: how many connections may be open; seldom: logs.
+    settings: the limits; most: how many connections may be open; seldom: the log for repeated
+        texts.
     """
 
     def __init__(self, settings: Settings, most: int, seldom: Seldom, **keywords: Any) -> None:
@@ -71,9 +72,9 @@ class Connection(H11Protocol):
         self._awaiting_reader: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Take the connection, or refuse it when there are too many."""
+        """Accept the connection, or refuse it if there are too many."""
         super().connection_made(transport)
-        # Paused is then what has anything left to send, and resumed what has not.
+        # With this, writing is paused while anything is left to send, and resumed once all is sent.
         transport.set_write_buffer_limits(high=0)
         if len(self.connections) > self._most:
             self._seldom.warning(f"Over {self._most} connections at once: the others are refused.")
@@ -83,21 +84,22 @@ class Connection(H11Protocol):
             self._await_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget the time limits."""
+        """Cancel the time limits."""
         self._head_came()
         self.resume_writing()
         super().connection_lost(exc)
 
     def handle_events(self) -> None:
-        """Handle what came, and know whether a head is still under way."""
+        """Handle the received data, and note whether a head is still incomplete."""
         if self.conn.their_state is h11.IDLE:
             data = self.conn.trailing_data[0]
             end = _HEAD_END.search(data)
             size = len(data) if end is None else end.start()
-            if size > MAX_HEAD:  # h11 looks at the size only of one that is not complete
+            if size > MAX_HEAD:  # h11 checks the size only of incomplete heads
                 self._refuse(431, f"The head of the request is over {MAX_HEAD:,} bytes.")
                 return
-            # h11 unfolds it as RFC 9112 allows, but others on the way may read it otherwise.
+            # h11 unfolds it, as RFC 9112 allows, but other programs on the way may read it
+            # differently.
             if _FOLDED_LINE.search(data, 0, size):
                 self._refuse(400, "A header goes over several lines (RFC 9112, section 5.2).")
                 return
@@ -108,19 +110,19 @@ class Connection(H11Protocol):
             self._await_head()
 
     def send_400_response(self, msg: str) -> None:
-        """Refuse what is no HTTP."""
-        error = sys.exc_info()[1]  # uvicorn handles it, and h11 knows the status
+        """Refuse data that is not HTTP."""
+        error = sys.exc_info()[1]  # uvicorn is handling it; h11 knows the status
         status = error.error_status_hint if isinstance(error, h11.RemoteProtocolError) else 400
         self._refuse(status, msg)
 
     def pause_writing(self) -> None:
-        """Give the reader its time to take what there is."""
+        """Start the time limit in which the reader must take the sent data."""
         super().pause_writing()
         if self._awaiting_reader is None:
             self._awaiting_reader = self.loop.call_later(self._settings.body_seconds, self._give_up)
 
     def resume_writing(self) -> None:
-        """Know that the reader took everything."""
+        """End the time limit, since the reader took everything."""
         super().resume_writing()
         if self._awaiting_reader is not None:
             self._awaiting_reader.cancel()
@@ -144,13 +146,13 @@ class Connection(H11Protocol):
             self.transport.close()
 
     def _give_up(self) -> None:
-        """Close at once, and let the system forget what it has not sent."""
+        """Close at once, and make the system discard unsent data."""
         connection = self.transport.get_extra_info("socket")
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _AT_ONCE)
         self.transport.abort()
 
     def _refuse(self, status: int, detail: str) -> None:
-        """Answer, where no answer was begun, and close; the application is told of a hang-up."""
+        """Refuse unless an answer has begun, and close; the application sees a disconnect."""
         self._head_came()
         cycle: Any = self.cycle  # None before the first request
         if cycle is not None and not cycle.response_complete:
@@ -167,7 +169,7 @@ class Connection(H11Protocol):
             response = h11.Response(
                 status_code=status, headers=headers, reason=_REASONS.get(status, b"")
             )
-            # One write: the peer may hang up after any.
+            # One write, since the peer may hang up after any.
             parts = [response, h11.Data(data=body), h11.EndOfMessage()]
             self.transport.write(b"".join(self.conn.send(part) or b"" for part in parts))
         self.transport.close()

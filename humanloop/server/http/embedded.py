@@ -1,7 +1,7 @@
-"""The embedded server in a thread of the program that uses it: for tests and for a first try.
+"""The embedded server in a thread of the program that uses it: for tests and for first steps.
 
-It listens before it is entered, so no request is ever refused, and everything that can fail when
-starting fails in the caller's own thread.
+It listens before the `with` block begins, so no request is ever refused; every error of the start
+is raised in the caller's own thread.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ class EmbeddedServer:
     """A running server: `with EmbeddedServer() as server: Humanloop(api_key=..., host=...)`.
 
     database_url: a SQLAlchemy URL; without one, a temporary file that is deleted at the end.
-    api_key: the key that it asks for; without one, a fresh random one.
+    api_key: the key that it accepts; without one, a fresh random one.
     port: 0 for any free port.
 
-    `url` and `api_key` are what a client needs. Raises StartError when it can't start.
+    A client needs `url` and `api_key`. Raises StartError if the server can't start.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class EmbeddedServer:
         return f"{type(self).__name__}(url={self.url!r})"
 
     def start(self) -> None:
-        """Start serving; returns when requests are answered."""
+        """Start serving; return once requests are answered."""
         listener = bind(*self._address)
         settings = replace(self._settings, allowed_hosts=allowed_hosts(listener, self._address[0]))
         try:
@@ -96,7 +96,7 @@ class EmbeddedServer:
             raise StartError("The embedded server ended while starting: see the log.")
 
     def stop(self) -> None:
-        """Finish what is being answered, close the database, and end; harmless when repeated."""
+        """Finish the running requests, close the database, and end; idempotent."""
         if self._server is not None and self._thread is not None:
             self._server.stop()
             self._thread.join()

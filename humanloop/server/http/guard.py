@@ -1,9 +1,10 @@
-"""Keeps out what is no request to this server, before anything else of it is read.
+"""The check that rejects requests not meant for this server, before anything else of them is read.
 
-A page on the web can make a browser call an address of its choice: under a name of its own that
-resolves to 127.0.0.1 (DNS rebinding), which the Host header gives away, or across sites, which
-the Origin header does. And a head that two programs may read differently can hide a second request
-from one of them (RFC 9112, section 11.2). A request that is refused for it ends its connection.
+A web page can make a browser send requests to an address of the page's choice: under a name of its
+own that resolves to 127.0.0.1 (DNS rebinding), which the Host header reveals, or across sites,
+which the Origin header reveals. A head that two programs may read differently can hide a second
+request from one of them (RFC 9112, section 11.2). A request that is refused for this reason ends
+its connection.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ from starlette.requests import Request
 from humanloop.server.errors import BadRequest, Forbidden
 
 _LOOPBACK_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
-# RFC 3986, section 3.2.2, without what no name has: percent-encoding and most punctuation.
+# RFC 3986, section 3.2.2, without characters that no real name has: percent-encoding and most
+# punctuation.
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9._-]{1,255})(?::([0-9]{0,5}))?")
 _ORIGIN = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://(.*)")
 _SINGLE = frozenset(
@@ -27,9 +29,9 @@ _SINGLE = frozenset(
 
 
 def hosts_for(address: str, name: str) -> frozenset[str] | None:
-    """Return the Host names that a server allows; None, for all, unless it is on loopback.
+    """Return the Host names to allow on a loopback address; None, for all names, on others.
 
-    address: what its socket is bound to; name: what the address was given as.
+    address: the address that the socket is bound to; name: the name given for it.
     """
     if not is_loopback(address):
         return None
@@ -37,13 +39,13 @@ def hosts_for(address: str, name: str) -> frozenset[str] | None:
 
 
 def is_loopback(host: str) -> bool:
-    """Tell whether a host is an address of this machine for itself."""
+    """Return whether a host is a loopback address."""
     address = _address(host)
     return address is not None and address.is_loopback
 
 
 def is_unspecified(host: str) -> bool:
-    """Tell whether a host stands for all addresses of this machine: 0.0.0.0 or [::]."""
+    """Return whether a host stands for all addresses of this machine: 0.0.0.0 or [::]."""
     address = _address(host)
     return address is not None and address.is_unspecified
 
@@ -85,7 +87,7 @@ def _check_framing(request: Request) -> None:
 
 @lru_cache(maxsize=256)
 def _host_name(text: str) -> str | None:
-    """Return the normal form of the host in `host:port`; None where it is malformed."""
+    """Return the normal form of the host in `host:port`; None if it is malformed."""
     match = _HOST.fullmatch(text)
     if match is None or int(match[2] or 0) > 65535:
         return None
@@ -95,15 +97,15 @@ def _host_name(text: str) -> str | None:
 
 
 def _normal(host: str) -> str:
-    """Return one spelling for all the spellings of an address, or of a name."""
+    """Return one spelling for all spellings of an address or a name."""
     address = _address(host)
     return host.lower().removesuffix(".") if address is None else str(address)
 
 
 def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    """Return the IP address that a host is; None for a name."""
+    """Return a host's IP address; None for a name."""
     try:
-        # The short forms (127.1, 2130706433, 0x7f.1) are what the system takes, too.
+        # The system accepts the short forms (127.1, 2130706433, 0x7f.1), too.
         return ipaddress.IPv4Address(socket.inet_aton(host.removesuffix(".")))
     except (OSError, UnicodeError):
         pass

@@ -1,6 +1,6 @@
-"""Slows down whoever guesses API keys, each peer for itself.
+"""Delays for peers that guess API keys, each peer for itself.
 
-Invariants: a right key never waits, also beside wrong ones of the same peer; the memory is bounded.
+Invariants: a valid key never waits, not even after wrong keys of the same peer; memory is bounded.
 """
 
 from __future__ import annotations
@@ -9,21 +9,21 @@ import ipaddress
 import time
 from collections import OrderedDict
 
-_FREE = 10  # wrong keys that are answered at once: somebody mixed up two keys
-_STEPS = 10  # further ones until the answer waits the longest
+_FREE = 10  # wrong keys answered without delay: somebody mixed up two keys
+_STEPS = 10  # further wrong keys until the delay is longest
 _FORGOTTEN = 60  # seconds after the last wrong key
 _PEERS = 4096
 
 
 class Guesses:
-    """Count the wrong keys of each peer; longest: seconds that an answer waits at most."""
+    """The number of wrong keys of each peer; longest: an answer's longest delay, in seconds."""
 
     def __init__(self, longest: float) -> None:
         self._longest = longest
         self._peers: OrderedDict[str, tuple[int, float]] = OrderedDict()
 
     def delay(self, host: str) -> float:
-        """Count a wrong key that came from an address; return how long its answer must wait."""
+        """Count a wrong key from an address; return the delay of its answer, in seconds."""
         now, peer = time.monotonic(), _network(host)
         count, last = self._peers.pop(peer, (0, now))
         count = 1 if now - last > _FORGOTTEN else count + 1
@@ -34,7 +34,7 @@ class Guesses:
 
 
 def _network(host: str) -> str:
-    """Return what one peer has: an IPv4 address, or a /64 network of IPv6 (RFC 6177)."""
+    """Return the addresses of one peer: an IPv4 address, or a /64 network of IPv6 (RFC 6177)."""
     try:
         address = ipaddress.IPv6Address(host)
     except ValueError:

@@ -1,8 +1,8 @@
-"""The memory that requests may take together, so that many large ones wait for each other.
+"""The memory that all requests may take together, so that large ones wait for each other.
 
-Invariants: requests are served in the order in which they asked; one that asks for more than there
-is at all gets all of it, and so runs alone. A request takes from a Memory once and gives back at
-its end, so none waits for another that waits for it.
+Invariants: requests are served in the order in which they asked; a request that asks for more than
+the total gets the total, and so runs alone. A request takes from a Memory once and releases at its
+end, so no two requests can wait for each other.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from humanloop.server.errors import Busy
 
 
 class Memory:
-    """A number of bytes that are free or taken; seconds: how long a request waits for its turn."""
+    """A number of bytes, free or taken; seconds: how long a request waits for its turn."""
 
     def __init__(self, size: int, seconds: float) -> None:
         self._size = self._free = size
@@ -23,9 +23,9 @@ class Memory:
         self._given = asyncio.Event()
 
     async def take(self, size: int, until: ExitStack) -> None:
-        """Wait until so many bytes are free, and take them until the stack is closed.
+        """Wait until that many bytes are free, and take them until the stack is closed.
 
-        Raises Busy when that takes too long.
+        Raises Busy if that takes too long.
         """
         size = min(size, self._size)
         try:

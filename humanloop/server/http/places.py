@@ -1,7 +1,7 @@
-"""Where in a request stands what can't be kept: looked for once it is likely to be there.
+"""The places of values in a request that the database can't keep, searched only after a hint.
 
-A request is plain data here, such as {"query": {...}, "body": [...]}, so that the path to a part of
-it is its location.
+A request is plain data here, such as {"query": {...}, "body": [...]}, so the path to a part of it
+is its location.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def _problems(
 
 
 def _texts(value: Any, path: Location) -> Iterator[tuple[Location, str]]:
-    """Yield the texts in plain data with their paths; the path of a key is that of its value."""
+    """Yield the texts in plain data with their paths; a key's path is that of its value."""
     if isinstance(value, Mapping):
         for key, item in cast("Mapping[str, Any]", value).items():
             yield (*path, key), key

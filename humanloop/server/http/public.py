@@ -1,6 +1,6 @@
-"""What is answered without a key: whether the server is well, and the API's document.
+"""Answers that need no key: the server's health, and the API's document.
 
-Whoever reaches the port can ask, so neither costs much, however often it is asked for.
+Anybody who reaches the port can ask, so both must be cheap, however often they are requested.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ from humanloop.server.store.tables import Organization
 HEALTH = "/health"
 DOCUMENT = f"{PREFIX}/openapi.json"
 _METHODS = ("GET", "HEAD")
-_CHECK_SECONDS = 1  # how long an answer holds
-_PATIENCE = 5  # seconds in which a database that is well answers
+_CHECK_SECONDS = 1  # how long an answer is reused
+_PATIENCE = 5  # seconds in which a healthy database answers
 _JSON = "application/json"
 
 
 class Public:
-    """Answer what needs no key."""
+    """The handler of paths that need no key."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -41,11 +41,11 @@ class Public:
         self._checked = 0.0
 
     async def answer(self, request: Request, path: str, *, damaged: bool) -> Response | None:
-        """Return the answer for a path of these; None for all other paths.
+        """Return the answer for such a path; None for all other paths.
 
-        damaged: what is known already of the database.
+        damaged: the database is known to be damaged.
 
-        Raises MethodNotAllowed, and Unavailable when the database can't be read.
+        Raises MethodNotAllowed, and Unavailable if the database can't be read.
         """
         if path not in {HEALTH, DOCUMENT}:
             return None
@@ -65,7 +65,7 @@ class Public:
         )
 
     async def _failure(self) -> Failure | None:
-        """Return how the database fails: as it was found less than a moment ago, or just now."""
+        """Return the database's failure, found now or a moment ago; None if it is well."""
         check = self._check
         if check is None or (check.done() and time.monotonic() - self._checked > _CHECK_SECONDS):
             self._checked = time.monotonic()
@@ -99,7 +99,7 @@ _HERE = "https://this.invalid"
 
 @cache
 def _document() -> str:
-    """Return the document's text, with _HERE where the server's address belongs."""
+    """Return the document's text, with _HERE in place of the server's address."""
     document = json.loads((files("humanloop.server.http") / "openapi.json").read_text("utf-8"))
     document["servers"] = [{"url": _HERE, "description": "This server"}]
     return json.dumps(document, ensure_ascii=False, separators=(",", ":"))

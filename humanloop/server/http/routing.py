@@ -1,4 +1,4 @@
-"""From a request's method, path and query to an operation and its parameters, or an HTTP error."""
+"""The operation and the parameters for a request's method, path and query, or an HTTP error."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def find_operation(method: str, raw_path: str) -> tuple[Operation, dict[str, str
 def read_query(operation: Operation, path: Mapping[str, str], query: str) -> dict[str, Any]:
     """Return the query parameters by name, converted, checked, and with their defaults.
 
-    Names that the operation does not know are ignored. Raises Invalid with every problem.
+    Ignores names that the operation does not know. Raises Invalid with every problem.
     """
     declared = {each.name: each for each in operation.parameters if each.location == "query"}
     given = operations.read_query(operation, query)

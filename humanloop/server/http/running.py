@@ -1,4 +1,4 @@
-"""How the server runs: on a socket, with its keys, until it is told to stop."""
+"""The running server: on a socket, with its keys, until it is stopped."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ from humanloop.server.store import key_file, urls
 
 logger = logging.getLogger("humanloop.server")
 _STOP_SECONDS = 5
-_BACKLOG = 1024  # connections that the system has accepted and the server has not yet
-_ACCEPTED = 16  # connections in one step of the event loop
+_BACKLOG = 1024  # connections that the system has accepted and the server has not
+_ACCEPTED = 16  # connections accepted in one step of the event loop
 _EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
 
@@ -49,10 +49,10 @@ def new_api_key() -> str:
 
 
 class Server(uvicorn.Server):
-    """uvicorn on a socket that is bound already; says when it serves, and can be told to stop.
+    """uvicorn on a bound socket; signals when it serves, and can be stopped.
 
-    settings: the limits of connections. accepted: how many are accepted in a row; where other
-        processes accept at the same socket, few, so that each gets its share.
+    settings: the limits of connections. accepted: how many connections are accepted in a row; few
+        if other processes accept on the same socket, so that each gets its share.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class Server(uvicorn.Server):
                 log_config=None,
                 access_log=False,
                 server_header=False,
-                # asyncio tries to accept so many even when the process is out of descriptors.
+                # asyncio tries to accept this many even if the process has no free descriptors.
                 backlog=accepted,
                 h11_max_incomplete_event_size=MAX_HEAD,
                 timeout_keep_alive=settings.idle_seconds,
@@ -85,7 +85,7 @@ class Server(uvicorn.Server):
         self._interrupted = False
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start, and say so."""
+        """Start, and signal it."""
         asyncio.get_running_loop().set_exception_handler(self._log_exception)
         await super().startup(sockets)
         for listener in sockets or ():
@@ -95,19 +95,19 @@ class Server(uvicorn.Server):
     def _log_exception(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         error = context.get("exception")
         if isinstance(error, OSError) and error.errno in _EXHAUSTED:
-            # asyncio tries again each second.
+            # asyncio retries every second.
             self._seldom.error(f"No connection can be accepted: {error.strerror}.")
-        elif not (isinstance(error, OSError) and "transport" in context):  # a peer is gone
+        elif not (isinstance(error, OSError) and "transport" in context):  # the peer is gone
             loop.default_exception_handler(context)
 
     @contextmanager
     def capture_signals(self) -> Generator[None]:
-        """Leave the signals to `stopped_by_signals`, which also has them before and after."""
+        """Leave the signals to `stopped_by_signals`, which handles them before and after, too."""
         yield
 
     @contextmanager
     def stopped_by_signals(self) -> Generator[None]:
-        """Let SIGINT and SIGTERM stop it, in the main thread; a second SIGINT ends the process."""
+        """Make SIGINT and SIGTERM stop it, in the main thread; a second SIGINT ends the process."""
         numbers = (signal.SIGINT, signal.SIGTERM)
         before = [signal.signal(number, self.handle_exit) for number in numbers]
         try:
@@ -117,9 +117,9 @@ class Server(uvicorn.Server):
                 signal.signal(number, handler)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Stop, or end at once when somebody interrupts it a second time.
+        """Stop, or end at once at the second interrupt.
 
-        What was committed is safe whenever it ends.
+        Committed data is safe whenever it ends.
         """
         if sig == signal.SIGINT:
             if self._interrupted:
@@ -128,14 +128,14 @@ class Server(uvicorn.Server):
         self.stop()
 
     def stop(self) -> None:
-        """Finish what is being answered, then end."""
+        """Finish the running requests, then end."""
         self.should_exit = True
 
 
 def bind(host: str, port: int) -> socket.socket:
-    """Return a listening socket; raises StartError when the address can't be had."""
+    """Return a listening socket; raises StartError if the address can't be used."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    # asyncio turns Nagle's algorithm off (it delays answers by 40 ms) only where TCP is explicit,
+    # asyncio disables Nagle's algorithm (which delays answers by 40 ms) only if TCP is explicit,
     # which socket.create_server does not do.
     listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
@@ -157,7 +157,7 @@ def bind(host: str, port: int) -> socket.socket:
 
 
 def allowed_hosts(listener: socket.socket, host: str) -> frozenset[str] | None:
-    """Return the Host names that clients may use; host: what the socket was told to bind to."""
+    """Return the Host names that clients may use; host: the name that the socket was bound to."""
     return guard.hosts_for(listener.getsockname()[0], host)
 
 
@@ -177,14 +177,13 @@ def serve(
     as_json: bool = False,
     out: TextIO | None = None,
 ) -> None:
-    """Serve until SIGINT or SIGTERM; say on `out` when it does, and when it has stopped.
+    """Serve until SIGINT or SIGTERM; write to `out` when it serves, and when it has stopped.
 
-    api_keys: without any, the key that is kept beside the database, or a new one. as_json: say it
-    as one JSON object, and nothing at the end.
+    api_keys: if empty, the key kept beside the database, or a new one.
+    as_json: write one JSON object at the start, and nothing at the end.
+    workers: the number of processes; more than one needs PostgreSQL.
 
-    workers: how many processes do; more than one needs PostgreSQL.
-
-    Raises StartError when the server can't start.
+    Raises StartError if the server can't start.
     """
     if workers > 1 and urls.is_sqlite(urls.parse(database_url)):
         raise StartError(f"One process serves a SQLite file, not {workers}: use PostgreSQL.")
@@ -226,7 +225,7 @@ def serve(
 def _serve_alone(
     app: ASGIApp, settings: Settings, listener: socket.socket, greet: Callable[[], None]
 ) -> None:
-    """Serve in this process until it is told to stop, or its output is closed or full."""
+    """Serve in this process until it is stopped, or its output is closed or full."""
     _answer_evenly()
     failed: list[OSError] = []
 
@@ -246,9 +245,9 @@ def _serve_alone(
 
 @dataclass
 class _Keys:
-    """The keys that the server takes.
+    """The keys that the server accepts.
 
-    file: where the only one is kept, or is to be kept if it is new.
+    file: the file of the only key, or the file for it if it is new.
     """
 
     values: Sequence[str]
@@ -257,7 +256,7 @@ class _Keys:
 
     @classmethod
     def find(cls, given: Sequence[str], database_url: str) -> _Keys:
-        """Return the given keys, else the one beside the database, else a new one."""
+        """Return the given keys, else the key beside the database, else a new one."""
         if given:
             return cls(given)
         path = key_file.path_beside(database_url)
@@ -265,7 +264,7 @@ class _Keys:
         return cls([kept or new_api_key()], path, is_new=kept is None)
 
     def keep(self) -> None:
-        """Write a new one to its file, once the database is this server's; else it is shown."""
+        """Write a new key to its file, once the database is this server's; else it is shown."""
         if self.is_new and self.file is not None:
             try:
                 key_file.keep(self.file, self.values[0])
@@ -280,7 +279,7 @@ class _Keys:
 
     @property
     def place(self) -> str:
-        """Return where to find them, as a sentence."""
+        """Return the place of the keys, as a sentence."""
         if self.file is not None:
             return f"The key is in the file {self.file.name}, beside the server's database."
         if self.is_new:
@@ -296,7 +295,7 @@ def _work(
     verbose: bool,
     parent: Parent,
 ) -> None:
-    """Serve in one of several processes, until its parent ends it."""
+    """Serve as one of several processes, until the parent ends it."""
     _log_to_stderr(verbose=verbose)
     try:
         app = create_app(database_url, keys, settings)
@@ -311,7 +310,7 @@ def _work(
 
 
 class _WorkerServer(Server):
-    """A server whose parent stops it; a terminal's interrupt is for the parent."""
+    """A server that its parent stops; an interrupt from the terminal goes to the parent."""
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Stop on any other signal, which is for this process alone."""
@@ -320,12 +319,12 @@ class _WorkerServer(Server):
 
 
 def _answer_evenly() -> None:
-    """Keep what is computed for one request from holding up the others, in a process of our own.
+    """Keep long computations of one request from delaying the others, in a dedicated process.
 
-    A garbage collection stops every thread, for longer the more objects there are: those that are
-    there from the beginning stay anyway, and large bodies have many, of which hardly any is in a
-    cycle. A thread that computes gives way after a millisecond, since whoever asks the database
-    some things in a row waits for it each time.
+    A garbage collection stops every thread, and takes longer the more objects exist. The objects
+    that exist from the start stay anyway, and large bodies have many objects, hardly any of them in
+    a cycle. A computing thread yields after a millisecond, since a request with several queries in
+    a row waits for it each time.
     """
     gc.freeze()
     gc.set_threshold(50_000, 20, 100)

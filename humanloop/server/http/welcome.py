@@ -1,6 +1,6 @@
-"""What `humanloop serve` says when it is up: all that a newcomer needs, or the same as JSON.
+"""The first output of `humanloop serve`: all that a newcomer needs, or the same as JSON.
 
-Where the server is, where the data is, where the key is, and lines to paste.
+It names the server's address, the place of the data, the place of the key, and lines to paste.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from humanloop.server.http import guard
 from humanloop.server.http.routing import PREFIX
 from humanloop.server.store import urls
 
-# Addresses for documentation: RFC 5737 and RFC 3849.
+# Addresses reserved for documentation: RFC 5737 and RFC 3849.
 _NOWHERE = {socket.AF_INET: ("192.0.2.1", 9), socket.AF_INET6: ("2001:db8::1", 9)}
 
 
 @dataclass(frozen=True)
 class Welcome:
-    """What there is to say.
+    """The contents of the first output.
 
-    url: the address to use on this machine. elsewhere: those for other machines.
-    key_file: where the key is kept. new_key: one that is kept nowhere and was never shown.
-    providers: who serves models.
+    url: the address for this machine. elsewhere: the addresses for other machines.
+    key_file: the file of the key. new_key: a key that is kept nowhere and was never shown.
+    providers: the providers of models.
     """
 
     url: str
@@ -44,7 +44,7 @@ class Welcome:
         return urls.shown(self.database_url)
 
     def to_json(self) -> str:
-        """Return it as a JSON object on one line."""
+        """Return the contents as a JSON object on one line."""
         fields: dict[str, Any] = {
             "url": self.url,
             "elsewhere": list(self.elsewhere),
@@ -59,7 +59,7 @@ class Welcome:
         return schemas.to_json(fields)
 
     def to_text(self) -> str:
-        """Return it for a reader."""
+        """Return the contents as text."""
         elsewhere = "".join(f"\n            {url}, from elsewhere" for url in self.elsewhere)
         return f"""
 humanloop {__version__} is serving.
@@ -92,7 +92,7 @@ Press Ctrl+C to stop."""
         )
 
     def _models(self) -> str:
-        """Return a line for each provider, and why it can't be used."""
+        """Return a line for each provider, with the reason if it can't be used."""
         lines = [
             f"{each.name}  {each.url or 'built in'}{f'  ({each.lacks})' if each.lacks else ''}"
             for each in self.providers
@@ -138,11 +138,11 @@ def _url(host: str, port: int) -> str:
 
 
 def _own_address(family: socket.AddressFamily) -> str:
-    """Return the address by which others reach this machine, as far as it knows, or its name."""
+    """Return the address, or else the name, by which others reach this machine."""
     for version in (socket.AF_INET, family):
         try:
             with socket.socket(version, socket.SOCK_DGRAM) as probe:
-                # Sends nothing, but chooses the address that it would go out from.
+                # This sends nothing, but selects the address that packets would leave from.
                 probe.connect(_NOWHERE[version])
                 address: str = probe.getsockname()[0]
         except OSError:

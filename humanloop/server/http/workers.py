@@ -1,8 +1,9 @@
-"""Several processes that do the same, for `humanloop serve --workers N`.
+"""Several identical processes, for `humanloop serve --workers N`.
 
-The parent starts them and starts anew what ends; it answers nothing itself. Invariants: a worker
-ends when its parent does, whatever becomes of that one, since the other end of its pipe is closed
-then; an interrupt of a terminal, which reaches all of them, stops each once, through the parent.
+The parent starts them and restarts those that end; it serves no requests itself. Invariants: a
+worker ends when its parent ends in any way, since the parent's end of the pipe is then closed; an
+interrupt from the terminal, which reaches all processes, stops each of them once, through the
+parent.
 """
 
 from __future__ import annotations
@@ -26,28 +27,28 @@ from humanloop.server.errors import StartError
 
 logger = logging.getLogger("humanloop.server")
 _STARTED = ""
-_PAUSE = 1.0  # seconds at least from one start of a worker to the next
+_PAUSE = 1.0  # the least number of seconds between two starts of a worker
 _SIGNALS = [
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGBREAK") if hasattr(signal, name)
 ]
 
 
 class Parent:
-    """A worker's parent, as the worker sees it."""
+    """The parent, as seen by a worker."""
 
     def __init__(self, pipe: Connection) -> None:
         self._pipe = pipe
 
     def tell_started(self) -> None:
-        """Say that the worker does its work."""
+        """Report that the worker does its work."""
         self._tell(_STARTED)
 
     def tell_failure(self, text: str) -> None:
-        """Say in one line why it can't."""
+        """Report in one line why the worker can't do its work."""
         self._tell(text)
 
     def on_end(self, stop: Callable[[], None]) -> None:
-        """Call `stop`, in another thread, when the worker is to end."""
+        """Call `stop`, in another thread, when the worker must end."""
 
         def wait() -> None:
             with suppress(EOFError, OSError):
@@ -57,24 +58,24 @@ class Parent:
         threading.Thread(target=wait, name="humanloop-parent", daemon=True).start()
 
     def _tell(self, text: str) -> None:
-        with suppress(OSError):  # it is gone
+        with suppress(OSError):  # the parent is gone
             self._pipe.send(text)
 
 
 Work = Callable[[Parent], None]
-"""What a worker does until its parent ends it: something that can be pickled."""
+"""A worker's function, which runs until the parent ends it; it must be picklable."""
 
 
 @dataclass
 class _Worker:
-    """A process, the parent's end of its pipe, and when it was started."""
+    """A process, the parent's end of its pipe, and the time of its start."""
 
     process: BaseProcess
     pipe: Connection
     since: float
 
     def said(self) -> str:
-        """Return what it said last, if it said anything that is not read yet."""
+        """Return the last message that is not read yet, if any."""
         text = ""
         with suppress(EOFError, OSError):
             while self.pipe.poll():
@@ -83,9 +84,9 @@ class _Worker:
 
 
 def run(work: Work, count: int, on_started: Callable[[], None]) -> None:
-    """Run so many workers until interrupted.
+    """Run `count` workers until interrupted.
 
-    on_started: called once all of them have started. Raises StartError when one can't.
+    on_started: called once all of them have started. Raises StartError if one can't start.
     """
     with _interrupts() as interrupted:
         workers: list[_Worker] = []
@@ -101,7 +102,7 @@ def run(work: Work, count: int, on_started: Callable[[], None]) -> None:
 
 def _start(work: Work) -> _Worker:
     ours, theirs = multiprocessing.Pipe()
-    # Not by fork: not every library survives one.
+    # Not by fork, since not every library survives a fork.
     spawn = multiprocessing.get_context("spawn")
     process = spawn.Process(target=_run, args=(work, theirs), name="humanloop-worker")
     with _no_interrupts():
@@ -111,7 +112,7 @@ def _start(work: Work) -> _Worker:
 
 
 def _run(work: Work, pipe: Connection) -> None:
-    """Be a worker."""
+    """Run as a worker."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if sys.platform != "win32":
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
@@ -119,7 +120,7 @@ def _run(work: Work, pipe: Connection) -> None:
 
 
 def _wait_for_start(workers: Sequence[_Worker], interrupted: socket.socket) -> bool:
-    """Return when all have started, or with False when interrupted; raises StartError."""
+    """Return True once all have started, False if interrupted; raises StartError."""
     for worker in workers:
         if interrupted in pipes.wait([worker.pipe, interrupted]):
             return False
@@ -134,7 +135,7 @@ def _wait_for_start(workers: Sequence[_Worker], interrupted: socket.socket) -> b
 
 
 def _watch(work: Work, workers: list[_Worker], interrupted: socket.socket) -> None:
-    """Start anew whatever worker ends, until interrupted."""
+    """Restart every worker that ends, until interrupted."""
     while True:
         if interrupted in pipes.wait([interrupted, *(each.process.sentinel for each in workers)]):
             return
@@ -150,7 +151,7 @@ def _watch(work: Work, workers: list[_Worker], interrupted: socket.socket) -> No
 
 
 def _stop(workers: Sequence[_Worker], interrupted: socket.socket) -> None:
-    """Let all end what they are doing; one more interrupt ends them at once."""
+    """Let all finish their requests; one more interrupt ends them at once."""
     with suppress(BlockingIOError):
         interrupted.recv(4096)
     for worker in workers:
@@ -164,7 +165,7 @@ def _stop(workers: Sequence[_Worker], interrupted: socket.socket) -> None:
 
 @contextmanager
 def _interrupts() -> Generator[socket.socket]:
-    """Give a socket that can be read from once the process is to stop."""
+    """Yield a socket that becomes readable when the process must stop."""
     ours, theirs = socket.socketpair()
     for each in (ours, theirs):
         each.setblocking(False)
@@ -184,13 +185,13 @@ def _interrupts() -> Generator[socket.socket]:
 
 @contextmanager
 def _no_interrupts() -> Generator[None]:
-    """Let interrupts wait, also for a process that is started meanwhile, until it is ready."""
+    """Defer interrupts, also for a process started meanwhile, until it is ready."""
     if sys.platform == "win32":
         yield
         return
     from multiprocessing import resource_tracker
 
-    resource_tracker.ensure_running()  # or its start would let them through again
+    resource_tracker.ensure_running()  # its start would unblock the interrupts
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield

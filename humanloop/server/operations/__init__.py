@@ -1,1 +1,1 @@
-"""The API's operations: one module a tag, and what they have in common."""
+"""The API's operations: one module per tag, and their common parts."""

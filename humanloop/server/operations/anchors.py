@@ -1,4 +1,4 @@
-"""Places in the lists of projects' logs, by which `log_pages` finds the pages behind them."""
+"""Known places in the lists of projects' logs, from which `log_pages` finds later pages."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import NamedTuple
 
-_PROJECTS = 256  # that have anchors
-_ANCHORS = 16  # of each, for half as many readers that go from page to page
+_PROJECTS = 256  # projects with anchors
+_ANCHORS = 16  # per project; enough for half as many readers that go from page to page
 
 
 class Anchor(NamedTuple):
-    """A log, how many came before it and with it, and what there was in all.
+    """A log, its rank in the list of logs, and the totals at that time.
 
-    total: the project's logs; deleted: those that it had before; newest: the last row of any
-    log of the organisation.
+    rank: the number of logs up to this one, included. total: the project's logs; deleted: the logs
+        deleted from the project until then; newest: the last row of any log of the organisation.
     """
 
     rank: int
@@ -28,14 +28,14 @@ class Anchor(NamedTuple):
 
 
 class Anchors:
-    """Those of the projects whose logs were read last."""
+    """The anchors of the projects whose logs were read last."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._of_project: OrderedDict[str, deque[Anchor]] = OrderedDict()
 
     def before(self, project_id: str, offset: int, total: int) -> Anchor | None:
-        """Return the last anchor that is before the offset, also if all new logs precede it."""
+        """Return the last anchor that is before the offset even if all new logs precede it."""
         with self._lock:
             known = self._of_project.get(project_id, ())
             return max((a for a in known if a.rank + total - a.total <= offset), default=None)

@@ -1,9 +1,9 @@
-"""How logs arrive: what is wanted becomes a Draft, and an Arrival writes drafts together.
+"""The arrival of logs: each wanted log becomes a Draft, and an Arrival writes drafts together.
 
-Whatever becomes a log, sent by a client, imported or generated here, is a Draft first: what can be
-worked out of the request alone is, before any transaction. Arrival then finds what the drafts of a
-request refer to, each thing once, and inserts them together. Parents are found before any log of
-the request is there, so that no reference can name a log of the same request.
+Every log, sent by a client, imported or generated here, is a Draft first: everything that depends
+on the request alone is computed in it, before any transaction. An Arrival then finds the rows that
+the drafts of a request refer to, each row once, and inserts the drafts together. Parents are found
+before any log of the request exists, so no reference can name a log of the same request.
 """
 
 from __future__ import annotations
@@ -40,22 +40,22 @@ _CONFIGS, _PROJECTS, _SESSIONS = table(Config), table(Project), table(Conversati
 
 
 _SAID = ("inputs", "messages", "metadata", "source", "output", "error", "duration")
-"""The columns that hold what a request says of its log."""
+"""The columns whose values come from the log's request."""
 
 Key = tuple[str, str]
 Session = tuple[str, datetime]
-"""The id of a session, and when it was created."""
+"""The id and the creation time of a session."""
 
 
 class Parent(NamedTuple):
-    """The log that is the parent of a new one, and the session in which that is."""
+    """The parent of a new log, and the parent's session."""
 
     id: str
     session: Session | None
 
 
 class Place(NamedTuple):
-    """Where a new log belongs; without ids, as long as the project or the config is not there."""
+    """The place of a new log; an id is None while its project or config does not exist."""
 
     project_id: str | None
     config_id: str | None
@@ -63,18 +63,18 @@ class Place(NamedTuple):
     experiment_id: str | None = None
 
     def target(self, log_id: str) -> Target:
-        """Return a log here as one that feedback is on."""
+        """Return the feedback target for the log with that id at this place."""
         return Target(log_id, self.project_id, self.config_id, self.experiment_id)
 
 
 class Draft:
-    """A log that is wanted: `columns` is all of it that needs no database."""
+    """A wanted log; `columns` holds everything that needs no database."""
 
     def __init__(self, request: Mapping[str, Any], location: Location, **others: Any) -> None:
         self.request = request
         self.location = location
         self.id: str = others.pop("id", None) or new_id("data_")
-        self.is_use = True  # of its config, just now
+        self.is_use = True  # the log is a use of its config, just now
         self.reference_id: str | None = request.get("reference_id")
         self.parent_key = _exclusive(request, "parent_id", "parent_reference_id", location)
         self.session_key = _exclusive(request, "session_id", "session_reference_id", location)
@@ -103,14 +103,14 @@ class Draft:
             self.columns["request_digest"] = self._request_digest()
 
     def _request_digest(self) -> str:
-        """Return the digest by which the same request is known again, whatever changes the log."""
+        """Return the digest that recognises a repeated request, even after the log was changed."""
         said = [self.columns[name] for name in _SAID]
         text = repr([self.digest, self.request.get("created_at"), *said])
         return hashlib.blake2b(text.encode("utf-8", "backslashreplace"), digest_size=16).hexdigest()
 
     @property
     def feedback(self) -> list[tuple[Mapping[str, Any], Location]]:
-        """Return the feedback that comes with it, each with its location."""
+        """Return the request's feedback, each with its location."""
         given, location = self.request.get("feedback", []), (*self.location, "feedback")
         if isinstance(given, dict):
             return [(given, location)]
@@ -118,7 +118,7 @@ class Draft:
 
     @property
     def answer(self) -> Mapping[str, Any]:
-        """Return a CreateLogResponse, once it is written."""
+        """Return a CreateLogResponse; needs the place, known once the draft is written."""
         if self.added is not None:
             return self.added
         assert self.place is not None
@@ -136,7 +136,7 @@ def _encoded(value: Any) -> str | None:
 
 
 def _exclusive(request: Mapping[str, Any], one: str, other: str, location: Location) -> Key | None:
-    """Return the key of two that the request has, with its value."""
+    """Return the one of two keys that the request has, with its value."""
     if one in request and other in request:
         raise invalid((*location, other), f"`{one}` and `{other}` exclude each other", "not")
     return next(((key, request[key]) for key in (one, other) if key in request), None)
@@ -196,7 +196,7 @@ _TRIALS = (
 
 
 class Arrival:
-    """Finds what the drafts of one request refer to, and writes them."""
+    """The search for the rows that the drafts of one request refer to, and the write."""
 
     def __init__(self) -> None:
         self._places: dict[tuple[str | None, ...], Place] = {}
@@ -204,7 +204,7 @@ class Arrival:
         self._trials: dict[str, Any] = {}
 
     def known_parents(self, call: Call, keys: Iterable[Key | None]) -> dict[Key, Parent]:
-        """Return the logs that are named as parents, as far as they are there."""
+        """Return the existing logs that are named as parents."""
         found: dict[Key, Parent] = {}
         named = list(keys)
         columns = {"parent_id": _LOGS.c.id, "parent_reference_id": _LOGS.c.reference_id}
@@ -218,7 +218,7 @@ class Arrival:
         return found
 
     def find_parents(self, call: Call, drafts: Sequence[Draft]) -> None:
-        """Find the logs that the drafts name as their parents; raises Invalid for missing ones."""
+        """Find the parents that the drafts name; raises Invalid for missing ones."""
         found = self.known_parents(call, (each.parent_key for each in drafts))
         for each in drafts:
             if each.parent_key is not None:
@@ -228,7 +228,7 @@ class Arrival:
                     raise lookups.missing(f"datapoint {value!r}", (*each.location, key))
 
     def find_places(self, call: Call, drafts: Sequence[Draft], *, create: bool = True) -> None:
-        """Find the projects, configs and trials of drafts; create those that may be new."""
+        """Find the projects, configs and trials of drafts; create missing ones if allowed."""
         wanted = [each.request["trial_id"] for each in drafts if "trial_id" in each.request]
         self._trials = {row.id: row for row in lookups.rows(call, _TRIALS, _TRIAL_ID, wanted)}
         for each in drafts:
@@ -248,7 +248,7 @@ class Arrival:
             each.place = place
 
     def _place(self, call: Call, draft: Draft, *, create: bool) -> Place:
-        """Return a draft's place; create its project and its config, if they are not there."""
+        """Return a draft's place; create its project and its config if they are missing."""
         request = draft.request
         key = request.get("project"), request.get("project_id")
         if key not in self._projects:
@@ -276,7 +276,7 @@ class Arrival:
         return Place(project.id, trial.config_id, trial_id, trial.experiment_id)
 
     def find_added(self, call: Call, drafts: Sequence[Draft]) -> None:
-        """Find the logs that a repeated request has added already, if its answer was lost.
+        """Find the logs that a repeated request has added before, if its answer was lost.
 
         Raises Unavailable while the first request is still being written.
         """
@@ -311,9 +311,9 @@ class Arrival:
             taken.add(each.reference_id)
 
     def find_sessions(self, call: Call, drafts: Sequence[Draft], *, create: bool = True) -> None:
-        """Find the sessions that the drafts name, or those of their parents.
+        """Find the sessions that the drafts name, or their parents' sessions.
 
-        The first use of a reference creates the session, if it may.
+        The first use of a reference creates its session, if that is allowed.
         """
         found: dict[Key, Session] = {}
         columns = {"session_id": _SESSIONS.c.id, "session_reference_id": _SESSIONS.c.reference_id}
@@ -344,7 +344,7 @@ class Arrival:
     def _start_sessions(
         self, call: Call, new: Sequence[Mapping[str, Any]], found: dict[Key, Session]
     ) -> None:
-        """Insert sessions, unless others have started them meanwhile: then those are found."""
+        """Insert sessions; find those that others have inserted meanwhile."""
         new = sorted(new, key=lambda row: row["reference_id"])
         upserts.insert_new(call.connection, _SESSIONS, new)
         if not turns.is_alone(call.session):
@@ -354,7 +354,7 @@ class Arrival:
                 found["session_reference_id", reference_id] = (session_id, moment)
 
     def check_feedback(self, call: Call, drafts: Sequence[Draft]) -> None:
-        """Raise Invalid for feedback that the projects don't take."""
+        """Raise Invalid for feedback that the projects don't accept."""
         notes = Notes(call)
         for each in drafts:
             assert each.place is not None
@@ -387,16 +387,16 @@ class Arrival:
 
 
 def _is_of(row: Any, draft: Draft) -> bool:
-    """Tell whether a row was written by the request of the draft."""
+    """Return whether a row was written by the draft's request."""
     columns = draft.columns
     if row.request_digest == columns["request_digest"]:
         return True
-    # It was written by an earlier version, or imported.
+    # The row has no digest: an earlier version wrote it, or it was imported.
     return (row.output, row.error) == (columns["output"], columns["error"])
 
 
 def _values(name: str, keys: Iterable[Key | None]) -> list[str]:
-    """Return the values of the keys of that name, each once."""
+    """Return the values of all keys with that name, each once."""
     return list(dict.fromkeys(key[1] for key in keys if key is not None and key[0] == name))
 
 
@@ -415,7 +415,7 @@ def _row(draft: Draft, organization_id: str, batch_id: str | None) -> dict[str, 
 
 
 def _known_place(call: Call, draft: Draft) -> Place | None:
-    """Return the place of a draft whose config is known and stays as it is, by one statement."""
+    """Return, by one statement, a draft's place if its config is known and stays unchanged."""
     request = draft.request
     if draft.digest is None or "project_id" in request or "trial_id" in request:
         return None
@@ -434,7 +434,7 @@ def _known_place(call: Call, draft: Draft) -> Place | None:
 
 
 def _session(draft: Draft, found: Mapping[Key, Session]) -> Session | None:
-    """Return the session that the draft names, or its parent's."""
+    """Return the session that the draft names, or its parent's session."""
     theirs = None if draft.parent is None else draft.parent.session
     if draft.session_key is None:
         return theirs

@@ -1,7 +1,7 @@
-"""What a handler gets: a Call.
+"""The argument of a handler, a Call, and its results.
 
-A handler is a function of its Call and the database: it takes validated plain data, returns plain
-data, and raises RequestError. It knows nothing of HTTP and never commits.
+A handler is a function of a Call and its database session: it takes validated plain data, returns
+plain data, and raises RequestError. It knows nothing of HTTP and never commits.
 """
 
 from __future__ import annotations
@@ -31,16 +31,18 @@ from humanloop.server.store.times import to_text
 T = TypeVar("T")
 MAX_PAGE_SIZE = 100
 _PORTION = 1024 * 1024
-_CHUNK = 500  # databases limit how many values one statement has
+_CHUNK = 500  # databases limit the number of values in one statement
 SLICE = 250
-"""How many of an array, or what takes as long, one transaction writes: some milliseconds."""
+"""The number of array items, or work of equal length, that one transaction writes: a few
+milliseconds.
+"""
 MAX_DIGITS = 4300
-"""Of an integer: Python's own JSON module reads no longer one."""
+"""The most digits of an integer: Python's own JSON module reads no longer ones."""
 Sampling = Literal["uniform", "thompson"]
 
 
 class _SystemRandom(random.SystemRandom):
-    """The system's randomness, which has no state to pickle."""
+    """The system's randomness, which has no state, so it can be pickled."""
 
     def __reduce__(self) -> Any:
         return type(self), ()
@@ -48,38 +50,39 @@ class _SystemRandom(random.SystemRandom):
 
 @dataclass(frozen=True)
 class Settings:
-    """Hold what whoever starts the server decides.
+    """The server's settings, decided by the operator.
 
-    sampling: how experiments draw a config: evenly, or by Thompson sampling on the posterior
-        Beta(1 + positives, 1 + negatives) of each.
-    randomness: what experiments draw with; give a seeded one for repeatable draws.
+    sampling: how experiments draw a config: evenly, or by Thompson sampling on each one's
+        posterior Beta(1 + positives, 1 + negatives).
+    randomness: the random source of experiments; give a seeded one for repeatable draws.
     max_body_bytes: the largest request body.
-    max_body_values: how many values and keys, in objects and arrays, a body may hold.
-    memory_bytes: about how much memory large requests may take together; the others wait.
+    max_body_values: the most values and keys, in objects and arrays, of a body.
+    memory_bytes: approximately how much memory large requests may take together; the others wait.
     queue_seconds: how long they wait.
-    head_seconds: how long a request may take until its head is there.
+    head_seconds: the time limit for a request's head.
     body_seconds: how long to wait for the next part of a body, and for the reader of an answer to
-        take what was sent.
-    upload_seconds: how long a whole body may take.
+        take the sent data.
+    upload_seconds: the time limit for a whole body.
     idle_seconds: how long a connection may wait for its next request.
-    max_connections: how many may be open at once; also at most half of the files that the process
-        may open.
-    guess_seconds: how long the answer to a wrong key waits, once many came from the same address.
-    keep_logs: how old a log may become before it is deleted; None keeps them all.
+    max_connections: how many connections may be open at once; also at most half of the files that
+        the process may open.
+    guess_seconds: the delay of the answer to a wrong key, after many from the same address.
+    keep_logs: the age at which a log is deleted; None keeps all logs.
     allowed_hosts: the names by which clients may address the server; None allows every name.
-    key_place: where the server's key is: a sentence that a 401 tells to this machine alone.
-    providers: what serves the models, beside `mock`: names and `NAME=URL` as for `humanloop serve
+    key_place: the place of the server's key: a sentence that a 401 contains only for clients on
+        this machine.
+    providers: the providers of models, beside `mock`: names and `NAME=URL` as for `humanloop serve
         --provider`; or a mapping of names to adapters and base URLs.
-    provider_limits: how long an answer of one over the network may take, and what is tried again.
-    evaluators: what one run of an evaluator may take.
-    sandbox: "bwrap" runs evaluators in namespaces of their own, by bubblewrap.
+    provider_limits: the time limits and retries of providers over the network.
+    evaluators: the limits of one run of an evaluator.
+    sandbox: "bwrap" runs evaluators in their own namespaces, by bubblewrap.
     evaluation_workers: how many testcases of evaluations are worked on at the same time; 0 leaves
         them to other servers on the same database.
-    takeover_seconds: how long a server on the same database may be silent before others go on with
-        what it was working on.
+    takeover_seconds: how long a server on the same database may be silent before others take over
+        its work.
     database: the limits of the process on a PostgreSQL.
 
-    Raises StartError for `providers` that can't be.
+    Raises StartError for invalid `providers`.
     """
 
     sampling: Sampling = "uniform"
@@ -113,17 +116,17 @@ class Settings:
 
 
 class NeedsWriter(Exception):
-    """An operation that usually only reads has to write this time."""
+    """An operation that usually only reads must write in this request."""
 
 
 @dataclass(frozen=True)
 class Call:
-    """One request, validated: path and query parameters by name, the body as plain data.
+    """One validated request: path and query parameters by name, the body as plain data.
 
-    repeated: the client says that it sent the same request before, and knows of no answer.
-    by_reference: the logs that a body of feedback names are named by their reference ids.
-    only_reads: its session can't write; NeedsWriter asks for one that can.
-    prepared: what the operation has worked out of the body before.
+    repeated: the client has sent the same request before and got no answer.
+    by_reference: a feedback body names its logs by their reference ids.
+    only_reads: the session can't write; NeedsWriter asks for one that can.
+    prepared: the result of the operation's preparation, made from the body.
     """
 
     session: Session
@@ -141,7 +144,7 @@ class Call:
 
     @classmethod
     def without_request(cls, session: Session, account: Account, *, repeated: bool = False) -> Call:
-        """Return one for what no request asks for."""
+        """Return a Call for work that no request asks for."""
         evaluating = Evaluating(NoEngine())
         return cls(
             session, account, Settings(), Anchors(), evaluating, {}, {}, None, repeated=repeated
@@ -149,19 +152,19 @@ class Call:
 
     @property
     def connection(self) -> Connection:
-        """Return the session's connection, for statements that leave its objects aside."""
+        """Return the session's connection, for statements that bypass its objects."""
         bind = self.session.bind
         assert isinstance(bind, Connection)
         return bind
 
     @property
     def tally(self) -> Tally:
-        """Return what its transaction adds to the counts."""
+        """Return the transaction's changes of the counts."""
         return tallies.of(self.session)
 
 
 def each_in(body: Any, run: Callable[[dict[str, Any], Location], T]) -> list[T]:
-    """Run something for the body's object, or for each in its array."""
+    """Call a function with the body's object, or with each object in its array."""
     if isinstance(body, dict):
         return [run(cast("dict[str, Any]", body), ("body",))]
     requests = cast("list[dict[str, Any]]", body)
@@ -169,7 +172,7 @@ def each_in(body: Any, run: Callable[[dict[str, Any], Location], T]) -> list[T]:
 
 
 def slices(values: Sequence[T], weights: Iterable[int]) -> list[Sequence[T]]:
-    """Return the values in parts that weigh SLICE at most, or have one value that weighs more."""
+    """Return the values in parts whose weight is SLICE at most, or that have one heavier value."""
     parts: list[Sequence[T]] = []
     start = weight = 0
     for index, each in enumerate(weights):
@@ -190,14 +193,14 @@ Stage = Callable[[Call], object]
 
 @dataclass(frozen=True)
 class Stages:
-    """A result that takes several transactions, between which others get their turn.
+    """A result that takes several transactions, so that others get their turn between them.
 
-    check: finds, by reading alone, whatever is to be refused.
-    steps: each writes a part. The next one is asked for once a step is done.
-    answer: returns the answer, once the steps are done; it is made outside of any transaction.
-    finish: lets all parts count.
-    undo: takes back the parts after a failure, each in a transaction of its own.
-    slow: the check takes so long that it has threads of its own.
+    check: finds every reason to refuse the request, by reading alone.
+    steps: each writes a part. The next step is taken from the iterator after a step is done.
+    answer: returns the answer after the steps, outside of any transaction.
+    finish: makes all parts count.
+    undo: removes the parts after a failure, each in its own transaction.
+    slow: the check takes so long that it runs in separate threads.
     """
 
     check: Stage
@@ -210,14 +213,14 @@ class Stages:
 
 @dataclass(frozen=True)
 class Afterwards:
-    """A result, and what is to be done in this process once its transaction is committed."""
+    """A result, and an action in this process after its transaction is committed."""
 
     result: Any
     act: Callable[[], object]
 
 
 def plain(row: object, *columns: str, **others: Any) -> dict[str, Any]:
-    """Return columns of a row, and other values, as plain data: times as text, without nulls."""
+    """Return columns of a row, and other values, as plain data: times as text, no nulls."""
     values = {name: getattr(row, name) for name in columns} | others
     return {
         key: to_text(value) if isinstance(value, datetime) else value
@@ -228,7 +231,7 @@ def plain(row: object, *columns: str, **others: Any) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Listed:
-    """A body that is an array, whose records are made in portions, for they may be large."""
+    """A body that is an array, whose records are made in portions because they may be large."""
 
     portions: Iterable[list[dict[str, Any]]]
 
@@ -253,8 +256,8 @@ class Page(Listed):
 def in_portions(sizes: Iterable[tuple[T, int]]) -> Iterator[list[T]]:
     """Yield keys in portions that fit into one statement.
 
-    sizes: of what each key names, in characters; those of a portion are together _PORTION at most,
-        unless it has but one key.
+    sizes: each key with the size of its record, in characters. A portion has at most _PORTION
+        characters, unless it has only one key.
     """
     portion: list[T] = []
     filled = 0
@@ -284,12 +287,12 @@ def paginate(
 ) -> Page:
     """Return one page of a list.
 
-    keys: the keys of all rows, in the order of the list. To go past many of them is fast where an
-        index has them in that order, since no row is read.
+    keys: the keys of all rows, in the order of the list. Skipping many of them is fast if an index
+        has that order, since no row is read.
     describe: makes the records of some keys.
-    first: the number of the first page, 0 or 1. A size over MAX_PAGE_SIZE is taken as that.
-    portion: how many records are made at once; few, where they may be large.
-    total: how many there are, where that is kept; else they are counted.
+    first: the number of the first page, 0 or 1. A larger size than MAX_PAGE_SIZE is reduced to it.
+    portion: how many records are made at once; few if they may be large.
+    total: the number of all rows if it is known; otherwise they are counted.
     """
     if total is None:
         count = select(func.count()).select_from(keys.order_by(None).subquery())
@@ -309,7 +312,10 @@ def paginate_by(
     *,
     first: int,
 ) -> Page:
-    """Return one page as `paginate` does, of the records at an offset, up to a size."""
+    """Return one page as `paginate` does.
+
+    portions: yields the records at an offset, up to a size.
+    """
     page, size = int(call.query["page"]), int(call.query["size"])
     if page < first:
         raise invalid(("query", "page"), f"page {page} came, the first page is {first}", "minimum")
@@ -317,12 +323,12 @@ def paginate_by(
         raise invalid(("query", "size"), f"size {size} came, at least 1 was wanted", "minimum")
     size = min(size, MAX_PAGE_SIZE)
     offset = (page - first) * size
-    # Beyond the end there is nothing to ask for, and the number may be too large for a database.
+    # Beyond the end there is nothing to read, and the offset may be too large for a database.
     return Page(portions(offset, size) if offset < total else (), page, size, total)
 
 
 def load(call: Call, statement: Select[Any], table: Any, keys: Sequence[str]) -> list[Any]:
-    """Return the rows of a table with some ids, in the order of the ids."""
+    """Return the rows of a table with the given ids, in the order of the ids."""
     owned = (table.organization_id == call.account.organization_id, table.id.in_(keys))
     of_key = {row.id: row for row in call.session.scalars(statement.where(*owned))}
     return [of_key[key] for key in keys]

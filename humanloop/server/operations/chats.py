@@ -1,7 +1,7 @@
 """Chats: the next message of a conversation, generated and logged.
 
-The model reads the config's chat template, with the inputs filled in, and then the messages of the
-request, which are taken as they are. A chat goes to the chat endpoint, whatever a config says.
+The model gets the config's chat template, with the inputs filled in, and then the messages of the
+request, unchanged. A chat goes to the chat endpoint, whatever endpoint a config names.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Completions: the text that goes on from a prompt, generated and logged.
+"""Completions: text that continues a prompt, generated and logged.
 
-The model reads the config's prompt template with the inputs filled in; a chat model reads it as the
-message of a user.
+The model gets the config's prompt template with the inputs filled in; a chat model gets it as a
+user message.
 """
 
 from __future__ import annotations

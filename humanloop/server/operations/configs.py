@@ -1,8 +1,8 @@
-"""Configs: their identity, their registration and how they look in a response.
+"""Configs: their identity, their registration and their form in responses.
 
-A config is its type and parameters: the same ones in a project are one config, whatever its
-name and description, and 1, 1.0 and 1e0 are the same number. A tool's name and description are
-part of it, since the model reads them.
+A config is its type and parameters: equal ones in a project are one config, whatever its name and
+description, and 1, 1.0 and 1e0 are the same number. A tool's name and description are part of its
+identity, since the model reads them.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from humanloop.server.store.json_text import Json
 from humanloop.server.store.tables import Config, FeedbackKind, LabelCount, Project
 from humanloop.server.store.times import now
 
-_SHORT = 4096  # the digests of requests with so many characters are remembered
+_SHORT = 4096  # requests up to this many characters have their digests cached
 _REQUESTS = {
     "agent": AgentConfigRequest,
     "generic": GenericConfigRequest,
@@ -41,9 +41,9 @@ _REQUESTS = {
 
 
 def register(session: Session, project: Project, request: Mapping[str, Any]) -> Config:
-    """Return the project's config with the requested parameters, new or known, used just now.
+    """Return the project's config with the requested parameters, new or known, marked as used now.
 
-    A name or a description that is given replaces the one that a known config has.
+    A given name or description replaces that of a known config.
     """
     config = _find_or_add(session, project, request, {})
     name, description = request.get("name"), request.get("description")
@@ -61,10 +61,10 @@ def restore(
 ) -> Config:
     """Return the project's config that a ConfigResponse describes, new or known.
 
-    A new one and its tools get the ids that are described, where these are free.
+    A new config and its tools get the ids in the description, if these are free.
 
-    times: what a new one has as `created_at`, `updated_at` and `last_used`; the last counts for a
-        known one as well, if it is later.
+    times: `created_at`, `updated_at` and `last_used` of a new config; `last_used` also applies to a
+        known one if it is later.
     """
     request = request_of(described)
     known = _find(session, project, identity(request))
@@ -77,7 +77,7 @@ def restore(
 
 
 def request_of(described: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the request that a ConfigResponse answers."""
+    """Return the request to which a ConfigResponse is the answer."""
     request = {key: value for key, value in described.items() if key not in {"id", "tool_configs"}}
     if "tool_configs" in described:
         request["tools"] = [
@@ -96,7 +96,8 @@ def _ids_of(described: Mapping[str, Any]) -> dict[str, str]:
 def use(session: Session, config: Config) -> None:
     """Note that a config is used now.
 
-    While others write, its row is locked only at the end, in its turn (see `tallies`).
+    Other transactions may write meanwhile, so the row is locked only at the end, in the order of
+    `tallies`.
     """
     moment = now()
     if turns.is_alone(session):
@@ -107,7 +108,7 @@ def use(session: Session, config: Config) -> None:
 
 
 def has_any(session: Session, project: Project) -> bool:
-    """Tell whether a config was ever registered or used in the project."""
+    """Return whether any config was ever registered or used in the project."""
     used = of_project(project).where(Config.last_used.is_not(None))
     return session.scalar(used.limit(1)) is not None
 
@@ -139,7 +140,7 @@ def _identity(request: Mapping[str, Any]) -> str:
 
 
 def canonical_json(value: Json) -> str:
-    """Return the same JSON text for equal values: with sorted keys and one form of each number."""
+    """Return JSON text that is the same for equal values: sorted keys, one form of each number."""
     if isinstance(value, dict):
         items = sorted(value.items())
         return "{" + ",".join(f"{schemas.to_json(k)}:{canonical_json(v)}" for k, v in items) + "}"
@@ -162,7 +163,7 @@ def _canonical_number(number: Decimal) -> str:
 
 
 def _parameters(request: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what makes the config what it is; leave out keys that the API does not know."""
+    """Return the parameters that form the config's identity, without keys unknown to the API."""
     kind = request.get("type", "model")
     known = _REQUESTS[kind].__openapi__["properties"].keys() - {"type", "name", "description"}
     given = {key: value for key, value in request.items() if key in known}
@@ -174,7 +175,7 @@ def _parameters(request: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def model_defaults() -> dict[str, Any]:
-    """Return what a model config has unless it says otherwise."""
+    """Return the defaults of a model config."""
     properties = ModelConfigRequest.__openapi__["properties"]
     return {key: each["default"] for key, each in properties.items() if "default" in each}
 
@@ -192,9 +193,9 @@ def _find_or_add(
 def _add(
     session: Session, project: Project, request: Mapping[str, Any], ids: Mapping[str, str]
 ) -> Config:
-    """Add a config, and the tool configs in it that are new.
+    """Add a config, and the new tool configs in it.
 
-    ids: by digest, those that new ones get, if no other config has them.
+    ids: by digest, the ids for new configs, if no other config has them.
     """
     digest = identity(request)
     turns.be_alone(session)
@@ -252,7 +253,7 @@ def describe_in_project(config: Config) -> dict[str, Any]:
 
 
 def describe_with_counts(session: Session, configs: Sequence[Config]) -> list[dict[str, Any]]:
-    """Return ProjectConfigResponses with the number of datapoints and of each label on them."""
+    """Return ProjectConfigResponses with the number of datapoints and of each of their labels."""
     stats: dict[str, list[dict[str, Any]]] = {}
     for some in chunks([config.id for config in configs]):
         statement = (

@@ -1,7 +1,7 @@
-"""Deployments: what is active for a project in an environment.
+"""Deployments: the active config or experiment of a project in an environment.
 
-Active is one config or one experiment, never both; deploying replaces what was there. The first
-config of a project becomes active by itself.
+Either one config or one experiment is active, never both; deploying replaces the previous one. A
+project's first config becomes active automatically.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from humanloop.server.store.tables import Config, Deployment, Environment, Exper
 
 
 def current(session: Session, project: Project, environment: Environment) -> Deployment | None:
-    """Return what is active there, if anything is."""
+    """Return the deployment there, if there is one."""
     return session.get(Deployment, (project.organization_id, project.id, environment.id))
 
 
 def active(session: Session, project: Project, environment: Environment) -> Config | Experiment:
-    """Return the config or the experiment that is active there; 404 when nothing is."""
+    """Return the active config or experiment there; raises NotFound if there is none."""
     deployment = current(session, project, environment)
     found = None if deployment is None else deployment.experiment or deployment.config
     if found is None:
@@ -55,14 +55,14 @@ def deploy(
 
 
 def remove(session: Session, deployment: Deployment) -> None:
-    """Leave nothing active there."""
+    """Remove a deployment, so that nothing is active there."""
     turns.be_alone(session)
     session.delete(deployment)
     session.flush()
 
 
 def register_config(call: Call, project: Project, request: Mapping[str, Any]) -> Config:
-    """Register a config, and make it active when it is the project's first."""
+    """Register a config; make it active if it is the project's first."""
     first = not configs.has_any(call.session, project)
     if first:
         turns.be_alone(call.session)

@@ -1,6 +1,6 @@
-"""What evaluations need beside the database, in this process alone.
+"""The state of evaluations in this process, outside of the database.
 
-Provider keys that came with an evaluation are held here, in memory, and nowhere else.
+Provider keys that came with an evaluation are kept here, in memory, and nowhere else.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ _WORKER = EvaluationWorker.id_prefix or ""
 
 
 class Evaluating:
-    """The engine that runs evaluators, the provider keys of evaluations, and what wakes workers.
+    """The engine that runs evaluators, the provider keys of evaluations, and the workers' bell.
 
     worker_id: the name under which this process works on evaluations.
-    bell: set when there may be something to do.
+    bell: set when there may be work.
     """
 
     def __init__(self, engine: Engine) -> None:
@@ -29,18 +29,18 @@ class Evaluating:
         self._keys: dict[str, Mapping[str, str]] = {}
 
     def begin(self, evaluation_id: str, keys: Mapping[str, str]) -> None:
-        """Wake the workers for an evaluation; keep its keys, if there are any, until `forget`."""
+        """Wake the workers for an evaluation; keep its keys, if any, until `forget`."""
         if keys:
             self._keys[evaluation_id] = keys
         self.bell.set()
 
     def keys(self, evaluation_id: str) -> Mapping[str, str] | None:
-        """Return the keys that are held for an evaluation."""
+        """Return the keys kept for an evaluation."""
         return self._keys.get(evaluation_id)
 
     @property
     def holds_keys(self) -> bool:
-        """Tell whether keys of any evaluation are held."""
+        """Return whether the keys of any evaluation are kept."""
         return bool(self._keys)
 
     def forget(self, evaluation_id: str) -> None:

@@ -1,8 +1,8 @@
 """The work on one testcase of an evaluation: generate a log, then let each evaluator judge it.
 
-Invariants: the log and the stage that says so are written in one transaction, and so are all
-results; what is written belongs to who has claimed the testcase, so that nothing is kept twice,
-whoever thinks the owner dead; providers and evaluators run outside of any transaction.
+Invariants: the log and the testcase's new stage are written in one transaction, and so are all
+results; a process writes only while it owns the testcase, so nothing is written twice, even if
+another process believed the owner dead; providers and evaluators run outside of any transaction.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ _LOST_KEYS = (
     " has stopped. Create the evaluation anew."
 )
 _NOTHING_TO_SEND = "Not generated: the config has no template, and the testcase no messages."
-_REMEMBERED = 100  # evaluations
+_REMEMBERED = 100  # evaluations cached
 _INTERNAL = "internal error: see the server's log"
 _LOG_KEYS = ("id", "inputs", "output", "provider_latency", "metadata", "created_at", "feedback")
 _TESTCASE_KEYS = ("id", *testcases.CONTENT)
@@ -90,9 +90,9 @@ def check_config(call: Call, config: Config, testset: Testset, location: Locatio
 
 
 def _task(parameters: Mapping[str, Any], messages: Any) -> Task:
-    """Return whether the config chats or completes, which is what its endpoint says.
+    """Return whether the config chats or completes, which its endpoint decides.
 
-    A config for chats with a prompt template alone completes, where there are no messages.
+    A chat config with only a prompt template completes if there are no messages.
     """
     completes = parameters["endpoint"] != "chat" or not (messages or "chat_template" in parameters)
     return COMPLETION if completes and "prompt_template" in parameters else CHAT
@@ -107,9 +107,9 @@ class Key:
 
 
 class Runner:
-    """Works on testcases that this process has claimed; one object serves several threads.
+    """The work on testcases that this process has claimed; one object serves several threads.
 
-    stopping: says when the server stops; what is not done by then is left as it is.
+    stopping: set when the server stops; unfinished work is then left as it is.
     """
 
     def __init__(
@@ -125,10 +125,10 @@ class Runner:
         self._evaluating = evaluating
         self._organization_id = organization_id
         self._stopping = stopping
-        self._evaluations: dict[str, Evaluation] = {}  # what was read of those that are active
+        self._evaluations: dict[str, Evaluation] = {}  # the cached data of active evaluations
 
     def run(self, key: Key) -> None:
-        """Do what is left to do for a testcase; raises what the database raises."""
+        """Do the remaining work on a testcase; raises the database's errors."""
         with self._database.read() as session:
             evaluation = self._evaluation(session, key.evaluation_id)
             case = session.get(
@@ -145,7 +145,7 @@ class Runner:
             self._judge(evaluation, case, log_id)
 
     def finish(self, evaluation_id: str) -> None:
-        """Sum up an evaluation of which every testcase is done."""
+        """Sum up an evaluation whose testcases are all done."""
         with self._database.read() as session:
             found = scores.summarize(session, self._organization_id, evaluation_id)
             any_output = session.scalar(
@@ -191,7 +191,7 @@ class Runner:
         return found
 
     def _generate(self, evaluation: Evaluation, case: EvaluationTestcase) -> str | None:
-        """Ask the provider, and keep the log; return its id, or None when nothing is kept."""
+        """Ask the provider, and keep the log; return its id, or None if nothing is kept."""
         outcome = self._ask(evaluation, case)
         if outcome is None:
             return None
@@ -214,7 +214,7 @@ class Runner:
         return self._database.write(write)
 
     def _ask(self, evaluation: Evaluation, case: EvaluationTestcase) -> dict[str, Any] | None:
-        """Return what the log is to say of what the provider said; None when the server stops."""
+        """Return the log's columns for the provider's answer; None if the server stops."""
         version, config = case.version, evaluation.config
         keys = self._evaluating.keys(evaluation.id)
         if evaluation.keys_owner is not None and keys is None:
@@ -233,7 +233,7 @@ class Runner:
             return {"error": _NOTHING_TO_SEND}
         request = replace(request, cancellation=self._stopping)
         sample = Sample(self._organization_id, "", config.id, found.name, found.provider, request)
-        with suppress(RequestError):  # the sample knows
+        with suppress(RequestError):  # the sample keeps the error
             for _ in sample.run():
                 if self._stopping.cancelled:
                     return None
@@ -286,7 +286,7 @@ class Runner:
         log: Mapping[str, Any] | None,
         testcase: Mapping[str, Any],
     ) -> Score | Failure | None:
-        """Return what an evaluator says, or why it says nothing; None when the server stops."""
+        """Return an evaluator's score or failure; None if the server stops."""
         with_testcase = evaluators.needs_target(evaluator)
         if log is None:
             return Failure("Not evaluated: the datapoint was deleted.")
@@ -313,7 +313,7 @@ class Runner:
     def _mine(
         self, session: Session, case: EvaluationTestcase, stage: str
     ) -> EvaluationTestcase | None:
-        """Return the row of a testcase, locked, if it is still this process's and at that stage."""
+        """Return a testcase's row, locked, if this process still owns it and it is at the stage."""
         key = (self._organization_id, case.evaluation_id, case.testcase_id)
         found = session.get(EvaluationTestcase, key, with_for_update=True)
         if found is None or (found.owner, found.stage) != (self._evaluating.worker_id, stage):

@@ -1,11 +1,11 @@
-"""The workers of this process: they claim testcases of evaluations, as jobs in the database.
+"""The workers of this process, which claim testcases of evaluations as jobs in the database.
 
 Several servers may share a PostgreSQL, and so the work. A job has an owner while it is worked on;
-each server lets a number in the database grow for as long as it lives. Who sees another's number
-stand still for too long, by its own clock, takes that one's jobs over. Nobody shares a SQLite file,
-so what others have left there is taken over at once, and nobody has a number. Invariants: a job has
-one owner at a time; jobs of all evaluations get their turn; where nobody else writes, nothing is
-written unless there is work.
+each server increments a number in the database as long as it lives, its beat. A server that sees
+another's number unchanged for too long, by its own clock, takes over that server's jobs. A SQLite
+file has one server at a time, so a server takes over left jobs at once, and there are no beats.
+Invariants: a job has one owner at a time; the jobs of all evaluations get their turn; where no
+other server writes, nothing is written unless there is work.
 """
 
 from __future__ import annotations
@@ -37,19 +37,19 @@ from humanloop.server.store.tables import (
 from humanloop.server.store.times import now
 
 logger = logging.getLogger("humanloop.server")
-_POLL_SECONDS = 1  # where other servers may have left something to do
+_POLL_SECONDS = 1  # interval for work that other servers may have left
 _IDLE_SECONDS = 60
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 10  # seconds, after failures of the database
 _ARRAY_AGE = timedelta(hours=1)  # no request takes so long
-_AHEAD = 4  # jobs that are claimed for each thread, so that not each takes a transaction
-_MOST_ACTIVE = 1000  # evaluations that are looked at; those behind wait for them to end
+_AHEAD = 4  # jobs claimed per thread, so that not every job takes a transaction
+_MOST_ACTIVE = 1000  # evaluations looked at; later ones wait until these end
 
 Beats = Mapping[str | None, int]
-"""The number of each process, by its id."""
+"""The beat of each process, by its id."""
 
 
 class _Failures:
-    """Failures of one kind of work, one after another: they are told, and waited after."""
+    """Consecutive failures of one kind of work, with a log entry and a pause after each."""
 
     def __init__(self, database: Database, seldom: Seldom, stopping: threading.Event) -> None:
         self._database = database
@@ -58,13 +58,13 @@ class _Failures:
         self._count = 0
 
     def end(self) -> None:
-        """Begin anew, since the work succeeded."""
+        """Reset the count, since the work succeeded."""
         self._count = 0
 
     def pause(self, error: Exception) -> None:
-        """Wait a while, the longer the more there were."""
+        """Wait, longer after each failure."""
         self._count += 1
-        if self._count > 3:  # others that write may be in the way now and then
+        if self._count > 3:  # a few failures are normal while others write
             self._tell(error)
         seconds = _LONGEST_PAUSE if self._count > 10 else _FIRST_PAUSE * 2**self._count
         self._stopping.wait(min(seconds, _LONGEST_PAUSE))
@@ -96,28 +96,29 @@ class Workers:
         seldom = Seldom()
         self._failed_looks = _Failures(database, seldom, self._stopping)
         self._failed_jobs = _Failures(database, seldom, self._stopping)
-        self._seen: dict[str, tuple[int, float]] = {}  # the beats of others, and since when
+        self._seen: dict[str, tuple[int, float]] = {}  # others' beats, and when they last changed
         self._beaten = -math.inf
         self._turn = 0
         self._shared = database.dialect != "sqlite"
         self._organization_id = organization_id
-        self._cancellation = Cancellation()  # of what is being generated
+        self._cancellation = Cancellation()  # of the running generations
         self._runner = Runner(database, settings, evaluating, organization_id, self._cancellation)
 
     def start(self) -> None:
-        """Begin to work; a database that can't be written now is tried again later."""
+        """Begin to work; if the database can't be written now, try again later."""
         if self._settings.evaluation_workers:
             try:
-                self._beat()  # before any evaluation is this process's
-                self._tidy()  # before any array is; if it fails, the next start does it
+                self._beat()  # before any evaluation is owned by this process
+                self._tidy()  # before any array is written; the next start repeats it if it fails
             except Exception as error:
                 self._failed_looks.pause(error)
             self._thread.start()
 
     def stop(self) -> None:
-        """Let go of what is not done yet; return when nothing runs any more.
+        """Release unfinished jobs; return when nothing runs any more.
 
-        Raises what the database raises; others then take over when this one's number stands still.
+        Raises the database's errors; other servers then take over once this one's beat stands
+        still.
         """
         self._stopping.set()
         self._cancellation.cancel()
@@ -129,7 +130,7 @@ class Workers:
                 self._database.write(self._resign)
 
     def _tidy(self) -> None:
-        """Delete what arrays of testcases have written before their process died."""
+        """Delete the testcases of arrays whose process died while writing them."""
         leftover = self._is_leftover()
         with self._database.read() as session:
             found = session.scalar(select(TestcaseVersion.id).where(*leftover).limit(1))
@@ -169,7 +170,7 @@ class Workers:
     def _run(self) -> None:
         bell = self._evaluating.bell
         while not self._stopping.is_set():
-            bell.clear()  # before looking, so that whatever comes later is heard
+            bell.clear()  # before looking, so that a later ring is not lost
             try:
                 claimed = self._look()
             except Exception as error:
@@ -186,7 +187,7 @@ class Workers:
             self._runner.run(key)
             self._failed_jobs.end()
         except Exception as error:
-            # The job is still this process's, and no more busy after this, so it is taken up again.
+            # This process still owns the job, which is not busy any more, so it is resumed.
             self._failed_jobs.pause(error)
         finally:
             with self._lock:
@@ -194,7 +195,7 @@ class Workers:
             self._evaluating.bell.set()
 
     def _look(self) -> Sequence[Key]:
-        """Sum up evaluations that are done, and claim jobs for all threads that are free."""
+        """Sum up completed evaluations, and claim jobs for all free threads."""
         self._beat()
         with self._lock:
             busy = set(self._busy)
@@ -216,7 +217,7 @@ class Workers:
         return claimed
 
     def _beat(self) -> None:
-        """Show others that this process lives, if it is time to."""
+        """Increment this process's beat, if it is time."""
         moment = time.monotonic()
         if self._shared and moment - self._beaten > self._settings.takeover_seconds / 4:
             self._database.write(self._count_up)
@@ -230,14 +231,14 @@ class Workers:
         found.beats += 1
 
     def _beats(self, session: Session) -> dict[str | None, int]:
-        """Return the numbers of all processes."""
+        """Return the beats of all processes."""
         statement = select(EvaluationWorker.id, EvaluationWorker.beats).where(
             EvaluationWorker.organization_id == self._organization_id
         )
         return {row.id: row.beats for row in session.execute(statement)}
 
     def _alive(self, beats: Beats) -> set[str]:
-        """Return the other processes whose number has grown in time."""
+        """Return the other processes whose beat has changed in time."""
         if not self._shared:
             return set()
         moment = time.monotonic()
@@ -279,7 +280,7 @@ class Workers:
         return wanted[:free], done
 
     def _active(self, session: Session, alive: set[str]) -> list[str]:
-        """Return the evaluations that this process may work on; each time another one is first."""
+        """Return the evaluations that this process may work on, in rotation."""
         rows = session.execute(
             select(Evaluation.id, Evaluation.keys_owner)
             .where(
@@ -295,7 +296,7 @@ class Workers:
         return found[first:] + found[:first]
 
     def _may(self, evaluation_id: str, keys_owner: str | None, alive: set[str]) -> bool:
-        if keys_owner == self._id:  # its keys come right after its commit
+        if keys_owner == self._id:  # its keys arrive right after its commit
             return self._evaluating.keys(evaluation_id) is not None
         return keys_owner not in alive
 
@@ -306,9 +307,9 @@ class Workers:
         before: Beats,
         alive: set[str],
     ) -> list[Key]:
-        """Make jobs this process's, apart from those that somebody else was faster with.
+        """Make this process the owner of jobs, except those that another has claimed meanwhile.
 
-        before: the beats by which the others were found alive, or not.
+        before: the beats that decided which other processes are alive.
         """
         claimed: list[Key] = []
         for key in wanted:
@@ -320,7 +321,7 @@ class Workers:
             if case is None or case.stage is None:
                 continue
             owner = case.owner
-            # Read after the row is locked, so that an owner who came in between is seen.
+            # Read after the row is locked, to see an owner that claimed it in between.
             if owner not in {None, self._id} and (
                 owner in alive or self._beats(session).get(owner) != before.get(owner)
             ):

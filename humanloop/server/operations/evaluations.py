@@ -1,7 +1,7 @@
-"""Evaluations: created and read. What works on them is in `evaluation_runs`.
+"""Evaluations: created and read. `evaluation_runs` works on them.
 
-An evaluation has copies of all that it was created with: the testcases' versions, the testset and
-the evaluators as they were. So what is changed or deleted later leaves it as it is.
+An evaluation keeps copies of everything it was created with: the testcases' versions, the testset
+and the evaluators at that time. Later changes and deletions therefore do not affect it.
 """
 
 from __future__ import annotations
@@ -42,12 +42,12 @@ from humanloop.server.store.tables import (
 from humanloop.server.store.tallies import table
 
 _MOST_EVALUATORS = 100
-_PORTION = 5  # testcases that are described at once, with their datapoints
+_PORTION = 5  # testcases described at once, with their datapoints
 _LOADED = (joinedload(Evaluation.config), subqueryload(Evaluation.evaluators))
 
 
 def create(call: Call) -> Afterwards:
-    """Create an evaluation, and let it begin once it is committed."""
+    """Create an evaluation; it starts after the commit."""
     turns.be_alone(call.session)
     body = call.body
     project = lookups.project(call, call.path["project_id"])
@@ -101,7 +101,7 @@ def _evaluators(call: Call) -> list[Evaluator]:
 
 
 def _keys(call: Call, config: Config) -> Mapping[str, str]:
-    """Return the provider keys that came, if one of them is for the config's provider."""
+    """Return the provider keys in the body if one of them is for the config's provider."""
     given = prompts.strings(call.body.get("provider_api_keys", {}))
     provider = prompts.provider_of(call.settings, config, ("body", "config_id")).name
     if provider not in given:
@@ -113,7 +113,7 @@ def _keys(call: Call, config: Config) -> Mapping[str, str]:
 
 
 def _take_snapshot(call: Call, evaluation: Evaluation) -> None:
-    """Note the current versions of the testset's testcases, each as a job."""
+    """Record the current versions of the testset's testcases, each as a job."""
     cases = table(EvaluationTestcase).c
     columns = {
         cases.organization_id: TestcaseVersion.organization_id,
@@ -181,7 +181,7 @@ def _describe_all(call: Call, evaluations: Sequence[Evaluation]) -> list[dict[st
 
 
 def list_testcases(call: Call) -> Page:
-    """Return a page of an evaluation's testcases, each with what came of it so far."""
+    """Return a page of an evaluation's testcases, each with its results so far."""
     evaluation = _of_path(call)
     keys = (
         select(EvaluationTestcase.testcase_id)
@@ -242,7 +242,7 @@ def _describe_cases(
 
 
 def _datapoint(datapoints: Mapping[str, Any], log_id: str | None) -> dict[str, Any]:
-    """Return the datapoint of a testcase, if it is made, and still there."""
+    """Return a testcase's datapoint, if it was made and still exists."""
     found = None if log_id is None else datapoints.get(log_id)
     return {} if found is None else {"datapoint": found}
 

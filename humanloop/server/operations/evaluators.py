@@ -1,7 +1,7 @@
 """Evaluators: Python source that judges datapoints, checked before it is kept.
 
-The check runs the source's top level in the sandbox, so it takes as long as the source makes it, up
-to the engine's limits; it runs before the transaction, in a thread that serves nothing else.
+The check runs the source's top level in the sandbox, so it may take as long as the engine's limits
+allow; it runs before the transaction, in a separate thread.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from humanloop.server.store.times import now
 CONTENT = ("name", "description", "code", "arguments_type", "return_type")
 _MAX_NAME = 255
 _CHECKED = ("code", "arguments_type", "return_type")
-"""What the check of the source depends on."""
+"""The fields on which the source's check depends."""
 
 
 def describe(evaluator: Evaluator) -> dict[str, Any]:
@@ -31,7 +31,7 @@ def describe(evaluator: Evaluator) -> dict[str, Any]:
 
 
 def needs_target(evaluator: Mapping[str, Any]) -> bool:
-    """Tell whether an evaluator is called with the testcase beside the datapoint."""
+    """Return whether an evaluator is called with the testcase beside the datapoint."""
     return bool(evaluator["arguments_type"] == "target_required")
 
 
@@ -43,7 +43,7 @@ def list_(call: Call) -> list[dict[str, Any]]:
 
 
 def create(call: Call) -> Stages:
-    """Create an evaluator whose source can be used."""
+    """Create an evaluator whose source passes the check."""
     body, written = call.body, list[dict[str, Any]]()
 
     def check(call: Call) -> None:
@@ -63,7 +63,7 @@ def create(call: Call) -> Stages:
 
 
 def update(call: Call) -> Stages:
-    """Change what is given; what an evaluation has begun with stays as it is there."""
+    """Change the given fields; evaluations that have begun keep their own copy."""
     checked: list[Mapping[str, Any]] = []
     written: list[dict[str, Any]] = []
 
@@ -95,16 +95,16 @@ def update(call: Call) -> Stages:
 
 
 def _checked(check: Stage, write: Stage, written: Sequence[Mapping[str, Any]]) -> Stages:
-    """Return the stages of a check and a write, which adds its answer to those written."""
+    """Return the stages of a check and a write; the write appends its answer to `written`."""
 
     def done(_call: Call) -> None:
-        """Do nothing: all of it is written."""
+        """Do nothing, since everything is written."""
 
     return Stages(check, [write], lambda: written[-1], done, slow=True)
 
 
 def delete(call: Call) -> None:
-    """Delete an evaluator; evaluations keep what they have of it."""
+    """Delete an evaluator; evaluations keep their copies."""
     call.session.delete(_of_path(call))
 
 

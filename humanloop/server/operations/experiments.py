@@ -1,8 +1,8 @@
 """Experiments: configs of a project that compete for positive feedback.
 
 A trial is one draw of an active config; the log that names it is its datapoint. A config's
-`trials_count` is the number of its datapoints with feedback, its positives are those of them with
-a positive label, and its mean is the share of these.
+`trials_count` is the number of its datapoints with feedback, its positives are the datapoints among
+these with a positive label, and its mean is the share of positives.
 """
 
 from __future__ import annotations
@@ -51,12 +51,12 @@ LOADED = (
     subqueryload(Experiment.positive_labels),
     subqueryload(Experiment.members),
 )
-"""What describe_all() reads of an experiment, to be loaded with many at once."""
+"""The relationships that describe_all() reads, to be loaded for many experiments at once."""
 
 
 @dataclass(frozen=True)
 class Result:
-    """Count a config's datapoints with feedback, and those with a positive label."""
+    """The counts of a config's datapoints with feedback, and of those with a positive label."""
 
     trials: int
     positives: int
@@ -68,7 +68,7 @@ class Result:
 
     @property
     def mean(self) -> float:
-        """Return the share of positives; there must be a trial."""
+        """Return the share of positives; needs at least one trial."""
         return self.positives / self.trials
 
     @property
@@ -80,7 +80,7 @@ class Result:
 
 
 def draw(call: Call, experiment: Experiment) -> Trial:
-    """Return a new trial of one of the experiment's active configs; 404 when it has none."""
+    """Return a new trial of one of the active configs; raises NotFound if there are none."""
     if call.only_reads:
         raise NeedsWriter
     candidates = [member for member in experiment.members if member.active]
@@ -106,7 +106,7 @@ def _choose(settings: Settings, candidates: Sequence[ExperimentConfig]) -> Exper
 
 
 def add_config(experiment: Experiment, config: Config) -> None:
-    """Let a config take part, or take part again."""
+    """Add a config to the experiment, or make it active again."""
     members = (each for each in experiment.members if each.config_id == config.id)
     _take_part(experiment, next(members, None), config)
 
@@ -129,7 +129,7 @@ def _take_part(
 
 
 def find_by_name(session: Session, project: Project, name: str) -> Experiment | None:
-    """Return the project's experiment with that name, if there is one."""
+    """Return the project's experiment with that name, or None."""
     return session.scalar(_of_project(project).where(Experiment.name == name))
 
 
@@ -204,7 +204,7 @@ def describe_draw(trial: Trial) -> dict[str, Any]:
 
 
 def create(call: Call) -> dict[str, Any]:
-    """Create an experiment, with its configs and active when that is wanted."""
+    """Create an experiment with its configs; make it active if wanted."""
     turns.be_alone(call.session)
     project = lookups.project(call, call.path["project_id"])
     _check_name(call.session, project, call.body["name"])
@@ -230,7 +230,7 @@ def create(call: Call) -> dict[str, Any]:
 def list_(call: Call) -> Listed:
     """Return a project's experiments, newest first."""
     project = lookups.project(call, call.path["project_id"])
-    # Each has all of its configs.
+    # Each record contains all configs of its experiment.
     size = (
         select(func.sum(func.length(Config.parameters)))
         .join(
@@ -281,8 +281,8 @@ def update(call: Call) -> dict[str, Any]:
 def delete(call: Call) -> Stages:
     """Delete an experiment with its trials; its logs stay, without their trial.
 
-    There may be many trials. Until they are gone the experiment is there, and what ends half-way
-    can be done again.
+    There may be many trials. The experiment exists until they are deleted, and an interrupted
+    deletion can be repeated.
     """
     left = [True]
 
@@ -295,14 +295,14 @@ def delete(call: Call) -> Stages:
 
     def finish(call: Call) -> None:
         experiment = _of_path(call)
-        _delete_trials(call, experiment, None)  # those that were drawn in between
+        _delete_trials(call, experiment, None)  # trials drawn meanwhile
         call.session.delete(experiment)
 
     return Stages(_of_path, steps(), lambda: None, finish)
 
 
 def _delete_trials(call: Call, experiment: Experiment, limit: int | None) -> int:
-    """Delete trials, up to a limit, and take them off their logs; return how many they were."""
+    """Delete trials, up to a limit, and remove them from their logs; return their number."""
     turns.be_alone(call.session)
     owner = experiment.organization_id
     trials = select(Trial.id).where(
@@ -310,7 +310,7 @@ def _delete_trials(call: Call, experiment: Experiment, limit: int | None) -> int
     )
     ids = call.session.scalars(trials.limit(limit)).all()
     for some in chunks(ids):
-        # ON DELETE SET NULL would take the organisation off the logs, too.
+        # ON DELETE SET NULL would also set the logs' organization_id to NULL.
         logs = sql_update(table(Log)).where(Log.organization_id == owner, Log.trial_id.in_(some))
         call.connection.execute(logs.values(trial_id=None))
         gone = sql_delete(table(Trial)).where(Trial.organization_id == owner, Trial.id.in_(some))
@@ -353,9 +353,9 @@ def _set_positive_labels(call: Call, experiment: Experiment) -> None:
 
 
 def _recount(call: Call, experiment: Experiment) -> None:
-    """Count again what was judged by other labels: for the answer now, for good in the end.
+    """Count the trials again under other positive labels: now for the answer, finally at the end.
 
-    What others in the same transaction have noted is counted only then.
+    Changes that others note in the same transaction are counted only then.
     """
     call.session.flush()
     counts = tallies.count_trials(call.connection, experiment.organization_id, experiment.id)

@@ -1,7 +1,8 @@
 """Feedback on logs: submitted, replaced and unset.
 
-A select or number type holds one value on a log, a multi_select a set of values, and every text
-is kept. A label that its type does not offer yet is added to it with the sentiment `unset`.
+On one log, a select or number type holds one value, a multi_select a set of values, and a text type
+every text. A label that its type does not offer yet is added to the type with the sentiment
+`unset`.
 """
 
 from __future__ import annotations
@@ -45,7 +46,10 @@ _ANNOTATIONS = table(Annotation)
 
 
 class Target(NamedTuple):
-    """A log that feedback is on; None is a project or a config to come, or no experiment."""
+    """A log that gets feedback.
+
+    project_id, config_id: None if it is not created yet. experiment_id: None for no experiment.
+    """
 
     id: str
     project_id: str | None
@@ -66,7 +70,7 @@ class Note:
 
     @property
     def key(self) -> str:
-        """Return what tells it apart from others of its type on its log."""
+        """Return the note's key among its type's notes on its log."""
         return self.value if self.feedback_type.feedback_class == "multi_select" else self.id
 
     @property
@@ -76,7 +80,7 @@ class Note:
 
 
 class Notes:
-    """The feedback on some logs: it is changed in memory, and written at once in the end."""
+    """The feedback on some logs, changed in memory and written together at the end."""
 
     def __init__(self, call: Call) -> None:
         self._connection = call.connection
@@ -86,10 +90,10 @@ class Notes:
         self._held: dict[tuple[str, Kind], dict[str, Note]] = {}
         self._added: dict[str, Note] = {}
         self._removed: list[Note] = []
-        self._before: dict[Target, Values] = {}  # what logs of trials held until they were changed
+        self._before: dict[Target, Values] = {}  # of trials' logs, before the first change
 
     def load(self, logs: Sequence[Target]) -> None:
-        """Read what is on these logs already."""
+        """Read the existing feedback on these logs."""
         of_id = {log.id: log for log in logs}
         for some in chunks(list(of_id)):
             statement = select(_ANNOTATIONS).where(
@@ -103,7 +107,7 @@ class Notes:
                 self._hold(Note(log, kind, row.value, row.user, row.created_at, row.id))
 
     def find_kind(self, project_id: str | None, name: str, location: Location) -> Kind:
-        """Return a project's feedback type; None is a project to come, with the default types."""
+        """Return a project's feedback type; None is a project to be created, with default types."""
         return feedback_types.find_kind(self._kinds_of(project_id), name, location)
 
     def _kinds_of(self, project_id: str | None) -> list[Kind]:
@@ -115,7 +119,7 @@ class Notes:
         return self._kinds[project_id]
 
     def add(self, log: Target, request: Mapping[str, Any], location: Location) -> Note:
-        """Put the requested value on the log, under its type's rule."""
+        """Add the requested value to the log, under its type's rule."""
         kind = self.find_kind(log.project_id, request["type"], (*location, "type"))
         value = read_value(kind, request, location)
         self._remember(log)
@@ -135,9 +139,9 @@ class Notes:
         return note
 
     def unset(self, log: Target, request: Mapping[str, Any], location: Location) -> Note:
-        """Take feedback off the log; return the last that was taken off.
+        """Remove feedback from the log; return the last that was removed.
 
-        Without a value all of the type goes, which a multi_select does not allow.
+        Without a value, all feedback of the type is removed; a multi_select requires a value.
         """
         kind = self.find_kind(log.project_id, request["type"], (*location, "type"))
         value = request.get("value")
@@ -175,7 +179,7 @@ class Notes:
                 self._removed.append(note)
 
     def write(self, tally: Tally) -> None:
-        """Write what was added and removed since, and the labels that their types lack."""
+        """Write the added and removed notes, and the labels that their types lack."""
         connection = self._connection
         added = list(self._added.values())
         for some in chunks([each.id for each in self._removed]):
@@ -205,7 +209,7 @@ class Notes:
 
 
 def _is_done(note: Note, held: Note) -> bool:
-    """Tell whether the request for a note was done before: by the held one, or one before that."""
+    """Return whether a request was done before: by the held note, or by one that it replaced."""
     same = (note.value, note.user, note.created_at) == (held.value, held.user, held.created_at)
     replaced = note.feedback_type.feedback_class not in {"text", "multi_select"}
     return same or (replaced and held.created_at > note.created_at)
@@ -244,7 +248,7 @@ def _add_labels(connection: Connection, organization_id: str, notes: Iterable[No
 
 
 def read_value(kind: Kind, request: Mapping[str, Any], location: Location) -> str:
-    """Return the value that feedback of the type gives, as text; raises Invalid."""
+    """Return the value in feedback of the type, as text; raises Invalid."""
     value = request.get("value")
     if value is None:
         message = f"`value` is needed to give {kind.type!r} feedback"
@@ -257,7 +261,7 @@ def read_value(kind: Kind, request: Mapping[str, Any], location: Location) -> st
 
 
 def _is_number(text: str) -> bool:
-    """Tell whether the text is a JSON number (RFC 8259, section 6) that a Decimal can hold."""
+    """Return whether the text is a JSON number (RFC 8259, section 6) that a Decimal can hold."""
     try:
         return _NUMBER.fullmatch(text) is not None and Decimal(text).is_finite()
     except InvalidOperation:
@@ -278,7 +282,7 @@ def describe(feedback: Annotation | Note) -> dict[str, Any]:
 
 
 def submit(call: Call) -> Any:
-    """Submit one feedback or an array of them, all or none."""
+    """Submit one feedback or an array, all or nothing."""
     _lock_logs(call)
     targets = _find_logs(call)
     notes = Notes(call)
@@ -302,7 +306,7 @@ def submit(call: Call) -> Any:
 
 
 def _lock_logs(call: Call) -> None:
-    """Let others wait who change the feedback on the same logs: it depends on what is there."""
+    """Lock the logs, since a change depends on the feedback that is already there."""
     wanted = each_in(call.body, lambda request, _: request.get("data_id"))
     for some in chunks(sorted({each for each in wanted if each is not None})):
         logs = select(Log.id).where(
@@ -317,7 +321,7 @@ def _name(call: Call) -> Any:
 
 
 def _find_logs(call: Call) -> dict[str, Target]:
-    """Return the logs that the body names, by what it names them."""
+    """Return the logs that the body names, by their names in the body."""
     wanted = each_in(call.body, lambda request, _: request.get("data_id"))
     columns = (_name(call), Log.id, Log.project_id, Log.config_id, Trial.experiment_id)
     its_trial = and_(Trial.organization_id == Log.organization_id, Trial.id == Log.trial_id)

@@ -1,7 +1,7 @@
-"""The kinds of feedback that a project takes, and the labels that they offer.
+"""The feedback types of a project, and the labels that they offer.
 
 Every project starts with rating, action, issue, correction and comment. A select holds one label
-and a multi_select a set of them, each with a sentiment; text and number types offer no labels.
+and a multi_select a set of labels, each with a sentiment; text and number types offer no labels.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ _DEFAULT_CLASSES = {
     "correction": "text",
     "comment": "text",
 }
-_SHOWN_LABELS = 10  # in a message
+_SHOWN_LABELS = 10  # labels shown in a message
 _DEFAULT_LABELS = {"rating": {"good": "positive", "bad": "negative"}}
 
 
 def add_defaults(session: Session, project: Project) -> None:
-    """Give a new project the types that every project has."""
+    """Add the default types to a new project."""
     for name, feedback_class in _DEFAULT_CLASSES.items():
         feedback_type = _new_type(project, name, feedback_class)
         for value, sentiment in _DEFAULT_LABELS.get(name, {}).items():
@@ -72,7 +72,7 @@ def of_projects(
 
 
 class Kind(NamedTuple):
-    """A feedback type, as far as feedback itself is concerned; `id` is None for one to come."""
+    """The parts of a feedback type that feedback needs; `id` is None if it is not created yet."""
 
     id: int | None
     type: str
@@ -110,9 +110,9 @@ def check_labels(
     wanted: Sequence[tuple[Kind, str]],
     location: Location,
 ) -> None:
-    """Raise Invalid, with the likely one, for a label that the type of a project does not have.
+    """Raise Invalid for a label that a project's type lacks; the text suggests a similar one.
 
-    location: of the array of the labels, which are objects with a `type` and a `value`.
+    location: the place of the array of the labels, which are objects with a `type` and a `value`.
     """
     owned = FeedbackLabel.organization_id == organization_id
     values: dict[int | None, list[str]] = {}
@@ -143,14 +143,14 @@ def check_labels(
 
 
 def check_has_labels(kind: Kind, location: Location) -> None:
-    """Raise Invalid for a type of a class without labels."""
+    """Raise Invalid for a type without labels."""
     if kind.feedback_class not in LABEL_CLASSES:
         described = f"feedback of class {kind.feedback_class!r}, without labels"
         raise invalid(location, f"{kind.type!r} is {described}")
 
 
 class Labels:
-    """A project's types and their labels, to be added to and changed."""
+    """The labels of a project's types, to be added and changed."""
 
     def __init__(self, session: Session, project: Project) -> None:
         turns.be_alone(session)
@@ -163,9 +163,9 @@ class Labels:
         }
 
     def upsert(self, request: Mapping[str, Any], location: Location) -> FeedbackKind:
-        """Create the requested type, or add to the known one the labels that it lacks.
+        """Create the requested type, or add missing labels to the known one.
 
-        A sentiment that is given replaces the label's own; a type's class never changes.
+        A given sentiment replaces the label's own; a type's class never changes.
         """
         name, feedback_class = request["type"], request.get("class")
         feedback_type = self.types.get(name)
@@ -185,7 +185,7 @@ class Labels:
         return feedback_type
 
     def set_positive(self, wanted: Sequence[Mapping[str, Any]], location: Location) -> None:
-        """Make exactly the wanted labels positive; those that were and are not become unset."""
+        """Make exactly the given labels positive; other positive labels become `unset`."""
         for label in self._labels.values():
             if label.sentiment == "positive":
                 label.sentiment = "unset"
@@ -197,7 +197,7 @@ class Labels:
             self._set(self.types[kind.type], each["value"], "positive")
 
     def _set(self, feedback_type: FeedbackKind, value: str, sentiment: str | None) -> None:
-        """Add a label to the type if it is not there, and set its sentiment if one is given."""
+        """Add a missing label to the type; set its sentiment if one is given."""
         label = self._labels.get((feedback_type.type, value))
         if label is None:
             label = _add_label(feedback_type, value, sentiment or "unset")
@@ -206,7 +206,7 @@ class Labels:
 
 
 def describe(feedback_type: FeedbackKind) -> dict[str, Any]:
-    """Return a FeedbackTypeModel; `values` only where the type has labels."""
+    """Return a FeedbackTypeModel; it has `values` only if the type has labels."""
     body: dict[str, Any] = {"type": feedback_type.type}
     if feedback_type.feedback_class in LABEL_CLASSES:
         body["values"] = [plain(label, "value", "sentiment") for label in feedback_type.labels]

@@ -1,4 +1,4 @@
-"""Which function runs which operation."""
+"""The handler of each operation."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ from humanloop.server.operations.calls import Call
 
 @dataclass(frozen=True)
 class Handler:
-    """Run an operation; one that only reads does not wait for the writer, unless it asks for it.
+    """The handler of an operation; a handler that only reads does not wait for the writer.
 
-    It may be run again when its transaction was rolled back, so it leaves nothing behind elsewhere.
+    It may run again after its transaction was rolled back, so it has no effect outside of it. It
+    returns the answer as plain data, or in Afterwards; or a Generation, whose answer is made after
+    the transaction; or Stages, whose answer takes several transactions.
 
-    It returns the answer as plain data, or in Afterwards; or a Generation, which comes to one after
-    the transaction; or Stages, which come to one in several.
-    prepare: works out of the body what needs no database, before the transaction.
-    large_pages: the records of its lists may be large, so only a few are made at the same time.
+    prepare: computes from the body whatever needs no database, before the transaction.
+    large_pages: the records of its lists may be large, so only a few are made at a time.
     nullable: the keys of the body that a null clears, whatever the schema says.
     """
 
@@ -106,4 +106,4 @@ HANDLERS: Mapping[str, Handler] = {
     "testsets.list_testcases": Handler(testsets.list_testcases, only_reads=True, large_pages=True),
     "testsets.update": Handler(testsets.update, nullable=frozenset({"description"})),
 }
-"""By the name of the operation."""
+"""The handlers by the operation's name."""

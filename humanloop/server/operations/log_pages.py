@@ -1,10 +1,9 @@
 """Pages of a project's logs.
 
-A page has a number, and to find it means to go past all logs before it. An anchor remembers how
-many came before one of them; what was added since is little, and tells how many come before it
-now. Invariants: a page found from an anchor is the page that would be found without it; an anchor
-that the database does not prove right is not used, so it matters to nobody in which process it is
-remembered.
+Finding a page by its number means skipping all logs before it. An anchor remembers how many logs
+came before one log; the few logs added since then give its present rank. Invariants: a page found
+from an anchor is the page that would be found without it; an anchor that the database does not
+confirm is not used, so any process may remember any anchors.
 """
 
 from __future__ import annotations
@@ -18,14 +17,14 @@ from humanloop.server.operations.anchors import Anchor
 from humanloop.server.operations.calls import Call
 from humanloop.server.store.tables import Batch, Log, Project, is_complete
 
-_ADDED = 10_000  # after so many logs, an anchor is of no use any more
+_ADDED = 10_000  # after this many new logs, an anchor is useless
 
 
 _KEY = (Log.organization_id, Log.project_id, Log.created_at, Log.row)
 
 
 def find_ids(call: Call, project: Project, offset: int, size: int) -> list[str]:
-    """Return the ids of so many of a project's logs, newest first, after the first `offset`."""
+    """Return the ids of `size` of a project's logs, newest first, after the first `offset`."""
     owned = Log.organization_id == project.organization_id
     keys = (
         select(*_KEY)
@@ -35,7 +34,8 @@ def find_ids(call: Call, project: Project, offset: int, size: int) -> list[str]:
     )
     batches = select(Batch.id).where(Batch.organization_id == project.organization_id)
     if call.session.scalar(batches.limit(1)) is not None:
-        # What is being written is in the index, but does not count: each row has to be looked at.
+        # The index contains logs that are still being written and don't count, so each row is
+        # checked.
         keys = keys.where(is_complete()).offset(offset)
         return [log_id for log_id, _, _ in _logs(call, keys)]
     newest = call.session.scalar(select(func.max(Log.row)).where(owned)) or 0
@@ -43,7 +43,7 @@ def find_ids(call: Call, project: Project, offset: int, size: int) -> list[str]:
     rank = None if anchor is None else _rank_now(call, project, anchor)
     if anchor is not None and rank is not None and rank <= offset:
         behind = keys.where(
-            # An index can begin with this, as it can't with the other condition alone.
+            # An index can start with this condition, unlike with the other one alone.
             Log.created_at <= anchor.created_at,
             or_(Log.created_at < anchor.created_at, Log.row < anchor.row),
         )
@@ -54,13 +54,13 @@ def find_ids(call: Call, project: Project, offset: int, size: int) -> list[str]:
         Anchor(offset + number, moment, row, project.datapoints, project.deleted, newest)
         for number, (_, moment, row) in enumerate(found, start=1)
     ]
-    # The first one helps when so many logs are added that the next page begins before the last.
+    # The first anchor helps after many new logs, when the next page begins before the last one.
     call.anchors.keep(project.id, anchors[:1] + anchors[1:][-1:])
     return [log_id for log_id, _, _ in found]
 
 
 def _logs(call: Call, keys: Select[str, str, datetime, int]) -> Sequence[Row[str, datetime, int]]:
-    """Return the ids, times and rows of logs; their keys are found without reading any log."""
+    """Return the ids, times and rows of logs; their keys are found in an index alone."""
     found = keys.subquery().c
     statement = (
         select(Log.id, Log.created_at, Log.row)
@@ -71,9 +71,9 @@ def _logs(call: Call, keys: Select[str, str, datetime, int]) -> Sequence[Row[str
 
 
 def _rank_now(call: Call, project: Project, anchor: Anchor) -> int | None:
-    """Return how many logs come before the anchor and with it now; None when that is not sure."""
+    """Return the anchor's present rank; None if that is not certain."""
     if anchor.deleted != project.deleted:
-        return None  # as many others may have been added by a transaction that was committed later
+        return None  # a transaction that was committed later may have added as many others
     new = (
         select(Log.project_id, Log.created_at, Log.row)
         .where(Log.organization_id == project.organization_id, Log.row > anchor.newest)

@@ -1,7 +1,7 @@
-"""Logs: datapoints of what a model was asked and what it said.
+"""Logs: datapoints with a model's input and output.
 
-An array is logged all or nothing. A large one is written in slices, each in a transaction of its
-own, so that others get their turn; until the last one, what is written does not count.
+An array is logged all or nothing. A large array is written in slices, each in its own transaction,
+so that others get their turn; until the last slice, the written logs do not count.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ LOADED = (
     joinedload(Log.parent).load_only(Log.reference_id),
     subqueryload(Log.feedback).joinedload(Annotation.feedback_type),
 )
-"""What describe() reads of a log, to be loaded with many at once."""
+"""The relationships that describe() reads, to be loaded for many logs at once."""
 
 _TEXTS = (
     Log.inputs,
@@ -61,7 +61,7 @@ _TEXTS = (
     Log.provider_response,
     Log.raw_output,
 )
-# A response has its config twice.
+# A response contains the config twice.
 _SIZE = sum(
     (func.coalesce(func.length(text), 0) for text in _TEXTS),
     2
@@ -91,11 +91,11 @@ _COLUMNS = (
     "finish_reason",
     "created_at",
 )
-"""What a response says of a log under the names of its columns."""
+"""The columns that a response contains under their own names."""
 
 
 def draft(body: Any) -> list[Draft]:
-    """Return the drafts of a body that is to be logged."""
+    """Return the drafts for a body."""
 
     def run(request: Mapping[str, Any], location: Location) -> Draft:
         if "config" not in request and "trial_id" not in request:
@@ -107,7 +107,7 @@ def draft(body: Any) -> list[Draft]:
 
 
 def log(call: Call) -> Any:
-    """Log one datapoint, or an array of them all or nothing."""
+    """Log one datapoint, or an array of datapoints, all or nothing."""
     drafts: list[Draft] = call.prepared
     parts = _slices(drafts)
     if len(parts) > 1:
@@ -139,7 +139,7 @@ def _in_stages(drafts: Sequence[Draft], parts: Sequence[Sequence[Draft]]) -> Sta
     tallies: dict[int, Tally] = {}
 
     def check(call: Call) -> None:
-        """Work through all of it without writing, so that whatever is refused has left nothing."""
+        """Check all drafts without writing, so that a refused request leaves nothing behind."""
         dry = Arrival()
         dry.find_parents(call, drafts)
         dry.find_places(call, drafts, create=False)
@@ -152,7 +152,7 @@ def _in_stages(drafts: Sequence[Draft], parts: Sequence[Sequence[Draft]]) -> Sta
         batches.begin(call.connection, call.account.organization_id, batch_id)
 
     def write(index: int, call: Call) -> None:
-        # Nothing is carried on from slice to slice: what was done may be rolled back and run again.
+        # No state is carried from slice to slice, since a slice may be rolled back and run again.
         batches.go_on(call.connection, call.account.organization_id, batch_id)
         arrival, tally = Arrival(), Tally()
         arrival.find_parents(call, parts[index])  # one may have been deleted since
@@ -183,7 +183,7 @@ def _in_stages(drafts: Sequence[Draft], parts: Sequence[Sequence[Draft]]) -> Sta
 
 
 def _check_projects(call: Call, drafts: Sequence[Draft]) -> None:
-    """Raise Unavailable when a project was deleted between the slices, with what was in it."""
+    """Raise Unavailable if a project, and so its logs, was deleted between the slices."""
     used = {each.place.project_id for each in drafts if each.place is not None}
     statement = select(_PROJECTS.c.id).where(
         _PROJECTS.c.organization_id == bindparam("organization_id")
@@ -203,13 +203,13 @@ def _find(call: Call, condition: ColumnElement[bool]) -> Log | None:
 
 
 def update(call: Call) -> dict[str, Any]:
-    """Set a datapoint's output, error and duration, where given."""
+    """Set the given ones of a datapoint's output, error and duration."""
     _lock(call, Log.id == call.path["id"])
     return _update(call, lookups.find(call, Log, call.path["id"], "datapoint"))
 
 
 def update_by_ref(call: Call) -> dict[str, Any]:
-    """Update a datapoint that is named by the caller's own id."""
+    """Update a datapoint that is named by the caller's reference id."""
     reference_id = call.query["reference_id"]
     _lock(call, Log.reference_id == reference_id)
     found = _find(call, Log.reference_id == reference_id)
@@ -232,7 +232,7 @@ def _update(call: Call, found: Log) -> dict[str, Any]:
 
 
 def load_in_portions(call: Call, ids: Sequence[str]) -> Iterator[list[Log]]:
-    """Load the logs with some ids, in their order, in portions that are not too large."""
+    """Load the logs with the given ids, in their order, in portions of limited size."""
     statement = select(Log).options(*LOADED)
     owned = (Log.organization_id == call.account.organization_id, Log.id.in_(ids))
     weighed = call.session.execute(select(Log.id, _SIZE).where(*owned))

@@ -1,7 +1,7 @@
-"""Find what a request names.
+"""Look-ups of everything that a request names.
 
-What a path or a query names and does not exist is 404; what a body names is 422 at its location. A
-project that a body names by an unknown name is created.
+A missing row is 404 if the path or the query names it, and 422 with its location if the body does.
+A project that a body names by an unknown name is created.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ Part = TypeVar("Part", Config, Experiment, Testset)
 
 
 def rows(call: Call, statement: Any, column: ColumnElement[Any], values: Sequence[Any]) -> Any:
-    """Yield a SELECT's rows of the organisation in which the column has one of many values.
+    """Yield the organisation's rows of a SELECT whose column has one of many values.
 
     The statement has a parameter `organization_id`.
     """
@@ -54,7 +54,7 @@ def rows(call: Call, statement: Any, column: ColumnElement[Any], values: Sequenc
 
 
 def missing(what: str, location: Location | None) -> RequestError:
-    """Return the error for what does not exist: Invalid where a body named it, else NotFound."""
+    """Return the error for a missing row: Invalid if a body named it, else NotFound."""
     if location is None:
         return NotFound(f"There is no {what}.")
     return invalid(location, f"there is no {what}")
@@ -63,9 +63,11 @@ def missing(what: str, location: Location | None) -> RequestError:
 def find(
     call: Call, table: type[Found], row_id: str, kind: str, location: Location | None = None
 ) -> Found:
-    """Return the organisation's row with that id, which a body named where a location is given.
+    """Return the organisation's row with that id.
 
-    kind: what the API calls such a row. Raises NotFound or Invalid.
+    kind: the API's word for such a row.
+    location: the place of the id in the body, if a body named it. Raises NotFound, or Invalid if
+        there is a location.
     """
     found = call.session.get(table, (call.account.organization_id, row_id))
     if found is None:
@@ -76,7 +78,7 @@ def find(
 def find_in_project(
     session: Session, table: type[Part], project: Project, row_id: str, location: Location
 ) -> Part:
-    """Return the project's row with that id, which a body named; raises Invalid."""
+    """Return the project's row with the id that a body named; raises Invalid."""
     found = session.get(table, (project.organization_id, row_id))
     if found is None or found.project_id != project.id:
         kind = table.__name__.lower()
@@ -90,7 +92,7 @@ def project(call: Call, project_id: str) -> Project:
 
 
 def project_by_name(call: Call, name: str) -> Project | None:
-    """Return the project with that name, if there is one."""
+    """Return the project with that name, or None."""
     statement = select(Project).where(
         Project.organization_id == call.account.organization_id, Project.name == name
     )
@@ -110,7 +112,7 @@ def project_of_body(
 ) -> Project | None:
     """Return the project that a body names, by `project_id` or by `project`, a name to create.
 
-    create: False gives None for a project that would be created.
+    create: False returns None in place of creating a project.
     """
     name, project_id = body.get("project"), body.get("project_id")
     if project_id is not None:
@@ -135,7 +137,7 @@ def create_project(
 ) -> Project:
     """Return a new project with the default feedback types; its name must not be taken.
 
-    project_id: the id that it gets in place of a new one.
+    project_id: the project's id; None makes a new one.
     """
     turns.be_alone(call.session)
     check_project_name(call, name, location)
@@ -152,7 +154,7 @@ def create_project(
 
 
 def check_project_name(call: Call, name: str, location: Location) -> None:
-    """Refuse an empty name and one that is taken."""
+    """Raise Invalid for a name that is empty or taken."""
     if not name.strip():
         raise invalid(location, "a project's name can't be empty", "minLength")
     if project_by_name(call, name) is not None:

@@ -1,4 +1,4 @@
-"""Model configs: registered by themselves, without a log."""
+"""Model configs: registered without a log."""
 
 from __future__ import annotations
 

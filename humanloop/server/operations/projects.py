@@ -1,4 +1,4 @@
-"""Projects: what is set up in them, what is active for them, and their logs as an export."""
+"""Projects: their settings, their active configs and experiments, and the export of their logs."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ from humanloop.server.store.tables import (
 )
 from humanloop.server.store.times import now
 
-_MAX_FILTER = 1000  # databases limit what they match
-_PORTION = 10  # projects that are described at once: what is active in them may be large
+_MAX_FILTER = 1000  # databases limit the length of patterns
+_PORTION = 10  # projects described at once: their active configs may be large
 
 
 def describe(call: Call, project: Project) -> dict[str, Any]:
-    """Return a ProjectResponse; what is active is that of the default environment."""
+    """Return a ProjectResponse, with what is active in the default environment."""
     [body] = describe_all(call, [project])
     return body
 
@@ -94,7 +94,7 @@ def _first_config_types(call: Call, ids: Sequence[str]) -> dict[str, str | None]
 
 
 def _active(call: Call, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """Return what is active in the default environment of each project, where anything is."""
+    """Return the active config or experiment in each project's default environment, if any."""
     environment = lookups.environment(call, None)
     statement = (
         select(Deployment)
@@ -128,7 +128,7 @@ def _describe_user(user: User) -> dict[str, Any]:
 
 
 def create(call: Call) -> dict[str, Any]:
-    """Create a project; feedback types that are given add to the default ones."""
+    """Create a project; given feedback types are added to the default ones."""
     project = lookups.create_project(call, call.body["name"], ("body", "name"))
     labels = feedback_types.Labels(call.session, project)
     for index, request in enumerate(call.body.get("feedback_types", ())):
@@ -143,7 +143,7 @@ def get(call: Call) -> dict[str, Any]:
 
 
 def list_(call: Call) -> Page:
-    """Return a page of the projects that match the filters, in the order that is asked for."""
+    """Return a page of the projects that match the filters, in the requested order."""
     column: ColumnElement[Any] = {
         "created_at": Project.created_at.expression,
         "updated_at": Project.updated_at.expression,
@@ -177,7 +177,7 @@ def list_(call: Call) -> Page:
 
 
 def update(call: Call) -> dict[str, Any]:
-    """Rename, activate a config or an experiment, or set which labels are positive."""
+    """Rename a project, activate a config or an experiment, or set the positive labels."""
     turns.be_alone(call.session)
     project = lookups.project(call, call.path["id"])
     body, session = call.body, call.session
@@ -199,7 +199,7 @@ def update(call: Call) -> dict[str, Any]:
 def _chosen(
     call: Call, project: Project, config_key: str, experiment_key: str
 ) -> Config | Experiment | None:
-    """Return the config or the experiment that the body names; both at once are refused."""
+    """Return the config or the experiment that the body names; raises an error for both."""
     config_id, experiment_id = call.body.get(config_key), call.body.get(experiment_key)
     if config_id is not None and experiment_id is not None:
         message = f"`{config_key}` and `{experiment_key}` exclude each other"
@@ -282,7 +282,7 @@ def deploy_config(call: Call) -> list[dict[str, Any]]:
 
 
 def _wanted_environments(call: Call) -> list[Environment]:
-    """Return the environments that the body names, each once, or the default one."""
+    """Return the environments that the body names, each once; without any, the default one."""
     wanted: Sequence[Mapping[str, Any]] = call.body.get("environments", ())
     if not wanted:
         return [lookups.environment(call, None)]
@@ -296,7 +296,7 @@ def _wanted_environments(call: Call) -> list[Environment]:
 
 
 def list_deployed_configs(call: Call) -> list[dict[str, Any]]:
-    """Return every environment, with what is deployed there."""
+    """Return every environment, with its deployment."""
     project = lookups.project(call, call.path["id"])
     return [
         deployments.describe(
@@ -307,7 +307,7 @@ def list_deployed_configs(call: Call) -> list[dict[str, Any]]:
 
 
 def delete_deployed_config(call: Call) -> dict[str, Any]:
-    """Remove what is deployed in an environment, if anything is, and answer with what is left."""
+    """Remove the deployment in an environment, if any; return the environment without one."""
     project = lookups.project(call, call.path["project_id"])
     environment = lookups.find(call, Environment, call.path["environment_id"], "environment")
     active: Deployment | None = deployments.current(call.session, project, environment)
@@ -327,7 +327,7 @@ def create_feedback_type(call: Call) -> dict[str, Any]:
 
 
 def update_feedback_types(call: Call) -> list[dict[str, Any]]:
-    """Add or change feedback types and their labels; the answer is all of the project's."""
+    """Add or change feedback types and their labels; return all of the project's types."""
     project = lookups.project(call, call.path["id"])
     labels = feedback_types.Labels(call.session, project)
     for index, request in enumerate(call.body):

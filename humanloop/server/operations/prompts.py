@@ -1,8 +1,8 @@
-"""From a chat or a completion request to a Generation: everything that is settled beforehand.
+"""The way from a chat or a completion request to a Generation.
 
-It runs in one transaction, before any provider is asked. Invariants: when it fails nothing is
-stored; when it succeeds every sample has its log, still without an output, and all that a provider
-needs is plain data.
+Everything is settled in one transaction, before any provider is asked. Invariants: if it fails,
+nothing is stored; if it succeeds, every sample has its log, still without an output, and everything
+that a provider needs is plain data.
 """
 
 from __future__ import annotations
@@ -35,16 +35,16 @@ _CALL_PARAMETERS = ("user", "logprobs", "suffix")
 _TOOL_KEYS = ("name", "description", "parameters")
 
 Draws = Iterator[tuple[Config, Trial | None]]
-"""The config of one sample after the other, without an end."""
+"""The config of each sample in turn, endless."""
 
 
 @dataclass(frozen=True)
 class Task:
-    """Say how a chat differs from a completion.
+    """The differences between a chat and a completion.
 
-    endpoint: that of a config in a request which names none.
-    text: what the model reads, as `messages` or as a `prompt` of a ProviderRequest, from the
-        config's parameters and the body; it raises Invalid, for the config at the location.
+    endpoint: the default endpoint of a config in a request.
+    text: makes the model's input, as `messages` or as a `prompt` of a ProviderRequest, from the
+        config's parameters and the body; it raises Invalid, at the config's location.
     piece_keys, sample_keys: the body's keys that every piece, and every whole sample, repeats.
     """
 
@@ -55,11 +55,11 @@ class Task:
 
 
 Choose = Callable[[Call, Task, Project], tuple[Location, Draws]]
-"""Where the body says which config to use, and the configs."""
+"""The choice of configs: the location in the body that names one, and the draws."""
 
 
 def given(call: Call, task: Task, project: Project) -> tuple[Location, Draws]:
-    """Return the config in the request, which is registered in the project."""
+    """Return the config in the request, after registering it in the project."""
     request = {"endpoint": task.endpoint, **call.body["model_config"]}
     config = deployments.register_config(call, project, request)
     return (*_BODY, "model_config"), repeat((config, None))
@@ -76,7 +76,7 @@ def registered(call: Call, _task: Task, project: Project) -> tuple[Location, Dra
 
 
 def sampled(call: Call, _task: Task, project: Project) -> tuple[Location, Draws]:
-    """Return a draw of the project's experiment that the request names, for each sample."""
+    """Return a draw of the named experiment of the project for each sample."""
     location = (*_BODY, "experiment_id")
     experiment = lookups.find_in_project(
         call.session, Experiment, project, call.body["experiment_id"], location
@@ -140,7 +140,7 @@ def begin(call: Call, task: Task, choose: Choose) -> Generation:
 
 
 def _count(body: Mapping[str, Any]) -> int:
-    # Compared before it is converted: 1e999999999 is an integer, too.
+    # Compared before it is converted, since 1e999999999 is an integer, too.
     count = body.get("num_samples", 1)
     location = (*_BODY, "num_samples")
     if count < 1:
@@ -153,10 +153,10 @@ def _count(body: Mapping[str, Any]) -> int:
 def ask(
     settings: Settings, task: Task, config: Config, body: Mapping[str, Any], location: Location
 ) -> tuple[Found, ProviderRequest]:
-    """Return who serves the config's model, and what to ask.
+    """Return the provider of the config's model, and the request to it.
 
-    body: of a chat or completion request; location: where a request names the config. Raises
-    Invalid.
+    body: a chat or completion request; location: the place that names the config in it. Raises
+        Invalid.
     """
     found = provider_of(settings, config, location)
     parameters = config.parameters
@@ -172,12 +172,12 @@ def ask(
 
 
 def strings(keys: Mapping[str, Any]) -> dict[str, str]:
-    """Return the keys that may be ones: the schema lets anything else stand beside them."""
+    """Return the keys whose values are strings: the schema allows other values beside them."""
     return {name: key for name, key in keys.items() if isinstance(key, str)}
 
 
 def provider_of(settings: Settings, config: Config, location: Location) -> Found:
-    """Return who serves the config's model; raises Invalid when nobody does."""
+    """Return the provider of the config's model; raises Invalid if there is none."""
     if config.type != "model":
         raise invalid(
             location, f"{config.id!r} is not a model config but of the type {config.type!r}"
@@ -195,7 +195,7 @@ def provider_of(settings: Settings, config: Config, location: Location) -> Found
 
 
 def _model_parameters(parameters: Mapping[str, Any], given: Collection[str]) -> dict[str, Any]:
-    """Return the parameters that are set: those of a request's own config, and what is no default.
+    """Return the parameters to send: those given in a request's config, and all non-defaults.
 
     Models differ in their own defaults, and some refuse parameters whatever their value.
     """

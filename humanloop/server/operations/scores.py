@@ -1,7 +1,7 @@
-"""Scores: the results of an evaluator in an evaluation, taken together.
+"""Scores: the summary of an evaluator's results in an evaluation.
 
-The aggregate is the mean of the values, which for booleans is the share of true. Errors have no
-value, so they are left out of it, and counted beside it.
+The aggregate is the mean of the values; for booleans, that is the share of true. Errors have no
+value, so they are excluded from the mean and counted separately.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ ENDED = ("completed", "failed")
 
 @dataclass(frozen=True)
 class Summary:
-    """Hold how many results have a value, how many an error, and the mean; None without values."""
+    """The number of results with a value and with an error, and the mean; None without values."""
 
     results: int = 0
     errors: int = 0
     mean: float | None = None
 
     def describe(self, config_id: str, evaluator_id: str) -> dict[str, Any]:
-        """Return a ModelConfigEvaluatorAggregateResponse, with the numbers of results beside."""
+        """Return a ModelConfigEvaluatorAggregateResponse, with the numbers of results added."""
         body = {
             "model_config_id": config_id,
             "evaluator_id": evaluator_id,
@@ -64,14 +64,14 @@ def summarize(session: Session, organization_id: str, evaluation_id: str) -> dic
 def _mean(values: Sequence[float]) -> float:
     try:
         return fmean(values)
-    except OverflowError:  # their sum is too large for a float
+    except OverflowError:  # the sum is too large for a float
         return float(sum(map(Fraction, values)) / len(values))
 
 
 def describe(
     session: Session, evaluation: Evaluation, evaluators: Sequence[EvaluationEvaluator]
 ) -> list[dict[str, Any]]:
-    """Return the aggregate of each evaluator of an evaluation, as far as it is."""
+    """Return the aggregate of each evaluator of an evaluation so far."""
     if evaluation.status in ENDED:
         found = {each.evaluator_id: _kept(each) for each in evaluators}
     else:
@@ -91,7 +91,7 @@ def _kept(part: EvaluationEvaluator) -> Summary:
 def with_aggregates(call: Call, bodies: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Return ProjectConfigResponses with the aggregates of their configs.
 
-    Of each evaluator it is that of the newest evaluation of the config that has ended.
+    An evaluator's aggregate is from the newest ended evaluation of the config that used it.
     """
     found: dict[str, list[dict[str, Any]]] = {}
     for some in chunks([body["config"]["id"] for body in bodies]):
@@ -104,7 +104,7 @@ def with_aggregates(call: Call, bodies: Sequence[Mapping[str, Any]]) -> list[dic
 
 
 def _newest(call: Call, config_ids: Sequence[str]) -> list[tuple[EvaluationEvaluator, str]]:
-    """Return the parts of evaluators in the newest evaluations of configs, with the config."""
+    """Return evaluators' parts in the newest evaluations of configs, each with the config's id."""
     owner = call.account.organization_id
     number = func.row_number().over(
         partition_by=(Evaluation.config_id, EvaluationEvaluator.evaluator_id),

@@ -1,4 +1,4 @@
-"""Sessions: logs that belong together, across projects."""
+"""Sessions: groups of logs, across projects."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from humanloop.server.store.tables import (
     is_complete,
 )
 
-_PORTION = 10  # sessions that are described at once: their inputs and outputs may be large
+_PORTION = 10  # sessions described at once: their inputs and outputs may be large
 
 
 def _describe_all(call: Call, ids: Sequence[str]) -> list[dict[str, Any]]:
-    """Return a SessionResponse for each: its first datapoint's inputs, the last output of any."""
+    """Return a SessionResponse for each: the first datapoint's inputs, the last output of any."""
     organization_id = call.account.organization_id
     within = and_(
         Log.organization_id == organization_id, Log.session_id == Conversation.id, is_complete()

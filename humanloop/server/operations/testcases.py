@@ -1,7 +1,7 @@
-"""Testcases: what a model is to be tried with.
+"""Testcases: inputs on which a model is tried.
 
-A testcase has versions. One that an evaluation has in its snapshot is never changed or deleted:
-it only stops to be the current one.
+A testcase has versions. A version in an evaluation's snapshot is never changed or deleted: it only
+ceases to be the current one.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from humanloop.server.store.tallies import table
 from humanloop.server.store.times import now
 
 CONTENT = ("inputs", "messages", "target")
-"""What a testcase holds, all of it optional."""
+"""The contents of a testcase, all optional."""
 
 _VERSIONS, _TESTSETS = table(TestcaseVersion), table(Testset)
 _CURRENT = (
@@ -46,7 +46,7 @@ def get(call: Call) -> dict[str, Any]:
 
 
 def update(call: Call) -> dict[str, Any]:
-    """Set the inputs, messages and target that are given; a null clears them."""
+    """Set the given inputs, messages and target; a null clears them."""
     turns.be_alone(call.session)
     version, testset_id = _of_path(call)
     if _is_in_a_snapshot(call, version):
@@ -83,7 +83,7 @@ def _is_in_a_snapshot(call: Call, version: TestcaseVersion) -> bool:
 
 
 def _succeed(call: Call, version: TestcaseVersion, testset_id: str) -> TestcaseVersion:
-    """Put a new version in the place of one, which stays as it is."""
+    """Replace the current version by a new one; the old one stays unchanged."""
     version.testset_id = None
     call.session.flush()  # a testcase has one current version at a time
     columns = ("organization_id", "testcase_id", "row", "created_at", "source_project_data_id")
@@ -95,7 +95,7 @@ def _succeed(call: Call, version: TestcaseVersion, testset_id: str) -> TestcaseV
 
 
 def delete(call: Call) -> None:
-    """Delete the testcases whose ids are in the body, all or none."""
+    """Delete the testcases whose ids are in the body, all or nothing."""
     turns.be_alone(call.session)
     wanted: list[str] = call.body
     found = {row[0]: row for row in lookups.rows(call, _CURRENT, _VERSIONS.c.testcase_id, wanted)}
@@ -116,7 +116,7 @@ def delete(call: Call) -> None:
 
 
 def remove(call: Call, condition: ColumnElement[bool]) -> None:
-    """Delete the versions that no evaluation has; the others stop to be current."""
+    """Delete versions that are in no evaluation; the others cease to be current."""
     owned = (_VERSIONS.c.organization_id == call.account.organization_id, condition)
     snapshots = exists().where(
         EvaluationTestcase.organization_id == _VERSIONS.c.organization_id,
@@ -127,7 +127,7 @@ def remove(call: Call, condition: ColumnElement[bool]) -> None:
 
 
 def count(call: Call, testset_id: str, more: int) -> None:
-    """Count testcases that were added to a testset, or removed from it."""
+    """Add to a testset's count of testcases; negative for removed ones."""
     call.connection.execute(
         sql_update(_TESTSETS)
         .where(
@@ -139,7 +139,7 @@ def count(call: Call, testset_id: str, more: int) -> None:
 
 
 def load(call: Call, testset_id: str, ids: Sequence[str]) -> list[dict[str, Any]]:
-    """Return TestcaseResponses of a testset's versions with some ids, in their order."""
+    """Return TestcaseResponses of a testset's versions with the given ids, in their order."""
     statement = select(TestcaseVersion).where(
         TestcaseVersion.organization_id == call.account.organization_id,
         TestcaseVersion.id.in_(ids),

@@ -1,7 +1,7 @@
-"""Testsets: the testcases of a project, by hand, in arrays, or from logged datapoints.
+"""Testsets: the testcases of a project, added one by one, in arrays, or from logged datapoints.
 
-A large array is written in slices, each in a transaction of its own, so that others get their turn;
-until the last one, what is written belongs to no testset.
+A large array is written in slices, each in its own transaction, so that others get their turn;
+until the last slice, the written testcases belong to no testset.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from humanloop.server.store.tables import Log, Project, TestcaseVersion, Testset
 from humanloop.server.store.tallies import table
 from humanloop.server.store.times import now, to_text
 
-_PORTION = 10  # testcases that are described at once: they may be large
+_PORTION = 10  # testcases described at once, since they may be large
 _VERSIONS, _LOGS = table(TestcaseVersion), table(Log)
 _DATAPOINTS = select(_LOGS.c.id, _LOGS.c.inputs, _LOGS.c.messages, _LOGS.c.output).where(
     _LOGS.c.organization_id == bindparam("organization_id"), is_complete()
@@ -98,7 +98,7 @@ def list_(call: Call) -> list[dict[str, Any]]:
 
 
 def update(call: Call) -> dict[str, Any]:
-    """Rename or describe a testset; a null clears its description."""
+    """Change a testset's name or description; a null clears its description."""
     testset = _of_path(call)
     name = call.body.get("name", testset.name)
     if name != testset.name:
@@ -140,9 +140,9 @@ def list_testcases(call: Call) -> Page:
 
 @dataclass
 class Draft:
-    """A testcase that is wanted.
+    """A wanted testcase.
 
-    content: its inputs, messages and target; of a datapoint's they are found later.
+    content: its inputs, messages and target; those of a datapoint are found later.
     """
 
     location: Location
@@ -182,7 +182,7 @@ class Draft:
 
 
 def draft(body: Any) -> list[Draft]:
-    """Return the drafts of a body: one testcase, an array of them, or the ids of datapoints."""
+    """Return the drafts for a body: one testcase, an array of them, or the ids of datapoints."""
     if isinstance(body, list):
         requests = cast("list[dict[str, Any]]", body)
         if not requests:
@@ -196,7 +196,7 @@ def draft(body: Any) -> list[Draft]:
         if key in body:
             message = f"`{key}` and `datapoint_ids` exclude each other"
             raise invalid(("body", key), message, "not")
-    # A CreateTestcaseRequest may have further keys, and so this one, with any value.
+    # A CreateTestcaseRequest may have further keys, so also this one, with any value.
     values = cast("list[object]", ids) if isinstance(ids, list) else [None]
     texts = [each for each in values if isinstance(each, str)]
     if len(texts) < len(values):
@@ -214,7 +214,7 @@ def _given(request: Mapping[str, Any], location: Location) -> Draft:
 
 
 def create_testcases(call: Call) -> Any:
-    """Add testcases, all or none."""
+    """Add testcases, all or nothing."""
     drafts: list[Draft] = call.prepared
     if len(drafts) > SLICE:
         return _in_stages(call.path["testset_id"], drafts)
@@ -256,7 +256,7 @@ def _in_stages(testset_id: str, drafts: Sequence[Draft]) -> Stages:
 
 
 def _versions(call: Call, drafts: Sequence[Draft]) -> Any:
-    """Yield conditions for the rows of the drafts, which together find them all."""
+    """Yield conditions that together find all rows of the drafts."""
     for some in chunks([each.version_id for each in drafts]):
         owned = _VERSIONS.c.organization_id == call.account.organization_id
         yield owned, _VERSIONS.c.id.in_(some)
@@ -269,7 +269,7 @@ def _insert(call: Call, drafts: Sequence[Draft], testset_id: str | None) -> None
 
 
 def _find_datapoints(call: Call, drafts: Sequence[Draft]) -> None:
-    """Fill the drafts that name datapoints; raise Invalid when one of these is not there."""
+    """Fill the drafts that name datapoints; raise Invalid if a datapoint is missing."""
     named = [each for each in drafts if each.datapoint_id is not None]
     wanted = [each.datapoint_id for each in named]
     found = {row.id: row for row in lookups.rows(call, _DATAPOINTS, _LOGS.c.id, wanted)}
@@ -280,9 +280,9 @@ def _find_datapoints(call: Call, drafts: Sequence[Draft]) -> None:
 
 
 def _content(log: Any) -> dict[str, Any]:
-    """Return what a testcase has of a datapoint.
+    """Return a datapoint's content for a testcase.
 
-    Its inputs are texts, so what is none becomes the text that a template would be filled with.
+    A testcase's inputs are texts, so another value becomes the text that fills a template.
     """
     content: dict[str, Any] = {
         "inputs": {key: templates.to_text(value) for key, value in log.inputs.items()},

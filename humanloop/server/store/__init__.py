@@ -1,1 +1,1 @@
-"""The database: its tables, its schema's history, ids and times, and who may call."""
+"""The database: its tables, its schema's history, ids and times, and the accounts of callers."""

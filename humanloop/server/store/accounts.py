@@ -1,8 +1,8 @@
-"""Who may call: the organisation of a database and one user for each API key.
+"""Accounts: the organisation of a database, and one user for each API key.
 
-The keys that a process takes are those that it was given: several processes on one database must be
-given the same ones. A key is kept nowhere: the database holds a salted, slow digest that recognises
-its user again, and memory a fast one that requests are compared with, in constant time.
+A process accepts the keys that it was given: several processes on one database must be given the
+same ones. No key is stored: the database holds a salted, slow digest to recognise its user again,
+and memory holds a fast digest, with which requests are compared in constant time.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Account:
 
 
 class KeyRing:
-    """The keys that are valid while the server runs."""
+    """The valid keys of a running server."""
 
     def __init__(self, accounts: Mapping[bytes, Account]) -> None:
         self._accounts = dict(accounts)
@@ -42,7 +42,7 @@ class KeyRing:
 
     @classmethod
     def enroll(cls, database: Database, api_keys: Sequence[str]) -> KeyRing:
-        """Recognise or add the user of each key, and the organisation at the first start."""
+        """Recognise or add the user of each key; add the organisation at the first start."""
         for key in api_keys:
             if not key or not key.isascii() or not key.isprintable() or " " in key:
                 raise StartError("An API key is made of visible ASCII characters, without spaces.")
@@ -57,13 +57,13 @@ class KeyRing:
         return database.write(enroll)
 
     def account(self, key: str | None) -> Account:
-        """Return whose key it is; raises Unauthorized when it is missing or nobody's."""
+        """Return the account of a key; raises Unauthorized if it is missing or unknown."""
         if key is None:
             raise Unauthorized("The header X-API-KEY is missing.")
         given = _fast(key)
         found: Account | None = None
         for known, account in self._accounts.items():
-            # No early end: the time must not tell which key came close.
+            # No early exit: the time must not reveal which key is similar.
             if hmac.compare_digest(known, given):
                 found = account
         if found is None:
@@ -72,9 +72,9 @@ class KeyRing:
 
 
 def stand_in(session: Session) -> Account:
-    """Return the account of the first user, for what comes without a key.
+    """Return the account of the first user, for work that comes without a key.
 
-    The first one of a new database has no key.
+    In a new database, the first user has no key.
     """
     turns.be_alone(session)
     organization = session.scalar(select(Organization)) or _found(session)

@@ -1,7 +1,7 @@
-"""Large arrays that are being written, and those whose writing has ended half-way.
+"""Large arrays that are being written, and those whose writing was interrupted.
 
-Invariants: what a batch has written so far never counts before the batch is ended; who finds that
-its batch was deleted writes nothing more of it.
+Invariants: the written part of a batch never counts before the batch is ended; a writer whose batch
+was deleted writes nothing more of it.
 """
 
 from __future__ import annotations
@@ -14,25 +14,25 @@ from humanloop.server.errors import Unavailable
 from humanloop.server.store.tables import Annotation, Batch, Log
 from humanloop.server.store.times import now
 
-_AGE = timedelta(minutes=10)  # between two parts of one are milliseconds; clocks may differ
+_AGE = timedelta(minutes=10)  # between two parts are milliseconds, but clocks may differ
 
 
 def begin(connection: Connection, organization_id: str, batch_id: str) -> None:
-    """Begin a batch, and delete what others of the organisation have left half-way."""
+    """Begin a batch; delete interrupted batches of the organisation."""
     delete_unfinished(connection, organization_id)
     row = {"organization_id": organization_id, "id": batch_id, "created_at": now()}
     connection.execute(insert(Batch), [row])
 
 
 def go_on(connection: Connection, organization_id: str, batch_id: str) -> None:
-    """Say that a batch is still being written; raises Unavailable when it was deleted."""
+    """Refresh a batch that is still being written; raises Unavailable if it was deleted."""
     statement = update(Batch).where(_is(organization_id, batch_id)).values(created_at=now())
     if connection.execute(statement).rowcount == 0:
         raise Unavailable("Writing the array took too long, and was given up.")
 
 
 def end(connection: Connection, organization_id: str, batch_id: str) -> None:
-    """Let what was written count, or what was taken back be forgotten."""
+    """End a batch: its logs then count, or were removed before."""
     connection.execute(delete(Batch).where(_is(organization_id, batch_id)))
 
 
@@ -41,9 +41,9 @@ def _is(organization_id: str, batch_id: str) -> ColumnElement[bool]:
 
 
 def delete_unfinished(connection: Connection, organization_id: str, *, every: bool = False) -> None:
-    """Delete what was written of an organisation's batches whose process is gone.
+    """Delete the logs of an organisation's batches whose process is gone.
 
-    every: whether no other process may be writing; else only of those that stand still.
+    every: no other process may be writing; otherwise only old batches are deleted.
     """
     wanted = select(Batch.id).where(Batch.organization_id == organization_id)
     if not every:

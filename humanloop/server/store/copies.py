@@ -1,4 +1,4 @@
-"""Copies of a SQLite database: for a user, before an upgrade, and back again.
+"""Copies of a SQLite database: backups for users and before upgrades, and their restoration.
 
 Invariants: a copy appears under its name at once, complete, checked, on the disk, and readable by
 its owner only, or not at all. The source is read through SQLite, in one transaction, so a server
@@ -25,7 +25,7 @@ _PARTIAL = ".partial"
 def back_up(url: str, target: Path) -> Path:
     """Copy a URL's database, in use or not, to a new file; return the path of the source.
 
-    Raises StartError when that can't be done; then nothing is left at the target.
+    Raises StartError on failure; nothing is then left at the target.
     """
     source = _sqlite_file(url)
     if not source.is_file():
@@ -40,10 +40,10 @@ def back_up(url: str, target: Path) -> Path:
 
 
 def restore(url: str, backup: Path) -> Path:
-    """Put a copy of a backup in the place of a URL's database; return that path.
+    """Replace a URL's database by a copy of a backup; return the database's path.
 
-    Raises StartError when the backup can't be used or a server runs on the database, which then
-    stays as it was.
+    Raises StartError if the backup can't be used or a server runs on the database, which then stays
+    unchanged.
     """
     path = _sqlite_file(url)
     if not backup.is_file():
@@ -67,9 +67,9 @@ def restore(url: str, backup: Path) -> Path:
 
 
 def back_up_beside(path: Path, revision: str) -> Path:
-    """Copy the database that this process owns to FILE.backup-REVISION; return that path.
+    """Copy this process's own database to FILE.backup-REVISION; return that path.
 
-    It takes the place of the one that an earlier, interrupted upgrade has left.
+    Replaces the backup of an earlier, interrupted upgrade.
     """
     target = path.with_name(f"{path.name}.backup-{revision}")
     for left in path.parent.glob(f"{target.name}.*{_PARTIAL}"):
@@ -88,7 +88,7 @@ def _sqlite_file(url: str) -> Path:
 
 @contextmanager
 def _copied(source: Path, target: Path) -> Generator[Path]:
-    """Make a checked copy beside the target; what is not put there is deleted in the end."""
+    """Make a checked copy beside the target; delete it at the end unless it was renamed."""
     try:
         descriptor, name = tempfile.mkstemp(_PARTIAL, f"{target.name}.", target.parent)
     except OSError as error:
@@ -107,9 +107,9 @@ def _copied(source: Path, target: Path) -> Generator[Path]:
 
 def _copy(source: Path, copy: Path) -> None:
     with closing(_connect(source, "mode=rw")) as reading, closing(sqlite3.connect(copy)) as writing:
-        writing.execute("PRAGMA synchronous = OFF")  # all of it is brought to the disk at the end
+        writing.execute("PRAGMA synchronous = OFF")  # everything is synced to the disk at the end
         reading.backup(writing)
-    # Immutable: else SQLite would make a write-ahead log just to read it.
+    # Immutable, since otherwise SQLite would create a write-ahead log just to read it.
     with closing(_connect(copy, "mode=ro&immutable=1")) as connection:
         [found, *_] = connection.execute("PRAGMA integrity_check").fetchone()
     if found != "ok":
@@ -129,7 +129,7 @@ def _reason(source: Path, target: Path, error: sqlite3.Error | OSError) -> str:
 
 
 def _check_schema(copy: Path, source: Path) -> None:
-    """Raise StartError for what is not a database of this server, or too new a one."""
+    """Raise StartError for a database that is not this server's, or is from a newer version."""
     with closing(_connect(copy, "mode=ro&immutable=1")) as connection:
         try:
             [revision] = connection.execute("SELECT version_num FROM alembic_version").fetchone()
@@ -139,9 +139,9 @@ def _check_schema(copy: Path, source: Path) -> None:
 
 
 def _settle(path: Path) -> None:
-    """Write the old database's log into it and leave nothing beside it.
+    """Merge the old database's write-ahead log into it, and delete the files beside it.
 
-    Whatever stood beside the file would be played into the one that takes its place.
+    SQLite would apply such files to the database that takes its place.
     """
     with suppress(sqlite3.DatabaseError), closing(sqlite3.connect(path)) as connection:
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -154,7 +154,7 @@ def _companions(path: Path) -> list[Path]:
 
 
 def _put(copy: Path, target: Path) -> None:
-    """Rename the copy, with all of it on the disk before and after."""
+    """Rename the copy; sync it and its directory to the disk."""
     _sync(copy)
     os.replace(copy, target)
     if os.name == "posix":

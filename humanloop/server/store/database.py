@@ -1,9 +1,9 @@
-"""The database: opened once by a process, read by many threads, written by one.
+"""The database: opened once per process, read by many threads, written by one.
 
-Invariants: a work is committed whole or rolled back whole; works wait for each other before they
-read anything, so a look-up and the insert that depends on it can't be torn apart (`turns` says how,
-where several processes write); readers wait for nobody; a SQLite file is owned for as long as the
-database is open.
+Invariants: the work of a caller is committed or rolled back as a whole; writing works wait for each
+other before they read anything, so nothing changes between a look-up and the insert that depends on
+it (`turns` explains this for several processes); readers never wait; a SQLite file is owned as long
+as the database is open.
 """
 
 from __future__ import annotations
@@ -52,10 +52,10 @@ class Database:
     ) -> Database:
         """Open or create the database at a SQLAlchemy URL and bring its schema up to date.
 
-        scripts: where the history of the schema is. Several processes may open one at once.
+        scripts: the schema's history. Several processes may open one at the same time.
 
-        Raises StartError when it can't be reached or written, is in use by another server, is
-        not a database of this server, or has a schema newer than this version knows.
+        Raises StartError if it can't be reached or written, is in use by another server, is not a
+        database of this server, or has a schema newer than this version knows.
         """
         parsed = urls.parse(url)
         path = urls.file_of(parsed)
@@ -76,13 +76,13 @@ class Database:
 
     @classmethod
     def join(cls, url: str, *, begin: bool = False, foreign_keys: bool = True) -> Database:
-        """Open a database beside the servers that may run on it; its schema stays as it is.
+        """Open a database beside the servers that may run on it; its schema stays unchanged.
 
-        begin: whether one that is not there, or is empty, is begun.
-        foreign_keys: False for who deletes all that refers to what is deleted by itself: SQLite
-            would look through a whole table for each row.
+        begin: create the schema if the database is missing or empty.
+        foreign_keys: False for callers that themselves delete all rows that refer to deleted ones:
+            SQLite would scan a whole table for each row.
 
-        Raises StartError when it is not there, can't be used, or has another schema.
+        Raises StartError if it is missing, can't be used, or has another schema.
         """
         if begin and _is_new(urls.parse(url)):
             return cls.open(url)
@@ -109,22 +109,22 @@ class Database:
             yield session
 
     def submit(self, work: Callable[[Session], T]) -> Future[T]:
-        """Let the only writer do a work with a session; committed once the future has its result.
+        """Have the only writer call `work` with a session; commit before the future has its result.
 
-        An error of the work is the future's, and leaves nothing of it.
+        If `work` raises, the future has its error, and its changes are rolled back.
         """
         return self._writer.submit(work)
 
     def write(self, work: Callable[[Session], T]) -> T:
-        """Do as `submit` does, and wait for the result."""
+        """Submit `work`, and return its result."""
         return self.submit(work).result()
 
     def said(self, error: Exception) -> str:
-        """Return on one line what the database said, without the secrets of its URL."""
+        """Return the database's error message on one line, without the secrets of its URL."""
         return urls.redact(self._url, failures.said(error))
 
     def close(self) -> None:
-        """Close every connection and give the file free; harmless when called again."""
+        """Close every connection and release the file; may be called again."""
         self._writer.close()
         self._engine.dispose()
         self._writing.dispose()
@@ -146,7 +146,7 @@ def _migrate(url: URL, path: Path | None, scripts: Traversable) -> None:
 def joined(url: str, *, begin: bool = False, foreign_keys: bool = True) -> Generator[Database]:
     """Join a database, as `Database.join` does, and close it at the end.
 
-    Raises StartError for whatever the database fails with meanwhile, too.
+    Also raises StartError for the database's errors inside the block.
     """
     database = Database.join(url, begin=begin, foreign_keys=foreign_keys)
     try:
@@ -162,11 +162,11 @@ def joined(url: str, *, begin: bool = False, foreign_keys: bool = True) -> Gener
 
 @contextmanager
 def open_for_reading(url: str) -> Generator[Callable[[], AbstractContextManager[Session]]]:
-    """Open a database beside the server that has it; give how to open a session for reading.
+    """Open a database beside its server; yield a function that opens a session for reading.
 
     All queries of one session see the same state. Nothing is created or changed.
 
-    Raises StartError when there is no such database, it can't be read, or its schema is not this
+    Raises StartError if there is no such database, it can't be read, or its schema is not this
     version's.
     """
     parsed = _existing(url)
@@ -198,7 +198,7 @@ def _is_new(url: URL) -> bool:
 
 
 def _existing(url: str) -> URL:
-    """Return the URL of a database that is there, by the name that a server has it by, if any."""
+    """Return the URL of an existing database, with the file name that its server uses, if any."""
     parsed = urls.parse(url)
     path = urls.file_of(parsed)
     if path is not None:
@@ -210,7 +210,7 @@ def _existing(url: str) -> URL:
 
 @contextmanager
 def _start_errors(url: URL) -> Generator[None]:
-    """Say in one line why the database can't be used."""
+    """Raise StartError with one line for each error of the database."""
     try:
         yield
     except DBAPIError as error:

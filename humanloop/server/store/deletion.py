@@ -1,7 +1,7 @@
-"""Delete logs and projects beside traffic: in many short transactions, between which others write.
+"""The deletion of logs and projects beside traffic, in many short transactions.
 
-Invariants: counts are right after each transaction; what was begun and interrupted can be begun
-again; at most one process at a time deletes from a database.
+Invariants: counts are right after each transaction; an interrupted deletion can be repeated; at
+most one process at a time deletes from a database.
 """
 
 from __future__ import annotations
@@ -62,31 +62,31 @@ from humanloop.server.store.tables import (
 from humanloop.server.store.tallies import table
 
 _SECONDS = 0.01
-"""About how long a transaction takes; its number of rows is adapted to it."""
-_MOST = 500  # rows in a transaction; SQLite takes so many values in a statement
-_FEW = 100  # rows in a transaction whose number is not adapted
-_FAILURES = 3  # of the database, which waits by itself before each
+"""The approximate time of a transaction, in seconds; its number of rows is adapted to it."""
+_MOST = 500  # rows in a transaction; SQLite limits the values in a statement
+_FEW = 100  # rows in a transaction of fixed size
+_FAILURES = 3  # of the database, before the deletion ends; the database waits before each
 _TRIES = 300
-_LOCK = 5_411_093_180_127_043_561  # PostgreSQL: any number that nothing else locks
+_LOCK = 5_411_093_180_127_043_561  # PostgreSQL's advisory lock; any unused number will do
 
 _LOGS = table(Log)
 
 Step = Callable[[Session, int], int]
-"""Delete up to so many rows; return how many. It may be run again after it was rolled back."""
+"""Delete up to that many rows; return their number. May run again after a rollback."""
 
 
 class Elsewhere(StartError):
-    """Another process deletes from this database just now."""
+    """Another process is deleting from this database."""
 
     def __init__(self) -> None:
         super().__init__("Another process deletes from the database. Try again.")
 
 
 class Batches:
-    """Run steps in transactions of a few milliseconds each.
+    """The run of deletion steps, in transactions of a few milliseconds each.
 
-    stop: ends between two of them, when it is set. Who has none waits for other processes that
-        delete; else Elsewhere is raised.
+    stop: when set, ends the run between two transactions. Without it, a run waits for other
+        deleting processes; with it, Elsewhere is raised.
     """
 
     def __init__(self, database: Database, stop: Event | None = None) -> None:
@@ -96,14 +96,14 @@ class Batches:
         self._size = _MOST // 8
 
     def run(self, step: Step) -> int:
-        """Run a step until it finds nothing more; return how many rows it deleted."""
+        """Run a step until it finds nothing more; return the number of deleted rows."""
         deleted = 0
         for some in self._each(step):
             deleted += some
         return deleted
 
     def run_once(self, work: Callable[[Session], int]) -> int:
-        """Run one step of a size of its own; return how many rows it deleted."""
+        """Run a step of fixed size once; return the number of deleted rows."""
         if self._stop.is_set():
             return 0
         some, seconds = self._once(lambda session, _size: work(session), 0)
@@ -118,7 +118,7 @@ class Batches:
             if some < size:
                 return
             self._adapt(seconds)
-            # So long others have the database for themselves.
+            # Give others the database for the same time.
             self._stop.wait(seconds)
 
     def _adapt(self, seconds: float) -> None:
@@ -128,9 +128,10 @@ class Batches:
             self._size = min(self._size * 2, _MOST)
 
     def _once(self, step: Step, size: int) -> tuple[int, float]:
-        """Run a step in one transaction; return how many rows it deleted, and how long it took.
+        """Run a step in one transaction; return the number of deleted rows, and the seconds.
 
-        What others were in the way of is tried again; while they delete, for some ten seconds.
+        A step that conflicts with others is tried again; while another process deletes, for about
+        ten seconds.
         """
 
         def work(session: Session) -> tuple[int, float]:
@@ -153,7 +154,7 @@ class Batches:
 
 
 def _be_only_one(connection: Connection) -> None:
-    """Raise Elsewhere when another process has the lock for those who delete."""
+    """Raise Elsewhere if another process holds the lock for deletion."""
     if connection.dialect.name == "postgresql":
         had = connection.scalar(select(func.pg_try_advisory_xact_lock(_LOCK)))
         if not had:
@@ -161,13 +162,13 @@ def _be_only_one(connection: Connection) -> None:
 
 
 def delete_logs(session: Session, ids: Sequence[str]) -> int:
-    """Delete logs with their feedback, and take back what they count; return how many there were.
+    """Delete logs with their feedback, and reduce the counts; return the number of deleted logs.
 
-    Their children stay, without a parent; a session goes with its last log.
+    Their children stay, without a parent; a session is deleted with its last log.
     """
     connection, tally, owner = session.connection(), tallies.of(session), organization_id(session)
     is_theirs = and_(Log.organization_id == owner, Log.id.in_(ids))
-    # No feedback may come or go between its labels being counted and deleted.
+    # No feedback may be added or removed between counting its labels and deleting it.
     turns.lock(session, select(Log.id).where(is_theirs).order_by(Log.id))
     rows = session.execute(
         select(
@@ -193,7 +194,7 @@ def delete_logs(session: Session, ids: Sequence[str]) -> int:
     _delete(session, owner, Annotation, Annotation.log_id.in_(ids))
     _delete(session, owner, Log, Log.id.in_(ids))
     for row in rows:
-        if row.counts:  # else it belongs to an array that is not written whole
+        if row.counts:  # others belong to an array that is not completely written
             moment = row.created_at
             session_key = None if row.session_id is None else (row.session_id, moment)
             tally.take_back_log(owner, row.project_id, row.config_id, session_key)
@@ -207,7 +208,7 @@ def delete_logs(session: Session, ids: Sequence[str]) -> int:
 def _outcomes(
     session: Session, owner: str, ids: Sequence[str]
 ) -> list[tuple[tuple[str, str], tallies.Values]]:
-    """Return the experiment, the config, and the feedback of the logs that trials have."""
+    """Return the experiment, the config, and the feedback of logs with trials."""
     columns = (Log.id, Trial.experiment_id, Trial.config_id)
     rows = session.execute(
         select(*columns, Annotation.feedback_type_id, Annotation.value)
@@ -222,14 +223,14 @@ def _outcomes(
 
 
 def _delete(session: Session, owner: str, kind: type[Owned], condition: ColumnElement[bool]) -> int:
-    """Delete an organisation's rows of a kind that meet a condition; return how many."""
+    """Delete an organisation's rows of a kind that meet a condition; return their number."""
     owned = kind.organization_id == owner
     result = session.connection().execute(delete(table(kind)).where(owned, condition))
     return result.rowcount
 
 
 def oldest_logs(*conditions: ColumnElement[bool]) -> Step:
-    """Return the step that deletes the oldest logs of a project, as far as they count."""
+    """Return a step that deletes a project's oldest logs that count."""
 
     def step(session: Session, size: int) -> int:
         owned = Log.organization_id == organization_id(session)
@@ -247,14 +248,14 @@ def is_unused() -> ColumnElement[bool]:
 
 
 def delete_trials(session: Session, ids: Sequence[str]) -> int:
-    """Delete trials that no log names; return how many."""
+    """Delete trials that no log names; return their number."""
     return _delete(session, organization_id(session), Trial, and_(Trial.id.in_(ids), is_unused()))
 
 
 def delete_project(batches: Batches, project_id: str) -> int:
-    """Delete a project and all that is in it; return the number of its logs.
+    """Delete a project with all its rows; return the number of its logs.
 
-    The project itself goes last, in one transaction with what was written in the meantime.
+    The project's row is deleted last, in one transaction with rows written meanwhile.
     """
     deleted = batches.run(oldest_logs(Log.project_id == project_id))
 
@@ -281,7 +282,7 @@ def _ids(
 
 
 def _delete_rest(session: Session, project_id: str) -> int:
-    """Delete the project with whatever is left of it; return the number of logs that were left."""
+    """Delete the project with all remaining rows; return the number of remaining logs."""
     turns.be_alone(session)
     owner = organization_id(session)
     rows = session.execute(_ids(owner, Log, project_id).add_columns(is_complete())).all()
@@ -310,7 +311,7 @@ def _delete_rest(session: Session, project_id: str) -> int:
 
 
 def _delete_evaluations(session: Session, owner: str, project_id: str) -> None:
-    """Delete a project's evaluations and testsets, with what snapshots alone have kept."""
+    """Delete a project's evaluations and testsets, with versions kept only for snapshots."""
     evaluations, testsets = (_ids(owner, kind, project_id) for kind in (Evaluation, Testset))
     of_evaluations = EvaluationTestcase.evaluation_id.in_(evaluations)
     versions = session.scalars(
@@ -334,7 +335,7 @@ def _delete_evaluations(session: Session, owner: str, project_id: str) -> None:
 
 
 def known_logs(database: Database, ids: Sequence[str]) -> list[str]:
-    """Return those of the ids that are of logs."""
+    """Return the ids that belong to logs."""
     with database.read() as session:
         logs = select(Log.id).where(Log.organization_id == organization_id(session), is_complete())
         found: set[str] = set()

@@ -1,4 +1,4 @@
-"""Engines: how connections to the kinds of databases are made."""
+"""SQLAlchemy engines: the connections to each kind of database."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from humanloop.server.errors import StartError
 from humanloop.server.store import urls
 from humanloop.server.store.settings import DatabaseSettings
 
-# What goes wrong reaches whoever called; a log of it is for those who ask for one.
+# Callers get the errors; a log of them is for programs that configure one.
 logging.getLogger("sqlalchemy").addHandler(logging.NullHandler())
-_BUSY_SECONDS = "10"  # how long to wait for another program that writes to a SQLite file
-_READERS = 40  # the most threads that Starlette's pool runs sync work in
-_TCP = {  # a peer that is gone is noticed within a minute
+_BUSY_SECONDS = "10"  # how long to wait while another program writes to a SQLite file
+_READERS = 40  # the most threads in Starlette's pool for sync work
+_TCP = {  # notices a lost peer within a minute
     "keepalives": 1,
     "keepalives_idle": 30,
     "keepalives_interval": 10,
     "keepalives_count": 3,
     "tcp_user_timeout": 60_000,
 }
-# What the database's or the role's owner has decided stays.
+# Keeps the settings that the database's or the role's owner has made.
 _SET_LIMITS = """
     SELECT set_config(name, wanted.value, false)
     FROM unnest(%s::text[], %s::text[]) AS wanted(name, value) JOIN pg_settings USING (name)
@@ -38,14 +38,14 @@ _SET_LIMITS = """
 
 
 def for_schema(url: URL) -> Engine:
-    """Return an engine that changes the schema, however long that takes."""
+    """Return an engine for schema changes, without a time limit."""
     if urls.is_sqlite(url):
-        return _sqlite(url, foreign_keys=False)  # a table is changed by dropping the old one
+        return _sqlite(url, foreign_keys=False)  # a table is changed by replacing it
     return _create(url, connect_args=_arguments(url, DatabaseSettings()), poolclass=NullPool)
 
 
 def for_reading(url: URL) -> Engine:
-    """Return an engine that creates and changes nothing, and reads for as long as it takes."""
+    """Return an engine that creates and changes nothing, and reads without a time limit."""
     if not urls.is_sqlite(url):
         return _create(
             url,
@@ -63,7 +63,7 @@ def for_reading(url: URL) -> Engine:
 def for_use(
     url: URL, settings: DatabaseSettings, *, foreign_keys: bool = True
 ) -> tuple[Engine, Engine]:
-    """Return an engine that reads, and one that writes, on which readers can't starve writers."""
+    """Return an engine for reading and one for writing, so that readers can't starve writers."""
     if urls.is_sqlite(url):
         engine = _sqlite(url, foreign_keys=foreign_keys)
         return engine, engine
@@ -78,7 +78,7 @@ def for_use(
             pool_pre_ping=True,
             isolation_level=isolation,
         )
-        # Each statement of a work sees what others have committed; all of a reader see the same.
+        # A writer's statements each see the latest commits; a reader's all see the same state.
         for size, isolation in (
             (max(settings.connections - 1, 1), "REPEATABLE READ"),
             (1, "READ COMMITTED"),
@@ -115,7 +115,7 @@ def _sqlite(url: URL, *, foreign_keys: bool) -> Engine:
 
 
 def _arguments(url: URL, settings: DatabaseSettings) -> dict[str, Any]:
-    """Return what libpq is told, beside what the URL tells it."""
+    """Return libpq's arguments, except those in the URL."""
     ours = {"connect_timeout": settings.connect_seconds, "application_name": "humanloop", **_TCP}
     given = {key: value for key, value in ours.items() if key not in url.query}
     return {**given, **urls.secret_options(url)}
@@ -134,13 +134,14 @@ def _limit(settings: DatabaseSettings, connection: Any, _record: object) -> None
 
 
 def _begin_ourselves(connection: sqlite3.Connection, _record: object) -> None:
-    # Transactions are begun by _begin_sqlite alone, so that they hold schema changes and reads.
+    # Only _begin_sqlite begins transactions, so that they include schema changes and reads.
     connection.isolation_level = None
 
 
 def _configure_sqlite(connection: sqlite3.Connection, record: object) -> None:
     _begin_ourselves(connection, record)
-    # Before anything is in the file; later it takes a VACUUM, and to set it the lock of the writer.
+    # Must be set before the file has content; later it would need a VACUUM, and setting it would
+    # take the writer's lock.
     if connection.execute("PRAGMA page_count").fetchone() == (0,):
         connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
     connection.execute("PRAGMA journal_mode = WAL")

@@ -1,4 +1,4 @@
-"""What an error of the database means: for the caller, and for whether a work is run again."""
+"""The meaning of database errors: the answer to the caller, and whether to run a work again."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ _STATES = {
     "57014": "SLOW",  # query_canceled
     "25P03": "SLOW",  # idle_in_transaction_session_timeout
 }
-# What another transaction was in the way of, but is so no more when the work is run again, from
-# the beginning: it then finds what the other one has written.
+# Conflicts with another transaction that disappear when the work is run again from the beginning,
+# since it then sees what the other transaction has written.
 _OVERTAKEN = frozenset(
     {
         "40001",  # serialization_failure
@@ -30,12 +30,12 @@ _OVERTAKEN = frozenset(
         "23505",  # unique_violation
     }
 )
-_STOPPED = frozenset({"57P01", "57P02", "57P03"})  # the server shuts down, crashed, or starts
+_STOPPED = frozenset({"57P01", "57P02", "57P03"})  # the server shuts down, crashed, or is starting
 _SHOWN = 200
 
 
 class Failure(Enum):
-    """A way in which a database fails, with what callers are told."""
+    """A kind of failure of the database, with the text for callers."""
 
     DAMAGED = "The database is damaged: nothing is written until it is restored from a backup."
     FULL = "The disk is full: nothing can be written."
@@ -50,21 +50,21 @@ class Failure(Enum):
 
     @property
     def is_harmless(self) -> bool:
-        """Tell whether nothing was done, and the same request may succeed soon."""
+        """Return whether nothing was changed, and the same request may soon succeed."""
         return self in {Failure.LOCKED, Failure.SLOW, Failure.CROWDED, Failure.UNUSABLE}
 
 
 class OutcomeUnknown(Exception):
-    """A commit may have been done or not: nobody can tell."""
+    """The outcome of a commit can't be determined."""
 
 
 def failure(error: Exception) -> Failure | None:
-    """Return how the database, or its disk, failed; None where the error tells of neither."""
+    """Return the failure of the database or its disk; None for other errors."""
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         return Failure.FULL
     if isinstance(error, OutcomeUnknown):
         return Failure.UNKNOWN
-    if isinstance(error, TimeoutError):  # of waiting for a connection of the pool
+    if isinstance(error, TimeoutError):  # while waiting for a connection of the pool
         return Failure.CROWDED
     if not isinstance(error, DBAPIError):
         return None
@@ -75,7 +75,7 @@ def failure(error: Exception) -> Failure | None:
         return Failure.FULL
     if state in _STATES:
         return Failure[_STATES[state]]
-    if "too many clients" in text or "connection slots" in text:  # said while connecting
+    if "too many clients" in text or "connection slots" in text:  # raised while connecting
         return Failure.CROWDED
     if isinstance(error, OperationalError) or is_lost(error):
         return Failure.UNUSABLE
@@ -83,7 +83,7 @@ def failure(error: Exception) -> Failure | None:
 
 
 def is_lost(error: Exception) -> bool:
-    """Tell whether there is no connection to PostgreSQL, or no more."""
+    """Return whether the error means that there is no connection to PostgreSQL."""
     if not isinstance(error, DBAPIError):
         return False
     state = getattr(error.orig, "sqlstate", "")  # SQLite's errors have none
@@ -93,10 +93,10 @@ def is_lost(error: Exception) -> bool:
 
 
 def is_overtaken(error: Exception) -> bool:
-    """Tell whether another process was faster, so that the work is to be run again."""
+    """Return whether another process was faster, so that the work must run again."""
     return isinstance(error, DBAPIError) and getattr(error.orig, "sqlstate", "") in _OVERTAKEN
 
 
 def said(error: Exception) -> str:
-    """Return on one line what the database said."""
+    """Return the database's error message on one line."""
     return shorten(one_line(str(getattr(error, "orig", error))), _SHOWN)

@@ -1,10 +1,10 @@
-"""Follow the logs of a database as they arrive, beside the server that writes them.
+"""New logs of a database as they arrive, read beside the server that writes them.
 
 Logs are found by their `row`, the order of arrival. A transaction may be committed after one with
-later rows, and the rows of a large array count only once all of it is there. So the walk goes back
-each time over what arrived during the last seconds, and leaves out what it has seen. Invariants: no
-log comes twice; a log that becomes visible within those seconds, or whose array takes no longer
-than a minute, comes.
+later rows, and the rows of a large array count only once all are written. Each poll therefore
+rereads the rows of the last seconds, and skips the logs that it has returned. Invariants: no log is
+returned twice; a log is returned if it becomes visible within those seconds, or its array takes no
+longer than a minute.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from sqlalchemy.orm import Session
 from humanloop.server.store.overview import organization_id
 from humanloop.server.store.tables import Config, Log, Project, is_complete
 
-_LATE = 5  # seconds that a transaction may take from its first row to its commit
-_PATIENCE = 60  # seconds that a large array may take
+_LATE = 5  # seconds from a transaction's first row to its commit
+_PATIENCE = 60  # seconds for writing a large array
 _PORTION = 500
 
 
@@ -35,7 +35,7 @@ class Arrived(NamedTuple):
 
 
 class Following:
-    """Finds logs that have arrived.
+    """A reader of new logs.
 
     read: opens a session. project_id: of the only project to follow.
     """
@@ -45,23 +45,23 @@ class Following:
     ) -> None:
         self._read = read
         self._project_id = project_id
-        self._floor = 0  # there is nothing new at or below this row
-        self._seen: set[int] = set()  # above it
+        self._floor = 0  # all rows up to this one are done
+        self._seen: set[int] = set()  # returned rows above it
         self._marks: deque[tuple[float, int]] = deque()
-        self._incomplete: dict[str, float] = {}  # arrays, and when they were met first
+        self._incomplete: dict[str, float] = {}  # arrays, and when each was first seen
 
     def begin(self, count: int) -> Iterator[Arrived]:
-        """Yield so many of the newest logs, the newest last; follow from here on."""
+        """Yield the newest `count` logs, the newest last; follow from here on."""
         with self._read() as session:
             self._floor = session.scalar(self._rows(session, func.max(Log.row))) or 0
-            # There is an index for either: of all rows, and of a project's times.
+            # Both orders have an index: of all rows, and of a project's times.
             times = () if self._project_id is None else (Log.created_at.desc(),)
             newest = self._rows(session, Log.row).where(is_complete(), Log.row <= self._floor)
             rows = session.scalars(newest.order_by(*times, Log.row.desc()).limit(count)).all()
             yield from _load(session, rows[::-1])
 
     def poll(self) -> Iterator[Arrived]:
-        """Yield the logs that have arrived since, in the order of arrival."""
+        """Yield the logs that have arrived since the last call, in the order of arrival."""
         with self._read() as session:
             columns = (Log.row, Log.batch_id, is_complete().label("complete"))
             above = self._rows(session, *columns).where(Log.row > self._floor)
@@ -78,7 +78,7 @@ class Following:
         return statement
 
     def _raise_floor(self, found: Sequence[tuple[int, str | None, bool]]) -> None:
-        """Leave behind what has been there for a while, up to an array that is being written."""
+        """Raise the floor over rows of some seconds' age, up to an array that is being written."""
         now, settled = time.monotonic(), self._floor
         for row, batch_id, complete in found:
             if not complete and now - self._incomplete.setdefault(batch_id or "", now) < _PATIENCE:

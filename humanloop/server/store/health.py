@@ -1,4 +1,4 @@
-"""Look a database over, beside the server that has it, without changing anything."""
+"""The examination of a database beside its server, without changing anything."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from humanloop.server.store.failures import said
 
 
 class Examination:
-    """A database that can be read and has the newest schema.
+    """A readable database at the newest schema.
 
     read: opens a session.
     """
@@ -27,12 +27,12 @@ class Examination:
             self.revision = str(session.execute(statement).scalar_one())
 
     def counts(self) -> tuple[int, int]:
-        """Return how many projects and logs there are."""
+        """Return the number of projects, and of logs."""
         with self._read() as session:
             return overview.count_logs(session)
 
     def damage(self) -> str | None:
-        """Read a whole SQLite file; return the first damage, None where there is none."""
+        """Read a whole SQLite file; return the first damage, or None."""
         try:
             with self._read() as session:
                 found = str(session.execute(text("PRAGMA quick_check(1)")).scalar_one())
@@ -43,6 +43,6 @@ class Examination:
 
 @contextmanager
 def examine(database: str) -> Generator[Examination]:
-    """Open a database to look it over; raises StartError when that can't be done."""
+    """Open a database for examination; raises StartError if that fails."""
     with open_for_reading(database) as read:
         yield Examination(read)

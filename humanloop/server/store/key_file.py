@@ -1,7 +1,7 @@
-"""The API key that a server makes for itself: kept in a file beside its SQLite database.
+"""The API key that a server makes for itself: stored in a file beside its SQLite database.
 
-Invariants: the file was readable by its owner only from its first moment; what others could have
-read or written is mended, or not used.
+Invariants: the file is readable by its owner only, from its first moment; a file that others could
+have read or written is repaired, or not used.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ _LONGEST = 4096
 
 
 def path_beside(database: str) -> Path | None:
-    """Return the path of a database's key file; None where no file is the database."""
+    """Return the path of a database's key file; None if the database is no file."""
     path = urls.file_of(urls.parse(database))
     return None if path is None else path.with_name(f"{path.name}.key")
 
 
 def read(path: Path) -> str | None:
-    """Return the key that a file holds; None where there is none yet.
+    """Return the key in a file; None if there is no file.
 
     Raises StartError for a file that can't be read, holds no key, or belongs to somebody else.
     """
@@ -45,7 +45,7 @@ def read(path: Path) -> str | None:
 
 
 def keep(path: Path, key: str) -> None:
-    """Write a key to a new file; raises OSError when that can't be done."""
+    """Write a key to a new file; raises OSError on failure."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _PRIVATE)
     try:
         with open(descriptor, "wb") as file:
@@ -58,7 +58,7 @@ def keep(path: Path, key: str) -> None:
 
 
 def is_private(path: Path) -> bool:
-    """Tell whether its owner alone can read a file."""
+    """Return whether only its owner can read a file."""
     return os.name != "posix" or not path.stat().st_mode & 0o077
 
 

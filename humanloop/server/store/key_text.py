@@ -1,8 +1,8 @@
-"""Text that leads to its row: names, reference ids and labels, which stand in indexes.
+"""Texts that identify rows, and so stand in indexes: names, reference ids and labels.
 
-PostgreSQL takes an entry of an index up to 2,704 bytes, and only after compression, so whether a
-longer text fits depends on what it says. SQLite takes anything. Invariants: a text is a key on
-every database or on none.
+PostgreSQL limits an index entry to 2,704 bytes, but after compression, so whether a longer text
+fits depends on its content. SQLite has no limit. Invariants: a text is a valid key on every
+database or on none.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from sqlalchemy.sql.operators import OperatorType
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
 MAX_BYTES = 2500
-"""Of a key in UTF-8: with the ids before it, it fills an entry of PostgreSQL's indexes."""
+"""The most bytes of a key in UTF-8: together with ids, it then fits into PostgreSQL's indexes."""
 
 
 class KeyTooLong(ValueError):
@@ -31,18 +31,18 @@ class KeyTooLong(ValueError):
 
 
 class KeyText(TypeDecorator[str]):
-    """A column of keys, whose values are refused when they are too long, also in a look-up."""
+    """A column of keys; a value that is too long is refused, also in a look-up."""
 
     impl = Text
     cache_ok = True
 
     def coerce_compared_value(self, op: OperatorType | None, value: Any) -> TypeEngine[Any]:
-        """Return the type of what the column is compared with: a part of a key is no key."""
+        """Return the type for values compared with the column: a part of a key is not a key."""
         return self if op in {operators.eq, operators.in_op} else Text()
 
     def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
         """Return the text. Raises KeyTooLong."""
-        # Most are so short that nothing is encoded.
+        # Most texts are so short that nothing is encoded.
         if value is not None and len(value) * 4 > MAX_BYTES and len(value.encode()) > MAX_BYTES:
             raise KeyTooLong(value)
         return value

@@ -1,7 +1,7 @@
-"""Brings a database's schema to the newest revision in migrations/versions.
+"""The upgrade of a database's schema to the newest revision in migrations/versions.
 
-A fresh database gets everything; an older one is backed up first and then changed in one
-transaction; a newer one, or one that is not ours, is refused and left untouched.
+A fresh database gets the whole schema; an older one is first backed up and then changed in one
+transaction; a newer database, or one of another program, is refused and left unchanged.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def upgrade(
 
 def _upgrade(engine: Engine, scripts: Path, back_up: Callable[[str], object] | None) -> None:
     with engine.connect().execution_options(writes=True) as connection, connection.begin():
-        turns.take(connection, alone=True)  # of several that start at once, one does it
+        turns.take(connection, alone=True)  # one of several that start at once does it
         current = _current_revision(connection)
         if current is not None:
             check_known(current, scripts)
@@ -53,7 +53,7 @@ def _upgrade(engine: Engine, scripts: Path, back_up: Callable[[str], object] | N
         if current is not None and back_up is not None:
             back_up(current)
         config = Config(attributes={"connection": connection})
-        # Alembic reads its options through configparser, where "%" starts a reference.
+        # Alembic reads its options through configparser, in which "%" starts a reference.
         config.set_main_option("script_location", str(scripts).replace("%", "%%"))
         config.set_main_option("path_separator", "os")
         command.upgrade(config, "head")
@@ -90,9 +90,9 @@ def check_current(engine: Engine) -> None:
 
 @contextmanager
 def _on_disk(folder: Traversable) -> Generator[Path]:
-    """Give a folder as a path: a copy, if the package is in a zip file.
+    """Yield a folder as a path: a copy, if the package is in a zip file.
 
-    `importlib.resources.as_file` takes folders from Python 3.12 on.
+    `importlib.resources.as_file` accepts folders only from Python 3.12 on.
     """
     if isinstance(folder, Path):
         yield folder

@@ -1,4 +1,4 @@
-"""The projects that a command names, by their names or ids."""
+"""Projects that a command names, by names or ids."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from humanloop.server.store.tables import Project
 
 
 class Named(NamedTuple):
-    """A project, and how many logs it has."""
+    """A project, and the number of its logs."""
 
     id: str
     name: str

@@ -1,4 +1,4 @@
-"""What there is in a database, for whoever looks after it."""
+"""The contents of a database, for the operator."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from humanloop.server.store.tables import (
 
 
 class Overview(NamedTuple):
-    """A project; active: the name of the config or experiment that its default environment has."""
+    """A project; active: the name of the config or experiment in its default environment."""
 
     name: str
     id: str
@@ -62,7 +62,7 @@ def of_projects(session: Session) -> Sequence[Overview]:
 
 
 def count_logs(session: Session) -> tuple[int, int]:
-    """Return how many projects there are, and how many logs in them."""
+    """Return the number of projects, and of their logs."""
     counts = select(func.count(), func.coalesce(func.sum(Project.datapoints), 0))
     projects, logs = session.execute(
         counts.where(Project.organization_id == organization_id(session))
@@ -71,12 +71,12 @@ def count_logs(session: Session) -> tuple[int, int]:
 
 
 def organization_id(session: Session) -> str:
-    """Return the id of the one organisation; there is none before the first start has ended."""
+    """Return the id of the only organisation; it exists once the first start has ended."""
     return session.scalar(select(Organization.id)) or ""
 
 
 def _active(session: Session) -> dict[str, tuple[str, str]]:
-    """Return the name and the kind of what is active, by the project's id."""
+    """Return the name and the kind of each project's active config or experiment."""
     owner = organization_id(session)
     default = select(Environment.id).where(
         Environment.organization_id == owner, Environment.tag == "default"

@@ -1,13 +1,13 @@
-"""One server for each database file, by whatever name it is opened.
+"""One server for each database file, whatever name it is opened by.
 
-Two locks keep a second one out. The first is beside the file, so it is had without touching the
+Two locks exclude a second server. The first is beside the file, so it is taken without touching the
 file, on every platform. The second, on Linux, is on the file itself: hard links and bind mounts
-give one file several names, each with a lock file and a write-ahead log of its own.
+give one file several names, each with its own lock file and write-ahead log.
 
-Invariants: no database file is opened before the first lock is had. A descriptor of one is closed
-only while nobody holds SQLite's locks on it: closing any descriptor of a file drops all the POSIX
-locks that the process has on it (fcntl(2)). SQLite would not know; another program would take
-itself for the last one at the file, and delete the write-ahead log with what was just committed.
+Invariants: no database file is opened before the first lock is taken. A file's descriptor is closed
+only while nobody holds SQLite's locks on it: closing any descriptor of a file drops all POSIX locks
+that the process holds on it (fcntl(2)). SQLite would not notice; another program would believe to
+be the last one at the file, and delete the write-ahead log with the latest commits.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ Inode = tuple[int, int]
 
 
 class Ownership:
-    """The right to be the only server on a database file, until it is released or the process ends.
+    """The right to be the only server on a database file, until its release or the process's end.
 
-    The operating system takes the locks back, whatever becomes of the process.
+    The operating system releases the locks, however the process ends.
     """
 
     def __init__(self, beside: sqlite3.Connection, inode: Inode | None) -> None:
@@ -40,7 +40,7 @@ class Ownership:
     def take(cls, path: Path) -> Ownership:
         """Own the file at an absolute path; create an empty one for its owner only.
 
-        Raises StartError when another server has it, or when it can't be written.
+        Raises StartError if another server has it, or it can't be written.
         """
         if path.is_dir():
             raise _unusable(path, errno.EISDIR)
@@ -56,7 +56,7 @@ class Ownership:
             raise
 
     def release(self) -> None:
-        """Give the file free, once all connections to it are closed; harmless when repeated."""
+        """Release the file, after all connections to it are closed; may be called again."""
         if self._inode is not None:
             _unlock_file(self._inode)
             self._inode = None
@@ -64,9 +64,9 @@ class Ownership:
 
 
 def check_name(path: Path) -> None:
-    """Raise StartError when a server runs on an existing file that has another name as well.
+    """Raise StartError if a server runs on an existing file under another name.
 
-    SQLite has a write-ahead log beside each name, so nobody else may use this one meanwhile.
+    SQLite keeps a write-ahead log beside each name, so nobody else may use this name meanwhile.
     """
     try:
         owned = _is_owned(path)
@@ -90,9 +90,9 @@ def _is_locked_beside(path: Path) -> bool:
 
 
 def owner_of(path: Path) -> str | None:
-    """Return which process has a file, as far as that can be told; None where none has it.
+    """Return the process that owns a file, as far as that can be told; None if none does.
 
-    Takes no lock, so that a server may start meanwhile. Not for files of this process: closing the
+    Takes no lock, so a server may start meanwhile. Not for files of this process: closing the
     descriptor would drop its locks.
     """
     lock = Path(f"{path}.lock")
@@ -118,9 +118,9 @@ def _in_use(path: Path) -> StartError:
 
 
 def _lock_beside(path: Path) -> sqlite3.Connection:
-    """Lock FILE.lock by SQLite's own means, as an empty database: that works wherever SQLite does.
+    """Lock FILE.lock by SQLite's own means, as an empty database: this works wherever SQLite does.
 
-    SQLite also knows who in this process has locked it, which the operating system does not.
+    SQLite also knows which connection of this process has locked it; the operating system does not.
     """
     lock = sqlite3.connect(f"{path}.lock", timeout=0, isolation_level=None, check_same_thread=False)
     try:
@@ -141,14 +141,14 @@ if sys.platform == "linux":
     _idle: dict[Inode, int] = {}  # released, but not safe to close yet
 
     def _record(kind: int, start: int, length: int) -> bytes:
-        """Return a `struct flock` that counts from the beginning; a length of 0 has no end."""
+        """Return a `struct flock` relative to the beginning; a length of 0 has no end."""
         return struct.pack("hhqqi0q", kind, os.SEEK_SET, start, length, 0)
 
-    # Far from the bytes that SQLite locks, which are at 1 GiB, and from every byte of a file.
+    # Far from the bytes that SQLite locks, at 1 GiB, and from every byte of a file.
     _MARK = (1 << 62, 1)
 
     def _lock_file(path: Path) -> Inode:
-        """Lock the file itself, by a lock that belongs to the descriptor and not to the process."""
+        """Lock the file itself, with a lock that belongs to the descriptor, not to the process."""
         with _guard:
             _close_idle()
             descriptor = _open_file(path)
@@ -166,7 +166,7 @@ if sys.platform == "linux":
             return inode
 
     def _open_file(path: Path) -> int:
-        """Return a descriptor of a new file, or of one to which this process has none yet."""
+        """Return a descriptor of a new file, or of one for which this process has none yet."""
         with suppress(FileExistsError):
             return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
         status = os.stat(path)
@@ -176,7 +176,7 @@ if sys.platform == "linux":
         return _idle.pop(inode) if inode in _idle else os.open(path, os.O_RDWR)
 
     def _is_owned(path: Path) -> bool:
-        """Tell whether somebody has locked the file itself."""
+        """Return whether somebody has locked the file itself."""
         with _guard:
             _close_idle()
             status = os.stat(path)
@@ -198,7 +198,7 @@ if sys.platform == "linux":
             _close_idle()
 
     def _close_idle() -> None:
-        """Close the descriptors of files that are deleted, or on which nobody holds any lock."""
+        """Close the descriptors of deleted files, and of files on which nobody holds a lock."""
         for inode, descriptor in list(_idle.items()):
             answer = fcntl.fcntl(descriptor, fcntl.F_OFD_GETLK, _record(fcntl.F_WRLCK, 0, 0))
             free = struct.unpack_from("h", answer)[0] == fcntl.F_UNLCK
@@ -206,7 +206,7 @@ if sys.platform == "linux":
                 os.close(_idle.pop(inode))
 
     def _forget() -> None:
-        """Let a fork's child hold nothing, or it would keep the lock when its parent has ended."""
+        """Release all in a fork's child, which would otherwise keep the lock after its parent."""
         for descriptor in (*_owned.values(), *_idle.values()):
             os.close(descriptor)  # it has no POSIX locks yet that this could drop
         _owned.clear()
@@ -219,13 +219,13 @@ if sys.platform == "linux":
 else:
 
     def _lock_file(path: Path) -> None:
-        """Create the file, if it is new; it is not locked itself."""
+        """Create the file if it is missing; it is not locked itself."""
         with suppress(FileExistsError):
             os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
 
     def _is_owned(path: Path) -> bool:
-        """Return False: here nobody can tell."""
+        """Return False, since this platform can't tell."""
         return False
 
     def _unlock_file(inode: Inode) -> None:
-        """Do nothing: here the lock beside the file is the only one."""
+        """Do nothing: on this platform, the lock beside the file is the only one."""

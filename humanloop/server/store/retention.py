@@ -1,7 +1,7 @@
-"""Keep the database's size: delete what is older than some age, beside traffic.
+"""The retention limit: old rows are deleted beside traffic.
 
-A log goes with its feedback, a session with its last log, and a trial when it is as old and no log
-names it any more; the last trial of an experiment stays, which tells that it has begun.
+A log is deleted with its feedback, a session with its last log, and a trial when it is as old and
+no log names it any more; an experiment's last trial stays, as the sign that it has begun.
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ logger = logging.getLogger("humanloop.server")
 _AGE = re.compile(r"([1-9][0-9]{0,5})([hdw])", re.ASCII)
 _UNITS = {"h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1)}
 _LONGEST = timedelta(days=365_000)
-_TRIALS = 100  # that are deleted in one transaction
+_TRIALS = 100  # deleted in one transaction
 _HOUR = timedelta(hours=1)
 
 
 def parse_age(text: str) -> timedelta:
-    """Return the age that a text such as 12h, 90d or 2w says; raises ValueError."""
+    """Return the age in a text such as 12h, 90d or 2w; raises ValueError."""
     found = _AGE.fullmatch(text)
     if found is not None:
         age = int(found[1]) * _UNITS[found[2]]
@@ -55,7 +55,7 @@ def parse_age(text: str) -> timedelta:
 
 @dataclass(frozen=True)
 class Pruned:
-    """How many of each kind were deleted, or would be."""
+    """The number of deleted rows of each kind, or of rows that would be deleted."""
 
     logs: int
     trials: int
@@ -68,9 +68,10 @@ def prune(
     project_id: str | None = None,
     stop: threading.Event | None = None,
 ) -> Pruned:
-    """Delete what was created before a moment, of a project or of all; return how much.
+    """Delete rows created before a moment, of one project or of all; return their numbers.
 
-    Sessions are those that never had a log; they belong to no project. Raises Elsewhere.
+    The sessions counted are those that never had a log; they belong to no project. Raises
+    Elsewhere.
     """
     batches = Batches(database, stop)
     logs = trials = sessions = 0
@@ -84,7 +85,7 @@ def prune(
 
 
 def count(database: Database, before: datetime, project_id: str | None = None) -> Pruned:
-    """Return how much `prune` would delete, without the trials and sessions of what goes first."""
+    """Return the numbers that `prune` would delete, except trials and sessions freed by that."""
     projects = _projects(database, before, project_id)
     experiments = _experiments(database, before, project_id)
     with database.read() as session:
@@ -104,7 +105,7 @@ def count(database: Database, before: datetime, project_id: str | None = None) -
 
 
 def _projects(database: Database, before: datetime, project_id: str | None) -> Sequence[str]:
-    """Return the projects that have old logs, that with the oldest first."""
+    """Return the projects with old logs, the one with the oldest log first."""
     of_project = (Log.organization_id == Project.organization_id, Log.project_id == Project.id)
     oldest = select(func.min(Log.created_at)).where(*of_project).scalar_subquery()
     statement = select(Project.id).where(oldest < before).order_by(oldest, Project.id)
@@ -131,7 +132,7 @@ def _experiments(database: Database, before: datetime, project_id: str | None) -
 def _old_trials(
     organization_id: str, experiment_id: str, before: datetime
 ) -> tuple[ColumnElement[bool], ...]:
-    """Return the conditions for trials that are old, and that no log and no later trial needs."""
+    """Return the conditions for old trials that no log names, except the newest trial."""
     later = aliased(Trial)
     newest = (
         select(later.id)
@@ -151,7 +152,7 @@ def _old_trials(
 def _delete_old_trials(
     database: Database, batches: Batches, experiment_id: str, before: datetime
 ) -> int:
-    """Delete trials; they are looked for by reading, since that may go past many others."""
+    """Delete old trials; finding them by reading, since that may skip many others."""
     with database.read() as session:
         owner = organization_id(session)
         old = (Trial.organization_id == owner, *_old_trials(owner, experiment_id, before))
@@ -177,7 +178,7 @@ def _delete_sessions(session: Session, before: datetime, size: int) -> int:
 
 
 class Pruner:
-    """Prunes a server's database in a thread of its own: now, and once an hour or more often."""
+    """A thread that prunes a server's database: now, and once an hour or more often."""
 
     def __init__(self, database: Database, keep: timedelta) -> None:
         self._database = database
@@ -187,7 +188,7 @@ class Pruner:
         self._thread.start()
 
     def close(self) -> None:
-        """End after the transaction that runs; harmless when repeated."""
+        """End after the running transaction; may be called again."""
         self._stop.set()
         self._thread.join()
 
@@ -199,7 +200,7 @@ class Pruner:
                     logger.info("Deleted %d logs that were older than is kept.", pruned.logs)
                 space.give_back(self._database, self._stop, spare=True)
             except Elsewhere:
-                pass  # that one deletes the same
+                pass  # that process deletes the same rows
             except DBAPIError as error:
                 logger.warning("Old logs can't be deleted now: %s", self._database.said(error))
             except Exception:

@@ -1,4 +1,4 @@
-"""What whoever starts a server decides about its connections to PostgreSQL."""
+"""The operator's settings for connections to PostgreSQL."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class DatabaseSettings:
-    """Hold the limits of a process on a PostgreSQL; SQLite has none of them.
+    """The limits of a process on a PostgreSQL; they do not apply to SQLite.
 
-    connections: how many the process opens at most; one writes, the others read. All processes
+    connections: the most connections of the process; one writes, the others read. All processes
         together must stay below the database's `max_connections`.
     connect_seconds: how long to try to connect.
-    wait_seconds: how long a request that reads waits for a connection.
+    wait_seconds: how long a reading request waits for a connection.
     lock_seconds, statement_seconds, idle_seconds: PostgreSQL's `lock_timeout`, `statement_timeout`
         and `idle_in_transaction_session_timeout`, unless the database or the role has its own.
     """

@@ -1,6 +1,6 @@
-"""The room that deleted rows leave in a SQLite file, given back in steps beside traffic.
+"""The space of deleted rows in a SQLite file, released in steps beside traffic.
 
-PostgreSQL does that by itself, by its autovacuum.
+PostgreSQL's autovacuum does this by itself.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from humanloop.server.store.ownership import Ownership
 _PAGES = 256  # in one transaction: a megabyte, which takes milliseconds
 _INCREMENTAL = 2
 SPARE = 20
-"""One in so many pages may be empty: what is written next goes there."""
+"""One in this many pages may stay empty, for the next rows."""
 
 
 def shrinks(database: Database) -> bool:
-    """Tell whether a file can be made smaller in steps; one of an older version can't yet."""
+    """Return whether a file can shrink in steps; files of older versions can't yet."""
     if database.dialect != "sqlite":
         return False
     with database.read() as session:
@@ -34,9 +34,9 @@ def shrinks(database: Database) -> bool:
 
 
 def give_back(database: Database, stop: Event | None = None, *, spare: bool = False) -> int:
-    """Make a SQLite file as small as its rows are; return by how many bytes.
+    """Release a SQLite file's empty pages; return the number of released bytes.
 
-    stop: ends between two steps. spare: leave some room for what is written next.
+    stop: ends between two steps. spare: leave some pages for the next rows.
     """
     stop = stop or Event()
     if not shrinks(database):
@@ -60,8 +60,8 @@ def _step(session: Session, *, spare: bool) -> int:
     if pages <= 0:
         return 0
     driver: Any = session.connection().connection.driver_connection
-    # Each step of the statement gives one page back. It has no columns, so that SQLAlchemy would
-    # end it after the first one.
+    # Each step of the statement releases one page. As it returns no columns, SQLAlchemy would end
+    # it after the first step.
     driver.execute(f"PRAGMA incremental_vacuum({pages})").fetchall()
     return free - _pragma(session, "freelist_count")
 
@@ -71,10 +71,10 @@ def _pragma(session: Session, name: str) -> int:
 
 
 def rebuild(url: str) -> int:
-    """Write a SQLite file anew, as small as it can be; return by how many bytes it is smaller.
+    """Rewrite a SQLite file as small as possible; return the number of saved bytes.
 
-    From then on it can be made smaller in steps. It takes as much room again while it runs, and
-    nobody else can write, so no server may run. Raises StartError.
+    From then on it can shrink in steps. Meanwhile it takes its size again on the disk, and nobody
+    else can write, so no server may run. Raises StartError.
     """
     path = urls.file_of(urls.parse(url))
     if path is None:

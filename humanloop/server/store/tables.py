@@ -1,10 +1,10 @@
 """The tables, as typed SQLAlchemy classes.
 
-Every row belongs to one organisation, whose id leads every key, reference and index, so that the
-rows can be shared out among machines by it. Ids are the API's own (`pr_...`), and nobody has to
-ask for the next one; where the order of arrival matters a table has a column `row` beside. JSON is
-kept as text with every digit of its numbers. A change here needs a migration in
-migrations/versions; a test compares the two.
+Every row belongs to one organisation, whose id leads every key, reference and index, so that rows
+can be distributed among machines by it. Ids are the API's own (`pr_...`), made without asking the
+database; where the order of arrival matters, a table also has a column `row`. JSON is stored as
+text with every digit of its numbers. A change here needs a migration in migrations/versions; a test
+compares the two.
 """
 
 from __future__ import annotations
@@ -44,10 +44,10 @@ _ID = String(40)
 
 
 class Base(DeclarativeBase):
-    """The root of the tables. A new row gets the id, the row and the times that it is not given."""
+    """The base of the tables. A new row gets default values for its id, row and times."""
 
     id_prefix: ClassVar[str | None] = None
-    """How the API's ids of such rows begin; None where they have none."""
+    """The prefix of the API's ids of such rows; None if they have none."""
 
     metadata = MetaData(
         naming_convention={
@@ -81,17 +81,17 @@ event.listen(Base, "init", _begin_row, propagate=True)
 
 
 def _count() -> Any:
-    """Return a column of a count, which store/tallies keeps."""
+    """Return a column with a count, which store/tallies maintains."""
     return mapped_column(default=0, server_default="0")
 
 
 def _order() -> Any:
-    """Return a column of the order of arrival."""
+    """Return a column with the order of arrival."""
     return mapped_column(BigInteger, default=next_row)
 
 
 def _reference(target: str, *, on_delete: str | None = None, primary_key: bool = False) -> Any:
-    """Return a column with the id of a row of the target, a table of the same organisation."""
+    """Return a column with the id of a row in the target, a table of the same organisation."""
     kind = BigInteger() if target == "feedback_types" else _ID
     return mapped_column(kind, primary_key=primary_key, info={"target": (target, on_delete)})
 
@@ -109,10 +109,10 @@ def _foreign_keys(parts: Iterable[Any]) -> list[ForeignKeyConstraint]:
 
 
 def _link(reference: str, target: str, **options: Any) -> Any:
-    """Return the relationship from a row to the one whose id it holds.
+    """Return the relationship from a row to the row whose id it holds.
 
-    reference: the column with the id, as "Class.column". That of the organisation stays as it is,
-    whatever is put in: it is the same on both sides.
+    reference: the column with the id, as "Class.column". The column of the organisation is never
+        written by it: it is the same on both sides.
     """
     owner = reference.partition(".")[0]
     return relationship(
@@ -123,7 +123,7 @@ def _link(reference: str, target: str, **options: Any) -> Any:
 
 
 def _links(reference: str, owner: str) -> Any:
-    """Return the relationship from a row to those that hold its id, in the order of arrival.
+    """Return the relationship from a row to the rows that hold its id, in the order of arrival.
 
     reference: their column with the id, as "Class.column". They are deleted with the row.
     """
@@ -141,7 +141,7 @@ def _unique(*columns: str) -> UniqueConstraint:
 
 
 def _index(*columns: str, unique: bool = False, where: str | None = None) -> Index:
-    """Return an index; where: only of the rows in which that column is not NULL."""
+    """Return an index; where: only of rows in which that column is not NULL."""
     some = None if where is None else text(f"{where} IS NOT NULL")
     return Index(
         None, "organization_id", *columns, unique=unique, sqlite_where=some, postgresql_where=some
@@ -149,9 +149,10 @@ def _index(*columns: str, unique: bool = False, where: str | None = None) -> Ind
 
 
 def _index_of_references(column: str) -> Index:
-    """Return an index by which PostgreSQL finds what refers to a row that is deleted.
+    """Return an index by which PostgreSQL finds the rows that refer to a deleted row.
 
-    SQLite does without: who deletes such rows there turns the check off (`Database.join`).
+    SQLite has no such index: code that deletes such rows there disables the check
+    (`Database.join`).
     """
     index = _index(column)
     index.info["only"] = "postgresql"
@@ -159,7 +160,7 @@ def _index_of_references(column: str) -> Index:
 
 
 class Organization(Base):
-    """The one organisation of a database; `key_salt` salts the digests of its users' keys."""
+    """The only organisation of a database; `key_salt` salts the digests of its users' keys."""
 
     __tablename__ = "organizations"
     id_prefix = "org_"
@@ -171,7 +172,7 @@ class Organization(Base):
 
 
 class Owned(Base):
-    """What belongs to an organisation."""
+    """The base of tables whose rows belong to an organisation."""
 
     __abstract__ = True
 
@@ -179,7 +180,7 @@ class Owned(Base):
 
 
 class Entity(Owned):
-    """What the API names by an id."""
+    """The base of tables whose rows have an id in the API."""
 
     __abstract__ = True
 
@@ -188,7 +189,7 @@ class Entity(Owned):
 
 
 class Top(Entity):
-    """What belongs to an organisation by itself, and not through another row."""
+    """The base of tables whose rows belong to an organisation directly, not through another row."""
 
     __abstract__ = True
 
@@ -198,7 +199,7 @@ class Top(Entity):
 
 
 class User(Top):
-    """A holder of an API key; the key itself is never kept."""
+    """The holder of an API key; the key itself is never stored."""
 
     __tablename__ = "users"
     id_prefix = "usr_"
@@ -235,7 +236,7 @@ class Metric(Top):
 class Project(Top):
     """A named collection of configs, logs and experiments.
 
-    `deleted` counts the logs that once counted and are gone.
+    `deleted` is the number of logs that counted and were deleted.
     """
 
     __tablename__ = "projects"
@@ -254,9 +255,9 @@ class Project(Top):
 class Config(Entity):
     """One unique set of parameters within a project.
 
-    `parameters` is the request without its name and description and with its defaults; a model
-    config's tools carry the ids of their own tool configs. `last_used` is NULL for a tool that
-    so far only came inside a model config, which is not listed by itself.
+    `parameters` is the request with its defaults, without its name and description; a model
+    config's tools have the ids of their own tool configs. `last_used` is NULL for a tool that so
+    far only came inside a model config; such a tool is not listed by itself.
     """
 
     __tablename__ = "configs"
@@ -281,7 +282,7 @@ LABEL_CLASSES = frozenset({"select", "multi_select"})
 
 
 class FeedbackKind(Owned):
-    """A kind of feedback that a project takes; `feedback_class` says what values it holds."""
+    """A feedback type of a project; `feedback_class` determines its values."""
 
     __tablename__ = "feedback_types"
     __table_args__ = (_unique("project_id", "type"),)
@@ -351,7 +352,8 @@ class ExperimentLabel(Owned):
 class ExperimentConfig(Owned):
     """A config's part in an experiment; only active ones are sampled.
 
-    `trials` counts its datapoints with feedback, `positives` those of them with a positive label.
+    `trials` is the number of its datapoints with feedback, `positives` the number of these with a
+    positive label.
     """
 
     __tablename__ = "experiment_configs"
@@ -410,7 +412,7 @@ class Conversation(Top):
 
 
 class SessionProject(Owned):
-    """A project that has datapoints in a session; `created_at` is the session's, to sort by."""
+    """A project with datapoints in a session; `created_at` is the session's, for sorting."""
 
     __tablename__ = "session_projects"
     __table_args__ = (_index("project_id", "created_at", "session_id"), _index("session_id"))
@@ -422,7 +424,7 @@ class SessionProject(Owned):
 
 
 class Batch(Top):
-    """A large array of logs that is being written: what it has written so far does not count."""
+    """A large array of logs that is being written: its logs do not count yet."""
 
     __tablename__ = "batches"
     id_prefix = "batch_"
@@ -432,9 +434,9 @@ class Log(Entity):
     """A logged datapoint. `row` keeps the order of arrival among equal times.
 
     `batch_id` is that of the large array with which it came, if any; see `is_complete`.
-    `request_digest`: of what was sent, so that it is known again, whatever it is changed to. What a
-    provider said (`provider_...`, `raw_output`, `finish_reason`) is there for what was generated
-    here, once it has ended.
+    `request_digest` is of the log as sent, so that a repeated request is recognised even after a
+    change. The provider's answer (`provider_...`, `raw_output`, `finish_reason`) exists for logs
+    generated here, after the generation has ended.
     """
 
     __tablename__ = "logs"
@@ -479,7 +481,7 @@ class Log(Entity):
 
 
 def is_complete() -> ColumnElement[bool]:
-    """Return the condition that a log counts: it came by itself, or its array is written whole."""
+    """Return the condition that a log counts: it came by itself, or its array is complete."""
     its_batch = and_(Batch.organization_id == Log.organization_id, Batch.id == Log.batch_id)
     return or_(Log.batch_id.is_(None), not_(exists().where(its_batch)))
 
@@ -501,7 +503,7 @@ class Annotation(Entity):
 
 
 class LabelCount(Owned):
-    """How often a label was given to a config's datapoints."""
+    """The number of times that a label was given to a config's datapoints."""
 
     __tablename__ = "label_counts"
 
@@ -516,7 +518,7 @@ class LabelCount(Owned):
 
 
 class Testset(Entity):
-    """Testcases of a project; `testcase_count` is how many there are now."""
+    """Testcases of a project; `testcase_count` is their present number."""
 
     __tablename__ = "testsets"
     id_prefix = "evts_"
@@ -530,10 +532,10 @@ class Testset(Entity):
 
 
 class TestcaseVersion(Entity):
-    """A testcase as it is or was; `created_at` is the testcase's, `updated_at` the version's.
+    """A version of a testcase; `created_at` is the testcase's, `updated_at` the version's.
 
-    `testset_id` is NULL once the version is not current any more: another one took its place, or
-    the testcase was deleted. It stays as long as an evaluation has it in its snapshot, and never
+    `testset_id` is NULL once the version is not current any more: another version replaced it, or
+    the testcase was deleted. It stays as long as it is in the snapshot of an evaluation, and never
     changes then. `row` is the testcase's place in its testset, the same in all versions.
     """
 
@@ -572,8 +574,8 @@ class Evaluator(Top):
 class Evaluation(Entity):
     """A config that is run over a snapshot of a testset and judged by evaluators.
 
-    `testset` is the TestsetResponse of the moment when it was created: the testset itself may be
-    gone. `keys_owner` is the EvaluationWorker that holds the caller's provider keys in memory.
+    `testset` is the TestsetResponse at the time of creation: the testset itself may be deleted.
+    `keys_owner` is the EvaluationWorker that holds the caller's provider keys in memory.
     """
 
     __tablename__ = "evaluations"
@@ -601,9 +603,9 @@ class Evaluation(Entity):
 class EvaluationEvaluator(Owned):
     """An evaluator's part in an evaluation.
 
-    `evaluator` is the EvaluatorResponse of the moment when the evaluation was created, so that it
-    says which code ran. The others are NULL until the evaluation has ended: how many of its results
-    have a value, how many an error, and the mean of the values.
+    `evaluator` is the EvaluatorResponse at the time of the evaluation's creation, which records the
+    code that ran. The other columns are NULL until the evaluation has ended: the numbers of its
+    results with a value and with an error, and the mean of the values.
     """
 
     __tablename__ = "evaluation_evaluators"
@@ -620,10 +622,10 @@ class EvaluationEvaluator(Owned):
 class EvaluationTestcase(Owned):
     """A testcase in the snapshot of an evaluation, which is also a job.
 
-    `stage` is what is to be done next, `generate` or `evaluate`, and NULL once all is done; `owner`
-    is the EvaluationWorker that does it now. `log_id` is the datapoint that was generated, written
-    in one transaction with the stage; it may have been deleted since. `failed`: the datapoint has
-    an error in place of an output.
+    `stage` is the next step, `generate` or `evaluate`, and NULL once all is done; `owner` is the
+    EvaluationWorker that works on it now. `log_id` is the generated datapoint, written in one
+    transaction with the stage; it may have been deleted since. `failed`: the datapoint has an error
+    in place of an output.
     """
 
     __tablename__ = "evaluation_testcases"
@@ -646,7 +648,7 @@ class EvaluationTestcase(Owned):
 
 
 class EvaluationResult(Owned):
-    """An evaluator's value for a datapoint of an evaluation, or why there is none."""
+    """An evaluator's value for a datapoint of an evaluation, or the reason why there is none."""
 
     __tablename__ = "evaluation_results"
     id_prefix = "evres_"

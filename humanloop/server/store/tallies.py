@@ -1,10 +1,10 @@
-"""Counts that are kept: what a transaction changes of them, written once, when all else is.
+"""Stored counts: a transaction collects its changes of them, and writes these once, at its end.
 
-How an experiment's configs fare depends on its positive labels, so that is found out only then:
-who gives feedback notes what is on a trial's log before and after.
+The counts of an experiment's configs depend on its positive labels, so they are computed only then:
+code that changes feedback notes the feedback on a trial's log before and after.
 
-Invariants: rows that many writers count in are locked last, in the order of their keys, so that
-they are locked for as short as possible, and nobody waits in a circle.
+Invariants: rows in which many writers count are locked last, in the order of their keys, so that
+locks are short and nobody waits in a circle.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ from humanloop.server.store.times import UtcDateTime, now
 
 
 def table(kind: type[DeclarativeBase]) -> Table[Any]:
-    """Return the table of a class of rows, for statements that leave the classes aside."""
+    """Return the table of a mapped class, for statements that bypass the class."""
     return cast("Table[Any]", kind.__table__)
 
 
@@ -94,7 +94,7 @@ _SET_IN_EXPERIMENT = (
 def count_trials(
     connection: Connection, organization_id: str, experiment_id: str
 ) -> dict[str, tuple[int, int]]:
-    """Count, of each config of an experiment, what its row keeps: its trials and its positives.
+    """Return the trials and the positives of each config of an experiment, counted anew.
 
     trials: datapoints with feedback; positives: those of them with a positive label.
     """
@@ -131,7 +131,7 @@ def count_trials(
 
 
 def has_no_logs() -> ColumnElement[bool]:
-    """Return the condition that a session has no logs, counted or of an array that is written."""
+    """Return the condition that a session has no logs, including those of an unfinished array."""
     return and_(
         *(
             not_(
@@ -152,14 +152,14 @@ _DELETE_EMPTY_SESSION = delete(_SESSIONS).where(
 )
 
 SessionKey = tuple[str, datetime]
-"""The id of a session, and when it was created."""
+"""The id and the creation time of a session."""
 
 
 class Tally:
-    """What is to be added to the counts, and taken off them."""
+    """The changes of the counts in a transaction."""
 
     def __init__(self) -> None:
-        # Each key begins with the organisation's.
+        # Each key begins with the organisation's id.
         self._projects: Counter[tuple[str, str]] = Counter()
         self._deleted: Counter[tuple[str, str]] = Counter()
         self._configs: Counter[tuple[str, str]] = Counter()
@@ -182,7 +182,7 @@ class Tally:
     ) -> None:
         """Count a datapoint in its project, its config, and its session, if it has one.
 
-        used: whether that is a use of the config.
+        used: the datapoint is a use of the config.
         """
         self._add(1, organization_id, project_id, config_id, session)
         if used:
@@ -191,7 +191,7 @@ class Tally:
     def take_back_log(
         self, organization_id: str, project_id: str, config_id: str, session: SessionKey | None
     ) -> None:
-        """Count a datapoint no more; a session goes with its last one."""
+        """Remove a datapoint from the counts; a session is deleted with its last one."""
         self._add(-1, organization_id, project_id, config_id, session)
         self._deleted[organization_id, project_id] += 1
 
@@ -228,23 +228,23 @@ class Tally:
         before: Values,
         after: Values,
     ) -> None:
-        """Note how the feedback on the log of a trial has changed."""
+        """Note how the feedback on a trial's log has changed."""
         self._outcomes[organization_id, experiment_id, config_id, before] -= 1
         self._outcomes[organization_id, experiment_id, config_id, after] += 1
 
     def recount_trials(self, organization_id: str, experiment_id: str) -> None:
-        """Note that an experiment's positive labels are others now."""
+        """Note that an experiment's positive labels have changed."""
         self._recounted.add((organization_id, experiment_id))
 
     def forget_project(
         self, organization_id: str, project_id: str, feedback_type_ids: Iterable[int]
     ) -> None:
-        """Write no counts of a project that is deleted, whoever has counted in it before."""
+        """Discard all counts of a project that is deleted."""
         self._gone.add((organization_id, project_id))
         self._gone_kinds.update((organization_id, each) for each in feedback_type_ids)
 
     def update(self, other: Tally) -> None:
-        """Add what another one has."""
+        """Add another tally's changes."""
         self._projects.update(other._projects)
         self._deleted.update(other._deleted)
         self._configs.update(other._configs)
@@ -257,7 +257,7 @@ class Tally:
         self._gone_kinds.update(other._gone_kinds)
 
     def write(self, connection: Connection) -> None:
-        """Write it all."""
+        """Write all changes."""
         if self._configs:
             moment = now()
             connection.execute(

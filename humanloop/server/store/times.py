@@ -1,7 +1,7 @@
 """Times: UTC inside, RFC 3339 outside.
 
-Every time in the database is a naive UTC datetime, every datetime in the program is aware and
-in UTC, and every time in a body is RFC 3339 text ending in Z. Only this module converts.
+Every time in the database is a naive UTC datetime, every datetime in the program is aware and in
+UTC, and every time in a body is RFC 3339 text ending in Z. Only this module converts.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class UtcDateTime(TypeDecorator[datetime]):
 
 
 def now() -> datetime:
-    """Return the present, aware, in UTC."""
+    """Return the current time, aware, in UTC."""
     return datetime.now(timezone.utc)
 
 
@@ -44,9 +44,9 @@ def to_text(moment: datetime) -> str:
 
 
 def created_at(request: Mapping[str, Any], location: Location) -> datetime:
-    """Return the moment in a request's `created_at`, to the microsecond; by default the present.
+    """Return a request's `created_at`, to the microsecond; by default the current time.
 
-    Raises Invalid for a moment that lies outside the years 1 to 9999 once in UTC.
+    Raises Invalid for a time outside the years 1 to 9999 in UTC.
     """
     text = request.get("created_at")
     if text is None:

@@ -1,13 +1,13 @@
-"""Who may write at the same time, where several processes write one PostgreSQL.
+"""Turns: which processes may write to one PostgreSQL at the same time.
 
-Most works only add: logs, sessions, trials, feedback. They write *together* with those of other
-processes, and what several of them may create at once they insert with ON CONFLICT. A work that
-depends on what is *not* there (creating a project, its first config, the name of an experiment, a
-deployment) writes *alone*: nobody else writes meanwhile, as on SQLite, where that is always so.
+Most works only add rows: logs, sessions, trials, feedback. They write *together* with those of
+other processes, and rows that several may create at once are inserted with ON CONFLICT. A work that
+depends on the *absence* of rows (creating a project, its first config, the name of an experiment, a
+deployment) writes *alone*: nobody else writes meanwhile, as is always the case on SQLite.
 
-It is one advisory lock of the database, shared or exclusive, that ends with the transaction; so
-nothing is left of it, whatever becomes of the process. Invariants: nobody waits for the lock while
-holding it; a transaction that holds other locks waits for no log's.
+The turn is one advisory lock of the database, shared or exclusive, that ends with the transaction;
+so nothing remains of it, whatever becomes of the process. Invariants: nobody waits for the lock
+while holding it; a transaction that holds other locks does not wait for a log's lock.
 """
 
 from __future__ import annotations
@@ -22,24 +22,24 @@ _ALONE, _FIRST = "alone", "first"
 
 
 class NotNow(Exception):
-    """A work can't be done in this transaction; in another one it can."""
+    """A work can't be done in this transaction, but can in another."""
 
 
 class NeedsAlone(NotNow):
-    """It must write alone."""
+    """The work must write alone."""
 
 
 class Taken(NotNow):
-    """What it must lock is locked, and this transaction has no right to wait."""
+    """A row to lock is locked, and this transaction must not wait."""
 
 
 def shares(connection: Connection) -> bool:
-    """Tell whether other processes may write to this database."""
+    """Return whether other processes may write to this database."""
     return connection.dialect.name == "postgresql"
 
 
 def take(connection: Connection, *, alone: bool) -> str | None:
-    """Begin to write, alone or together with others; return the transaction's id on PostgreSQL."""
+    """Begin to write, alone or together with others; return PostgreSQL's transaction id."""
     if not shares(connection):
         return None
     lock = func.pg_advisory_xact_lock if alone else func.pg_advisory_xact_lock_shared
@@ -48,26 +48,26 @@ def take(connection: Connection, *, alone: bool) -> str | None:
 
 
 def begin(session: Session, connection: Connection, *, alone: bool, first: bool) -> None:
-    """Note how a work's session writes; first: nothing was written in its transaction before."""
+    """Record how a work's session writes; first: nothing was written before in its transaction."""
     session.info[_ALONE] = alone or not shares(connection)
     session.info[_FIRST] = first
 
 
 def is_alone(session: Session) -> bool:
-    """Tell whether nobody else writes now."""
+    """Return whether nobody else writes now."""
     return bool(session.info.get(_ALONE, False))
 
 
 def be_alone(session: Session) -> None:
-    """Raise NeedsAlone, unless nobody else writes: do it before depending on what is not there."""
+    """Raise NeedsAlone unless nobody else writes. Call it before relying on absent rows."""
     if not is_alone(session):
         raise NeedsAlone
 
 
 def lock(session: Session, rows: Select[Any]) -> None:
-    """Keep others from changing some rows, and from locking them, until the transaction's end.
+    """Keep others from changing or locking some rows until the end of the transaction.
 
-    rows: in the order of a key, which must be that of every caller. Raises Taken.
+    rows: ordered by a key, the same for all callers. Raises Taken.
     """
     if is_alone(session):
         return

@@ -1,4 +1,4 @@
-"""Rows that may be there already, in one statement for many."""
+"""Inserts of rows that may exist already, many in one statement."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _INSERTS: Mapping[str, Callable[[Table], sqlite.Insert | postgresql.Insert]] = {
 
 
 def insert_new(connection: Connection, table: Table, rows: Rows) -> None:
-    """Insert the rows that break no rule of uniqueness."""
+    """Insert the rows that violate no unique constraint."""
     if rows:
         statement = _INSERTS[connection.dialect.name](table).on_conflict_do_nothing()
         connection.execute(statement, rows)
@@ -25,7 +25,7 @@ def insert_new(connection: Connection, table: Table, rows: Rows) -> None:
 def add_up(connection: Connection, table: Table, column: str, rows: Rows) -> None:
     """Insert the rows, or add their column to that of the row with the same primary key.
 
-    A row whose column comes to zero is deleted.
+    A row whose column becomes zero is deleted.
     """
     if not rows:
         return

@@ -1,7 +1,7 @@
-"""The name of a database: a file, or a URL of the kinds that are taken; and its secrets.
+"""The names of databases, a file or a URL of a supported kind, and their secrets.
 
-Invariants: whatever is shown of a URL went through `shown` or `redact`. An engine is given a URL
-with no secret but its password, which SQLAlchemy masks wherever it shows one.
+Invariants: every shown URL went through `shown` or `redact`. An engine's URL holds no secret but
+its password, which SQLAlchemy masks in all its output.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from humanloop.secrets import MASK, one_line
 from humanloop.server.errors import StartError
 
 _DRIVERS = frozenset({"sqlite", "sqlite+pysqlite", "postgresql+psycopg"})
-# Parameters of a PostgreSQL URL that may be shown. Whatever else there is may be a secret, such as
-# `sslpassword`, a misspelled `password`, or `options`, which has settings of any name and content.
+# Parameters of a PostgreSQL URL that may be shown. All others may be secrets, such as
+# `sslpassword`, a misspelled `password`, or `options`, which sets any setting.
 _PUBLIC = frozenset(
     [
         "host",
@@ -48,7 +48,7 @@ _PUBLIC = frozenset(
 _CONNECTION_STRING = re.compile(r"\b(host|dbname|user|password)\s*=")  # libpq's
 
 
-# Of a URL; a single letter is a drive of Windows.
+# Of a URL; a single letter is a Windows drive.
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")
 
 
@@ -64,7 +64,7 @@ def parse(name: str) -> URL:
         if "@" in (parsed.host or ""):
             raise StartError("An @ in a user's name or password has to be written as %40.")
         if parsed.drivername == "postgresql":
-            # What this stands for depends on SQLAlchemy's version.
+            # The default driver depends on SQLAlchemy's version.
             return parsed.set(drivername="postgresql+psycopg")
         if parsed.drivername in _DRIVERS:
             return parsed
@@ -80,7 +80,7 @@ def parse(name: str) -> URL:
 def file_of(url: URL) -> Path | None:
     """Return the path of a SQLite URL's file, without symbolic links; None for other databases.
 
-    Raises StartError for a SQLite database that is no file.
+    Raises StartError for a SQLite database that is not a file.
     """
     if url.get_backend_name() != "sqlite":
         return None
@@ -94,7 +94,7 @@ def file_of(url: URL) -> Path | None:
 
 
 def is_sqlite(url: URL) -> bool:
-    """Tell whether it is a SQLite database."""
+    """Return whether it is a SQLite database."""
     return url.get_backend_name() == "sqlite"
 
 
@@ -108,18 +108,18 @@ def shown(url: str | URL) -> str:
 
 
 def secret_options(url: URL) -> dict[str, Any]:
-    """Return the parameters of a parsed URL that may hold secrets, but for the password."""
+    """Return the parameters of a parsed URL that may be secret, except the password."""
     public = url.query if is_sqlite(url) else _PUBLIC
     return {key: each for key, each in url.query.items() if key not in public}
 
 
 def without_secrets(url: URL) -> URL:
-    """Return a parsed URL with no secret but the password."""
+    """Return a parsed URL without secrets other than the password."""
     return url.difference_update_query(list(secret_options(url)))
 
 
 def redact(url: URL, text: str) -> str:
-    """Return, on one line, what was said about a database, with stars for its URL's secrets."""
+    """Return a message about a database on one line, with stars for its URL's secrets."""
     values = [url.password or "", *map(str, secret_options(url).values())]
     forms = {form for each in values for form in _written_forms(each)}
     for form in sorted(forms - {""}, key=len, reverse=True):
@@ -128,13 +128,13 @@ def redact(url: URL, text: str) -> str:
 
 
 def _written_forms(secret: str) -> tuple[str, ...]:
-    """Return a secret as it is, as URLs have it, and as libpq's connection strings do."""
+    """Return a secret as it is, as in URLs, and as in libpq's connection strings."""
     escaped = secret.replace("\\", "\\\\").replace("'", "\\'")
     return secret, quote(secret), quote(secret, ""), quote_plus(secret), escaped
 
 
 def _with_password(url: URL) -> URL:
-    """Move a password among the parameters, which libpq takes as well, to the password's place."""
+    """Move a password from the parameters, where libpq accepts it too, to its own place."""
     given = url.query.get("password")
     if given is None:
         return url

@@ -1,10 +1,10 @@
-"""The only writer of a process: a thread with a queue, so that nobody waits in a thread of a pool.
+"""The only writer of a process: a thread with a queue, so that no thread of a pool waits.
 
-Works that wait at the same time are committed together. Invariants: a work is done whole or not
-at all, whatever becomes of the others; nobody hears of its outcome before the commit; what was
-submitted is finished before the writer is closed. On PostgreSQL, where other processes write, too
-(see `turns`), a work that was overtaken by theirs, or whose connection was lost, is run again, but
-never after a commit that is not known to have failed.
+Works that wait at the same time are committed together. Invariants: a work is done as a whole or
+not at all, whatever becomes of the others; nobody learns its outcome before the commit; submitted
+works are finished before the writer is closed. On PostgreSQL, to which other processes write, too
+(see `turns`), a work is run again if it conflicts with theirs or loses its connection, but never
+after a commit that may have succeeded.
 """
 
 from __future__ import annotations
@@ -31,13 +31,15 @@ from humanloop.server.store.tallies import Tally
 
 T = TypeVar("T")
 _GROUP_SECONDS = {"sqlite": 0.02, "postgresql": 0.1}
-"""Works join a group for so long; then it is committed. With PostgreSQL, most of it is waiting."""
+"""The seconds in which works can join a group before its commit. With PostgreSQL, most of it is
+waiting.
+"""
 
 _RUNS = 6
-"""How often a work is run that others overtake, or that finds no connection."""
+"""The most runs of a work that conflicts with others, or finds no connection."""
 
 _PAUSE = 0.1
-"""Seconds, of which the waits for a connection are multiples. The first is 0."""
+"""The unit of the waits for a connection, in seconds. The first wait is 0."""
 
 _FATE = text("SELECT pg_xact_status(CAST(:transaction AS xid8))")
 _FATE_SECONDS = 5
@@ -45,9 +47,9 @@ _FATE_SECONDS = 5
 
 @dataclass
 class _Job:
-    """One work, what it returned, and who waits for it.
+    """One work, its result, and the future of its caller.
 
-    alone: it must write alone. by_itself: it joins no group, since it was in one that failed.
+    alone: it must write alone. by_itself: it joins no group, since it was in a failed one.
     """
 
     work: Callable[[Session], Any]
@@ -67,7 +69,7 @@ class _Job:
 
 
 class Writer:
-    """Runs works in the order in which they came, each perhaps more than once."""
+    """A thread that runs works in the order of arrival, each perhaps more than once."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -80,7 +82,7 @@ class Writer:
         self._thread.start()
 
     def submit(self, work: Callable[[Session], T]) -> Future[T]:
-        """Queue a work; its future has what it returned or raised, once that is committed."""
+        """Queue a work; its future gets the result or the error after the commit."""
         job = _Job(work)
         with self._closing:
             if self._closed:
@@ -89,7 +91,7 @@ class Writer:
         return job.future
 
     def close(self) -> None:
-        """Finish what is queued, then end; harmless when repeated."""
+        """Finish the queued works, then end; may be called again."""
         with self._closing:
             self._closed = True
             self._queue.put(None)
@@ -107,10 +109,10 @@ class Writer:
                 self._run_group([job])
 
     def _run_group(self, jobs: list[_Job]) -> None:
-        """Run jobs, and those that wait, in one transaction.
+        """Run jobs, and waiting ones, in one transaction.
 
-        When one fails, everything is rolled back and run again without that one: failures are
-        rare, while setting a savepoint for each job would take a good part of the time of all.
+        If one fails, everything is rolled back and run again without it: failures are rare, while a
+        savepoint for each job would take a considerable part of the total time.
         """
         alone, lost = jobs[0].alone, 0
         until = 0 if jobs[0].by_itself else time.monotonic() + self._group_seconds
@@ -129,14 +131,14 @@ class Writer:
                 until = 0
             except Exception as error:
                 if failures.is_lost(error):
-                    job = None  # it is nobody's fault
+                    job = None  # the failure is not the job's
                     lost += 1
                     if lost < _RUNS:
                         time.sleep(_PAUSE * (2**lost - 2) * random.uniform(0.5, 1))
                         until = 0 if jobs[0].by_itself else time.monotonic() + self._group_seconds
                         continue
                 elif failures.is_overtaken(error) and (job or jobs[0]).runs < _RUNS:
-                    # Which of them are in the way of others, or of each other, is not known.
+                    # It is unknown which jobs conflict with others, or with each other.
                     for each in jobs:
                         each.by_itself = True
                         each.runs += 1
@@ -152,7 +154,7 @@ class Writer:
 
     @contextmanager
     def _begin(self, *, alone: bool) -> Generator[tuple[Connection, Tally]]:
-        """Open a transaction that writes: committed at the end, rolled back on an error."""
+        """Open a writing transaction; commit it at the end, roll it back on an error."""
         with self._engine.connect() as connection:
             connection.execution_options(writes=True)
             transaction = connection.begin()
@@ -173,10 +175,10 @@ class Writer:
                     raise
 
     def _was_committed(self, transaction: str) -> bool:
-        """Ask PostgreSQL what became of a transaction whose commit it has not answered.
+        """Ask PostgreSQL for the outcome of a transaction whose commit it has not answered.
 
-        Raises OutcomeUnknown when it can't be asked, or does not know: it may be another server,
-        which took the place of the one that failed.
+        Raises OutcomeUnknown if it can't be asked, or does not know: it may be another server,
+        which replaced the failed one.
         """
         until, pause = time.monotonic() + _FATE_SECONDS, _PAUSE
         while True:
@@ -195,7 +197,7 @@ class Writer:
             pause *= 2
 
     def _with_those_that_wait(self, jobs: list[_Job], until: float) -> Generator[_Job]:
-        """Yield the jobs, then those that wait, which become some of them."""
+        """Yield the jobs, then waiting jobs, which are added to `jobs`."""
         yield from tuple(jobs)
         while time.monotonic() < until:
             try:
@@ -203,7 +205,7 @@ class Writer:
             except Empty:
                 return
             if job is None:
-                self._queue.put(None)  # the end of the queue is for _run
+                self._queue.put(None)  # leaves the end of the queue for `_run`
                 return
             if job.future.set_running_or_notify_cancel():
                 jobs.append(job)

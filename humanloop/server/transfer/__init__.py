@@ -1,1 +1,1 @@
-"""Logs out of a database into files, and back into one."""
+"""The export of logs from a database, and their import into one."""

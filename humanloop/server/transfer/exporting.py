@@ -1,7 +1,7 @@
-"""Logs out of a database, in one consistent state, a portion at a time.
+"""The export of logs, from one consistent state, a portion at a time.
 
-A project's logs come in the order of their time, so that hardly any child is before its parent,
-and that logs of equal times keep their order when they are imported again.
+A project's logs come in the order of their time, so that hardly any child precedes its parent, and
+logs with equal times keep their order in an import.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _ROWS = 500
 
 @dataclass(frozen=True)
 class Wanted:
-    """Which logs: of some projects, by their ids, or of all; from a moment on; before a moment."""
+    """The logs to export: of some projects or of all; from a time on; before a time."""
 
     project_ids: Sequence[str] | None = None
     since: datetime | None = None
@@ -33,7 +33,7 @@ class Wanted:
 
 
 def count(session: Session, wanted: Wanted) -> int | None:
-    """Return how many logs there are; None where that is not kept."""
+    """Return the number of the logs; None if it is not stored."""
     if wanted.since is not None or wanted.until is not None:
         return None
     owned = Project.organization_id == organization_id(session)

@@ -1,8 +1,8 @@
-"""The files that logs are exported to: JSON lines, CSV and Parquet.
+"""The files of exported logs: JSON lines, CSV and Parquet.
 
-In all of them a log is a LogResponse. JSON lines have it as it is. The others have a column for
-each of its keys: texts are texts, and what is nested is its JSON. Invariants: what is written can
-be read again without loss; only one portion is in memory at a time.
+In each, a log is a LogResponse. JSON lines contain it unchanged. The other formats have a column
+for each of its keys: texts are texts, and nested values are JSON. Invariants: a written file can be
+read again without loss; only one portion is in memory at a time.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ if TYPE_CHECKING:
 Record = Mapping[str, Any]
 FORMATS = ("jsonl", "csv", "parquet")
 
-_FIELD = 2**31 - 1  # characters in a cell of a CSV file; the module's own limit is 131,072
+_FIELD = 2**31 - 1  # characters in a cell of a CSV file; csv's own limit is 131,072
 _ROWS = 500
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
-# A spreadsheet takes a text that begins with one of the first for a formula.
+# Spreadsheets take a text that begins with one of the first six for a formula.
 _ESCAPED = ("=", "+", "-", "@", "\t", "\r", '"')
 _EXACT = "exact_numbers"
 
@@ -43,7 +43,7 @@ _EXACT = "exact_numbers"
 class Line(NamedTuple):
     """A log in a file: its number there, from 1, and its JSON.
 
-    cells: in a file with columns, the JSON of each, to find the one that is at fault.
+    cells: in a file with columns, the JSON of each, to find a faulty one.
     """
 
     number: int
@@ -63,9 +63,9 @@ _KINDS = {name: _kind(each) for name, each in LogResponse.__openapi__["propertie
 
 
 def format_of(path: Path | None, given: str | None) -> str:
-    """Return the format that was given, or else that of the file's name.
+    """Return the given format, or else that of the file's name.
 
-    Raises StartError when neither tells.
+    Raises StartError if neither determines one.
     """
     if given is not None:
         return given
@@ -80,7 +80,7 @@ def format_of(path: Path | None, given: str | None) -> str:
 
 
 class Writer(Protocol):
-    """What logs are written with."""
+    """The interface of writers of logs."""
 
     def write(self, records: Iterable[Record]) -> None:
         """Write some logs."""
@@ -89,9 +89,9 @@ class Writer(Protocol):
 
 @contextmanager
 def writer(file: IO[bytes], name: str, *, compress: bool) -> Generator[Writer]:
-    """Open a writer of a format on a file; all is in the file once it is closed.
+    """Open a writer of a format on a file; after the block, everything is in the file.
 
-    Raises StartError when what the format needs is not installed.
+    Raises StartError if a package that the format needs is not installed.
     """
     if name == "parquet":
         with _Parquet.open(file) as parquet:
@@ -135,7 +135,7 @@ _TEXTS: Mapping[str, Callable[[IO[bytes] | gzip.GzipFile], Writer]] = {
 
 
 def _cell(record: Record, name: str) -> str:
-    """Return the text of a cell; an empty one is a key that is missing."""
+    """Return the text of a cell; an empty cell stands for a missing key."""
     if name not in record:
         return ""
     value = record[name]
@@ -145,14 +145,14 @@ def _cell(record: Record, name: str) -> str:
 
 
 def _cell_json(name: str, cell: str) -> str:
-    """Return the JSON of a cell that is not empty."""
+    """Return the JSON of a non-empty cell."""
     if _KINDS[name] in {"text", "time"} and not cell.startswith('"'):
         return json.dumps(cell, ensure_ascii=False)
     return cell
 
 
 class _Parquet:
-    """Collect rows in a file of JSON lines, from which DuckDB makes one of Parquet in the end."""
+    """A writer of JSON lines, which DuckDB converts to Parquet at the end."""
 
     _TYPES: Mapping[str, str] = {"time": "TIMESTAMPTZ", "number": "DOUBLE"}
 
@@ -163,7 +163,7 @@ class _Parquet:
     @classmethod
     @contextmanager
     def open(cls, file: IO[bytes]) -> Generator[_Parquet]:
-        """Give a writer; in the end all is in the file."""
+        """Yield a writer; after the block, everything is in the file."""
         with _duck() as (connection, directory):
             rows, made = directory / "rows.jsonl", directory / "rows.parquet"
             with rows.open("wb") as collected:
@@ -193,14 +193,14 @@ class _Parquet:
 
 
 def _flat(record: Record) -> dict[str, Any]:
-    """Return the columns of a log: what a double can't hold goes into one of its own."""
+    """Return the columns of a log; values that a double can't hold go into an extra column."""
     row: dict[str, Any] = {}
     exact: dict[str, Any] = {}
     for name, value in record.items():
         kind = _KINDS[name]
         row[name] = schemas.to_json(value) if kind == "json" else value
         if kind == "number":
-            row[name] = number = float(Decimal(value))  # infinite where it has no room
+            row[name] = number = float(Decimal(value))  # infinite if it is too large
             if abs(number) == float("inf"):
                 del row[name]
             if schemas.to_json(value) != json.dumps(number):
@@ -210,7 +210,7 @@ def _flat(record: Record) -> dict[str, Any]:
 
 @contextmanager
 def _duck() -> Generator[tuple[duckdb.DuckDBPyConnection, Path]]:
-    """Give a connection to DuckDB, and a directory for its files that is deleted in the end."""
+    """Yield a connection to DuckDB, and a directory for its files, deleted at the end."""
     try:
         import duckdb
     except ModuleNotFoundError as error:
@@ -240,8 +240,8 @@ def _duck() -> Generator[tuple[duckdb.DuckDBPyConnection, Path]]:
 def read(path: Path | None, file: IO[bytes], name: str) -> Iterator[Line]:
     """Yield the logs of a file.
 
-    path: None where there is none, as for the standard input. Raises StartError for a file that
-    is not of the format.
+    path: None without one, as for the standard input. Raises StartError for a file of another
+        format.
     """
     try:
         if name == "parquet":
@@ -306,7 +306,7 @@ def _read_parquet(path: Path) -> Iterator[Line]:
     with _duck() as (connection, _):
         columns = connection.from_parquet(str(path)).columns
         names = [each for each in columns if each in _KINDS or each == _EXACT]
-        # A time is had as a number, since a datetime takes an extension.
+        # Read a time as a number, since a datetime needs an extension.
         wanted = [
             f'epoch_us("{each}")' if _KINDS.get(each) == "time" else f'"{each}"' for each in names
         ]

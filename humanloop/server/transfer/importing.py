@@ -1,9 +1,9 @@
-"""Logs out of a file into a database, through the same code that logs what a client sends.
+"""The import of logs, through the code that logs a client's requests.
 
-A line is a LogResponse, as an export has it, or the body of a request to POST /logs. The former
-brings its ids, times and feedback; the latter gets an id that the same line of the same file always
-gets. Invariants: a log that is there already is left as it is, so that an import can be repeated,
-also one that was killed; what a line brings is written whole or not at all.
+A line is a LogResponse, as in an export, or the body of a request to POST /logs. The former brings
+its ids, times and feedback; the latter gets an id that is the same for the same line of the same
+file. Invariants: an existing log stays unchanged, so an import can be repeated, even after it was
+killed; the content of a line is written as a whole or not at all.
 """
 
 from __future__ import annotations
@@ -45,17 +45,17 @@ from humanloop.server.transfer.lines import BadLine, Item, blame, blame_for, rea
 
 Row = TypeVar("Row", Project, Trial)
 
-_BATCH = 250  # lines in one transaction, between which others write
-_BYTES = 4 * 1024 * 1024  # of them, or few more
-_TEXT_LENGTH = 100  # a longer value of feedback is no label
+_BATCH = 250  # lines in one transaction; others write between two
+_BYTES = 4 * 1024 * 1024  # bytes of these lines, approximately
+_TEXT_LENGTH = 100  # a longer feedback value is not a label
 _PLACEHOLDER = "imported"
 _TrialKey = tuple[str | None, str | None]
-"""The ids of a trial and of its experiment; without any, where the trial is another project's."""
+"""The ids of a trial and of its experiment; None if the trial is another project's."""
 
 
 @dataclass
 class Imported:
-    """What became of the lines so far.
+    """The results of the lines so far.
 
     orphans: logs whose parent is neither in the file nor in the database.
     """
@@ -69,10 +69,10 @@ class Imported:
 class Import:
     """An import of one file.
 
-    source: what the file is called, from which the ids of requests follow; None for what has no
-        name, whose requests get new ids.
-    project: the name of the project that all logs go to, in place of their own.
-    skip_bad: go on after a line that can't be imported; else the import ends before it.
+    source: the name of the file, from which requests' ids are derived; None without a name:
+        requests then get new ids.
+    project: the name of the project that gets all logs, in place of their own.
+    skip_bad: continue after a line that can't be imported; otherwise the import ends before it.
     """
 
     def __init__(
@@ -89,11 +89,11 @@ class Import:
         self._project = project
         self._skip_bad = skip_bad
         self._account = database.write(accounts.stand_in)
-        # Children whose parents were not there yet, as lines of JSON.
+        # Children whose parents did not exist yet, as lines of JSON.
         self._waiting: IO[str] = tempfile.TemporaryFile("w+", encoding="utf-8")  # noqa: SIM115
 
     def run(self, lines: Iterator[Line]) -> Iterator[list[BadLine]]:
-        """Import batch after batch; after each, yield the lines of it that were left out."""
+        """Import batch after batch; after each, yield its skipped lines."""
         for batch in _batches(lines):
             for good, unreadable in self._split(batch):
                 bad = self._write(good)
@@ -108,7 +108,7 @@ class Import:
         return self._skip_bad or not bad
 
     def _split(self, lines: Sequence[Line]) -> Iterator[tuple[list[Item], list[BadLine]]]:
-        """Yield what can be read up to each line that can't."""
+        """Yield the readable lines before each unreadable one, with that one."""
         good: list[Item] = []
         for line in lines:
             try:
@@ -128,7 +128,7 @@ class Import:
         return f"data_{digest.hexdigest()[:32]}"
 
     def _write(self, items: list[Item]) -> list[BadLine]:
-        """Write what can be written up to the first that can't, that one's fault, and go on."""
+        """Write the lines before the first that can't be written; note its fault, and go on."""
         if not items:
             return []
         for index, each in enumerate(items):
@@ -165,11 +165,11 @@ class Import:
         return [*bad, *self._write(others)] if self._goes_on(bad) else bad
 
     def _call(self, session: Session) -> Call:
-        # As if repeated: a request whose reference is there with the same output is known.
+        # Treated as repeated: a request with a known reference and the same output is recognised.
         return Call.without_request(session, self._account, repeated=True)
 
     def finish(self) -> None:
-        """Let the children that came before their parents know them."""
+        """Set the parents of children that came before them."""
         self._waiting.seek(0)
         while some := [json.loads(each) for each in islice(self._waiting, _BATCH)]:
             self.done.orphans += self._database.write(
@@ -192,7 +192,7 @@ def _batches(lines: Iterator[Line]) -> Iterator[list[Line]]:
 
 @dataclass(frozen=True)
 class _Outcome:
-    """How many logs were added, and which wait for their parents: (id, key, value)."""
+    """The number of added logs, and those that wait for parents: (id, key, value)."""
 
     added: int
     waiting: list[tuple[str, str, str]]
@@ -211,7 +211,7 @@ class _Batch:
         self._trials: dict[str, _TrialKey] = {}
 
     def write(self, items: Sequence[Item]) -> _Outcome:
-        """Write the logs that are not there yet."""
+        """Write the logs that do not exist yet."""
         known = self._known([each.draft.id for each in items])
         drafts: dict[str, Draft] = {}
         records: list[tuple[Draft, Mapping[str, Any]]] = []
@@ -236,7 +236,7 @@ class _Batch:
         return _Outcome(added, waiting)
 
     def _known(self, ids: Sequence[str]) -> dict[str, str | None]:
-        """Return the ids of the logs that are there, with their parents."""
+        """Return the ids of existing logs, with their parents."""
         logs = select(Log.id, Log.parent_id).where(Log.organization_id == self._owner)
         return {
             row[0]: row[1]
@@ -247,18 +247,18 @@ class _Batch:
     def _find_parents(
         self, drafts: Sequence[Draft], of_record: set[str]
     ) -> list[tuple[str, str, str]]:
-        """Find the parents that are there or come before in the batch; return who waits for one."""
+        """Find parents that exist or come earlier in the batch; return the logs without one."""
         keys = (each.parent_key for each in drafts)
         found = self._arrival.known_parents(self._call, keys)
         waiting: list[tuple[str, str, str]] = []
         for each in drafts:
-            each.parent = None  # not that of a transaction that was rolled back
+            each.parent = None  # it may be that of a transaction that was rolled back
             if each.parent_key is not None:
                 parent = found.get(each.parent_key)
                 if parent is None:
                     waiting.append((each.id, *each.parent_key))
                 elif each.id in of_record:
-                    each.parent = Parent(parent.id, None)  # its session is the record's own
+                    each.parent = Parent(parent.id, None)  # its session comes from the record
                 else:
                     each.parent = parent
             found["parent_id", each.id] = Parent(each.id, None)
@@ -267,7 +267,7 @@ class _Batch:
         return waiting
 
     def _restore(self, records: Sequence[tuple[Draft, Mapping[str, Any]]]) -> None:
-        """Put back all that the records refer to."""
+        """Restore everything that the records refer to."""
         if not records:
             return
         sessions = self._restore_sessions(records)
@@ -288,7 +288,7 @@ class _Batch:
             self._restore_kinds(project_id, given)
 
     def _project_of(self, draft: Draft, record: Mapping[str, Any]) -> Project:
-        """Return the project of that id, else of that name, else a new one that has both."""
+        """Return the project with that id, else with that name, else a new one with both."""
         key = (draft.request.get("project"), draft.request.get("project_id"))
         if key not in self._projects:
             name, project_id = key
@@ -318,7 +318,7 @@ class _Batch:
         return place
 
     def _restore_trial(self, trial_id: str, project: Project, draft: Draft) -> _TrialKey:
-        """Return the trial and its experiment, if it is the project's; a missing one is added."""
+        """Return the trial and its experiment, if it is the project's; add a missing trial."""
         if trial_id not in self._trials:
             found = self._get(Trial, trial_id)
             if found is None:
@@ -337,7 +337,7 @@ class _Batch:
         return self._trials[trial_id]
 
     def _placeholder(self, project: Project) -> Experiment:
-        """Return the experiment to which trials belong whose own is not here."""
+        """Return the experiment for trials whose own experiment does not exist here."""
         found = self._session.scalar(
             select(Experiment).where(
                 Experiment.organization_id == self._owner,
@@ -360,7 +360,7 @@ class _Batch:
     def _restore_sessions(
         self, records: Sequence[tuple[Draft, Mapping[str, Any]]]
     ) -> dict[str, str]:
-        """Return for each session's id the one that it has here; add those that are missing."""
+        """Return the session's id in this database for each session's id; add missing sessions."""
         wanted: dict[str, tuple[str | None, datetime]] = {}
         for draft, record in records:
             if "session_id" in record:
@@ -392,7 +392,7 @@ class _Batch:
         return here
 
     def _known_sessions(self, column: Any, values: Sequence[str]) -> dict[str, str]:
-        """Return the ids of the sessions that have one of the values in a column, by the value."""
+        """Return the ids of sessions by their value in a column, for the given values."""
         ours = Conversation.organization_id == self._owner
         return {
             row[0]: row[1]
@@ -407,8 +407,8 @@ class _Batch:
     ) -> None:
         """Add the feedback types that the project lacks.
 
-        A LogResponse does not tell their class: numbers are of `number`; long texts, and texts that
-        a log has twice, of `text`; all else can be of `multi_select`.
+        A LogResponse does not contain their class: numbers are of `number`; long texts, and texts
+        that a log has twice, of `text`; everything else can be of `multi_select`.
         """
         kinds = feedback_types.kinds(self._call.connection, self._owner, project_id)
         known = {each.type for each in kinds}
@@ -439,7 +439,7 @@ def _class_of(values: Sequence[tuple[str, Any]]) -> str:
 
 
 def _times(record: Mapping[str, Any], location: Location, moment: datetime) -> dict[str, datetime]:
-    """Return the times of a record's config: its own, else that of the log."""
+    """Return the times of a record's config: its own, else the log's."""
     described = record.get("model_config", {})
     times = {"created_at": moment, "updated_at": moment, "last_used": moment}
     for key in times:
@@ -450,7 +450,7 @@ def _times(record: Mapping[str, Any], location: Location, moment: datetime) -> d
 
 
 def _adopt(call: Call, waiting: Iterable[tuple[str, str, str]]) -> int:
-    """Set the parents of children; return how many have none here."""
+    """Set the parents of children; return the number without one."""
     logs = table(Log)
     children = [(child, (key, value)) for child, key, value in waiting]
     found = Arrival().known_parents(call, (key for _, key in children))

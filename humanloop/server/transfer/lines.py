@@ -1,6 +1,6 @@
-"""The lines of a file of logs: what each is, and what is wrong with one.
+"""The lines of a file of logs: their content and their faults.
 
-A line is a LogResponse, as an export has it, or the body of a request to POST /logs.
+A line is a LogResponse, as in an export, or the body of a request to POST /logs.
 """
 
 from __future__ import annotations
@@ -38,12 +38,12 @@ _TAKEN = (
     "duration",
     "parent_id",
 )
-"""What a request can hold of a LogResponse, apart from what is restored by itself."""
+"""The keys of a LogResponse that a request can have, except those that are restored separately."""
 
 
 @dataclass(frozen=True)
 class BadLine:
-    """A line that can't be imported: its number, where in it the fault is, and what was wanted."""
+    """A line that can't be imported: its number, the place of the fault, and the expected value."""
 
     number: int
     pointer: str
@@ -57,7 +57,7 @@ class BadLine:
 
 @dataclass(frozen=True)
 class Item:
-    """A line, read: `record` is a LogResponse, or None where it is a request."""
+    """A parsed line: `record` is a LogResponse, or None for a request."""
 
     line: Line
     draft: Draft
@@ -65,7 +65,7 @@ class Item:
 
 
 def read(line: Line, id_: str | None, project: str | None) -> Item:
-    """Return what a line is, checked as far as it can be by itself; raises Invalid, TooDeep."""
+    """Return a parsed line, checked as far as possible by itself; raises Invalid, TooDeep."""
     decoded = _value(line)
     if not isinstance(decoded, dict):
         raise invalid(("body",), "a JSON object was wanted", "type")
@@ -94,7 +94,8 @@ def read(line: Line, id_: str | None, project: str | None) -> Item:
 def _draft(request: dict[str, Any], id_: str | None, record: Mapping[str, Any]) -> Draft:
     """Return the draft of a log; raises Invalid.
 
-    record: says what no request can; all drafts have the same columns, to be written together.
+    record: provides the columns that no request has; all drafts have the same columns, so that they
+        can be written together.
     """
     others: dict[str, Any] = {key: record.get(key) for key in _TEXTS}
     others |= {key: to_json(record[key]) if key in record else None for key in _PROVIDER}
@@ -102,7 +103,7 @@ def _draft(request: dict[str, Any], id_: str | None, record: Mapping[str, Any]) 
 
 
 def _request_again(record: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the request that would log what a record says, as far as a request can."""
+    """Return the request that would log a record, as far as a request can."""
     request = {key: record[key] for key in _TAKEN if key in record}
     given = record.get("feedback", [])
     request["feedback"] = [given] if isinstance(given, dict) else given
@@ -125,14 +126,14 @@ def _value(line: Line) -> Any:
 
 
 def _within(error: Invalid, location: Location, what: str) -> Invalid:
-    """Return the error of a text that was taken for a body, and is at a location."""
+    """Return the error of a text that was parsed as a body, with its location in the line."""
     problem = error.problems[0]
     message = problem.message.replace("the body", what)
     return invalid((*location, *problem.location[1:]), message, problem.keyword)
 
 
 def _check_ids(value: Mapping[str, Any], location: Location) -> None:
-    """Raise Invalid for an id that can't be one: it comes from outside, and is kept as it is."""
+    """Raise Invalid for an invalid id, since it comes from outside and is kept unchanged."""
     for key in ("id", "project_id", "session_id", "parent_id", "trial_id"):
         if key in value and not _is_id(value[key]):
             message = f"an id has 1 to {_ID_LENGTH} letters, digits, - and _"
@@ -160,7 +161,7 @@ def blame(line: Line, problem: Problem) -> BadLine:
 
 
 def blame_for(item: Item, fault: DataError | KeyTooLong) -> BadLine:
-    """Return what the database can't keep of a line."""
+    """Return the bad line for values that the database can't keep."""
     if isinstance(fault, KeyTooLong):
         written = {**(item.record or {}), **item.draft.request}
         return blame(item.line, long_key({"body": written}, fault).problems[0])

@@ -1,4 +1,4 @@
-"""What is wrong with a source is told before it is used, with its place."""
+"""Faults of a source are reported with their place before it is used."""
 
 from __future__ import annotations
 

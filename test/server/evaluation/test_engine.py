@@ -1,4 +1,4 @@
-"""How evaluators are called, and what their scores may be."""
+"""The calls of evaluators, and their allowed scores."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the sandbox lacks of the standard library does the same as the real one."""
+"""The sandbox's replacements for standard library modules give the results of the real ones."""
 
 from __future__ import annotations
 

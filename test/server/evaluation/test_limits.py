@@ -1,4 +1,4 @@
-"""Whatever a source does, it ends as a clear failure, soon, and the next one is answered."""
+"""Any source ends soon with a clear failure, and the next run gets its answer."""
 
 from __future__ import annotations
 
@@ -148,7 +148,7 @@ def test_a_source_that_is_hard_to_parse_ends(engine: Engine, source: str) -> Non
     ],
 )
 def test_time_outside_of_the_sandbox_counts(engine: Engine, body: str) -> None:
-    """And an evaluator that takes no notice of the end is ended."""
+    """An evaluator that ignores the end of its time is ended, too."""
     source = (
         "import difflib\ndef f(log):\n    while True:\n        try:\n"
         f"            {body}\n        except TimeoutError:\n            pass\n"

@@ -73,7 +73,7 @@ def test_who_runs_in_a_worker_that_is_killed_gets_a_failure(own: Engine) -> None
     [worker] = workers() - before
     with ThreadPoolExecutor(1) as threads:
         running = threads.submit(own.run, ENDLESS, LOG)
-        # Its time runs only while it executes.
+        # The evaluator's time runs only while it executes.
         while _executed(worker) < 0.05:
             assert not running.done()
         os.kill(worker, signal.SIGKILL)
@@ -116,7 +116,7 @@ def test_a_check_waits_for_no_run(own: Engine) -> None:
             assert own.check(GOOD) == []
             answered += 1
         assert not endless[-1].done()
-    assert answered > len(endless)  # so none waited for a run
+    assert answered > len(endless)  # so no call waited for a whole run
 
 
 def test_closing_waits_for_what_runs_and_refuses_what_waits() -> None:
@@ -184,7 +184,7 @@ def test_a_fork_is_told_and_harms_nothing(own: Engine) -> None:
 def test_a_worker_that_dies_at_once_is_replaced_once(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """As when it is killed between two runs, in the only place that there is."""
+    """The worker is killed at the only place between two runs where that is possible."""
     monty = shutil.which("monty", path=sysconfig.get_path("scripts"))
     program = tmp_path / "monty"
     program.write_text(f'#!/bin/sh\nmkdir {tmp_path}/once && exit 3\nexec {monty} "$@"\n')

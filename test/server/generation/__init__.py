@@ -1,1 +1,1 @@
-"""What models are asked, and what comes of their answers."""
+"""Requests to models, and the handling of their answers."""

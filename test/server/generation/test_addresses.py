@@ -1,4 +1,4 @@
-"""Where adapters may connect to: what a URL says, and which addresses its name may lead to."""
+"""The addresses to which adapters may connect: the parsing of a URL, and the rule for its host."""
 
 from __future__ import annotations
 

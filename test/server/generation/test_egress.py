@@ -1,4 +1,4 @@
-"""The way out to providers: faults, limits, addresses, keys, and readers that leave."""
+"""Connections to providers: faults, limits, addresses, keys, and readers that leave."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def requests_of(remote: Chats, call: Callable[[], Any]) -> int:
 
 
 class TestRetries:
-    """What is asked again, and how often."""
+    """The failures after which a request is retried, and the number of retries."""
 
     @pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 504])
     def test_what_may_pass_is_tried_again(self, remote: Chats, status: int) -> None:
@@ -137,7 +137,7 @@ class TestRetries:
 
 
 class TestFaults:
-    """What a provider may do wrong. Each is one line, and one log with an error."""
+    """A provider's possible faults. Each becomes one line, and one log with an error."""
 
     @pytest.mark.parametrize(
         ("data", "said"),
@@ -511,7 +511,7 @@ class TestKeys:
 
 
 class TestSpeed:
-    """What comes is passed on at once."""
+    """Received pieces are passed on at once."""
 
     def test_the_first_piece(self, remote: Chats) -> None:
         moments: list[float] = []

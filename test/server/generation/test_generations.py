@@ -209,7 +209,7 @@ def test_the_writer_is_free_while_a_provider_works(own: Own) -> None:
 
 
 def test_slow_providers_don_t_hold_up_other_requests(own: Own) -> None:
-    count = 45  # more than the threads of either kind
+    count = 45  # more than the threads of either pool
     answers: list[int] = []
 
     def run() -> None:

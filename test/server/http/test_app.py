@@ -1,4 +1,4 @@
-"""What every request passes: Host, Origin, key, path, method, size, media type, JSON, schema."""
+"""The checks of every request: Host, Origin, key, path, method, size, media type, JSON, schema."""
 
 from __future__ import annotations
 

@@ -125,16 +125,16 @@ class TestTime:
             request = f"POST /v4/projects/{project_id}/export HTTP/1.1\r\n{HEAD}\r\n".encode()
             with connect(server) as connection:
                 connection.sendall(request)
-                # The one that was let down is served no more, all others are.
+                # Only the connection that timed out is closed.
                 cut = len(until_reset(connection))
             assert cut < 20_000_000
             assert len(api.export(project_id)["records"][0]["output"]) == 20_000_000
 
 
 def until_reset(connection: socket.socket) -> bytes:
-    """What came of an answer of which nothing was read until the server gave up."""
+    """The received part of an answer that is not read until the server closes the connection."""
     poll = select.poll()
-    poll.register(connection, 0)  # errors alone
+    poll.register(connection, 0)  # reports errors only
     assert poll.poll(20_000), "the server keeps the connection for ever"
     data = b""
     with suppress(ConnectionResetError):

@@ -34,7 +34,7 @@ def few() -> Iterator[Api]:
 
 
 class TestValues:
-    """How many values a body may hold."""
+    """The limit on values in a body."""
 
     @pytest.mark.parametrize(
         "value",
@@ -100,8 +100,8 @@ class TestTogether:
         body = json.dumps({**LOG, "output": "x" * 2 * MIB}).encode()
         with EmbeddedServer(api_key=API_KEY, settings=settings) as server:
             api = Api(server.url)
-            with closing(start_upload(server, 4)):  # all that uploads may take
-                for _ in range(50):  # until that one was read
+            with closing(start_upload(server, 4)):  # takes all the memory for uploads
+                for _ in range(50):  # until the waiting upload was read
                     answer = api.send("POST", "/logs", body, content_type=JSON)
                     if answer.status != 200:
                         break

@@ -256,7 +256,7 @@ class TestRun:
 
 
 class TestErrors:
-    """What goes wrong is told where it did."""
+    """Errors are reported at their place."""
 
     def test_an_error_of_an_evaluator_is_its_result(self, setup: Setup) -> None:
         setup.say("a", "b")
@@ -360,7 +360,7 @@ class TestErrors:
 
 
 class TestSnapshot:
-    """What changes later changes nothing in an evaluation."""
+    """Later changes do not affect an evaluation."""
 
     def test_of_the_testcases(self, own: Setup, talker: Talker) -> None:
         made = own.say(*"abcd", target={"output": "x"})
@@ -559,7 +559,7 @@ def test_a_restart_goes_on_where_it_was(serve: Serve, talker: Talker) -> None:
     assert evaluation["status"] == "completed"
     assert setup.api.export(setup.project_id)["total"] == 20
     assert [each["errors_count"] for each in evaluation["evaluator_aggregates"]] == [0, 20]
-    assert len(talker.requests) <= 20 + 2 * 2  # what was under way is asked again
+    assert len(talker.requests) <= 20 + 2 * 2  # unfinished requests are repeated
 
 
 def test_requests_do_not_wait_for_evaluations(own: Setup) -> None:

@@ -1,4 +1,4 @@
-"""Lists: a page takes as many statements as any other, and a deep one reads no row before it."""
+"""Lists: every page needs the same number of statements, and a deep page reads no skipped row."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How databases find rows: by an index, within the organisation; they walk through no table."""
+"""Query plans: databases find rows by an index, within the organisation, and scan no table."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from .test_lists import experiment
 PART = re.compile(r"(SCAN|SEARCH) (\w+?)(?:_\d+)?(?: |$)")
 LED = "organization_id"
 THE_ONE = "organizations"
-"""The table that is read without it, to know which organisation there is."""
+"""The table that is read without the organisation's id, to find that id."""
 
 TABLES = set(Base.metadata.tables) - {THE_ONE}
 OURS = re.compile(rf"(SELECT|UPDATE|DELETE)(?s:.*)\b({'|'.join(TABLES)})\b")
@@ -149,7 +149,7 @@ def first(parameters: Any) -> Any:
 
 
 def explain_sqlite(connection: Any, statement: str, parameters: Any) -> Iterator[str]:
-    """Yield the steps of the plan that are not led by the organisation."""
+    """Yield the steps of the plan that do not start with the organisation."""
     for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters):
         step = PART.match(row[3])
         if step is not None and step[2] in TABLES and f"({LED}=?" not in row[3]:
@@ -157,9 +157,9 @@ def explain_sqlite(connection: Any, statement: str, parameters: Any) -> Iterator
 
 
 def explain_postgresql(connection: Any, statement: str, parameters: Any) -> Iterator[str]:
-    """Yield the parts of the plan that are not led by the organisation.
+    """Yield the parts of the plan that do not start with the organisation.
 
-    Small tables are read whole wherever that may be, so that is made dear.
+    Small tables are usually scanned, so the cost of scans is raised.
     """
     connection.exec_driver_sql("SET enable_seqscan = off")
     found = connection.exec_driver_sql(f"EXPLAIN (FORMAT JSON) {statement}", parameters)

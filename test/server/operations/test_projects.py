@@ -16,7 +16,7 @@ ID = re.compile(r"[A-Za-z0-9]{21}")
 
 
 def is_id(text: str, prefix: str) -> bool:
-    """Whether the text is an id of that kind."""
+    """Return whether the text is an id of that kind."""
     return text.startswith(prefix) and ID.fullmatch(text.removeprefix(prefix)) is not None
 
 

@@ -30,7 +30,7 @@ NULS: list[tuple[str, Any, list[str | int]]] = [
     ("/chat", {"project": "p", "model_config": CONFIG, "messages": [], "inputs": {"\0": 1}},
      ["inputs", "\0"]),
 ]  # fmt: skip
-"""Paths, bodies, and where in these U+0000 is."""
+"""Paths, bodies, and the places of U+0000 in them."""
 
 KEYS: list[tuple[str, str, Any, list[str | int]]] = [
     ("POST", "/projects", {"name": "KEY"}, ["name"]),
@@ -51,7 +51,7 @@ KEYS: list[tuple[str, str, Any, list[str | int]]] = [
     ("PATCH", "/projects/PROJECT/feedback-types",
      [{"type": "rating", "values": [{"value": "KEY"}]}], [0, "values", 0, "value"]),
 ]  # fmt: skip
-"""Methods, paths and bodies with a KEY, and where in these it is."""
+"""Methods, paths and bodies with a KEY, and its place in them."""
 
 
 class TestNul:
@@ -143,7 +143,7 @@ class TestKeys:
 
 
 def filled(body: Any, texts: dict[str, str]) -> Any:
-    """Put texts into the place of their names."""
+    """Replace names by texts."""
     if isinstance(body, dict):
         return {key: filled(each, texts) for key, each in body.items()}
     if isinstance(body, list):

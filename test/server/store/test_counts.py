@@ -1,4 +1,4 @@
-"""Counts that are kept: they say what counting would say, after whatever was done."""
+"""Stored counts equal counted ones after any operation."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ QUERIES = {
 
 
 def check(url: str) -> dict[str, int]:
-    """Compare what is kept with what is there; returns how many counts of each kind there are."""
+    """Compare the stored counts with counted ones; return the number of counts of each kind."""
     sizes = {}
     for name, statements in QUERIES.items():
         found, wanted = (Counter(query(url, statement)) for statement in statements)

@@ -146,7 +146,8 @@ def test_an_array_into_a_project_that_goes_meanwhile_leaves_nothing_half(
         assert cli.main(["delete", "project", "p", "--yes", "--database", database_url]) == 0
         thread.join()
         logs = len(query(database_url, "SELECT 1 FROM logs"))
-        # It may have been whole when the project went, or in time to make a new one.
+        # The array may have been complete before the deletion, or early enough to create a new
+        # project.
         assert (answers[0].status, logs) in {(503, 0), (200, 0), (200, 5000)}
     check(database_url)
 

@@ -1,4 +1,4 @@
-"""The schema: an organisation's id leads everywhere, and an older database comes to it whole."""
+"""The schema: an organisation's id leads all keys, and older databases keep their data."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def connected(url: str) -> Generator[Connection]:
 
 
 class TestLeading:
-    """So that the rows of a database can be shared out among machines."""
+    """Keys and indexes allow the rows of a database to be distributed among machines."""
 
     @pytest.mark.parametrize("table", TABLES.values(), ids=list(TABLES))
     def test_the_organisation_leads_every_key_reference_and_index(self, table: Table) -> None:
@@ -84,7 +84,7 @@ class TestLeading:
     @pytest.mark.postgresql
     def test_each_table_can_be_partitioned_by_it_in_postgresql(self, postgres_url: str) -> None:
         with connected(postgres_url) as connection:
-            for table in TABLES:  # what is unique must hold the key of the partitions
+            for table in TABLES:  # a unique constraint must contain the partition key
                 like = f"CREATE TABLE parts_of_{table} (LIKE {table} INCLUDING ALL)"
                 connection.execute(text(f"{like} PARTITION BY HASH ({OWNER})"))
 

@@ -1,4 +1,4 @@
-"""How Alembic runs the revisions: on the connection that it is given, in one transaction."""
+"""Alembic's environment: runs the revisions on the given connection, in one transaction."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ connection: Connection = context.config.attributes["connection"]
 context.configure(
     connection=connection,
     target_metadata=Base.metadata,
-    # SQLite changes schemas inside transactions when nobody commits behind its back.
+    # SQLite changes schemas in transactions unless somebody commits in between.
     transactional_ddl=True,
     render_as_batch=True,
 )
 with context.begin_transaction():
     context.run_migrations()
     if connection.dialect.name == "sqlite":
-        # Foreign keys are not enforced while tables are rebuilt; nothing may dangle after it.
+        # Foreign keys are not enforced while tables are rebuilt; afterwards, none may be broken.
         broken = connection.exec_driver_sql("PRAGMA foreign_key_check").first()
         if broken is not None:
             raise RuntimeError(f"the migration left a dangling reference: {tuple(broken)}")

@@ -1,6 +1,6 @@
-"""Counts that are kept, large arrays in slices, and organization_id at the head of every key.
+"""Stored counts, large arrays in slices, and organization_id at the head of every key.
 
-Every table but that of the organisations is made anew and filled from the old one.
+Every table except that of the organisations is created anew and filled from the old one.
 """
 
 from __future__ import annotations
@@ -66,8 +66,9 @@ _COPIES: dict[str, tuple[Mapping[str, str], str]] = {
     "logs": ({}, ""),
     "feedback": (_OWNER, _OF_TYPE),
 }
-"""For each old table, in an order in which none refers to a later one: the values of the columns
-that it lacks, and where these are from."""
+"""The old tables, in an order in which none refers to a later one, each with the values of the new
+columns and the source of these values.
+"""
 
 _COUNTS = (
     """
@@ -345,7 +346,7 @@ def _create_tables() -> None:
 
 
 def _index_references() -> None:
-    """Let PostgreSQL find what refers to a row that is deleted."""
+    """Let PostgreSQL find the rows that refer to a deleted row."""
     if op.get_bind().dialect.name == "postgresql":
         for name, column in (
             ("logs", "config_id"),
@@ -356,14 +357,14 @@ def _index_references() -> None:
 
 
 def _set_aside() -> None:
-    """Rename the old tables, and drop what has a name that the new ones need."""
+    """Rename the old tables, and drop objects whose names the new ones need."""
     connection = op.get_bind()
     found = sa.inspect(connection)
     for name in _COPIES:
         for index in found.get_indexes(name):
             if "duplicates_constraint" not in index:
                 op.drop_index(str(index["name"]), name)
-        if connection.dialect.name == "postgresql":  # in SQLite, those names are a table's own
+        if connection.dialect.name == "postgresql":  # in SQLite, these names belong to a table
             for constraint in (found.get_pk_constraint(name), *found.get_unique_constraints(name)):
                 op.execute(f"ALTER TABLE {name} DROP CONSTRAINT {constraint['name']} CASCADE")
     for name in _COPIES:

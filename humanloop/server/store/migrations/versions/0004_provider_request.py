@@ -1,4 +1,4 @@
-"""What a provider was sent."""
+"""The request sent to a provider."""
 
 from __future__ import annotations
 

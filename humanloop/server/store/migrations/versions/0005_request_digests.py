@@ -1,4 +1,4 @@
-"""Digests of logs with reference ids as they were sent, to know those that are sent again."""
+"""Digests of logs with reference ids, as sent, to recognise repeated ones."""
 
 from __future__ import annotations
 
@@ -10,5 +10,5 @@ down_revision = "0004"
 
 
 def upgrade() -> None:
-    """Add the column; the logs that are there have no digest."""
+    """Add the column; existing logs have no digest."""
     op.add_column("logs", sa.Column("request_digest", sa.String(32), nullable=True))
