@@ -39,7 +39,7 @@ from humanloop.transport import (
     AsyncTransport,
     RawResponse,
     Request,
-    aiohttp_exchange,
+    aiohttp_transport,
 )
 from humanloop.transport.aiohttp_transport import AiohttpTransport
 from humanloop.transport.common import IDLE
@@ -238,7 +238,7 @@ def test_informational_answers_before_the_final_one(
     watched: bool, server: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if watched:
-        monkeypatch.setattr(aiohttp_exchange, "_is_watched", lambda _: True)
+        monkeypatch.setattr(aiohttp_transport, "_is_watched", lambda _: True)
     early = b"HTTP/1.1 103 Early Hints\r\nLink: </style.css>\r\n\r\n"
     final = HEAD + b"Content-Length: 2\r\n\r\n{}"
     server.send_raw(b"HTTP/1.1 100 Continue\r\n\r\n" + early * 2 + final, then_close=False)
@@ -953,6 +953,7 @@ async def main():
 loop = asyncio.new_event_loop()
 transport = loop.run_until_complete(main())
 loop.close()
+del transport
 """
     done = subprocess.run(
         [sys.executable, "-W", "always", "-c", PRELUDE + script],
