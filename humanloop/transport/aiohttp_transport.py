@@ -51,6 +51,7 @@ from multidict import CIMultiDict, CIMultiDictProxy
 from urllib3.util import parse_url
 
 from humanloop.exceptions import ApiConnectionError, ApiProxyError, ClientConfigurationError
+from humanloop.frames import shielded
 from humanloop.http import Headers, RawResponse, Request, is_event_stream
 from humanloop.secrets import SecretMapping
 from humanloop.transport.aiohttp_connection import (
@@ -74,6 +75,7 @@ from humanloop.transport.common import (
     connection_error,
     explain_proxy,
     has_length,
+    header_lines,
     proxy_of,
     timeout_reason,
     wire_headers,
@@ -94,7 +96,6 @@ ERRORS = (
 )
 """Whatever an exchange by aiohttp's session may raise that is not ours."""
 
-_TARGET = re.compile(r"[\x21-\x7e]+")  # RFC 9112 section 3.2
 _QUOTE = re.compile(r":?\s+b?['\"]")
 
 
@@ -107,6 +108,7 @@ class AiohttpTransport:
         self._sessions: dict[tuple[int, asyncio.AbstractEventLoop], _Session] = {}
         self._route: Route | None = None
 
+    @shielded
     async def send(self, request: Request) -> RawResponse | _Exchange:
         """Send a request once; see `AsyncTransport`."""
         session = self._sessions.get((os.getpid(), asyncio.get_running_loop()))
@@ -304,6 +306,7 @@ class _Exchange:
             if not self._streaming:
                 self._return_slot()
 
+    @shielded
     async def read(self, timeout: float | None) -> bytes:
         """Return the next bytes of a stream; see `AsyncRawStream`."""
         try:
@@ -351,6 +354,7 @@ class _Exchange:
             return await self._respond_by_session(route)
         loan, connector = self._loan, cast(Connector, self._session.http.connector)
         target = await connector.target_of(route)
+        head = _head(self._request, target, route.headers)
         await connector.lend(loan, target)
         loan.protocol.set_response_params(
             skip_payload=self._request.method == "HEAD",
@@ -360,7 +364,7 @@ class _Exchange:
             max_line_size=LINE,
             max_field_size=LINE,
         )
-        loan.send(_head(self._request, target, route.headers), self._request.body or b"")
+        loan.send(head, self._request.body or b"")
         loan.doing = "waiting for the answer"
         while True:
             message, content = await loan.protocol.read()
@@ -535,20 +539,15 @@ def _path(request: Request) -> str:
 
 
 def _head(request: Request, target: Target, proxy_headers: Mapping[str, str]) -> bytes:
-    """Return the head of a request, as it goes out; raise ValueError if it would be none."""
+    """Return the head of a request, as it goes out."""
     path = f"{target.prefix}{_path(request)}" or "/"
     fields = wire_headers(request)
     if proxy_headers:
         fields.update(proxy_headers)
     if "Host" not in request.headers:
         fields = {"Host": target.headers["Host"], **fields}
-    lines = "".join([f"{name}: {value}\r\n" for name, value in fields.items()])
-    whole = {lines.count("\r"), lines.count("\n")} == {len(fields)} and "\0" not in lines
-    if whole and _TARGET.fullmatch(path):
-        # RFC 9110 section 5.5: what is not ASCII has no certain meaning. http.client sends Latin-1.
-        with contextlib.suppress(UnicodeEncodeError):  # it holds the whole text, keys included
-            return f"{request.method} {path} HTTP/1.1\r\n{lines}\r\n".encode("latin-1")
-    raise ValueError("the address or a header has characters that can't be sent")
+    lines = header_lines(path, fields)
+    return f"{request.method} {path} HTTP/1.1\r\n{lines}\r\n".encode("latin-1")
 
 
 def _described(error: BaseException) -> str:
