@@ -26,6 +26,7 @@ from urllib3.exceptions import LocationParseError
 from urllib3.response import HTTPResponse
 from urllib3.util import Timeout
 from urllib3.util.connection import allowed_gai_family
+from urllib3.util.ssltransport import SSLTransport
 
 from humanloop.http import Headers
 from humanloop.transport import connecting
@@ -215,9 +216,13 @@ class _Response(http.client.HTTPResponse):
 
     def _close_conn(self) -> None:
         # Private to http.client, which does this at the end of a body: the buffer is dropped.
-        cast(_Reader, self.fp.raw).ended = True
-        self.followed = self.fp.peek().strip(b"\r\n") != b""
-        cast(Any, super())._close_conn()
+        file, self.fp = cast("io.BufferedReader | None", self.fp), cast(Any, None)
+        if file is None:  # another thread was faster
+            return
+        cast(_Reader, file.raw).ended = True
+        with contextlib.suppress(ValueError):  # or is at it
+            self.followed = file.peek().strip(b"\r\n") != b""
+        file.close()
 
 
 def _read_fields(file: io.BufferedReader) -> list[tuple[str, str]]:
@@ -255,8 +260,11 @@ class Response(HTTPResponse):
     @property
     def socket(self) -> socket.socket | None:
         """The socket that it is read from; None when all of it has been read."""
-        reader = cast("io.BufferedReader | None", self.raw.fp)
-        return None if reader is None else cast(_Reader, reader.raw).socket
+        file = cast("io.BufferedReader | None", self.raw.fp)
+        if file is None:
+            return None
+        sock: Any = cast(_Reader, file.raw).socket
+        return sock.socket if isinstance(sock, SSLTransport) else sock  # that is TLS in TLS
 
 
 class Connection(HTTPConnection):

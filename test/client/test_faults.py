@@ -23,7 +23,7 @@ import tracemalloc
 import zlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -693,6 +693,47 @@ def test_tls_in_tls(caller: Any, tls_server: Any, trusting: dict[str, Any]) -> N
     else:
         error = failure(GET, caller, client, host, 1)
         assert error.reason == "can't connect: Tunnel connection failed: 403 Forbidden"
+
+
+def test_a_stream_by_tls_in_tls_that_is_left_early(
+    caller: Any, tls_server: Any, trusting: dict[str, Any]
+) -> None:
+    if caller.kind == "async" and sys.version_info < (3, 11):
+        pytest.skip("asyncio can't")
+
+    def pump(source: socket.socket, sink: socket.socket) -> None:
+        with suppress(OSError):
+            while data := source.recv(65536):
+                sink.sendall(data)
+        with suppress(OSError):
+            sink.shutdown(socket.SHUT_RDWR)
+
+    def tunnel(connection: socket.socket) -> None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(Path(__file__).parent / "tls" / "loopback.pem")
+        with (
+            context.wrap_socket(connection, server_side=True) as client_side,
+            socket.create_connection(("127.0.0.1", tls_server.port)) as server_side,
+            ThreadPoolExecutor(1) as pool,
+        ):
+            assert client_side.recv(65536).startswith(b"CONNECT ")
+            client_side.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+            pool.submit(pump, client_side, server_side)
+            pump(server_side, client_side)
+
+    event = b'data: {"data": [], "provider_responses": []}\n\n'
+    tls_server.reply = tls_server.hanging(OK + b"Content-Type: text/event-stream\r\n\r\n" + event)
+    with serving(tunnel) as port:
+        client = caller.client(tls_server.host, proxy=f"https://127.0.0.1:{port}", **trusting)
+        stream = caller(
+            client.chat,
+            stream=True,
+            messages=[{"role": "user", "content": "hi"}],
+            model_config={"model": "gpt-4"},
+        )
+        assert caller.next(stream) is not None
+        caller.close(stream)
+        caller.close(client)
 
 
 # --- what stands before the answer, and in its head ---

@@ -180,8 +180,8 @@ def send_alone(caller: Any, host: str, **fields: Any) -> None:
 
     async def send() -> None:
         transport = AiohttpTransport(configuration)
-        response: Any = await transport.send(request)
         try:
+            response: Any = await transport.send(request)
             while request.stream and await response.read(5):
                 pass
         finally:
