@@ -41,6 +41,7 @@ __all__ = [
     "TICK",
     "SharedContext",
     "chain_of",
+    "check_head",
     "check_length",
     "check_size",
     "check_status",
@@ -224,6 +225,13 @@ def wire_headers(request: Request) -> dict[str, str]:
         fields["Content-Length"] = str(len(request.body or b""))
     fields.update(request.headers.reveal())
     return fields
+
+
+def check_head(target: str, fields: Mapping[str, str]) -> None:
+    """Refuse what `header_lines` does, in less time."""
+    text = "".join([target, *fields, *fields.values()])
+    if not text.isascii() or not text.isprintable() or " " in target:
+        header_lines(target, fields)
 
 
 def header_lines(target: str, fields: Mapping[str, str]) -> str:

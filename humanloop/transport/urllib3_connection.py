@@ -219,10 +219,18 @@ class _Response(http.client.HTTPResponse):
         file, self.fp = cast("io.BufferedReader | None", self.fp), cast(Any, None)
         if file is None:  # another thread was faster
             return
-        cast(_Reader, file.raw).ended = True
+        reader = cast(_Reader, file.raw)
+        reader.ended = True
         with contextlib.suppress(ValueError):  # or is at it
-            self.followed = file.peek().strip(b"\r\n") != b""
+            self.followed = file.peek().strip(b"\r\n") != b"" or _decrypted(reader.socket) > 0
         file.close()
+
+
+def _decrypted(sock: Any) -> int:
+    """Return how many bytes TLS has read from the system, which no longer tells of them."""
+    if isinstance(sock, SSLTransport):  # TLS in TLS
+        return sock.sslobj.pending() + sock.incoming.pending + _decrypted(sock.socket)
+    return sock.pending() if isinstance(sock, ssl.SSLSocket) else 0
 
 
 def _read_fields(file: io.BufferedReader) -> list[tuple[str, str]]:
@@ -282,19 +290,9 @@ class Connection(HTTPConnection):
     def is_connected(self) -> bool:
         """Whether a kept connection can be used: nothing is there to be read, not even its end.
 
-        That would be taken for the response to the next request. TLS may have read it already,
-        so the socket is asked, and not the system.
+        That would be taken for the response to the next request.
         """
-        if self.sock is None or self._last is None or self._last.followed:
-            return False
-        self.sock.settimeout(0)
-        try:
-            self.sock.recv(1)
-        except (BlockingIOError, ssl.SSLWantReadError):
-            return True
-        except OSError:
-            pass
-        return False
+        return super().is_connected and not (self._last is None or self._last.followed)
 
     def lend(self, deadline: Deadline) -> None:
         """Keep this deadline from now on."""

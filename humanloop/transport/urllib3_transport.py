@@ -40,10 +40,10 @@ from humanloop.transport.common import (
     NO_HTTP,
     SharedContext,
     chain_of,
+    check_head,
     check_size,
     connection_error,
     explain_proxy,
-    header_lines,
     proxy_of,
     timeout_reason,
     wire_headers,
@@ -331,7 +331,7 @@ class _Exchange:
         query = f"?{request.query}" if request.query else ""
         target = f"{route.prefix}{request.path}{query}"
         fields = wire_headers(request)
-        header_lines(target or "/", fields)
+        check_head(target, fields)
         response = self._response = route.pool.urlopen(
             request.method,
             target,
