@@ -216,13 +216,15 @@ class _Response(http.client.HTTPResponse):
 
     def _close_conn(self) -> None:
         # Private to http.client, which does this at the end of a body: the buffer is dropped.
-        file, self.fp = cast("io.BufferedReader | None", self.fp), cast(Any, None)
+        file: Any = self.fp
+        self.fp = cast(Any, None)
         if file is None:  # another thread was faster
             return
-        reader = cast(_Reader, file.raw)
-        reader.ended = True
-        with contextlib.suppress(ValueError):  # or is at it
-            self.followed = file.peek().strip(b"\r\n") != b"" or _decrypted(reader.socket) > 0
+        file.raw.ended = True
+        try:
+            self.followed = file.peek().strip(b"\r\n") != b"" or _decrypted(file.raw.socket) > 0
+        except ValueError:  # or is at it
+            self.followed = True
         file.close()
 
 
