@@ -31,7 +31,6 @@ from humanloop.exceptions import (
     ClientClosedError,
     ClientConfigurationError,
 )
-from humanloop.frames import empty_frames
 from humanloop.http import Headers, RawResponse, Request
 from humanloop.operation import RETRY_HEADER
 from humanloop.responses import ResponseReader, StreamOpened
@@ -350,7 +349,6 @@ def run(steps: Generator[Step, Any, Any], transport: Transport) -> Any:
             try:
                 outcome = _do(step, transport)
             except Exception as error:
-                _empty_transport(step, error)
                 step = steps.throw(error)
             else:
                 step = steps.send(outcome)
@@ -393,12 +391,6 @@ def _needs_async(hook: Callable[..., Any]) -> ApiTypeError:
     )
 
 
-def _empty_transport(step: Step, error: Exception) -> None:
-    """Empty the frames of a transport that failed, before a hook gets to see its error."""
-    if isinstance(step, Send):
-        empty_frames(error)
-
-
 async def run_async(steps: Generator[Step, Any, Any], transport: AsyncTransport) -> Any:
     """Do the steps of a call in an event loop; return its result, or an AsyncStream."""
     _check_loop()
@@ -408,7 +400,6 @@ async def run_async(steps: Generator[Step, Any, Any], transport: AsyncTransport)
             try:
                 outcome = await _do_async(step, transport)
             except Exception as error:
-                _empty_transport(step, error)
                 step = steps.throw(error)
             else:
                 step = steps.send(outcome)

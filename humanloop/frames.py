@@ -1,8 +1,8 @@
 """What the frames of an error keep: error reporters send the local variables of each.
 
-`shielded` stands around what the user calls. When that raises, it empties the frames of this
-package, whose variables are the caller's arguments, with keys in them; and it drops the frames
-below a transport, where other libraries hold what goes on the wire.
+`shielded` stands around what the user calls, and around what a transport does. When that raises, it
+empties the frames of this package, whose variables are the caller's arguments, with keys in them;
+and it drops the frames below a transport, where other libraries hold what goes on the wire.
 
 Invariants: an error keeps its type, message and chain. Frames of the user's own functions, such as
 hooks, stay as they are, and so do errors that the user was handling when the call began.

@@ -12,7 +12,7 @@ import os
 import re
 import ssl
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -41,6 +41,7 @@ __all__ = [
     "TICK",
     "SharedContext",
     "chain_of",
+    "check_head",
     "check_length",
     "check_size",
     "check_status",
@@ -48,6 +49,7 @@ __all__ = [
     "connection_error",
     "explain_proxy",
     "has_length",
+    "header_lines",
     "in_thread",
     "proxy_of",
     "timeout_reason",
@@ -72,7 +74,7 @@ NO_HTTP = "the answer is no HTTP/1.1: bad status line"
 T = TypeVar("T")
 
 _LENGTH = re.compile(r"[0-9]{1,20}")
-
+_TARGET = re.compile(r"[\x21-\x7e]+")
 
 _TUNNEL_FAILED = re.compile(r"Tunnel connection failed: ([0-9]{3})")
 """How http.client says what a proxy has answered to CONNECT."""
@@ -223,6 +225,26 @@ def wire_headers(request: Request) -> dict[str, str]:
         fields["Content-Length"] = str(len(request.body or b""))
     fields.update(request.headers.reveal())
     return fields
+
+
+def check_head(target: str, fields: Mapping[str, str]) -> None:
+    """Refuse what `header_lines` does, in less time."""
+    text = "".join([target, *fields, *fields.values()])
+    if not text.isascii() or not text.isprintable() or " " in target:
+        header_lines(target, fields)
+
+
+def header_lines(target: str, fields: Mapping[str, str]) -> str:
+    """Return header fields as they go out; refuse what would not be the head of one request.
+
+    target: what is asked for (RFC 9112, section 3.2). RFC 9110, section 5.5: what is not ASCII has
+    no certain meaning in a field. Latin-1 is sent, as by http.client.
+    """
+    lines = "".join([f"{name}: {value}\r\n" for name, value in fields.items()])
+    whole = {lines.count("\r"), lines.count("\n")} == {len(fields)} and "\0" not in lines
+    if whole and _TARGET.fullmatch(target) and (lines.isascii() or max(lines) <= "\xff"):
+        return lines
+    raise ContentError("the address or a header has characters that can't be sent")
 
 
 def check_length(headers: Headers) -> int | None:

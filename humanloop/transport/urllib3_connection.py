@@ -3,7 +3,8 @@
 Invariants: every wait gets what is left of the deadline: looking up the host, connecting to
 whichever of its addresses, a tunnel, TLS, sending, and each read. So it holds for a server that
 sends or reads slowly as for one that is silent. A head that was cut off is an error, never a
-shorter head; interim responses (1xx) come before the response, and are not it.
+shorter head; interim responses (1xx) come before the response, and are not it. A connection is
+used again only if nothing has followed the last response.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import http.client
 import io
 import math
 import socket
+import ssl
 import sys
 from collections.abc import Generator
 from time import monotonic
@@ -24,6 +26,7 @@ from urllib3.exceptions import LocationParseError
 from urllib3.response import HTTPResponse
 from urllib3.util import Timeout
 from urllib3.util.connection import allowed_gai_family
+from urllib3.util.ssltransport import SSLTransport
 
 from humanloop.http import Headers
 from humanloop.transport import connecting
@@ -133,7 +136,12 @@ class Deadline(Timeout):
 
 
 class _Reader(io.RawIOBase):
-    """A socket's bytes, each read with what is left of the deadline."""
+    """A socket's bytes, each read with what is left of the deadline.
+
+    ended: whether no more of them are wanted.
+    """
+
+    ended = False
 
     def __init__(self, sock: socket.socket, deadline: Deadline) -> None:
         self.socket = sock
@@ -148,6 +156,8 @@ class _Reader(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any, /) -> int | None:
+        if self.ended:
+            return 0
         self.socket.settimeout(self._deadline.remaining(reading=True))
         return self._raw.readinto(buffer)
 
@@ -157,9 +167,13 @@ class _Reader(io.RawIOBase):
 
 
 class _Response(http.client.HTTPResponse):
-    """Reads the head itself: http.client takes it for that of a mail, which is slow and lenient."""
+    """Reads the head itself: http.client takes it for that of a mail, which is slow and lenient.
+
+    followed: whether more came with the end of the response, which nobody asked for.
+    """
 
     fields: Headers
+    followed = False
 
     def __init__(self, sock: socket.socket, *args: Any, deadline: Deadline, **options: Any) -> None:
         super().__init__(cast("socket.socket", _Reader(sock, deadline)), *args, **options)
@@ -168,10 +182,9 @@ class _Response(http.client.HTTPResponse):
     def begin(self) -> None:
         """Read the head of the response (RFC 9112), and set what http.client reads its body by."""
         self._deadline.doing = "waiting for the answer"
-        version, status, reason, fields = self._read_head()
-        while status <= 199:
-            check_status(status)
-            version, status, reason, fields = self._read_head()
+        version, status, reason = self._read_status()
+        check_status(status)
+        fields = _read_fields(self.fp)
         self._deadline.doing = "reading the rest of the answer"
         if not version.startswith("HTTP/1."):
             raise http.client.UnknownProtocol(version)
@@ -193,9 +206,33 @@ class _Response(http.client.HTTPResponse):
         keeps = "keep-alive" in connection if self.version == 10 else "close" not in connection
         self.will_close = not keeps or (self.length is None and not self.chunked)
 
-    def _read_head(self) -> tuple[str, int, str, list[tuple[str, str]]]:
-        """Return version, status and reason, and the header fields."""
-        return *cast(Any, self)._read_status(), _read_fields(self.fp)
+    def _read_status(self) -> tuple[str, int, str]:
+        # Private to http.client, which reads the response to CONNECT by it as well.
+        while True:
+            version, status, reason = cast(Any, super())._read_status()
+            if status > 199 or status == 101:
+                return version, status, reason
+            _read_fields(self.fp)
+
+    def _close_conn(self) -> None:
+        # Private to http.client, which does this at the end of a body: the buffer is dropped.
+        file: Any = self.fp
+        self.fp = cast(Any, None)
+        if file is None:  # another thread was faster
+            return
+        file.raw.ended = True
+        try:
+            self.followed = file.peek().strip(b"\r\n") != b"" or _decrypted(file.raw.socket) > 0
+        except ValueError:  # or is at it
+            self.followed = True
+        file.close()
+
+
+def _decrypted(sock: Any) -> int:
+    """Return how many bytes TLS has read from the system, which no longer tells of them."""
+    if isinstance(sock, SSLTransport):  # TLS in TLS
+        return sock.sslobj.pending() + sock.incoming.pending + _decrypted(sock.socket)
+    return sock.pending() if isinstance(sock, ssl.SSLSocket) else 0
 
 
 def _read_fields(file: io.BufferedReader) -> list[tuple[str, str]]:
@@ -233,8 +270,11 @@ class Response(HTTPResponse):
     @property
     def socket(self) -> socket.socket | None:
         """The socket that it is read from; None when all of it has been read."""
-        reader = cast("io.BufferedReader | None", self.raw.fp)
-        return None if reader is None else cast(_Reader, reader.raw).socket
+        file = cast("io.BufferedReader | None", self.raw.fp)
+        if file is None:
+            return None
+        sock: Any = cast(_Reader, file.raw).socket
+        return sock.socket if isinstance(sock, SSLTransport) else sock  # that is TLS in TLS
 
 
 class Connection(HTTPConnection):
@@ -246,6 +286,15 @@ class Connection(HTTPConnection):
     sock: socket.socket | None
     deadline: Deadline
     used: float
+    _last: _Response | None = None
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether a kept connection can be used: nothing is there to be read, not even its end.
+
+        That would be taken for the response to the next request.
+        """
+        return super().is_connected and not (self._last is None or self._last.followed)
 
     def lend(self, deadline: Deadline) -> None:
         """Keep this deadline from now on."""
@@ -307,7 +356,7 @@ class Connection(HTTPConnection):
 
     def getresponse(self) -> Response:  # type: ignore[override]  # as urllib3's own
         """Return the head of the response, with a body that is still to be read."""
-        raw = cast(_Response, http.client.HTTPConnection.getresponse(self))
+        raw = self._last = cast(_Response, http.client.HTTPConnection.getresponse(self))
         try:
             response = Response(
                 raw,

@@ -33,12 +33,14 @@ from urllib3.util import Retry, Url, parse_url
 from urllib3.util.ssl_match_hostname import CertificateError
 
 from humanloop.exceptions import ApiProxyError
+from humanloop.frames import shielded
 from humanloop.http import Headers, RawResponse, Request, is_event_stream
 from humanloop.transport.common import (
     IDLE,
     NO_HTTP,
     SharedContext,
     chain_of,
+    check_head,
     check_size,
     connection_error,
     explain_proxy,
@@ -89,6 +91,7 @@ class Urllib3Transport:
         self._pools: dict[tuple[object, ...], _Pool] = {}
         self._route: _Route | None = None
 
+    @shielded
     def send(self, request: Request) -> RawResponse | _Exchange:
         """Send a request once; see `Transport`."""
         exchange = _Exchange(request)
@@ -294,6 +297,7 @@ class _Exchange:
         elapsed = monotonic() - started
         return RawResponse(self.status, self.reason, self.headers, data, elapsed)
 
+    @shielded
     def read(self, timeout: float | None) -> bytes:
         """Return the next bytes of a stream; see `RawStream`."""
         self._deadline.limit_read(timeout)
@@ -325,11 +329,14 @@ class _Exchange:
         """Send the request, and receive the head of the response."""
         request, deadline = self._request, self._deadline
         query = f"?{request.query}" if request.query else ""
+        target = f"{route.prefix}{request.path}{query}"
+        fields = wire_headers(request)
+        check_head(target, fields)
         response = self._response = route.pool.urlopen(
             request.method,
-            f"{route.prefix}{request.path}{query}",
+            target,
             body=request.body,
-            headers=wire_headers(request),
+            headers=fields,
             retries=NO_RETRIES,
             redirect=False,
             assert_same_host=False,

@@ -8,6 +8,7 @@ what the server saw.
 from __future__ import annotations
 
 import gzip
+import io
 import logging
 import pickle
 import re
@@ -22,7 +23,7 @@ import tracemalloc
 import zlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -43,6 +44,7 @@ from humanloop.exceptions import (
     ApiTlsError,
     ClientConfigurationError,
 )
+from humanloop.http import Headers
 
 OK = b"HTTP/1.1 200 OK\r\n"
 HEAD = OK + b"Content-Type: application/json\r\n"
@@ -621,7 +623,9 @@ def test_a_proxy_that_is_not_there(host: str, caller: Any) -> None:
     assert_no_secret(error, "pass-word")
 
 
-@pytest.mark.parametrize("status", ["407 Proxy Authentication Required", "502 Bad Gateway"])
+@pytest.mark.parametrize(
+    "status", ["407 Proxy Authentication Required", "502 Bad Gateway", "101 Switching Protocols"]
+)
 def test_a_proxy_that_refuses_to_connect(status: str, caller: Any, server: Any) -> None:
     server.send_raw(f"HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n".encode())
     host, proxy = "https://api.example/v4", f"http://user:pass-word@127.0.0.1:{server.port}"
@@ -647,13 +651,16 @@ def test_connecting_through_a_proxy_has_its_limit(caller: Any) -> None:
     assert not error.sent
 
 
-def test_a_tunnel_through_a_proxy(caller: Any, tls_server: Any, trusting: dict[str, Any]) -> None:
+@pytest.mark.parametrize("before", [b"", b"HTTP/1.1 103 Early Hints\r\nLink : </a>\r\n\r\n"])
+def test_a_tunnel_through_a_proxy(
+    before: bytes, caller: Any, tls_server: Any, trusting: dict[str, Any]
+) -> None:
     asked: list[bytes] = []
 
     def tunnel(client_side: socket.socket) -> None:
         with socket.create_connection(("127.0.0.1", tls_server.port)) as server_side:
             asked.append(client_side.recv(65536))
-            client_side.sendall(b"HTTP/1.1 200 Connection Established\r\n\r\n")
+            client_side.sendall(before + b"HTTP/1.1 200 Connection Established\r\n\r\n")
             while True:
                 for side in select.select([client_side, server_side], [], [])[0]:
                     if not (data := side.recv(65536)):
@@ -686,6 +693,47 @@ def test_tls_in_tls(caller: Any, tls_server: Any, trusting: dict[str, Any]) -> N
     else:
         error = failure(GET, caller, client, host, 1)
         assert error.reason == "can't connect: Tunnel connection failed: 403 Forbidden"
+
+
+def test_a_stream_by_tls_in_tls_that_is_left_early(
+    caller: Any, tls_server: Any, trusting: dict[str, Any]
+) -> None:
+    if caller.kind == "async" and sys.version_info < (3, 11):
+        pytest.skip("asyncio can't")
+
+    def pump(source: socket.socket, sink: socket.socket) -> None:
+        with suppress(OSError):
+            while data := source.recv(65536):
+                sink.sendall(data)
+        with suppress(OSError):
+            sink.shutdown(socket.SHUT_RDWR)
+
+    def tunnel(connection: socket.socket) -> None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(Path(__file__).parent / "tls" / "loopback.pem")
+        with (
+            context.wrap_socket(connection, server_side=True) as client_side,
+            socket.create_connection(("127.0.0.1", tls_server.port)) as server_side,
+            ThreadPoolExecutor(1) as pool,
+        ):
+            assert client_side.recv(65536).startswith(b"CONNECT ")
+            client_side.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+            pool.submit(pump, client_side, server_side)
+            pump(server_side, client_side)
+
+    event = b'data: {"data": [], "provider_responses": []}\n\n'
+    tls_server.reply = tls_server.hanging(OK + b"Content-Type: text/event-stream\r\n\r\n" + event)
+    with serving(tunnel) as port:
+        client = caller.client(tls_server.host, proxy=f"https://127.0.0.1:{port}", **trusting)
+        stream = caller(
+            client.chat,
+            stream=True,
+            messages=[{"role": "user", "content": "hi"}],
+            model_config={"model": "gpt-4"},
+        )
+        assert caller.next(stream) is not None
+        caller.close(stream)
+        caller.close(client)
 
 
 # --- what stands before the answer, and in its head ---
@@ -794,6 +842,22 @@ def test_lines_that_end_in_lf_alone(caller: Any, server: Any, client: Humanloop)
     assert caller(client.sessions.create, timeout=5).body.id == "sesh_1"
 
 
+@pytest.mark.parametrize("space", [b" ", b"\t", b" \t "])
+def test_space_before_a_colon(space: bytes, caller: Any, server: Any, client: Humanloop) -> None:
+    """RFC 9112 section 5.1: it is no part of the name, and a proxy drops it."""
+    early = b"HTTP/1.1 103 Early Hints\r\nLink%b: </a>\r\n\r\n" % space
+    fields = b"Content-Length%b: 16\r\nX-Name%b:a : b\r\nX-Other: c\r\n" % (space, space)
+    server.reply = server.sending(early + HEAD + fields + b'\r\n{"id": "sesh_1"}')
+    for _ in range(2):
+        response = caller(client.sessions.create, timeout=5)
+        assert response.body.id == "sesh_1"
+        assert (response.headers["X-Name"], response.headers["X-Other"]) == ("a : b", "c")
+    assert (len(server.requests), server.connections) == (2, 1)
+    chunks = b"Transfer-Encoding%b: chunked\r\n\r\n10\r\n" % space
+    server.reply = server.sending(HEAD + chunks + b'{"id": "sesh_1"}\r\n0\r\n\r\n')
+    assert caller(client.sessions.create, timeout=5).body.id == "sesh_1"
+
+
 @pytest.mark.parametrize("name", ["X-Token", "Set-Cookie"])
 def test_a_header_with_a_nul(name: str, caller: Any, server: Any, client: Humanloop) -> None:
     field = f"{name}: sent\0by-the-server\r\nContent-Length: 2\r\n\r\n{{}}"
@@ -824,6 +888,30 @@ def test_headers_outside_ascii_are_latin_1(caller: Any, server: Any) -> None:
 def test_a_header_without_a_name(caller: Any, server: Any, client: Humanloop) -> None:
     server.send_raw(HEAD + b"no colon here\r\nContent-Length: 2\r\n\r\n{}")
     assert type(failure(POST, caller, client, server.host, 1)) is ApiConnectionError
+
+
+UNSENDABLE: dict[str, dict[str, Any]] = {
+    "CRLF": {"headers": Headers({"X-Name": "a\r\nX-Other: b"})},
+    "LF": {"headers": Headers({"X-Name": "a\nb"})},
+    "NUL": {"headers": Headers({"X-Name": "a\0b"})},
+    "beyond Latin-1": {"headers": Headers({"X-Name": "\u20ac"})},
+    "a space": {"path": "/projects HTTP/1.0"},
+    "CRLF in the path": {"path": "/projects\r\nX-Other: b"},
+    "not ASCII": {"path": "/caf\xe9"},
+}
+
+
+@pytest.mark.parametrize("fields", UNSENDABLE.values(), ids=UNSENDABLE)
+def test_what_can_not_be_sent(fields: dict[str, Any], caller: Any, server: Any) -> None:
+    """The client checks what it is given; a hook may make anything of that."""
+    if "headers" in fields:
+        fields["headers"]["X-API-KEY"] = "hl-secret-key"
+    hooks = {"request": [lambda request: replace(request, **fields)]}
+    client = caller.client(server.host, event_hooks=hooks, retries=0)
+    with pytest.raises(ApiConnectionError, match="characters that can't be sent") as caught:
+        GET(caller, client)
+    assert_no_secret(caught.value, "hl-secret-key")
+    assert (caught.value.sent, server.connections) == (False, 0)
 
 
 # --- redirects ---
@@ -1189,11 +1277,14 @@ def test_a_length_that_is_none(length: str, caller: Any, server: Any, client: Hu
 
 
 @pytest.mark.parametrize("late", [False, True], ids=["at once", "later"])
-def test_a_body_longer_than_its_length(late: bool, caller: Any, server: Any) -> None:
+@pytest.mark.parametrize("size", [None, -3, 30], ids=["whole", "without its end", "half a head"])
+def test_a_body_longer_than_its_length(
+    size: int | None, late: bool, caller: Any, server: Any
+) -> None:
     """What is too much is never taken for the answer to the next request."""
     fcntl, termios = pytest.importorskip("fcntl"), pytest.importorskip("termios")
     answer = HEAD + b'Content-Length: 15\r\n\r\n{"id": "first"}'
-    planted = answer.replace(b"first", b"EVIL!")
+    planted = answer.replace(b"first", b"EVIL!")[:size]
     client = caller.client(server.host, retries=0)
     sent, go_on = threading.Event(), threading.Event()
 
@@ -1208,15 +1299,40 @@ def test_a_body_longer_than_its_length(late: bool, caller: Any, server: Any) -> 
             pass  # it has not arrived yet
         sent.set()
 
-    for _ in range(2):
+    for used in (1, 2):
         server.reply = reply
         assert caller(client.sessions.create).body.id == "first"
+        assert server.connections == used
         go_on.set()
         assert sent.wait(10)
         server.answer({"id": "second"})
         assert caller(client.sessions.create).body.id == "second"
+        assert server.connections == used + 1
         sent.clear()
         go_on.clear()
+
+
+def test_what_follows_a_body_in_its_record_of_tls(
+    caller: Any, tls_server: Any, trusting: dict[str, Any]
+) -> None:
+    """One read gets the answer, and the rest has been decrypted: no socket tells of it."""
+    body = b'{"id": "first"}'
+    head = HEAD + b"Content-Length: 15\r\nX-Fill: "
+    fill = io.DEFAULT_BUFFER_SIZE - len(head + b"\r\n\r\n" + body)
+    answer = head + b"x" * fill + b"\r\n\r\n" + body
+    client = caller.client(tls_server.host, **trusting)
+    tls_server.reply = tls_server.sending(answer + answer.replace(b"first", b"EVIL!"))
+    assert caller(client.sessions.create).body.id == "first"
+    tls_server.answer({"id": "second"})
+    assert caller(client.sessions.create).body.id == "second"
+    assert (len(tls_server.requests), tls_server.connections) == (2, 2)
+
+
+def test_an_empty_line_after_a_body(caller: Any, server: Any, client: Humanloop) -> None:
+    server.reply = server.sending(HEAD + b'Content-Length: 16\r\n\r\n{"id": "sesh_1"}\r\n')
+    for _ in range(2):
+        assert caller(client.sessions.create).body.id == "sesh_1"
+    assert (len(server.requests), server.connections) == (2, 1)
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "x-gzip", "deflate", "GZip, deflate"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import inspect
 import json
 import types
@@ -18,6 +19,7 @@ from humanloop import Configuration, Humanloop, RetryPolicy
 from humanloop.apis.operations import CHATS_CREATE
 from humanloop.http import Headers
 from humanloop.secrets import is_secret_header, is_secret_name
+from humanloop.transport import AiohttpTransport, Request, Urllib3Transport
 
 SECRET = "zq9Secret"
 BASIC = base64.b64encode(f"user:{SECRET}-proxy".encode()).decode()
@@ -166,6 +168,80 @@ def test_faults(
     with pytest.raises(Exception) as caught:  # noqa: PT011 - whichever it is
         call(caller, server.host, **more)
     assert_nothing_shows(caught.value)
+
+
+def send_alone(caller: Any, host: str, **fields: Any) -> None:
+    """Send a request by a transport that no client has, and read its stream, if it is one."""
+    headers = Headers({"X-API-KEY": f"{SECRET}-hl", "Cookie": f"id={SECRET}-cookie"})
+    settings = {name: fields.pop(name) for name in SETTINGS & fields.keys() if "proxy" in name}
+    configuration = Configuration(host, api_key=f"{SECRET}-hl", **settings)
+    told: dict[str, Any] = {"method": "POST", "path": "/chat", "query": "", "headers": headers}
+    request = Request(host=host, body=f'"{SECRET}"'.encode(), **{"timeout": 10, **told, **fields})
+
+    async def send() -> None:
+        transport = AiohttpTransport(configuration)
+        try:
+            response: Any = await transport.send(request)
+            while request.stream and await response.read(5):
+                pass
+        finally:
+            await transport.aclose()
+
+    if caller.kind == "async":
+        caller.run(send())
+        return
+    transport = Urllib3Transport(configuration)
+    with contextlib.closing(transport):
+        response: Any = transport.send(request)
+        while request.stream and response.read(5):
+            pass
+
+
+ALONE: dict[str, tuple[Callable[[Any], Any], dict[str, Any]]] = {
+    **{
+        name: fault
+        for name, fault in FAULTS.items()
+        if name
+        in (
+            *("refused", "dropped", "cut body", "no HTTP", "bad gzip", "no answer", "a part of it"),
+            "too late to connect",
+        )
+    },
+    "a bad header": (lambda s: None, {"headers": Headers({"Authorization": f"{SECRET}\n"})}),
+    "a bad path": (lambda s: None, {"path": "/chat x\r\n"}),
+    "a broken stream": (
+        lambda s: s.send_raw(STREAM.replace(b"\r\n\r\n", b"\r\nContent-Length: 9\r\n\r\nda")),
+        {"stream": True},
+    ),
+    "a proxy": (
+        lambda s: s.send_raw(b"HTTP/1.1 407 No\r\nContent-Length: 0\r\n\r\n"),
+        {"proxy_headers": {"X-Gate-Token": f"{SECRET}-gate"}},
+    ),
+}
+
+
+@pytest.mark.parametrize(("prepare", "more"), ALONE.values(), ids=ALONE)
+def test_faults_of_a_transport_by_itself(
+    prepare: Callable[[Any], Any], more: dict[str, Any], caller: Any, server: Any
+) -> None:
+    prepare(server)
+    host = server.host
+    if "proxy_headers" in more:
+        proxy = f"http://user:{SECRET}-proxy@127.0.0.1:{server.port}"
+        host, more = "https://api.example/v4", {**more, "proxy": proxy}
+
+    def handle() -> None:
+        local = "of the user"
+        try:
+            raise KeyError(local)
+        except KeyError:
+            send_alone(caller, host, **more)
+
+    with pytest.raises(humanloop.OpenApiException) as caught:
+        handle()
+    assert_nothing_shows(caught.value)
+    kept = [e.tb_frame.f_locals.get("local") for c in chain(caught.value) for e in entries(c)]
+    assert "of the user" in kept
 
 
 @pytest.mark.parametrize("tls_server", ["expired", "elsewhere"], indirect=True)
