@@ -12,7 +12,7 @@ import re
 import shlex
 from collections.abc import ItemsView, Iterable, Iterator, Mapping, MutableMapping, ValuesView
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, TypeVar, cast, overload
 
 from humanloop.secrets import (
     Secret,
@@ -33,6 +33,8 @@ __all__ = [
     "masked_body",
     "media_type",
 ]
+
+T = TypeVar("T")
 
 _PARTS = re.compile(r"[^\s;,=]+")
 """The parts of a header's value: the token after "Bearer ", the values of a cookie."""
@@ -80,6 +82,15 @@ class Headers(MutableMapping[str, str]):
     def __getitem__(self, name: str) -> str:
         _, values, secret = self._fields[name.lower()]
         return ", ".join(map(revealed, values) if secret else values)
+
+    @overload
+    def get(self, name: str, /) -> str | None: ...
+    @overload
+    def get(self, name: str, /, default: str | T) -> str | T: ...
+    def get(self, name: str, /, default: Any = None) -> Any:
+        """Return the value of a field, or `default` when it is absent."""
+        # The one of Mapping raises and catches an error for each field that is absent.
+        return self[name] if name.lower() in self._fields else default
 
     def __setitem__(self, name: str, value: str) -> None:
         if is_secret_header(name):

@@ -17,7 +17,7 @@ import math
 import socket
 import ssl
 import sys
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from time import monotonic
 from typing import TYPE_CHECKING, Any, cast
 
@@ -30,7 +30,14 @@ from urllib3.util.ssltransport import SSLTransport
 
 from humanloop.http import Headers
 from humanloop.transport import connecting
-from humanloop.transport.common import LONGEST, TICK, check_length, check_status, connecting_to
+from humanloop.transport.common import (
+    LONGEST,
+    TICK,
+    check_length,
+    check_status,
+    connecting_to,
+    header_lines,
+)
 
 if TYPE_CHECKING:
     from urllib3.connection import HTTPConnection, HTTPSConnection
@@ -169,9 +176,11 @@ class _Reader(io.RawIOBase):
 class _Response(http.client.HTTPResponse):
     """Reads the head itself: http.client takes it for that of a mail, which is slow and lenient.
 
-    followed: whether more came with the end of the response, which nobody asked for.
+    lines: the fields of its head, one after another; fields: the same by name; followed: whether
+    more came with the end of the response, which nobody asked for.
     """
 
+    lines: list[tuple[str, str]]
     fields: Headers
     followed = False
 
@@ -184,16 +193,16 @@ class _Response(http.client.HTTPResponse):
         self._deadline.doing = "waiting for the answer"
         version, status, reason = self._read_status()
         check_status(status)
-        fields = _read_fields(self.fp)
+        self.lines = _read_fields(self.fp)
         self._deadline.doing = "reading the rest of the answer"
         if not version.startswith("HTTP/1."):
             raise http.client.UnknownProtocol(version)
         self.version = 10 if version == "HTTP/1.0" else 11
         self.code = self.status = status
         self.reason = reason.strip()
-        self.fields = Headers(fields)
+        self.fields = Headers(self.lines)
         self.headers = self.msg = http.client.HTTPMessage()
-        for field in fields:
+        for field in self.lines:
             self.msg.set_raw(*field)
         self.length = check_length(self.fields)
         self.chunked = self.fields.get("Transfer-Encoding", "").lower() == "chunked"
@@ -354,13 +363,40 @@ class Connection(HTTPConnection):
             self.deadline.sent = not self.deadline.connecting
             super().send(memoryview(data)[start : start + SLICE])
 
+    def request(
+        self,
+        method: str,
+        url: str,
+        body: Any = None,
+        headers: Mapping[str, Any] | None = None,
+        **options: Any,
+    ) -> None:
+        """Send a request whose headers are complete, but for Host, and tell how long its body is.
+
+        options: settings of urllib3 for the response, which has its own here.
+        """
+        # Tools may add fields, as bytes, too.
+        fields = {
+            name: value.decode("latin-1") if isinstance(value, bytes) else str(value)
+            for name, value in (headers or {}).items()
+        }
+        has_host = any(name.lower() == "host" for name in fields)
+        self.putrequest(method, url, skip_host=has_host, skip_accept_encoding=True)
+        # Private to http.client, whose `putheader` would check each field again.
+        buffer: list[bytes] = cast(Any, self)._buffer
+        buffer.append(header_lines(url, fields).removesuffix("\r\n").encode("latin-1"))
+        self.endheaders(body)
+
     def getresponse(self) -> Response:  # type: ignore[override]  # as urllib3's own
         """Return the head of the response, with a body that is still to be read."""
         raw = self._last = cast(_Response, http.client.HTTPConnection.getresponse(self))
+        headers = HTTPHeaderDict()
+        for name, value in raw.lines:
+            headers.add(name, value)
         try:
             response = Response(
                 raw,
-                HTTPHeaderDict(raw.msg.items()),
+                headers,
                 raw.status,
                 raw.version,
                 reason=raw.reason,
