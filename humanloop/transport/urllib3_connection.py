@@ -199,7 +199,7 @@ class _Response(http.client.HTTPResponse):
 
     def _read_next_chunk_size(self) -> int:
         # Called by http.client, whose own takes all that int() does: +1a, 0x1a and 1_a.
-        line = cast("io.BufferedReader", self.fp).readline(LINE + 1)
+        line = self.fp.readline(LINE + 1)
         if not line.endswith(b"\n") and len(line) <= LINE:
             raise http.client.IncompleteRead(b"")
         size = line.partition(b";")[0].rstrip(b" \t\r\n")
