@@ -186,6 +186,9 @@ class _Response(http.client.HTTPResponse):
         for field in fields:
             self.msg.set_raw(*field)
         self.length = check_length(self.fields)
+        if self.length is not None and "," in self.fields["Content-Length"]:
+            del self.msg["Content-Length"]  # tracers take it for one number
+            self.msg["Content-Length"] = str(self.length)
         codings = self.fields.get("Transfer-Encoding", "").lower()
         self.chunked = codings.rpartition(",")[2].strip() == "chunked"  # RFC 9112, section 6.3
         self.chunk_left = None

@@ -153,6 +153,24 @@ def test_what_replaces_urlopen_answers(
     assert server.requests == []
 
 
+@pytest.mark.parametrize("fields", ["2, 2", "2\r\nContent-Length: 2"])
+def test_tracers_find_one_length(
+    fields: str, server: Any, client: Humanloop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lengths: list[int] = []
+    original = HTTPConnectionPool.urlopen
+
+    def urlopen(*args: Any, **options: Any) -> Any:
+        response = original(*args, **options)
+        lengths.append(int(response.headers["Content-Length"]))
+        return response
+
+    monkeypatch.setattr(HTTPConnectionPool, "urlopen", urlopen)
+    server.send_raw(HEAD + f"Content-Length: {fields}\r\n\r\n{{}}".encode())
+    client.projects.list(skip_deserialization=True)
+    assert lengths == [2]
+
+
 def test_methods_of_http_client_are_called(
     server: Any, client: Humanloop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
