@@ -249,12 +249,25 @@ def _bypasses(host: str, port: int, proxies: Mapping[str, str]) -> bool:
     try:
         address = ip_address(host.partition("%")[0])
     except ValueError:
-        names = {"no": ",".join(entries)}
+        names = {"no": ",".join(map(_as_dns_has_it, entries))}
         bypasses = cast("Callable[..., object]", proxy_bypass_environment)
         return bool(bypasses(f"{host}:{port}", names))
     if address.is_loopback or address.is_unspecified:
         return True
     return any(_is_in(address, port, entry) for entry in entries)
+
+
+def _as_dns_has_it(entry: str) -> str:
+    """Return an entry of NO_PROXY with its host written as hosts are compared.
+
+    It may have other letters than ASCII, and end with the dot of the root, as a host may.
+    """
+    try:
+        host, port = _parse_authority(entry.lstrip("."))
+    except ValueError:
+        return entry
+    host = host.rstrip(".")
+    return host if port is None else f"{host}:{port}"
 
 
 def _is_in(address: object, port: int, entry: str) -> bool:

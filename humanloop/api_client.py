@@ -49,10 +49,10 @@ from humanloop.responses import ResponseReader
 from humanloop.retries import RetryPolicy
 from humanloop.secrets import Secret, brief, hidden
 from humanloop.setting_checks import (
-    CHECKS,
     HEADER_NAME,
     HEADER_VALUE,
     LONGEST_TIMEOUT,
+    check_setting,
     is_header_name,
     is_header_value,
 )
@@ -282,7 +282,7 @@ class ApiClient:
         options: RequestOptions,
     ) -> Generator[Step, Any, Any]:
         request = prepare()
-        policy = RetryPolicy.of(options.get("retries", self.configuration.retries))
+        policy = RetryPolicy.of(self._setting(operation, options, "retries"))
         if "idempotent" in options:
             idempotent = self._setting(operation, options, "idempotent") or idempotent
         state = RetryState(
@@ -365,13 +365,12 @@ class ApiClient:
         is_timeout = "timeout" in name
         if name in options:
             value: Any = options[name]
-            fits, wanted = CHECKS[name]
-            if not fits(value):
-                shown = brief(value)
+            try:
+                check_setting(name, value)
+            except ClientConfigurationError as error:
                 pair = is_timeout and isinstance(value, tuple)
                 hint = ": a pair of 0.5 is connect_timeout and read_timeout" if pair else ""
-                said = f"{name} must be {wanted}, not {shown}{hint}"
-                raise ApiValueError(f"{operation.name}(): {said}")
+                raise ApiValueError(f"{operation.name}(): {error}{hint}") from None
         else:
             value = getattr(self.configuration, name)
         if is_timeout and value is not None and value > LONGEST_TIMEOUT:

@@ -85,8 +85,8 @@ _ANYWHERE = re.compile(
 _SECRET_WORDS = frozenset({"auth", "authentication", "bearer", "jwt", "otp", "pwd"})
 _HEADER_WORDS = frozenset(
     {
-        *("jsessionid", "mfa", "passcode", "pin", "session", "sessionid", "sid", "sig"),
-        *("signature", "sso"),
+        *("assertion", "hmac", "jsessionid", "macaroon", "mfa", "oidc", "passcode", "pin"),
+        *("saml", "session", "sessionid", "sid", "sig", "signature", "sso", "ticket", "totp"),
     }
 )
 """Words that mean a secret in a header, and are ordinary keys of JSON bodies."""

@@ -14,6 +14,7 @@ import functools
 import http.client
 import io
 import math
+import re
 import socket
 import ssl
 import sys
@@ -66,6 +67,8 @@ LINE = 65_536
 """Bytes of a header at most; LINES: how many there may be; both as in http.client."""
 
 LINES = 100
+
+_CHUNK_SIZE = re.compile(rb"[0-9A-Fa-f]{1,16}")  # RFC 9112, section 7.1
 
 SLICE = 16_384
 """Bytes per write: the largest TLS record, so that no single write outlives the deadline unseen."""
@@ -201,11 +204,15 @@ class _Response(http.client.HTTPResponse):
         self.code = self.status = status
         self.reason = reason.strip()
         self.fields = Headers(self.lines)
+        self.length = check_length(self.fields)
+        if self.length is not None and "," in self.fields["Content-Length"]:
+            others = [field for field in self.lines if field[0].lower() != "content-length"]
+            self.lines = [*others, ("Content-Length", str(self.length))]  # as tracers expect it
         self.headers = self.msg = http.client.HTTPMessage()
         for field in self.lines:
             self.msg.set_raw(*field)
-        self.length = check_length(self.fields)
-        self.chunked = self.fields.get("Transfer-Encoding", "").lower() == "chunked"
+        codings = self.fields.get("Transfer-Encoding", "").lower()
+        self.chunked = codings.rpartition(",")[2].strip() == "chunked"  # RFC 9112, section 6.3
         self.chunk_left = None
         if self.chunked:
             self.length = None
@@ -236,6 +243,16 @@ class _Response(http.client.HTTPResponse):
             self.followed = True
         file.close()
 
+    def _read_next_chunk_size(self) -> int:
+        # Called by http.client, whose own takes all that int() does: +1a, 0x1a and 1_a.
+        line = self.fp.readline(LINE + 1)
+        if not line.endswith(b"\n") and len(line) <= LINE:
+            raise http.client.IncompleteRead(b"")
+        size = line.partition(b";")[0].rstrip(b" \t\r\n")
+        if not _CHUNK_SIZE.fullmatch(size):
+            raise http.client.HTTPException("the size of a chunk is no number")
+        return int(size, 16)
+
 
 def _decrypted(sock: Any) -> int:
     """Return how many bytes TLS has read from the system, which no longer tells of them."""
@@ -255,8 +272,8 @@ def _read_fields(file: io.BufferedReader) -> list[tuple[str, str]]:
             raise http.client.LineTooLong("header line")
         if not line.endswith(b"\n"):
             raise http.client.IncompleteRead(b"")
-        if b"\0" in line:  # RFC 9110 section 5.5
-            raise http.client.HTTPException("a header with a NUL character")
+        if b"\0" in line or b"\r" in line.removesuffix(b"\r\n"):  # RFC 9110 section 5.5
+            raise http.client.HTTPException("a header with a NUL or CR character")
         name, colon, value = line.decode("latin-1").partition(":")
         if line[0] in b" \t" and fields:  # the last one goes on (section 5.2)
             goes_on = f"{name}{colon}{value}".strip()

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.connection import ProxyConfig
-from urllib3.exceptions import HTTPError, SSLError
+from urllib3.exceptions import HTTPError, PoolError, SSLError
 from urllib3.response import BaseHTTPResponse
 from urllib3.util import Retry, Url, parse_url
 from urllib3.util.ssl_match_hostname import CertificateError
@@ -278,7 +278,7 @@ class _Exchange:
         try:
             try:
                 response = self._respond(route_to(self._request.host, self._deadline))
-                encoding = self.headers.get("Content-Encoding", "")
+                encoding = self._encoding(response)
                 if self._request.stream and is_event_stream(self.status, self.headers):
                     at_once = PIECE if encoding else CHUNK
                     self._pieces = _pieces(response, ContentDecoder(encoding), at_once)
@@ -352,6 +352,11 @@ class _Exchange:
             self.headers = Headers(response.headers.items())
         return response
 
+    def _encoding(self, response: BaseHTTPResponse) -> str:
+        """Return the codings to undo: a response that a tool has made undoes its own."""
+        ours = isinstance(response, Response)
+        return self.headers.get("Content-Encoding", "") if ours else ""
+
     def _give_back(self, response: BaseHTTPResponse) -> None:
         if isinstance(response, Response):
             response.raw.close()
@@ -365,6 +370,9 @@ class _Exchange:
     def _translated(self, error: Exception, late: str = "") -> ApiConnectionError:
         """Return our error for the library's; late: the message for one that took too long."""
         chain, deadline = list(chain_of(error)), self._deadline
+        for inner in chain:
+            if isinstance(inner, PoolError):  # as in its pickle: a pool has the proxy's credentials
+                inner.pool = cast(Any, None)
         reason = timeout_reason(
             self._request, sent=deadline.sent, over=deadline.over, doing=deadline.doing
         )
@@ -400,7 +408,7 @@ def _pieces(
     elif response.tell():  # a tool has read it
         pieces = iter([response.data])
     else:  # a tool has made it
-        pieces = iter(partial(response.read, at_once or CHUNK, decode_content=False), b"")
+        pieces = iter(partial(response.read, at_once or CHUNK, decode_content=True), b"")
     for piece in pieces:
         yield decoder.feed(piece)
     decoder.end()

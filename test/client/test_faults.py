@@ -190,8 +190,14 @@ FAULTS = {
         ApiConnectionError,
     ),
 }
+CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
 BROKEN = {
-    "chunk size": (HEAD + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n{", ""),
+    "chunk size": (CHUNKED + b"zz\r\n{", "chunk"),
+    "chunk size with sign": (CHUNKED + b"+2\r\n{}\r\n0\r\n\r\n", "chunk"),
+    "chunk size in Python": (CHUNKED + b"0x2\r\n{}\r\n0\r\n\r\n", "chunk"),
+    "chunk size with underscore": (CHUNKED + b"0_2\r\n{}\r\n0\r\n\r\n", "chunk"),
+    "no chunk size": (CHUNKED + b"\r\n{}\r\n0\r\n\r\n", "chunk"),
+    "bare CR": (HEAD + b"X: a\rb\r\nContent-Length: 2\r\n\r\n{}", "header"),
     "cut gzip": (
         HEAD + b"Content-Encoding: gzip\r\n\r\n" + gzip.compress(b"{}" * 99)[:-9],
         "ends before its end",
@@ -834,6 +840,17 @@ def test_the_length_of_chunks_is_their_own(
     for _ in range(2):
         assert caller(client.sessions.create, timeout=5).body.id == "sesh_1"
     assert len(server.requests) == 2
+
+
+@pytest.mark.parametrize("codings", ["Chunked", "identity, chunked", ",chunked"])
+def test_the_last_coding_is_chunked(
+    codings: str, caller: Any, server: Any, client: Humanloop
+) -> None:
+    head = HEAD + f"Transfer-Encoding: {codings}\r\n\r\n".encode()
+    server.reply = server.sending(head + b'10 \r\n{"id": "sesh_1"}\r\n0\r\n\r\n')
+    for _ in range(2):
+        assert caller(client.sessions.create, timeout=5).body.id == "sesh_1"
+    assert (len(server.requests), server.connections) == (2, 1)
 
 
 def test_lines_that_end_in_lf_alone(caller: Any, server: Any, client: Humanloop) -> None:

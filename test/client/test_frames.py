@@ -260,6 +260,27 @@ def test_proxies(host: str, caller: Any, server: Any) -> None:
     assert_nothing_shows(caught.value)
 
 
+@pytest.mark.parametrize("host", ["https://api.example/v4", "http://api.example/v4"])
+def test_a_silent_proxy(host: str, caller: Any, server: Any) -> None:
+    """The errors of a library may hold its pool of connections, which knows the credentials."""
+    server.reply = server.hanging()
+    proxy = f"http://user:{SECRET}-proxy@127.0.0.1:{server.port}"
+    gate = {"X-Gate-Token": f"{SECRET}-gate"}
+    with pytest.raises(humanloop.ApiTimeoutError) as caught:
+        call(caller, host, proxy=proxy, proxy_headers=gate, timeout=0.2)
+    assert_nothing_shows(caught.value)
+    texts = [text for error in chain(caught.value) for text in within(error)]
+    assert not [text for text in texts if SECRET in text or BASIC in text]
+
+
+def within(value: Any, depth: int = DEPTH) -> Iterator[str]:
+    """The reprs of an object and of its attributes, and theirs, whoever's class it is."""
+    yield repr(value)
+    if depth > 0:
+        for part in getattr(value, "__dict__", {}).values():
+            yield from within(part, depth - 1)
+
+
 def test_a_cancelled_call(server: Any) -> None:
     server.reply = server.hanging()
 
@@ -429,6 +450,7 @@ CREDENTIALS = (
     *("X-Session-Token", "Token", "X-Goog-Api-Key", "CF-Access-Client-Secret", "xapikey"),
     *("X-Hub-Signature", "X-Hub-Signature-256", "PRIVATE-TOKEN", "X-Auth", "X-Session", "DPoP"),
     *("X-Auth-Token", "Cf-Access-Jwt-Assertion", "X-Amz-Credential", "x-functions-key"),
+    *("X-SAML-Assertion", "X-CAS-Ticket", "X-TOTP", "X-Amzn-Oidc-Data", "X-HMAC", "Macaroon"),
     *("X-Passcode", "X-User-Pin", "X-MFA-Code", "X-SSO", "JSESSIONID"),
 )
 ORDINARY = (

@@ -28,6 +28,7 @@ from humanloop.exceptions import (
     ApiResponseValidationError,
     ApiTimeoutError,
     ApiTypeError,
+    ApiValueError,
     ClientConfigurationError,
     ResponseValidationWarning,
     SchemaValidationError,
@@ -84,7 +85,7 @@ def test_a_policy_says_what_is_tried_again(caller: Any, server: Any) -> None:
 
 @pytest.mark.parametrize("retries", [-1, "2", 1.5, True])
 def test_no_number_of_retries(retries: Any, caller: Any, server: Any) -> None:
-    with pytest.raises(ClientConfigurationError, match="retries must be"):
+    with pytest.raises(ApiValueError, match=r"^projects\.list\(\): retries must be"):
         listing(caller, caller.client(server.host), retries=retries)
     assert server.requests == []
 

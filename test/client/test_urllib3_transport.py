@@ -7,6 +7,7 @@ methods of `http.client.HTTPConnection` (Sentry), the classes of urllib3's conne
 from __future__ import annotations
 
 import functools
+import gzip
 import http.client
 import io
 import logging
@@ -152,6 +153,24 @@ def test_what_replaces_urlopen_answers(
     assert server.requests == []
 
 
+@pytest.mark.parametrize("fields", ["2, 2", "2\r\nContent-Length: 2"])
+def test_tracers_find_one_length(
+    fields: str, server: Any, client: Humanloop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lengths: list[int] = []
+    original = HTTPConnectionPool.urlopen
+
+    def urlopen(*args: Any, **options: Any) -> Any:
+        response = original(*args, **options)
+        lengths.append(int(response.headers["Content-Length"]))
+        return response
+
+    monkeypatch.setattr(HTTPConnectionPool, "urlopen", urlopen)
+    server.send_raw(HEAD + f"Content-Length: {fields}\r\n\r\n{{}}".encode())
+    client.projects.list(skip_deserialization=True)
+    assert lengths == [2]
+
+
 def test_methods_of_http_client_are_called(
     server: Any, client: Humanloop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -207,6 +226,30 @@ def test_the_class_of_connections_may_be_replaced(
     assert client.sessions.create().body.id == "sesh_2"
     assert recorded == [("POST", "hl-key")] * 3
     assert (len(server.requests), server.connections) == (5, 5)
+
+
+@pytest.mark.parametrize("decodes", [True, False])
+def test_a_response_of_a_tool_undoes_its_own_codings(
+    decodes: bool, server: Any, client: Humanloop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A recorder may read the body decoded, and leave Content-Encoding as it came."""
+    packed = gzip.compress(b'{"id": "sesh_1"}')
+
+    class Recorded(HTTPResponse):
+        def read(self, amt: int | None = None, *args: Any, **options: Any) -> bytes:
+            return recorded.read(amt) if decodes else super().read(amt, *args, **options)
+
+    class Recording(HTTPConnection):
+        def getresponse(self) -> Any:
+            given = super().getresponse()
+            given.drain_conn()
+            return Recorded(io.BytesIO(packed), given.headers, 200, preload_content=False)
+
+    recorded = io.BytesIO(gzip.decompress(packed))
+    size = b"Content-Length: %d\r\n\r\n" % len(packed)
+    server.send_raw(HEAD + b"Content-Encoding: gzip\r\n" + size + packed)
+    monkeypatch.setattr(HTTPConnectionPool, "ConnectionCls", Recording)
+    assert client.sessions.create().body.id == "sesh_1"
 
 
 REPLACED_FIRST = """
