@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from prepared import prepare
 
 from humanloop.server import EmbeddedServer, Settings
 
@@ -173,7 +174,7 @@ PROGRAM = """
 import sys
 from humanloop.server import EmbeddedServer, Settings
 settings = Settings(memory_bytes=64 * 1024 * 1024)
-with EmbeddedServer(api_key=sys.argv[1], settings=settings) as server:
+with EmbeddedServer(sys.argv[1], api_key=sys.argv[2], settings=settings) as server:
     print(server.url, flush=True)
     sys.stdin.read()
 """
@@ -182,10 +183,10 @@ with EmbeddedServer(api_key=sys.argv[1], settings=settings) as server:
 class Child:
     """A server in a process of its own, whose memory is measured."""
 
-    def __init__(self, stack: ExitStack) -> None:
+    def __init__(self, stack: ExitStack, url: str) -> None:
         self._process = stack.enter_context(
             subprocess.Popen(
-                [sys.executable, "-c", PROGRAM, API_KEY],
+                [sys.executable, "-c", PROGRAM, url, API_KEY],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 text=True,
@@ -210,10 +211,11 @@ class Child:
 
 
 @pytest.fixture
-def child() -> Iterator[Child]:
+def child(tmp_path: Path) -> Iterator[Child]:
     """A server in a process of its own."""
+    prepare(tmp_path / "own.db")
     with ExitStack() as stack:
-        yield Child(stack)
+        yield Child(stack, f"sqlite:///{tmp_path / 'own.db'}")
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="Linux tells the peak there")

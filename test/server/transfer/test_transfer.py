@@ -20,6 +20,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from prepared import prepare
 
 import humanloop
 from humanloop import cli
@@ -254,6 +255,7 @@ def test_a_bad_line_is_told_with_its_place(
     tmp_path: Path, line: Any, place: str, message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     line = line if isinstance(line, str) else json.dumps(line)
+    prepare(tmp_path / "copy.db")
     good = '{"project": "p", "config": {"model": "m"}, "reference_id": "%s"}\n'
     file, copy = tmp_path / "logs.jsonl", tmp_path / "copy.db"
     file.write_text(good % "taken" + line + "\n" + good % "after")
@@ -485,6 +487,7 @@ def test_whatever_is_logged_comes_back(
         api.ok("POST", "/logs", logs)
     with tempfile.TemporaryDirectory() as name:
         directory = Path(name)
+        prepare(directory / "copy.db")
         first = export(path, directory / "first.jsonl")
         export(path, directory / f"logs.{format_}")
         assert load(directory / "copy.db", directory / f"logs.{format_}") == 0
