@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 import urllib3
 from server.api import Api
+from server.databases import wait_for
 
 from humanloop import cli
 from humanloop.server.store import key_file
@@ -276,8 +277,7 @@ def _ask_slowly(url: str, delay: float = 0.5) -> Future[tuple[int, str]]:
 def _wait_until_kept(url: str) -> None:
     """Wait until the log of the chat is there, which it is before the provider is asked."""
     api = Api(url, "key")
-    while not any(project["data_count"] for project in api.ok("GET", "/projects")["records"]):
-        pass
+    wait_for(lambda: any(each["data_count"] for each in api.ok("GET", "/projects")["records"]))
 
 
 def _wait_until_refused(url: str) -> None:
