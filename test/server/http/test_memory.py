@@ -173,7 +173,7 @@ class TestPages:
 PROGRAM = """
 import sys
 from humanloop.server import EmbeddedServer, Settings
-settings = Settings(memory_bytes=64 * 1024 * 1024)
+settings = Settings(memory_bytes=64 * 1024 * 1024, queue_seconds=60)
 with EmbeddedServer(sys.argv[1], api_key=sys.argv[2], settings=settings) as server:
     print(server.url, flush=True)
     sys.stdin.read()
@@ -260,7 +260,7 @@ class TestPeak:
         )
         address = ("127.0.0.1", urlsplit(child.url).port or 0)
         with ExitStack() as stack:
-            readers = [socket.create_connection(address, 30) for _ in range(6)]
+            readers = [socket.create_connection(address, 60) for _ in range(6)]
             for reader in readers:
                 stack.callback(reader.close)
                 reader.sendall(head.encode())
