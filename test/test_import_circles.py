@@ -8,7 +8,7 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).parents[1] / "humanloop"
 # Their tables of lazy names (PEP 562) are for users: what they import is loaded by nobody in here.
-FOR_USERS = {"humanloop", "humanloop.apis", "humanloop.model"}
+FOR_USERS = {"humanloop", "humanloop.apis", "humanloop.model", "humanloop.server"}
 
 
 def name_of(path: Path) -> str:

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from prepared import prepare
+
 import humanloop
 
 COMMAND = (sys.executable, "-m", "humanloop")
@@ -58,8 +60,13 @@ class Serving:
 
 
 @contextmanager
-def serving(cwd: Path, *options: str, **variables: str) -> Generator[Serving]:
-    """Run `humanloop serve` on a free port; it must end with exit code 0."""
+def serving(cwd: Path, *options: str, first: bool = False, **variables: str) -> Generator[Serving]:
+    """Run `humanloop serve` on a free port; it must end with exit code 0.
+
+    first: whether the server makes the database in the folder, where there is none.
+    """
+    if not (first or (cwd / "humanloop.db").exists()):
+        prepare(cwd / "humanloop.db")
     process = subprocess.Popen(
         [*COMMAND, "serve", "--port", "0", *options],
         cwd=cwd,

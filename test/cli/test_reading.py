@@ -7,7 +7,7 @@ import os
 import shutil
 import signal
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from humanloop.server import EmbeddedServer
 from .processes import COMMAND, SECONDS, environment, json_lines, run, serving
 
 CONFIG = {"model": "gpt-4"}
+Examine = Callable[..., tuple[int, dict[str, Any]]]
 
 
 @pytest.fixture(scope="module")
@@ -116,30 +117,51 @@ class TestTail:
         assert (process.returncode, rest) == (130, "")
 
 
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a database of which the server has stopped."""
+    path = tmp_path_factory.mktemp("doctor")
+    with serving(path):
+        pass
+    return path
+
+
 class TestDoctor:
-    """It looks from outside, so it is a process of its own."""
+    """Beside a server it is a process of its own, which looks from outside."""
 
     @pytest.fixture
-    def folder(self, tmp_path: Path) -> Path:
-        with serving(tmp_path):
-            pass
+    def folder(self, served: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+        """A copy of it, in which commands run."""
+        shutil.copytree(served, tmp_path, dirs_exist_ok=True)
+        monkeypatch.chdir(tmp_path)
+        for name in environment().keys() ^ os.environ.keys():
+            monkeypatch.delenv(name, raising=False)
         return tmp_path
 
-    def examine(self, folder: Path, *options: str, **variables: str) -> tuple[int, dict[str, Any]]:
-        done = run(
-            "doctor", "--json", "--port", "1", *options, cwd=folder, env=environment(**variables)
-        )
-        assert done.stderr == ""
-        told = json.loads(done.stdout)
-        assert told["ok"] == (done.returncode == 0)
-        return done.returncode, {check["check"]: check for check in told["checks"]}
+    @pytest.fixture
+    def examine(self, capsys: pytest.CaptureFixture[str]) -> Examine:
+        """Runs it in this process."""
+
+        def run_here(*options: str) -> tuple[int, dict[str, Any]]:
+            code = cli.main(["doctor", "--json", "--port", "1", *options])
+            printed = capsys.readouterr()
+            assert printed.err == ""
+            return code, self.checks(code, printed.out)
+
+        return run_here
+
+    def checks(self, code: int, printed: str) -> dict[str, Any]:
+        told = json.loads(printed)
+        assert told["ok"] == (code == 0)
+        return {check["check"]: check for check in told["checks"]}
 
     def test_all_is_well(self, folder: Path) -> None:
         with serving(folder, "--host", "127.0.0.1") as server:
             port = server.url.split(":")[2].partition("/")[0]
-            code, found = self.examine(folder, "--port", port)
+            done = run("doctor", "--json", "--port", port, cwd=folder)
+            found = self.checks(done.returncode, done.stdout)
             assert f"used by the server process {server.process.pid}" in found["database"]["text"]
-        assert code == 0
+        assert (done.returncode, done.stderr) == (0, "")
         assert {check["state"] for check in found.values()} == {"ok"}
         assert set(found) == {
             *("version", "extras", "environment", "database", "schema", "content", "integrity"),
@@ -152,46 +174,50 @@ class TestDoctor:
         assert all(line[:6].strip() in {"ok", "note"} for line in done.stdout.splitlines())
         assert "used by no server" in done.stdout
 
-    def test_before_the_first_start(self, tmp_path: Path) -> None:
-        code, found = self.examine(tmp_path)
+    def test_before_the_first_start(
+        self, folder: Path, examine: Examine, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (folder / "empty").mkdir()
+        monkeypatch.chdir(folder / "empty")
+        code, found = examine()
         assert (code, found["database"]["state"], found["server"]["state"]) == (0, "note", "note")
-        assert list(tmp_path.iterdir()) == []
+        assert list((folder / "empty").iterdir()) == []
 
-    def test_a_damaged_file(self, folder: Path) -> None:
+    def test_a_damaged_file(self, folder: Path, examine: Examine) -> None:
         file = folder / "humanloop.db"
         with file.open("r+b") as stream:
             stream.seek(4096 * 5)
             stream.write(b"x" * 4096 * 20)
-        code, found = self.examine(folder)
+        code, found = examine()
         assert code == 1
         damaged = found.get("integrity", found["database"])
         assert damaged["state"] == "wrong"
 
-    def test_no_database_at_all(self, folder: Path) -> None:
+    def test_no_database_at_all(self, folder: Path, examine: Examine) -> None:
         (folder / "humanloop.db").write_bytes(b"no database" * 1000)
-        code, found = self.examine(folder)
+        code, found = examine()
         assert (code, found["database"]["state"]) == (1, "wrong")
         assert "not a database" in found["database"]["text"]
 
-    def test_another_schema(self, folder: Path) -> None:
+    def test_another_schema(self, folder: Path, examine: Examine) -> None:
         import sqlite3
 
         with sqlite3.connect(folder / "humanloop.db") as connection:
             connection.execute("UPDATE alembic_version SET version_num = 'future'")
         connection.close()
-        code, found = self.examine(folder)
+        code, found = examine()
         assert (code, found["database"]["state"]) == (1, "wrong")
         assert "newer than this version" in found["database"]["text"]
 
-    def test_a_key_that_others_can_read(self, folder: Path) -> None:
+    def test_a_key_that_others_can_read(self, folder: Path, examine: Examine) -> None:
         key = folder / "humanloop.db.key"
         key.chmod(0o640)
-        code, found = self.examine(folder)
+        code, found = examine()
         assert (code, found["key"]["state"]) == (1, "wrong")
         assert f"chmod 600 {key}" in found["key"]["advice"]
         assert key.read_text().strip() not in json.dumps(found)
 
-    def test_a_server_that_is_not_well(self, folder: Path) -> None:
+    def test_a_server_that_is_not_well(self, folder: Path, examine: Examine) -> None:
         import http.server
         import threading
 
@@ -206,21 +232,26 @@ class TestDoctor:
         with http.server.HTTPServer(("127.0.0.1", 0), Other) as other:
             thread = threading.Thread(target=other.handle_request)
             thread.start()
-            code, found = self.examine(folder, "--port", str(other.server_port))
+            code, found = examine("--port", str(other.server_port))
             thread.join()
         assert (code, found["server"]["state"]) == (1, "wrong")
         assert "another program" in found["server"]["text"]
 
-    def test_variables_without_their_values(self, folder: Path) -> None:
-        variables = {"HUMANLOOP_API_KEY": "hl_secret-1", "HUMANLOOP_APIKEY": "hl_secret-2"}
-        code, found = self.examine(folder, **variables)
+    @pytest.mark.usefixtures("folder")
+    def test_variables_without_their_values(
+        self, examine: Examine, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("HUMANLOOP_API_KEY", "hl_secret-1")
+        monkeypatch.setenv("HUMANLOOP_APIKEY", "hl_secret-2")
+        code, found = examine()
         assert code == 0
         assert found["environment"]["state"] == "note"
         assert "did you mean 'HUMANLOOP_API_KEY'?" in found["environment"]["text"]
         assert "secret" not in json.dumps(found)
 
-    def test_a_password_is_not_shown(self, folder: Path) -> None:
-        code, found = self.examine(folder, "--database", "postgresql://u:secret@127.0.0.1:1/x")
+    @pytest.mark.usefixtures("folder")
+    def test_a_password_is_not_shown(self, examine: Examine) -> None:
+        code, found = examine("--database", "postgresql://u:secret@127.0.0.1:1/x")
         assert code == 1
         assert "secret" not in json.dumps(found)
 
@@ -229,13 +260,13 @@ class TestDoctor:
         copy.mkdir()
         shutil.copy(folder / "humanloop.db", copy)
         before = (copy / "humanloop.db").read_bytes()
-        self.examine(copy)
+        done = run("doctor", "--port", "1", cwd=copy)
+        assert done.returncode == 0
         assert (copy / "humanloop.db").read_bytes() == before
 
 
-def test_summaries_as_json(tmp_path: Path) -> None:
-    with serving(tmp_path):
-        pass
+def test_summaries_as_json(served: Path, tmp_path: Path) -> None:
+    shutil.copytree(served, tmp_path, dirs_exist_ok=True)
     done = run("backup", "copy.db", "--json", cwd=tmp_path)
     assert json.loads(done.stdout) == {
         "database": str(tmp_path / "humanloop.db"),

@@ -12,10 +12,12 @@ import subprocess
 import sys
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 import urllib3
 from server.api import Api
+from server.databases import wait_for
 
 from humanloop import cli
 from humanloop.server.store import key_file
@@ -28,7 +30,7 @@ def mode_of(path: Path) -> int:
 
 
 def test_it_prints_all_that_a_newcomer_needs(tmp_path: Path) -> None:
-    with serving(tmp_path) as server:
+    with serving(tmp_path, first=True) as server:
         assert f"export HUMANLOOP_BASE_URL={server.url}\n" in server.printed
         assert "sqlite:///humanloop.db" in server.printed
         assert "Warning" not in server.printed
@@ -102,13 +104,22 @@ class TestKeptKey:
             assert Api(server.url, "hl_written-by-hand").call("GET", "/projects").status == 200
 
     @pytest.mark.parametrize("text", ["", "two words", "not ASCII: é", "\n\n"])
-    def test_must_be_a_key(self, text: str, tmp_path: Path) -> None:
+    def test_must_be_a_key(
+        self,
+        text: str,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.delenv("HUMANLOOP_API_KEY", raising=False)
         (tmp_path / "humanloop.db.key").write_text(text)
         (tmp_path / "humanloop.db.key").chmod(0o600)
-        done = run("serve", "--port", "0", cwd=tmp_path)
-        assert (done.returncode, done.stdout) == (1, "")
+        assert cli.main(["serve", "--port", "0"]) == 1
+        printed = capsys.readouterr()
+        assert printed.out == ""
         assert re.fullmatch(
-            r"humanloop: The file .*humanloop\.db\.key holds no key\. .*\n", done.stderr
+            r"humanloop: The file .*humanloop\.db\.key holds no key\. .*\n", printed.err
         )
         assert not (tmp_path / "humanloop.db").exists()
 
@@ -128,13 +139,13 @@ class TestKeptKey:
         assert run("serve", "--port", "0", cwd=tmp_path).returncode == 1
         assert not (tmp_path / "humanloop.db.key").exists()
 
-    @pytest.mark.parametrize("key", [None, "wrong"])
-    def test_is_where_a_401_says(self, key: str | None, tmp_path: Path) -> None:
+    def test_is_where_a_401_says(self, tmp_path: Path) -> None:
         with serving(tmp_path) as server:
-            answer = Api(server.url, key).call("GET", "/projects")
-        assert answer.status == 401
-        assert "The key is in the file humanloop.db.key" in answer.body["detail"]
-        assert str(tmp_path) not in answer.text
+            answers = [Api(server.url, key).call("GET", "/projects") for key in (None, "wrong")]
+        for answer in answers:
+            assert answer.status == 401
+            assert "The key is in the file humanloop.db.key" in answer.body["detail"]
+            assert str(tmp_path) not in answer.text
 
 
 def test_a_401_says_so_if_the_keys_were_given(tmp_path: Path) -> None:
@@ -266,8 +277,7 @@ def _ask_slowly(url: str, delay: float = 0.5) -> Future[tuple[int, str]]:
 def _wait_until_kept(url: str) -> None:
     """Wait until the log of the chat is there, which it is before the provider is asked."""
     api = Api(url, "key")
-    while not any(project["data_count"] for project in api.ok("GET", "/projects")["records"]):
-        pass
+    wait_for(lambda: any(each["data_count"] for each in api.ok("GET", "/projects")["records"]))
 
 
 def _wait_until_refused(url: str) -> None:
@@ -332,7 +342,7 @@ class TestProviders:
         key = "sk-ant-0123456789abcdef"
         options = ["openai", "anthropic", "local=http://127.0.0.1:9/v1"]
         arguments = [each for name in options for each in ("--provider", name)]
-        variables = {"OPENAI_API_KEY": "", "ANTHROPIC_API_KEY": key}
+        variables: dict[str, Any] = {"OPENAI_API_KEY": "", "ANTHROPIC_API_KEY": key}
         with serving(tmp_path, *arguments, **variables) as server:
             lines = [line.split(None, 2) for line in server.printed.splitlines()]
             assert key not in server.printed
@@ -360,9 +370,22 @@ class TestProviders:
             (["--provider-timeout", "nan"], "a number of seconds was wanted"),
         ],
     )
-    def test_what_can_t_be_is_one_line(self, options: list[str], said: str, tmp_path: Path) -> None:
-        done = run("serve", "--port", "0", *options, cwd=tmp_path)
-        assert done.returncode in {1, 2}
-        assert said in done.stderr
-        assert "Traceback" not in done.stderr
+    def test_what_can_t_be_is_one_line(
+        self,
+        options: list[str],
+        said: str,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        monkeypatch.chdir(tmp_path)
+        try:
+            code = cli.main(["serve", "--port", "0", *options])
+        except SystemExit as end:
+            code = int(end.code or 0)
+        assert code in {1, 2}
+        error = capsys.readouterr().err
+        assert said in error
+        assert error.splitlines()[-1].startswith("humanloop")
+        assert "Traceback" not in error
         assert not (tmp_path / "humanloop.db").exists()

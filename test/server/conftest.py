@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import itertools
 import random
-import shutil
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+from prepared import prepare
 
 from bench.postgres import Missing, Postgres, running
 from humanloop.server import EmbeddedServer, Settings
@@ -62,14 +62,6 @@ def postgres_template(postgres: Postgres) -> Iterator[str]:
     with postgres.database() as url:
         Database.open(url).close()
         yield str(urls.parse(url).database)
-
-
-@pytest.fixture(scope="session")
-def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A SQLite file with these tables."""
-    path = tmp_path_factory.mktemp("template") / "prepared.db"
-    Database.open(f"sqlite:///{path}").close()
-    return path
 
 
 @pytest.fixture
@@ -133,7 +125,7 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """A database of the test's own, as of a server that has done nothing yet."""
     if request.config.getoption("--database") == "postgresql":
         return str(request.getfixturevalue("postgres_url"))
-    shutil.copy(request.getfixturevalue("sqlite_template"), tmp_path / "own.db")
+    prepare(tmp_path / "own.db")
     return f"sqlite:///{tmp_path / 'own.db'}"
 
 

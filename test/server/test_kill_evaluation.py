@@ -15,6 +15,7 @@ from sqlalchemy import create_engine, text
 import humanloop
 from humanloop.server.store import urls
 
+from . import databases
 from .api import API_KEY, Api
 from .operations.test_evaluations import BROKEN, LENGTH, SAME, Setup, wait_for
 
@@ -77,6 +78,11 @@ def results_count(api: Api, evaluation_id: str) -> int:
     return sum(each["results_count"] + each["errors_count"] for each in found)
 
 
+def wait_for_results(api: Api, evaluation_id: str, enough: int) -> None:
+    """Return once there are so many."""
+    databases.wait_for(lambda: results_count(api, evaluation_id) >= enough)
+
+
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no SIGKILL here")
 def test_every_testcase_is_done_once(database_url: str) -> None:
     process = Process(database_url)
@@ -89,8 +95,7 @@ def test_every_testcase_is_done_once(database_url: str) -> None:
     setup.evaluator(BROKEN)
     evaluation_id = setup.start()
     for enough in (60, 240):
-        while results_count(process.api, evaluation_id) < enough:
-            pass
+        wait_for_results(process.api, evaluation_id, enough)
         process.kill()
         assert counts(database_url)[2] > 0, "it was done before it was killed"
         process = Process(database_url)

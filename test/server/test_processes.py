@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, create_engine
+from sqlalchemy import Connection, Engine, ExceptionContext, create_engine, event
 
 from bench.postgres import Postgres
 from humanloop.server import DatabaseSettings, EmbeddedServer, Settings, StartError
@@ -433,6 +433,14 @@ class TestConnections:
         caplog: pytest.LogCaptureFixture,
     ) -> None:
         monkeypatch.setattr("humanloop.server.store.writer._PAUSE", 0.001)
+        monkeypatch.setattr("humanloop.server.operations.evaluation_workers._FIRST_PAUSE", 0.005)
+        failures: list[object] = []
+        own_place = urls.parse(own_postgres.url("postgres"))
+
+        def note(context: ExceptionContext) -> None:
+            if context.engine is not None and context.engine.url.query == own_place.query:
+                failures.append(context.original_exception)
+
         others = set(threading.enumerate())
         server = EmbeddedServer(own_postgres.url("postgres"), api_key=API_KEY)
         server.start()
@@ -443,7 +451,9 @@ class TestConnections:
 
         with own_postgres.stopped():
             wait_for(lambda: told("evaluations wait"))
-            threading.Event().wait(4)  # meanwhile it retries
+            event.listen(Engine, "handle_error", note)
+            wait_for(lambda: len(failures) > 4)  # it tries again
+            event.remove(Engine, "handle_error", note)
             server.stop()
         assert len(told("can't be left to others at once")) == 1
         # Closed connections have another message than refused ones.

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from prepared import prepare
 
 from humanloop import Humanloop
 from humanloop.server import EmbeddedServer, Settings
@@ -31,6 +32,7 @@ class Place:
         self.port = free_port()
         self.host = f"http://127.0.0.1:{self.port}/v4"
         self._url = f"sqlite:///{directory / 'own.db'}"
+        prepare(directory / "own.db")
         self.clients: list[Humanloop] = []
 
     def server(self, **settings: Any) -> EmbeddedServer:

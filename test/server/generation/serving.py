@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 from client.conftest import Loopback, Recorded, response
+from prepared import prepared
 
 from humanloop.server import EmbeddedServer, ProviderLimits, Settings
 
@@ -149,7 +150,10 @@ def chats(
         provider_limits=limits or ProviderLimits(),
     )
     try:
-        with EmbeddedServer(database_url, api_key=API_KEY, settings=settings) as server:
+        with (
+            nullcontext(database_url) if database_url else prepared() as own,
+            EmbeddedServer(own, api_key=API_KEY, settings=settings) as server,
+        ):
             yield Chats(provider, server, name if name in {"anthropic"} else "openai")
     finally:
         provider.close()

@@ -278,7 +278,8 @@ class TestLeaving:
         assert "finish_reason" not in log
         assert log.get("output", "") == ("Hel" if data else "")
 
-    def test_a_server_that_stops(self, tmp_path: Path) -> None:
+    def test_a_server_that_stops(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("humanloop.server.http.running._STOP_SECONDS", 1)
         url = f"sqlite:///{tmp_path / 'own.db'}"
         with chats(database_url=url) as remote:
             began = threading.Event()

@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from prepared import prepare
 
 from humanloop.server import EmbeddedServer, Settings
 
@@ -172,8 +173,8 @@ class TestPages:
 PROGRAM = """
 import sys
 from humanloop.server import EmbeddedServer, Settings
-settings = Settings(memory_bytes=64 * 1024 * 1024)
-with EmbeddedServer(api_key=sys.argv[1], settings=settings) as server:
+settings = Settings(memory_bytes=64 * 1024 * 1024, queue_seconds=60)
+with EmbeddedServer(sys.argv[1], api_key=sys.argv[2], settings=settings) as server:
     print(server.url, flush=True)
     sys.stdin.read()
 """
@@ -182,10 +183,10 @@ with EmbeddedServer(api_key=sys.argv[1], settings=settings) as server:
 class Child:
     """A server in a process of its own, whose memory is measured."""
 
-    def __init__(self, stack: ExitStack) -> None:
+    def __init__(self, stack: ExitStack, url: str) -> None:
         self._process = stack.enter_context(
             subprocess.Popen(
-                [sys.executable, "-c", PROGRAM, API_KEY],
+                [sys.executable, "-c", PROGRAM, url, API_KEY],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 text=True,
@@ -210,10 +211,11 @@ class Child:
 
 
 @pytest.fixture
-def child() -> Iterator[Child]:
+def child(tmp_path: Path) -> Iterator[Child]:
     """A server in a process of its own."""
+    prepare(tmp_path / "own.db")
     with ExitStack() as stack:
-        yield Child(stack)
+        yield Child(stack, f"sqlite:///{tmp_path / 'own.db'}")
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="Linux tells the peak there")
@@ -258,7 +260,7 @@ class TestPeak:
         )
         address = ("127.0.0.1", urlsplit(child.url).port or 0)
         with ExitStack() as stack:
-            readers = [socket.create_connection(address, 30) for _ in range(6)]
+            readers = [socket.create_connection(address, 60) for _ in range(6)]
             for reader in readers:
                 stack.callback(reader.close)
                 reader.sendall(head.encode())

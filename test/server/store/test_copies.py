@@ -11,6 +11,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from prepared import prepare
 
 from humanloop import cli
 from humanloop.server import EmbeddedServer
@@ -24,6 +25,7 @@ pytestmark = pytest.mark.sqlite
 def path(tmp_path: Path) -> Path:
     """A database with three datapoints."""
     path = tmp_path / "own.db"
+    prepare(path)
     with EmbeddedServer(f"sqlite:///{path}", api_key=API_KEY) as server:
         for _ in range(3):
             Api(server.url).log("p")

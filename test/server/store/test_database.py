@@ -10,6 +10,7 @@ import stat
 from pathlib import Path
 
 import pytest
+from prepared import prepare
 
 from humanloop.server import EmbeddedServer, StartError, create_app
 from humanloop.server.store import migrate
@@ -43,6 +44,7 @@ def path(tmp_path: Path) -> Path:
 @pytest.fixture
 def filled(path: Path) -> Path:
     """A database with a datapoint."""
+    prepare(path)
     with EmbeddedServer(f"sqlite:///{path}", api_key=API_KEY) as server:
         Api(server.url).log("p", feedback={"type": "rating", "value": "good"})
     return path

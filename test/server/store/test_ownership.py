@@ -8,11 +8,12 @@ import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import closing
-from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
+from prepared import prepare
 
+import humanloop
 from humanloop.server import EmbeddedServer, StartError
 from humanloop.server.store.database import Database
 
@@ -32,11 +33,6 @@ def is_refused(path: Path) -> bool:
     return False
 
 
-def exit_refused(path: Path) -> None:
-    """End the process with 0 if the database is in use."""
-    sys.exit(not is_refused(path))
-
-
 def in_this_program(path: Path) -> bool:
     """Try it here."""
     return is_refused(path)
@@ -44,10 +40,18 @@ def in_this_program(path: Path) -> bool:
 
 def in_another_process(path: Path) -> bool:
     """Try it in a fresh process."""
-    process = get_context("spawn").Process(target=exit_refused, args=(path,))
-    process.start()
-    process.join()
-    return process.exitcode == 0
+    program = (
+        "import sys\n"
+        "from humanloop.server.store.database import Database\n"
+        "Database.open(f'sqlite:///{sys.argv[1]}')\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, path],
+        env={**os.environ, "PYTHONPATH": str(Path(humanloop.__file__).parents[1])},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    return done.returncode == 1 and "in use by another server" in done.stderr
 
 
 def after_a_fork(path: Path) -> bool:
@@ -97,6 +101,7 @@ def test_a_second_server_is_refused_and_no_log_is_lost(
     tmp_path: Path, naming: Callable[[Path], Path], attempt: Callable[[Path], bool]
 ) -> None:
     path = tmp_path / "own.db"
+    prepare(path)
     with EmbeddedServer(f"sqlite:///{path}", api_key=API_KEY) as server:
         api = Api(server.url)
         other = naming(path)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from prepared import prepare
 
 from humanloop import cli
 from humanloop.server import EmbeddedServer, Settings
@@ -58,6 +59,7 @@ def test_old_logs_go_with_all_that_hangs_on_them(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "own.db"
+    prepare(path)
     feedback = [{"type": "rating", "value": "good"}, {"type": "comment", "value": "why"}]
     with EmbeddedServer(f"sqlite:///{path}", api_key=API_KEY) as server:
         api = Api(server.url)
@@ -94,6 +96,7 @@ def test_old_logs_go_with_all_that_hangs_on_them(
 
 def test_old_trials_go_but_the_last(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "own.db"
+    prepare(path)
     with EmbeddedServer(f"sqlite:///{path}", api_key=API_KEY) as server:
         api = Api(server.url)
         logged = api.log("p")
@@ -128,6 +131,7 @@ def test_old_trials_go_but_the_last(tmp_path: Path, capsys: pytest.CaptureFixtur
 def test_pages_are_right_after_rows_are_used_again(tmp_path: Path) -> None:
     """SQLite gives the number of the newest row, once that is deleted, to the next one."""
     path = tmp_path / "own.db"
+    prepare(path)
     with EmbeddedServer(f"sqlite:///{path}", api_key=API_KEY) as server:
         api = Api(server.url)
         ids = [api.log("p", created_at=ago(9 - n))["id"] for n in range(9)]
@@ -146,6 +150,7 @@ def test_counts_are_right_when_eight_clients_log_meanwhile(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "own.db"
+    prepare(path)
     with EmbeddedServer(f"sqlite:///{path}", api_key=API_KEY) as server:
         api = Api(server.url)
         log = {
@@ -212,6 +217,7 @@ def test_an_array_that_is_being_written_is_left_alone(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "own.db"
+    prepare(path)
     with EmbeddedServer(f"sqlite:///{path}", api_key=API_KEY) as server:
         api = Api(server.url)
         log = {"project": "p", "config": {"model": "m"}, "created_at": ago(100)}
@@ -241,6 +247,7 @@ def test_a_file_of_an_older_version_is_written_anew_once(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "own.db"
+    prepare(path)
     with EmbeddedServer(f"sqlite:///{path}", api_key=API_KEY) as server:
         log = {"project": "p", "config": {"model": "m"}, "output": "x" * 1000}
         Api(server.url).ok("POST", "/logs", [{**log, "created_at": ago(100)}] * 2000)

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import (
     Connection,
     MetaData,
@@ -140,6 +141,11 @@ def older(rows: Contents) -> Contents:
         ]
         for name in rows
     }
+
+
+def test_the_names_of_files_tell_the_revisions_in_their_order() -> None:
+    directory = ScriptDirectory(str(migrate.SCRIPTS))
+    assert migrate.revisions() == [each.revision for each in directory.walk_revisions()][::-1]
 
 
 def test_an_older_database_keeps_everything(empty_url: str, tmp_path: Path) -> None:

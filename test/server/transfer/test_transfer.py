@@ -12,6 +12,7 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -20,6 +21,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from prepared import prepare
 
 import humanloop
 from humanloop import cli
@@ -254,6 +256,7 @@ def test_a_bad_line_is_told_with_its_place(
     tmp_path: Path, line: Any, place: str, message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     line = line if isinstance(line, str) else json.dumps(line)
+    prepare(tmp_path / "copy.db")
     good = '{"project": "p", "config": {"model": "m"}, "reference_id": "%s"}\n'
     file, copy = tmp_path / "logs.jsonl", tmp_path / "copy.db"
     file.write_text(good % "taken" + line + "\n" + good % "after")
@@ -392,7 +395,7 @@ def test_an_import_that_is_killed_can_be_repeated(source: Path, tmp_path: Path) 
         process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
         before = _count(copy)
         while _count(copy) <= before and process.poll() is None:
-            pass
+            threading.Event().wait(0.002)  # not to take the time from it
         process.kill()
         process.wait()
     assert load(copy, file) == 0
@@ -485,6 +488,7 @@ def test_whatever_is_logged_comes_back(
         api.ok("POST", "/logs", logs)
     with tempfile.TemporaryDirectory() as name:
         directory = Path(name)
+        prepare(directory / "copy.db")
         first = export(path, directory / "first.jsonl")
         export(path, directory / f"logs.{format_}")
         assert load(directory / "copy.db", directory / f"logs.{format_}") == 0
