@@ -80,7 +80,12 @@ class BaseClient:
         `Configuration`. The copy and the client share their connections: closing one closes them
         for both.
         """
-        return self._with(self.api_client.with_options(headers, **settings))
+        duplicate = self._with(self.api_client.with_options(headers, **settings))
+        self._share(duplicate)
+        return duplicate
+
+    def _share(self, duplicate: Self) -> None:
+        """Give a copy by `with_options` what it has in common with this client."""
 
     def _with(self, api_client: ApiClient) -> Self:
         """Return a copy that calls by `api_client`."""

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import contextlib
+import os
+from typing import TYPE_CHECKING, Any, cast
 
 from humanloop.base_client import BaseClient
 from humanloop.forks import no_fork
 
 if TYPE_CHECKING:
+    from typing_extensions import Self
+
     from humanloop.spool.options import Flushed
     from humanloop.spool.spool import Spool
 
@@ -15,11 +19,14 @@ __all__ = ["SpoolingClient"]
 
 
 class SpoolingClient(BaseClient):
-    """A client with a spool, which it shares with its copies."""
+    """A client with a spool, which it shares with its copies by `with_options`."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._made: dict[str, Spool] = {}  # shared with the copies that `with_options` makes
+        self._made: dict[str, Any] = {}  # what is made when it is needed, and shared
+        self._base = ""  # of a relative path, for a program that changes its directory later
+        with contextlib.suppress(OSError):  # the directory was deleted
+            self._base = os.getcwd()
 
     @property
     def spool(self) -> Spool:
@@ -29,8 +36,16 @@ class SpoolingClient(BaseClient):
                 from humanloop.spool.spool import Spool
 
                 transport, async_transport = self._transports
-                self._made.setdefault("spool", Spool(self.api_client, transport or async_transport))
-        return self._made["spool"]
+                spool = Spool(self.api_client, transport or async_transport, self._base)
+                self._made.setdefault("spool", spool)
+        return cast("Spool", self._made["spool"])
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what makes an equal client, which gets a spool of its own."""
+        return {**super().__getstate__(), "_made": {}}
+
+    def _share(self, duplicate: Self) -> None:
+        duplicate._made = self._made
 
     def flush(self, timeout: float | None = 10.0) -> Flushed:
         """Send what was logged later, now; see `humanloop.spool.spool.Spool.flush`.
