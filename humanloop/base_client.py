@@ -81,11 +81,12 @@ class BaseClient:
         for both.
         """
         duplicate = self._with(self.api_client.with_options(headers, **settings))
-        self._share(duplicate)
+        duplicate.__dict__.update(self._shared())
         return duplicate
 
-    def _share(self, duplicate: Self) -> None:
-        """Give a copy by `with_options` what it has in common with this client."""
+    def _shared(self) -> dict[str, Any]:
+        """Return the attributes that copies by `with_options` have in common with this client."""
+        return {}
 
     def _with(self, api_client: ApiClient) -> Self:
         """Return a copy that calls by `api_client`."""

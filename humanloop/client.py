@@ -86,7 +86,8 @@ class Humanloop(Facade, SpoolingClient):
             from humanloop.tracing.tracer import Tracer
 
             self._made.setdefault("tracer", Tracer(self.spool))
-        return cast("Tracer", self._made["tracer"])
+        tracer: Tracer = self._made["tracer"]
+        return tracer
 
     def traced(self, **options: Unpack[TraceOptions]) -> Callable[[Function], Function]:
         """Return a decorator that logs each call of a function: `@client.traced(project="p")`.

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import os
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from humanloop.base_client import BaseClient
 from humanloop.forks import no_fork
 
 if TYPE_CHECKING:
-    from typing_extensions import Self
-
     from humanloop.spool.options import Flushed
     from humanloop.spool.spool import Spool
 
@@ -36,16 +34,17 @@ class SpoolingClient(BaseClient):
                 from humanloop.spool.spool import Spool
 
                 transport, async_transport = self._transports
-                spool = Spool(self.api_client, transport or async_transport, self._base)
-                self._made.setdefault("spool", spool)
-        return cast("Spool", self._made["spool"])
+                made = Spool(self.api_client, transport or async_transport, self._base)
+                self._made.setdefault("spool", made)
+        spool: Spool = self._made["spool"]
+        return spool
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what makes an equal client, which gets a spool of its own."""
         return {**super().__getstate__(), "_made": {}}
 
-    def _share(self, duplicate: Self) -> None:
-        duplicate._made = self._made
+    def _shared(self) -> dict[str, Any]:
+        return {"_made": self._made}
 
     def flush(self, timeout: float | None = 10.0) -> Flushed:
         """Send what was logged later, now; see `humanloop.spool.spool.Spool.flush`.

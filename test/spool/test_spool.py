@@ -22,7 +22,6 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-import cloudpickle
 import pytest
 
 from humanloop import (
@@ -220,6 +219,17 @@ class TestSending:
         assert sum("refused" in each.message for each in caplog.records) == 2
         assert stat.S_IMODE(bad.stat().st_mode) == 0o600
 
+    def test_a_place_that_names_none_of_them(self, place: Place) -> None:
+        """`true` is no index, though Python counts with it."""
+        transport = TestTransport()
+        detail = [{"loc": ["body", True, "output"], "msg": "no", "type": "value_error"}]
+        transport.reply("logs.log", status=422, body={"detail": detail}, times=1)
+        client = place.client(transport=transport)
+        for _ in range(4):
+            client.log_later(**LOG)
+        assert client.flush() == Flushed(4, 0)
+        assert place.files(".bad") == []
+
     def test_what_is_too_large_together_is_parted(self, place: Place) -> None:
         client = place.client()
         for _ in range(40):
@@ -310,7 +320,7 @@ class TestSending:
         assert client.flush() == Flushed(1, 0)
 
     def test_what_a_proxy_refuses_is_not_set_aside(self, place: Place) -> None:
-        """A 400 without the place of an item may be on all that the client sends, as on its Host."""
+        """A 400 without the place of an item may be on whatever comes, such as its Host."""
         transport = TestTransport()
         transport.reply("logs.log", status=400, body="<html>", times=3)
         client = place.client(transport=transport)
@@ -433,6 +443,7 @@ class TestSending:
 
     def test_what_is_traced_goes_to_other_processes(self, place: Place) -> None:
         """As Dask, Ray and joblib send it: by value, with the client."""
+        cloudpickle = pytest.importorskip("cloudpickle")
         client = place.client()
         traced = client.traced(project="p")(lambda number: number + 1)
         traced(1)
