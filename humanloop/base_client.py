@@ -80,7 +80,13 @@ class BaseClient:
         `Configuration`. The copy and the client share their connections: closing one closes them
         for both.
         """
-        return self._with(self.api_client.with_options(headers, **settings))
+        duplicate = self._with(self.api_client.with_options(headers, **settings))
+        duplicate.__dict__.update(self._shared())
+        return duplicate
+
+    def _shared(self) -> dict[str, Any]:
+        """Return the attributes that copies by `with_options` have in common with this client."""
+        return {}
 
     def _with(self, api_client: ApiClient) -> Self:
         """Return a copy that calls by `api_client`."""

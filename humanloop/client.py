@@ -8,7 +8,7 @@ from humanloop.apis.facade import Facade
 from humanloop.configuration import Configuration, ConnectionOptions
 from humanloop.exceptions import ApiTypeError
 from humanloop.frames import shielded
-from humanloop.lazy import cached_property, removed_names
+from humanloop.lazy import removed_names
 from humanloop.spool.client import SpoolingClient
 
 if TYPE_CHECKING:
@@ -79,12 +79,15 @@ class Humanloop(Facade, SpoolingClient):
             )
         super().__init__(configuration, transport=transport, async_transport=async_transport)
 
-    @cached_property
+    @property
     def tracer(self) -> Tracer:
         """Return what traces; `failures` of it says how often that has failed."""
-        from humanloop.tracing.tracer import Tracer
+        if "tracer" not in self._made:
+            from humanloop.tracing.tracer import Tracer
 
-        return Tracer(self.spool)
+            self._made.setdefault("tracer", Tracer(self.spool))
+        tracer: Tracer = self._made["tracer"]
+        return tracer
 
     def traced(self, **options: Unpack[TraceOptions]) -> Callable[[Function], Function]:
         """Return a decorator that logs each call of a function: `@client.traced(project="p")`.

@@ -162,7 +162,7 @@ def _names_an_item(place: Any) -> bool:
         return False
     match cast("list[object]", place):
         case ["body", int(index), *_]:
-            return index >= 0
+            return index >= 0 and not isinstance(index, bool)
         case _:
             return False
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 from typing import TYPE_CHECKING, Any
 
 from humanloop.base_client import BaseClient
@@ -15,11 +17,14 @@ __all__ = ["SpoolingClient"]
 
 
 class SpoolingClient(BaseClient):
-    """A client with a spool, which it shares with its copies."""
+    """A client with a spool, which it shares with its copies by `with_options`."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._made: dict[str, Spool] = {}  # shared with the copies that `with_options` makes
+        self._made: dict[str, Any] = {}  # what is made when it is needed, and shared
+        self._base = ""  # of a relative path, for a program that changes its directory later
+        with contextlib.suppress(OSError):  # the directory was deleted
+            self._base = os.getcwd()
 
     @property
     def spool(self) -> Spool:
@@ -29,8 +34,17 @@ class SpoolingClient(BaseClient):
                 from humanloop.spool.spool import Spool
 
                 transport, async_transport = self._transports
-                self._made.setdefault("spool", Spool(self.api_client, transport or async_transport))
-        return self._made["spool"]
+                made = Spool(self.api_client, transport or async_transport, self._base)
+                self._made.setdefault("spool", made)
+        spool: Spool = self._made["spool"]
+        return spool
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what makes an equal client, which gets a spool of its own."""
+        return {**super().__getstate__(), "_made": {}}
+
+    def _shared(self) -> dict[str, Any]:
+        return {"_made": self._made}
 
     def flush(self, timeout: float | None = 10.0) -> Flushed:
         """Send what was logged later, now; see `humanloop.spool.spool.Spool.flush`.

@@ -199,9 +199,10 @@ class Directory:
                 "this system has no file locks that a spool can use (fcntl); call log() instead"
             )
         try:
-            for each in (self.path.parent, self.path):
-                if not each.is_dir():
-                    each.mkdir(0o700, parents=True, exist_ok=True)
+            missing = [each for each in (self.path, *self.path.parents) if not each.is_dir()]
+            for each in reversed(missing):
+                each.mkdir(0o700, exist_ok=True)
+                each.chmod(0o700)  # whatever the umask takes
             status = os.lstat(self.path)
             if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid():
                 raise SpoolError(f"{self.path} is not a directory of this user's own")

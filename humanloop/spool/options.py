@@ -130,9 +130,13 @@ def read_setting(setting: object) -> SpoolOptions | None:
 
 
 def spool_directory(
-    options: SpoolOptions, host: str, keys: Iterable[str], transport: object = None
+    options: SpoolOptions,
+    host: str,
+    keys: Iterable[str],
+    transport: object = None,
+    base: str | os.PathLike[str] = "",
 ) -> Path:
-    """Return the directory of an account.
+    """Return the directory of an account. base: the directory in which a relative path is.
 
     "auto" is in `humanloop/spool`, where the system keeps the state of a user's programs: in
     `XDG_STATE_HOME`, else `~/.local/state` (XDG Base Directory Specification); in
@@ -140,7 +144,13 @@ def spool_directory(
     """
     if options.path == "auto":
         return state_directory() / _account_name(host, keys, transport)
-    return Path(options.path).expanduser().absolute() / _account_name(None, keys, transport)
+    try:
+        root = Path(base, Path(options.path).expanduser()).absolute()
+    except (RuntimeError, OSError) as error:  # no home, or no directory that it is relative to
+        raise ClientConfigurationError(
+            f"spool: the path {os.fspath(options.path)!r} leads nowhere: {error}"
+        ) from error
+    return root / _account_name(None, keys, transport)
 
 
 def state_directory() -> Path:

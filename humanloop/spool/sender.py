@@ -373,7 +373,7 @@ class Sender:
         """Take out the items that an answer names; return the others, to be sent again."""
         judged = batches.verdicts(error, items)
         if not judged:
-            return self._halve(items, str(error))
+            return self._react(items, error)
         out: set[int] = set()
         for index, verdict, reason in judged:
             item = items[index]
@@ -392,10 +392,11 @@ class Sender:
 
     def _react(self, items: list[Item], error: ApiException) -> list[list[Item]]:
         """Do what follows from the status of an answer: split, put off, wait or pause."""
-        if error.status == 413:
+        if error.status in (413, 422):
             return self._halve(items, str(error))
-        if isinstance(error, InternalServerError) and self._attempt >= 3:
-            # One of them may be what the server fails on.
+        failed = isinstance(error, InternalServerError) and self._attempt >= 3
+        if failed or error.status == 400:
+            # One of them may be what the server fails on; or a proxy refuses whatever comes.
             if len(items) > 1:
                 return self._halve(items, str(error))
             self._put_off(items[0], str(error), known=self._delivered_at > items[0].since > 0)

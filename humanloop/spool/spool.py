@@ -91,15 +91,23 @@ class _Core:
 class Spool:
     """What a client has logged later; see the guide "Logging in production".
 
-    api_client: what sends; transport: what the user gave it to send with, if anything.
+    api_client: what sends; transport: what the user gave it to send with, if anything; base: the
+    directory in which a relative path is.
     """
 
-    def __init__(self, api_client: ApiClient, transport: object = None) -> None:
+    def __init__(
+        self, api_client: ApiClient, transport: object = None, base: str | os.PathLike[str] = ""
+    ) -> None:
         self._api_client = api_client
         self._transport = transport
+        self._base = base
         self._core: _Core | None = None
         self._lock = threading.RLock()
         _spools.add(self)
+
+    def __reduce__(self) -> tuple[type[Spool], tuple[Any, ...]]:
+        """Return what makes an equal one in another process, which has files of its own."""
+        return type(self), (self._api_client, self._transport, self._base)
 
     @property
     def destination(self) -> Hashable:
@@ -351,7 +359,9 @@ class Spool:
     def _directory(self, options: SpoolOptions) -> Directory:
         configuration = self._api_client.configuration
         keys = dict(configuration.api_key).values()  # in clear
-        return Directory(spool_directory(options, configuration.host, keys, self._transport))
+        return Directory(
+            spool_directory(options, configuration.host, keys, self._transport, self._base)
+        )
 
     def _core_to_flush(self) -> _Core | None:
         """Return what sends; None: nothing was ever written."""

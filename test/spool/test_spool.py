@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import copy
 import itertools
 import json
 import logging
 import os
+import pickle
 import shutil
 import stat
 import threading
@@ -25,6 +27,7 @@ import pytest
 from humanloop import (
     ApiTypeError,
     ApiValueError,
+    BadRequestError,
     ClientConfigurationError,
     Flushed,
     Humanloop,
@@ -216,6 +219,17 @@ class TestSending:
         assert sum("refused" in each.message for each in caplog.records) == 2
         assert stat.S_IMODE(bad.stat().st_mode) == 0o600
 
+    def test_a_place_that_names_none_of_them(self, place: Place) -> None:
+        """`true` is no index, though Python counts with it."""
+        transport = TestTransport()
+        detail = [{"loc": ["body", True, "output"], "msg": "no", "type": "value_error"}]
+        transport.reply("logs.log", status=422, body={"detail": detail}, times=1)
+        client = place.client(transport=transport)
+        for _ in range(4):
+            client.log_later(**LOG)
+        assert client.flush() == Flushed(4, 0)
+        assert place.files(".bad") == []
+
     def test_what_is_too_large_together_is_parted(self, place: Place) -> None:
         client = place.client()
         for _ in range(40):
@@ -304,6 +318,29 @@ class TestSending:
         assert client.flush() == Flushed(0, 1)
         assert (client.spool.stats().state, place.files(".bad")) == ("paused", [])
         assert client.flush() == Flushed(1, 0)
+
+    def test_what_a_proxy_refuses_is_not_set_aside(self, place: Place) -> None:
+        """A 400 without the place of an item may be on whatever comes, such as its Host."""
+        transport = TestTransport()
+        transport.reply("logs.log", status=400, body="<html>", times=3)
+        client = place.client(transport=transport)
+        for _ in range(3):
+            client.log_later(**LOG)
+        assert client.flush(30) == Flushed(3, 0)
+        assert place.files() == []
+
+    def test_one_that_is_a_bad_request_keeps_none_of_the_others(self, place: Place) -> None:
+        def refuse(request: Request) -> Request:
+            if b"bad" in (request.body or b""):
+                raise BadRequestError(status=400, reason="Bad Request")
+            return request
+
+        client = place.client(event_hooks={"request": [refuse]})
+        for output in ("bad", "a", "b", "c"):
+            client.log_later(**LOG, output=output)
+        with place.server():
+            assert client.flush(2) == Flushed(3, 1)
+            assert client.spool.stats().held == 1
 
     def test_it_goes_by_itself_in_arrays_of_some_size(self, place: Place) -> None:
         """Of 100 logs or 1 MiB, and what are fewer waits for others, for a second."""
@@ -394,6 +431,27 @@ class TestSending:
         with place.server():
             assert client.flush() == Flushed(1, 0)
 
+    def test_a_copy_with_settings_of_its_own_has_a_spool_of_its_own(self, place: Place) -> None:
+        client = place.client()
+        client.log_later(**LOG)
+        for other in (copy.copy(client), copy.deepcopy(client), pickle.loads(pickle.dumps(client))):
+            place.clients.append(other)
+            other.configuration.spool = place.spool / "other"
+            other.log_later(**LOG)
+        assert len([*place.spool.glob("other/*/*.spool")]) == 3
+        assert client.spool.stats().written == 1
+
+    def test_what_is_traced_goes_to_other_processes(self, place: Place) -> None:
+        """As Dask, Ray and joblib send it: by value, with the client."""
+        cloudpickle = pytest.importorskip("cloudpickle")
+        client = place.client()
+        traced = client.traced(project="p")(lambda number: number + 1)
+        traced(1)
+        other = cloudpickle.loads(cloudpickle.dumps(traced))
+        assert (other(2), client.spool.stats().written) == (3, 1)
+        with place.server():
+            assert client.flush() == Flushed(1, 0)
+
 
 class TestPlaces:
     """Where it is, and what it may take."""
@@ -404,6 +462,36 @@ class TestPlaces:
         assert stat.S_IMODE(place.directory.stat().st_mode) == 0o700
         [path] = place.files()
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+    @pytest.mark.parametrize("mask", [0, 0o177])
+    def test_what_is_made_around_it_is_so_too(self, place: Place, mask: int) -> None:
+        place.spool = place.spool / "within"
+        before = os.umask(mask)
+        try:
+            place.client().log_later(**LOG)
+        finally:
+            os.umask(before)
+        for made in (place.spool.parent, place.spool, place.directory):
+            assert stat.S_IMODE(made.stat().st_mode) == 0o700
+
+    def test_a_relative_path_is_where_the_client_was_made(
+        self, place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Daemons change their directory between that and the first log, or a fork."""
+        monkeypatch.chdir(tmp_path)
+        client = place.client(spool="relative")
+        monkeypatch.setenv("HUMANLOOP_SPOOL", "by-environment")
+        other = place.client(spool="auto")
+        monkeypatch.chdir("/")
+        for each in (client, other):
+            each.log_later(**LOG)
+        assert len([*tmp_path.glob("relative/*/*.spool")]) == 1
+        assert len([*tmp_path.glob("by-environment/*/*.spool")]) == 1
+        assert str(client.spool.stats().directory).startswith(str(tmp_path))
+
+    def test_a_path_that_leads_nowhere(self, place: Place) -> None:
+        with pytest.raises(ClientConfigurationError, match=r"spool: the path '~nobody\.at\.all/s'"):
+            place.client(spool="~nobody.at.all/s").log_later(**LOG)
 
     def test_two_keys_never_mix(self, place: Place) -> None:
         for key in ("one", "two"):
