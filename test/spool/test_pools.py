@@ -109,7 +109,11 @@ def test_celery(place: Place, tmp_path: Path) -> None:
     subprocess.run([*arguments, "send"], env=variables, check=True, timeout=60)
     with place.server():
         worker = subprocess.Popen(
-            [*arguments, "work"], env=variables, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+            [*arguments, "work"],
+            env=variables,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
         )
         try:
             end, client = time.monotonic() + 60, place.client()
@@ -117,8 +121,8 @@ def test_celery(place: Place, tmp_path: Path) -> None:
                 client.flush()  # which takes over what the one that died has left
                 time.sleep(0.1)
         finally:
-            worker.send_signal(signal.SIGQUIT)
-            worker.communicate(timeout=60)
+            os.killpg(worker.pid, signal.SIGKILL)  # with its pool, which may not end by itself
+            worker.wait()
         flushed(place)
         assert sorted(int(each["output"]) for each in place.records()) == [*range(20)]
     assert place.files() == []
