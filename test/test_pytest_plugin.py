@@ -97,8 +97,12 @@ def run(
     """Run pytest with the plugin on a program; apart: in a process of its own."""
     pytester.makepyfile(source.format(**names))
     options = ("-p", "humanloop.pytest_plugin", "-p", "no:cacheprovider", "-W", "error")
-    start = pytester.runpytest_subprocess if apart else pytester.runpytest_inprocess
-    return start(*options, *arguments)
+    if apart:
+        return pytester.runpytest_subprocess(*options, *arguments)
+    with pytest.MonkeyPatch.context() as patch:
+        # Another test may have imported it, so that pytest could not rewrite its assertions.
+        patch.delitem(sys.modules, "humanloop.pytest_plugin", raising=False)
+        return pytester.runpytest_inprocess(*options, *arguments)
 
 
 @pytest.mark.parametrize("processes", [(), ("-n", "2")], ids=["alone", "xdist"])
