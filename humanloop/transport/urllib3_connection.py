@@ -404,6 +404,16 @@ class Connection(HTTPConnection):
         buffer.append(header_lines(url, fields).removesuffix("\r\n").encode("latin-1"))
         self.endheaders(body)
 
+    def _send_output(self, message_body: Any = None, encode_chunked: bool = False) -> None:
+        # Private to http.client, which sends the body apart: one more packet and system call. Only
+        # small bodies are copied.
+        buffer: list[bytes] = cast(Any, self)._buffer
+        head = b"\r\n".join([*buffer, b"", b""])
+        buffer.clear()
+        body = message_body or b""
+        for part in (head + body,) if len(body) <= SLICE else (head, body):
+            self.send(part)
+
     def getresponse(self) -> Response:  # type: ignore[override]  # as urllib3's own
         """Return the head of the response, with a body that is still to be read."""
         raw = self._last = cast(_Response, http.client.HTTPConnection.getresponse(self))

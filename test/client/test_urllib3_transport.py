@@ -202,6 +202,43 @@ def test_methods_of_http_client_are_called(
     assert server.requests[0].headers["sentry-trace"] == "1-2-1"
 
 
+def test_a_small_body_goes_out_with_its_head(
+    server: Any, client: Humanloop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent: list[bytes] = []
+    original = http.client.HTTPConnection.send
+
+    def send(connection: Any, data: Any) -> None:
+        sent.append(bytes(data))
+        original(connection, data)
+
+    monkeypatch.setattr(http.client.HTTPConnection, "send", send)
+    for size in (10, 100_000):
+        sent.clear()
+        client.projects.create(name="x" * size, feedback_types=[], skip_deserialization=True)
+        assert (len(sent) == 1) == (size == 10)
+        assert b"".join(sent).endswith(server.requests[-1].body)
+
+
+@pytest.mark.parametrize("value", ["00-b", b"00-b", 7])
+def test_tools_may_add_headers_of_any_kind(
+    server: Any, client: Humanloop, traced: Traced, value: Any
+) -> None:
+    traced.headers = {"traceparent": value}
+    client.projects.list(skip_deserialization=True)
+    [request] = server.requests
+    assert request.headers["traceparent"] == ("7" if value == 7 else "00-b")
+
+
+def test_a_header_of_a_tool_is_refused_when_it_would_end_the_head(
+    server: Any, client: Humanloop, traced: Traced
+) -> None:
+    traced.headers = {"traceparent": "1\r\nX-Other: 2"}
+    with pytest.raises(ApiConnectionError, match="can't be sent"):
+        client.projects.list(retries=0)
+    assert server.requests == []
+
+
 def test_the_class_of_connections_may_be_replaced(
     server: Any, client: Humanloop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
