@@ -209,7 +209,7 @@ class TestDoctor:
             code, found = self.examine(folder, "--port", str(other.server_port))
             thread.join()
         assert (code, found["server"]["state"]) == (1, "wrong")
-        assert "another program" in found["server"]["text"]
+        assert "Another program" in found["server"]["text"]
 
     def test_variables_without_their_values(self, folder: Path) -> None:
         variables = {"HUMANLOOP_API_KEY": "hl_secret-1", "HUMANLOOP_APIKEY": "hl_secret-2"}

@@ -442,12 +442,12 @@ class TestConnections:
             return [each.getMessage() for each in caplog.records if text in each.getMessage()]
 
         with own_postgres.stopped():
-            wait_for(lambda: told("evaluations wait"))
+            wait_for(lambda: told("evaluations are paused"))
             threading.Event().wait(4)  # meanwhile it retries
             server.stop()
-        assert len(told("can't be left to others at once")) == 1
+        assert len(told("can't be handed over to other servers at once")) == 1
         # Closed connections have another message than refused ones.
-        assert len(told("evaluations wait")) <= 2
+        assert len(told("evaluations are paused")) <= 2
         assert not [each for each in caplog.records if each.exc_info]
         assert not [each for each in caplog.records if "\n" in each.getMessage()]
         left = set(threading.enumerate()) - others

@@ -77,14 +77,14 @@ def check_current(engine: Engine) -> None:
     with engine.connect() as connection:
         current = _current_revision(connection)
     if current is None:
-        raise StartError("The database is empty. `humanloop serve` begins one.")
+        raise StartError("The database is empty. `humanloop serve` creates the tables.")
     check_known(current)
     with _on_disk(SCRIPTS) as folder:
         newest = ScriptDirectory(str(folder)).get_current_head()
     if current != newest:
         raise StartError(
             f"The database has schema {current}, which is older than this version's, {newest}. "
-            "Start `humanloop serve` on it once, which updates it."
+            "Start `humanloop serve` on it once to update it."
         )
 
 
@@ -115,5 +115,7 @@ def _current_revision(connection: Connection) -> str | None:
     """Return the schema's revision; None for an empty database."""
     revision = MigrationContext.configure(connection).get_current_revision()
     if revision is None and inspect(connection).get_table_names():
-        raise StartError("The database holds tables that are not humanloop's. Use another one.")
+        raise StartError(
+            "The database holds tables that are not humanloop's. Use another database."
+        )
     return revision
