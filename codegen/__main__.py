@@ -2,7 +2,7 @@
 codegen --check` compares; with --spec it writes a package for another API.
 
 Exit code 0: the tree is as generated. 1: it differs (`--check`), or holds files nobody generated.
-2: wrong use, a document that the generator has no form for, or a folder that can't be written.
+2: wrong use, a document that the generator does not support, or a folder that can't be written.
 """
 
 from __future__ import annotations
@@ -40,11 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     other.add_argument("--spec", type=Path, help="its document: OpenAPI 3.0, YAML or JSON")
     other.add_argument("--package", help="the package to write, such as petstore or app.petstore")
     other.add_argument("--output", type=Path, help="the folder that the package goes into")
-    other.add_argument(
-        "--leave-out",
-        action="store_true",
-        help="go without the operations that there is no form for",
-    )
+    other.add_argument("--leave-out", action="store_true", help="omit unsupported operations")
     options = parser.parse_args(arguments)
 
     given = [options.spec, options.package, options.output]
@@ -102,9 +98,9 @@ def _package_problem(package: str) -> str | None:
     """Return why a package can't be written under a name, or None."""
     parts = package.split(".")
     if not all(part.isidentifier() and not keyword.iskeyword(part) for part in parts):
-        return "it is no name that Python can import"
+        return "it is not a name that Python can import"
     if parts[0] == PACKAGE or parts[0] in sys.stdlib_module_names:
-        return f"{parts[0]} is there already, and would be hidden"
+        return f"the name {parts[0]} is taken, by humanloop or the standard library"
     return None
 
 

@@ -157,13 +157,13 @@ def _check_operation_form(spec: Spec, where: str, item: Node, value: Any) -> Non
         parameter = spec.resolve(_form(node, "parameter", place))
         _form(parameter, "parameter", place, ("name", "in"))
         if "schema" not in parameter:
-            raise SpecError(f"{place}: only a parameter with a schema has a form")
+            raise SpecError(f"{place}: only a parameter with a schema is supported")
     if "requestBody" in operation:
         _check_content(spec, operation["requestBody"], f"{where}: request body")
     for status, response in operation["responses"].items():
         if not status.startswith("x-"):
             if not re.fullmatch(r"[1-5](\d\d|XX)|default", status):
-                raise SpecError(f"{where}: response {status}: it is no HTTP status")
+                raise SpecError(f"{where}: response {status}: it is not an HTTP status")
             _check_content(spec, response, f"{where}: response {status}")
 
 
@@ -257,14 +257,14 @@ def _operation_problems(spec: Spec, path: str, operation: Node) -> Iterator[str]
     declared = {parameter["name"] for parameter in parameters if parameter["in"] == "path"}
     written = re.findall(r"\{([^{}]*)\}", path)
     if odd := declared.symmetric_difference(written):
-        yield f"path parameter {min(odd)}: it has to stand in the path and among the parameters"
+        yield f"path parameter {min(odd)}: it has to be both in the path and among the parameters"
     if any("{" in part and not re.fullmatch(r"\{[^{}]+\}", part) for part in path.split("/")):
         yield "a path parameter has to be a whole segment of the path"
     if "requestBody" in operation:
         body = spec.resolve(operation["requestBody"])
         found: Node = body.get("content", {})
         if body_content(body) is None and bytes_content(body) is None:
-            yield f"request body: it has no form here, got {', '.join(found) or 'no content'}"
+            yield f"request body: unsupported content, got {', '.join(found) or 'no content'}"
     if not any(status[0] in "2d" for status in operation["responses"]):
         yield "it has no success response"
     yield from _security_problems(spec, operation)
@@ -276,11 +276,11 @@ def _parameter_problems(spec: Spec, parameter: Node) -> Iterator[str]:
         yield f"in: expected one of {', '.join(STYLES)}, got {place!r}"
         return
     if parameter.get("style", STYLES[place]) != STYLES[place]:
-        yield f"style: only {STYLES[place]!r} has a form, got {parameter['style']!r}"
+        yield f"style: only {STYLES[place]!r} is supported, got {parameter['style']!r}"
     if place == "path" and parameter.get("required") is not True:
-        yield "required: a parameter in the path has to have true here"
+        yield "required: it has to be true for a parameter in the path"
     if spec.schema(parameter["schema"]).get("type") == "object":
-        yield "schema: an object has no form here"
+        yield "schema: an object is not supported here"
 
 
 def _security_problems(spec: Spec, operation: Node) -> Iterator[str]:
@@ -296,4 +296,4 @@ def _security_problems(spec: Spec, operation: Node) -> Iterator[str]:
                 return
     if needed and all(any(n not in spec.key_headers for n in found) for found in needed):
         names = ", ".join(dict.fromkeys(name for found in needed for name in found))
-        yield f"security: only keys in a header, http basic and tokens have a form, got {names}"
+        yield f"security: only keys in a header, http basic and tokens are supported, got {names}"

@@ -467,7 +467,7 @@ def _method(
     keys = {argument.key: argument.name for argument in in_body if argument.in_body}
     arguments = [*in_body, *in_parameters]
     if media_type is not None:
-        doc = f"What is sent, as {media_type}."
+        doc = f"The body, as {media_type}."
         arguments.insert(0, Argument("body", "bytes | str", True, "body", doc))
     keyword_body = body is not None and all(argument.name != "body" for argument in arguments)
     summary = operation.get("summary") or f"{method.upper()} {path}"

@@ -68,7 +68,7 @@ def load(path: Path, *, leave_out: bool = False) -> Spec:
     except (OSError, yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
         raise SpecError(f"{path.name} can't be read: {error}") from None
     if not isinstance(document, Mapping):
-        raise SpecError(f"{path.name} is no OpenAPI document: expected an object")
+        raise SpecError(f"{path.name} is not an OpenAPI document: expected an object")
     version = cast(Node, document).get("openapi")
     if not re.match(r"3\.0\.\d", str(version)):
         came = f"'swagger: {document['swagger']}'" if "swagger" in document else f"{version!r}"

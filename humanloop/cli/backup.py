@@ -8,12 +8,12 @@ from pathlib import Path
 from humanloop.cli.support import add_database, add_json, print_json
 
 NAME = "backup"
-HELP = "copy the database, while a server runs or not"
+HELP = "copy the database, with or without a running server"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    parser.add_argument("file", type=Path, metavar="FILE", help="the backup to make")
+    parser.add_argument("file", type=Path, metavar="FILE", help="the backup to create")
     add_database(parser, "FILE")
     add_json(parser)
 

@@ -81,7 +81,7 @@ COMMANDS: tuple[Command, ...] = (
 def run(arguments: Sequence[str]) -> int:
     """Run the command that the arguments name; return the exit code."""
     if sys.stdout is None:  # pyright: ignore[reportUnnecessaryComparison]
-        complain("the standard output is closed; redirect it to /dev/null to do without")
+        complain("the standard output is closed; redirect it to /dev/null to discard the output")
         return 1
     try:
         try:
@@ -109,7 +109,10 @@ def make_parser() -> argparse.ArgumentParser:
     """Return the parser of the whole command line."""
     parser = _Parser(prog="humanloop", description="The Humanloop API on your own machine.")
     parser.add_argument(
-        "--version", action=_Version, nargs=0, help="show the version and the form, and exit"
+        "--version",
+        action=_Version,
+        nargs=0,
+        help="print the version, and whether the package is compiled, and exit",
     )
     parsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for command in COMMANDS:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import cast
 
 NAME = "completion"
-HELP = "print what makes a shell complete the command line"
+HELP = "print a shell completion script"
 _SHELLS = ("bash", "zsh", "fish", "tcsh")  # those that shtab knows
 
 

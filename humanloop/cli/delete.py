@@ -11,17 +11,17 @@ if TYPE_CHECKING:
     from humanloop.server.store.database import Database
 
 NAME = "delete"
-HELP = "delete logs or a project, while a server runs or not"
+HELP = "delete logs or a project, with or without a running server"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     kinds = parser.add_subparsers(dest="kind", required=True, metavar="KIND")
     log = kinds.add_parser("log", help="delete logs with their feedback")
-    log.add_argument("ids", nargs="+", metavar="ID", help="of a log: data_...")
+    log.add_argument("ids", nargs="+", metavar="ID", help="id of a log: data_...")
     project = kinds.add_parser("project", help="delete a project with all that is in it")
-    project.add_argument("project", metavar="NAME", help="of the project, or its id")
-    project.add_argument("--yes", action="store_true", help="do not ask")
+    project.add_argument("project", metavar="NAME", help="name or id of the project")
+    project.add_argument("--yes", action="store_true", help="do not ask for confirmation")
     for each in (log, project):
         add_database(each)
         add_json(each)

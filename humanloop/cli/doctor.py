@@ -55,11 +55,13 @@ class Finding:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.description = (
-        "Check the installation, the database and the server. The exit code is 1 if something is"
-        " wrong. Nothing is changed, and the server may run."
+        "Check the installation, the database and the server, which may be running. The exit code"
+        " is 1 if something is wrong. Nothing is changed."
     )
-    parser.add_argument("--host", default="127.0.0.1", help="the server's (default: %(default)s)")
-    add_port(parser, "the server's")
+    parser.add_argument(
+        "--host", default="127.0.0.1", help="the server's host (default: %(default)s)"
+    )
+    add_port(parser, "the server's port")
     parser.add_argument(
         "--quick", action="store_true", help="don't read the whole database to check it"
     )
@@ -114,7 +116,7 @@ def _variables() -> Iterator[Finding]:
     yield Finding("environment", "ok", f"set: {', '.join(known) or 'nothing'}")
     for name in sorted(set(names) - set(known)):
         guess = did_you_mean(name, VARIABLES)
-        yield Finding("environment", "note", f"{name} is set and means nothing{guess}")
+        yield Finding("environment", "note", f"{name} is set, but has no meaning{guess}")
 
 
 def _database(name: str, *, quick: bool) -> Iterator[Finding]:
@@ -145,8 +147,8 @@ def _database(name: str, *, quick: bool) -> Iterator[Finding]:
 
 def _no_database(path: Path) -> Finding:
     if not os.access(path.parent, os.W_OK):
-        return Finding("database", "wrong", f"{path.parent} is no folder that you can write to.")
-    return Finding("database", "note", f"There is no {path} yet.", "`humanloop serve` makes it.")
+        return Finding("database", "wrong", f"{path.parent} is not a folder that you can write to.")
+    return Finding("database", "note", f"There is no {path} yet.", "`humanloop serve` creates it.")
 
 
 def _owner(path: Path | None) -> str:
@@ -161,7 +163,7 @@ def _owner(path: Path | None) -> str:
 def _integrity(damage: Callable[[], str | None]) -> Finding:
     found = damage()
     if found is None:
-        return Finding("integrity", "ok", "quick_check finds nothing")
+        return Finding("integrity", "ok", "quick_check found no damage")
     advice = "Stop the server, keep a copy of the file, and `humanloop restore` a backup."
     return Finding("integrity", "wrong", f"The database is damaged: {found}.", advice)
 
@@ -172,9 +174,9 @@ def _room(path: Path) -> Finding:
     free = shutil.disk_usage(path.parent).free
     text = f"{size / 1e6:,.1f} MB used, {free / 1e6:,.1f} MB free in {path.parent}"
     if free < _ROOM:
-        return Finding("disk", "wrong", text, "Make room: a full disk stops all writing.")
+        return Finding("disk", "wrong", text, "Free some space: a full disk stops all writing.")
     if free < size:
-        return Finding("disk", "note", text, "A backup or an upgrade needs room for a copy.")
+        return Finding("disk", "note", text, "A backup or an upgrade needs space for a copy.")
     return Finding("disk", "ok", text)
 
 
@@ -186,7 +188,7 @@ def _key(path: Path, file: Path | None) -> Finding:
             "key",
             "note",
             f"There is no key file {path.name}.key.",
-            "A server without keys makes it.",
+            "A server that is started without keys creates it.",
         )
     if not key_file.is_private(file):
         advice = f"chmod 600 {file}; if others may have read it, delete it and restart the server."
@@ -203,14 +205,14 @@ def _server(host: str, port: int) -> Finding:
         body: Any = answer.json()
         status = body["status"]
     except urllib3.exceptions.HTTPError:
-        advice = "Name its --host and --port if it has others."
+        advice = "Give --host and --port if it has others."
         return Finding("server", "note", f"No server answers at {url}.", advice)
     except (ValueError, TypeError, KeyError):
-        return Finding("server", "wrong", f"What answers at {url} is another program.")
+        return Finding("server", "wrong", f"Another program answers at {url}.")
     if answer.status != 200:
         return Finding("server", "wrong", f"{url}: {status}: {body.get('detail')}")
     running = body.get("version")
     if running != __version__:
-        text = f"{url} is ok, and of version {running}"
+        text = f"{url} is ok, but has version {running}"
         return Finding("server", "note", text, "Restart it to run this version.")
     return Finding("server", "ok", f"{url} is ok")

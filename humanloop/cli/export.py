@@ -16,13 +16,13 @@ from typing import IO
 from humanloop.cli.support import Progress, add_database, add_json, counted, print_json
 
 NAME = "export"
-HELP = "write logs to a file, while a server runs or not"
+HELP = "write logs to a file, with or without a running server"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.add_argument(
-        "projects", nargs="*", metavar="PROJECT", help="by name or id; default: all"
+        "projects", nargs="*", metavar="PROJECT", help="name or id of a project; default: all"
     )
     parser.add_argument(
         "-o", "--output", type=Path, metavar="FILE", help="default: the standard output"
@@ -36,12 +36,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--since",
         type=_moment,
         metavar="TIME",
-        help="logs from then on: 2026-01-31 (UTC) or RFC 3339",
+        help="only logs from this time on: 2026-01-31 (UTC) or RFC 3339",
     )
-    parser.add_argument("--until", type=_moment, metavar="TIME", help="logs from before then")
+    parser.add_argument(
+        "--until", type=_moment, metavar="TIME", help="only logs from before this time"
+    )
     parser.add_argument("--force", action="store_true", help="replace FILE")
     add_database(parser)
-    add_json(parser, "print a summary as JSON in the end; needs -o")
+    add_json(parser, "print a summary as JSON at the end; needs -o")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -55,7 +57,7 @@ def run(options: argparse.Namespace) -> int:
     if path is not None and str(path) == "-":
         path = None
     if options.json and path is None:
-        raise StartError("--json says on the standard output what was done: give -o FILE as well.")
+        raise StartError("--json prints a summary on the standard output: give -o FILE as well.")
     name = formats.format_of(path, options.format)
     with open_for_reading(options.database) as read, read() as session:
         ids = [names.find_project(session, each).id for each in options.projects]
@@ -118,5 +120,5 @@ def _moment(text: str) -> datetime:
             return datetime(day.year, day.month, day.day, tzinfo=timezone.utc)
         return DateTimeSchema(text).as_datetime.astimezone(timezone.utc)
     except (OverflowError, ValueError):
-        message = f"{text!r} is no time: give a day such as 2026-01-31, or 2026-01-31T12:00:00Z"
+        message = f"{text!r} is not a time: give a day such as 2026-01-31, or 2026-01-31T12:00:00Z"
         raise argparse.ArgumentTypeError(message) from None

@@ -10,7 +10,7 @@ HELP = "explain a command"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    parser.add_argument("topic", nargs="?", metavar="COMMAND", help="default: all of them")
+    parser.add_argument("topic", nargs="?", metavar="COMMAND", help="default: all commands")
 
 
 def run(options: argparse.Namespace) -> int:

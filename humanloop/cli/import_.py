@@ -12,15 +12,15 @@ from typing import IO
 from humanloop.cli.support import Progress, add_database, add_json, complain, counted, print_json
 
 NAME = "import"
-HELP = "read logs from a file, while a server runs or not"
+HELP = "read logs from a file, with or without a running server"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.description = (
         "Read logs from a file that `humanloop export` has written, or that has the body of a"
-        " request to POST /logs in each line. Logs that are there already stay as they are, so it"
-        " may be run again. A database that is not there, or is empty, is begun."
+        " request to POST /logs in each line. Logs that exist already are left unchanged, so the"
+        " import may be repeated. A missing or empty database is created."
     )
     parser.add_argument("file", metavar="FILE", help="- for the standard input")
     parser.add_argument(
@@ -32,10 +32,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--skip-bad",
         action="store_true",
-        help="set lines that can't be imported aside in FILE.bad; else the import stops there",
+        help="write bad lines to FILE.bad, and go on; else the import stops at the first one",
     )
     add_database(parser)
-    add_json(parser, "print a summary as JSON in the end")
+    add_json(parser, "print a summary as JSON at the end")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -87,15 +87,15 @@ def run(options: argparse.Namespace) -> int:
 def _tell(
     options: argparse.Namespace, logs: int, known: int, bad: int, orphans: int, aside: Path | None
 ) -> None:
-    known_text = f"; {known:,} were there already" if known else ""
+    known_text = f"; {known:,} existed already" if known else ""
     print(f"Imported {counted(logs, 'log')} from {options.file}{known_text}.")
     if orphans:
-        print(f"Without a parent now, since theirs is not here: {counted(orphans, 'log')}.")
+        print(f"Imported without their parents, which are missing: {counted(orphans, 'log')}.")
     if bad and not options.skip_bad:
-        print("The import stopped there. Mend the line and run it again, or give --skip-bad.")
+        print("The import stopped there. Fix the line and run it again, or give --skip-bad.")
     elif bad:
         where = "" if aside is None else f" They are in {aside}."
-        print(f"{bad:,} lines were left out.{where}")
+        print(f"{bad:,} lines were skipped.{where}")
 
 
 @contextmanager

@@ -12,7 +12,7 @@ HELP = "list the projects"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    parser.description = "List the projects, the newest first. The server may run or not."
+    parser.description = "List the projects, the newest first, with or without a running server."
     add_database(parser)
     add_json(parser, "print a JSON array of objects")
 

@@ -8,22 +8,26 @@ from typing import Any
 from humanloop.cli.support import add_database, add_json, complain, print_json, read_age
 
 NAME = "prune"
-HELP = "delete old logs, while a server runs or not"
+HELP = "delete old logs, with or without a running server"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.description = (
-        "Delete the logs that are older than some age, with their feedback, the sessions that are"
-        " left empty, and trials as old; then give their room back to the disk."
+        "Delete the logs that are older than an age, with their feedback, the sessions that are"
+        " left empty, and trials of that age; then return the freed space to the disk."
     )
-    parser.add_argument("--keep", type=read_age, metavar="AGE", help="what is kept: 12h, 90d or 2w")
-    parser.add_argument("--project", metavar="NAME", help="of this project only, or this id")
-    parser.add_argument("--dry-run", action="store_true", help="only say how much it would be")
+    parser.add_argument(
+        "--keep", type=read_age, metavar="AGE", help="delete logs older than this: 12h, 90d or 2w"
+    )
+    parser.add_argument(
+        "--project", metavar="NAME", help="only in the project with this name or id"
+    )
+    parser.add_argument("--dry-run", action="store_true", help="report only, delete nothing")
     parser.add_argument(
         "--vacuum",
         action="store_true",
-        help="write a SQLite file anew in the end, as small as it can be; no server may run",
+        help="rewrite a SQLite file at the end, as small as possible; only while no server runs",
     )
     add_database(parser)
     add_json(parser)
@@ -47,13 +51,13 @@ def run(options: argparse.Namespace) -> int:
     if options.keep is not None:
         counts = ", ".join(f"{result[kind]:,} {kind}" for kind in ("logs", "trials", "sessions"))
         verb = "Would delete" if options.dry_run else "Deleted"
-        print(f"{verb} what is from before {result['before']}: {counts}.")
+        print(f"{verb} data from before {result['before']}: {counts}.")
     if freed := result.get("freed_bytes"):
         print(f"The file is {freed / 1e6:,.1f} MB smaller.")
     if result.get("shrinks") is False:
         print(
-            "The file itself is as large as before, and its free room is used again. To make it"
-            " smaller, run `humanloop prune --vacuum` once while no server runs."
+            "The file is as large as before; its freed space is reused. To make it smaller, run"
+            " `humanloop prune --vacuum` once while no server runs."
         )
     return 0
 

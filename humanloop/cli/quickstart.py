@@ -5,12 +5,12 @@ from __future__ import annotations
 import argparse
 
 NAME = "quickstart"
-HELP = "see the main job done, on a temporary server"
+HELP = "show the main features, on a temporary server"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare no arguments."""
-    parser.description = "See the main job done, on a temporary server that is gone at the end."
+    parser.description = "Show the main features, on a temporary server that is removed at the end."
 
 
 def run(options: argparse.Namespace) -> int:

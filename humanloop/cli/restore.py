@@ -8,7 +8,7 @@ from pathlib import Path
 from humanloop.cli.support import add_database, add_json, print_json
 
 NAME = "restore"
-HELP = "put a backup in the place of the database"
+HELP = "replace the database by a backup"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -27,9 +27,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         dest="api_keys",
         metavar="KEY",
         default=[],
-        help="a key that clients may use, once for each user "
+        help="a key that clients may use; may be repeated, with a key for each user "
         "(default: the environment's HUMANLOOP_API_KEY, else the one in DATABASE.key, which the "
-        "first start makes)",
+        "first start creates)",
     )
     parser.add_argument(
         "--sampling",
@@ -43,9 +43,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         dest="providers",
         metavar="NAME[=URL]",
         default=[],
-        help="who serves models, once for each: openai, anthropic, openai_azure=URL, or NAME=URL"
-        " for an OpenAI-compatible server, such as local=http://127.0.0.1:8080/v1; keys come from"
-        " callers, else from the environment's OPENAI_API_KEY, ANTHROPIC_API_KEY,"
+        help="a provider of models; may be repeated: openai, anthropic, openai_azure=URL, or"
+        " NAME=URL for an OpenAI-compatible server, such as local=http://127.0.0.1:8080/v1; keys"
+        " come from callers, else from the environment's OPENAI_API_KEY, ANTHROPIC_API_KEY,"
         " AZURE_OPENAI_API_KEY or NAME_API_KEY",
     )
     parser.add_argument(
@@ -53,27 +53,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=_seconds,
         metavar="SECONDS",
         default=600,
-        help="how long an answer of a model may take (default: %(default)s)",
+        help="the most time for an answer of a model (default: %(default)s)",
     )
     parser.add_argument(
         "--sandbox",
         choices=("none", "bwrap"),
         default="none",
-        help="what keeps evaluators apart from the system besides their interpreter "
+        help="what isolates evaluators from the system, in addition to their interpreter "
         "(default: %(default)s)",
     )
     parser.add_argument(
         "--keep-logs",
         type=read_age,
         metavar="AGE",
-        help="delete logs that are older: 12h, 90d or 2w (default: keep them all)",
+        help="delete logs older than this: 12h, 90d or 2w (default: keep all)",
     )
     parser.add_argument(
         "--workers",
         default=1,
         type=_count,
         metavar="N",
-        help="processes; several need PostgreSQL (default: %(default)s)",
+        help="number of processes; more than one needs PostgreSQL (default: %(default)s)",
     )
     parser.add_argument("--verbose", action="store_true", help="log one line for each request")
     add_json(parser, "print one JSON object when the server is up")
@@ -106,10 +106,10 @@ def _seconds(text: str) -> float:
     with suppress(ValueError):
         if 0 < float(text) <= threading.TIMEOUT_MAX:
             return float(text)
-    raise argparse.ArgumentTypeError(f"a number of seconds was wanted, {text!r} came")
+    raise argparse.ArgumentTypeError(f"expected a number of seconds, got {text!r}")
 
 
 def _count(text: str) -> int:
     if not (text.isascii() and text.isdigit() and 1 <= int(text) <= 1000):
-        raise argparse.ArgumentTypeError(f"a number from 1 to 1000 was wanted, {text!r} came")
+        raise argparse.ArgumentTypeError(f"expected a number from 1 to 1000, got {text!r}")
     return int(text)

@@ -20,17 +20,19 @@ if TYPE_CHECKING:
     from humanloop.spool.directory import Account, Directory
 
 NAME = "spool"
-HELP = "look at what programs log later, send it, put refused records back, or drop it"
+HELP = "list, send, retry or drop the logs that programs have not sent yet"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
-    status = actions.add_parser("status", help="list what is not sent, by account")
+    status = actions.add_parser("status", help="list unsent and refused logs, by account")
     _add_directory(status)
     add_json(status)
     send = actions.add_parser(
-        "send", help="send what ended programs left, with HUMANLOOP_API_KEY and HUMANLOOP_BASE_URL"
+        "send",
+        help="send the logs that ended programs left, with HUMANLOOP_API_KEY and"
+        " HUMANLOOP_BASE_URL",
     )
     _add_directory(send)
     send.add_argument(
@@ -42,19 +44,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="ACCOUNT",
-        help="also what was logged for this account of the list, as before a change of the key",
+        help="also send this listed account's logs, for example after a change of the key",
     )
     add_json(send)
     retry = actions.add_parser(
-        "retry", help="put back what was refused, to be sent once more, when its cause is mended"
+        "retry", help="put refused logs back, to be sent again, after fixing the cause"
     )
     _add_directory(retry)
     _add_accounts(retry)
-    drop = actions.add_parser("drop", help="delete what ended programs left, and what was refused")
+    drop = actions.add_parser(
+        "drop", help="delete the logs that ended programs left, and refused ones"
+    )
     _add_directory(drop)
     _add_accounts(drop)
-    drop.add_argument("--bad", action="store_true", help="only what was refused")
-    drop.add_argument("--yes", action="store_true", help="do not ask")
+    drop.add_argument("--bad", action="store_true", help="only refused logs")
+    drop.add_argument("--yes", action="store_true", help="do not ask for confirmation")
 
 
 def _add_directory(parser: argparse.ArgumentParser) -> None:
@@ -145,7 +149,7 @@ def _send(options: argparse.Namespace) -> int:
     else:
         print(f"{sent:,} sent, {left:,} left")
         if left:
-            complain(error or f"not all was answered within {options.timeout:g} seconds")
+            complain(error or f"not all requests were answered within {options.timeout:g} seconds")
     return 1 if left else 0
 
 
@@ -159,7 +163,7 @@ def _retry(options: argparse.Namespace) -> int:
             back, damaged = directory.put_back(writer.append)
         finally:
             writer.close()
-        rest = f"; {damaged:,} damaged stay" if damaged else ""
+        rest = f"; {damaged:,} damaged left in place" if damaged else ""
         print(f"{directory.path.name}: {back:,} put back{rest}")
     return 0
 
@@ -176,7 +180,7 @@ def _drop(options: argparse.Namespace) -> int:
                 segment.close(remove=True)
         bad = directory.drop_bad()
         account = directory.look()
-        rest = f"; {account.in_use:,} are of programs that run" if account.in_use else ""
+        rest = f"; {account.in_use:,} belong to running programs" if account.in_use else ""
         print(f"{account.name}: {dropped:,} unsent and {bad:,} refused dropped{rest}")
     return 0
 

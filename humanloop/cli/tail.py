@@ -24,11 +24,11 @@ _WIDTH = 200  # characters of a line if the output is not a terminal
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.description = (
-        "Print the newest logs, and each further one as it arrives, until Ctrl+C. The server may"
-        " run or not."
+        "Print the newest logs, and each further one as it arrives, until Ctrl+C, with or without a"
+        " running server."
     )
     parser.add_argument(
-        "project", nargs="?", metavar="PROJECT", help="by name or id (default: all projects)"
+        "project", nargs="?", metavar="PROJECT", help="name or id (default: all projects)"
     )
     parser.add_argument(
         "-n",
@@ -36,9 +36,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=_count,
         default=10,
         metavar="COUNT",
-        help="how many of those that are there (default: %(default)s)",
+        help="how many existing logs to print first (default: %(default)s)",
     )
-    parser.add_argument("--no-follow", action="store_true", help="end after those that are there")
+    parser.add_argument(
+        "--no-follow", action="store_true", help="exit after printing the existing logs"
+    )
     add_database(parser)
     add_json(parser, "print each log as one JSON object on a line")
 
@@ -80,7 +82,7 @@ def _wait() -> None:
 
 def _count(text: str) -> int:
     if not (text.isascii() and text.isdigit() and int(text) < 2**31):
-        raise argparse.ArgumentTypeError(f"a count is a number from 0 on, {text!r} is none")
+        raise argparse.ArgumentTypeError(f"expected a number from 0 up, got {text!r}")
     return int(text)
 
 

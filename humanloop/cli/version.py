@@ -9,7 +9,7 @@ from humanloop import __version__
 from humanloop.cli.support import add_json, print_json
 
 NAME = "version"
-HELP = "tell the version"
+HELP = "print the version"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

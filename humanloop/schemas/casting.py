@@ -253,7 +253,7 @@ class _Caster:
             taken = _numpy_scalar(value, numpy)
             if taken is not value:
                 return self.cast(taken)
-        came = f"{kind.__name__}, which JSON has no place for: {_hint(kind)}"
+        came = f"{kind.__name__}, which JSON can't represent: {_hint(kind)}"
         return self.refuse(f"expected a JSON value, got {came}")
 
 
@@ -372,7 +372,7 @@ def _number(value: Decimal | float, refuse: Refuse) -> Any:
     # repr gives the shortest digits of the same float: 0.1 becomes Decimal("0.1").
     number = Decimal(float.__repr__(value)) if isinstance(value, float) else Decimal(value)
     if not number.is_finite():
-        return refuse(f"expected a finite number, got {value}, which JSON can't write")
+        return refuse(f"expected a finite number, got {value}, which JSON can't represent")
     # The integer -0 is 0: no int, and so no JSON that was read, has it.
     return number if number or not is_integer(number) else _ZERO
 
@@ -390,7 +390,8 @@ def _datetime(value: datetime, refuse: Refuse) -> Any:
             text = value.isoformat()
     except (OverflowError, ValueError, TypeError):
         # A datetime at the ends of the calendar; or not a moment at all, as the NaT of pandas.
-        return refuse("expected a moment that RFC 3339 can write, got one that it can't")
+        came = f"a {type_of(value).__name__} that RFC 3339 can't represent"
+        return refuse(f"expected a datetime in the years 1 to 9999 in UTC, got {came}")
     if offset is None:
         warn(NAIVE, NaiveDatetimeWarning)
     return text

@@ -134,7 +134,7 @@ class _Numbers(dict[str, Any]):
         except InvalidOperation:
             number = None
         if number is None or not number.is_finite():  # by the caller's context
-            raise ValueError(f"the exponent of {text:.40} is beyond what can be held")
+            raise ValueError(f"the exponent of {text:.40} is out of range")
         # "1e0" has an exponent part, so it is no integer (OpenAPI 3.0); Decimal would lose this.
         sign, digits, exponent = number.as_tuple()
         return number if exponent else self.new((sign, (*digits, 0), -1))

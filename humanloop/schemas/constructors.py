@@ -57,7 +57,7 @@ class Validating:
 
 
 _USE_NEW = (
-    "__init__ can't change what the instance was made of, which is what the class was called with; "
+    "__init__ can't change the content of the instance, which is made from the call's arguments; "
     "define __new__, and let it return super().__new__(cls, mapping)"
 )
 
@@ -83,7 +83,7 @@ def with_keys(cls: type, value: Any, keys: dict[str, Any]) -> Any:
         return keys
     if not is_mapping(value):
         came = type(value).__name__
-        raise ApiTypeError(f"{cls.__name__} takes keywords beside a mapping alone, got {came}")
+        raise ApiTypeError(f"{cls.__name__} takes keywords alone or with a mapping, got {came}")
     return {**value, **keys}
 
 

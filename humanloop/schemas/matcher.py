@@ -345,7 +345,7 @@ def explain(node: Node, value: Any, direction: Direction | None = None) -> list[
     try:
         match(node, plain, (), collector)
     except TooManyErrors:
-        more = ErrorDetail((), "limit", "there are more errors than can be told")
+        more = ErrorDetail((), "limit", "there are more errors than can be reported")
         return [*errors, *collector.errors, more]
     return [*errors, *collector.errors]
 
@@ -431,7 +431,7 @@ def _explain(
     choice = ""
     if others:
         next_ones = ", ".join(branch.name for branch in others[:3])
-        choice = f" (taken as {nearest.name}, the nearest of {keyword}; then {next_ones})"
+        choice = f" (closest branch of {keyword}: {nearest.name}; next: {next_ones})"
     reporter.choices.append(choice)
     match(nearest, value, path, reporter)
     reporter.choices.pop()
@@ -447,7 +447,7 @@ def _match_tagged(node: Node, value: Any, path: Path, reporter: FailFast, found:
     choices = node.choices
     names = ", ".join(map(repr, node.discriminator.get("mapping", choices)))
     if key not in value:
-        message = f"missing, but required: it tells the kind, one of {names}"
+        message = f"missing, but required: it selects the schema, one of {names}"
         reporter.add(node, reporter.child(path, key), "required", lambda: message)
         return
     tag = value[key]

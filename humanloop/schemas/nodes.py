@@ -75,7 +75,7 @@ class Node:
         if self.type is not None and (
             self.type not in JSON_TYPES or ":" in self.type or self.type == "null"
         ):
-            self._refuse(f"type {self.type!r} is none of OpenAPI 3.0's")
+            self._refuse(f"{self.type!r} is not a type of OpenAPI 3.0")
         try:
             checks = checks_of(schema)
         except (ValueError, TypeError) as error:

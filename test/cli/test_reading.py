@@ -235,7 +235,7 @@ class TestDoctor:
             code, found = examine("--port", str(other.server_port))
             thread.join()
         assert (code, found["server"]["state"]) == (1, "wrong")
-        assert "another program" in found["server"]["text"]
+        assert "Another program" in found["server"]["text"]
 
     @pytest.mark.usefixtures("folder")
     def test_variables_without_their_values(

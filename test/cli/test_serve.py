@@ -195,7 +195,7 @@ def test_all_addresses_are_told_by_ones_that_can_be_used(host: str, tmp_path: Pa
     with serving(tmp_path, "--host", host, "--api-key", "key") as server:
         assert re.match(r"http://(127\.0\.0\.1|\[::1\]):\d+/v4$", server.url)
         assert Api(server.url, "key").call("GET", "/projects").status == 200
-        elsewhere = re.search(r"(http://\S+/v4), from elsewhere", server.printed)
+        elsewhere = re.search(r"(http://\S+/v4), from other machines", server.printed)
         assert elsewhere is not None
         assert "0.0.0.0" not in elsewhere[1]
         assert "[::]" not in elsewhere[1]
@@ -309,7 +309,7 @@ def test_a_bad_port_is_a_usage_error(port: str, capsys: pytest.CaptureFixture[st
     with pytest.raises(SystemExit) as caught:
         cli.main(["serve", f"--port={port}"])
     assert caught.value.code == 2
-    assert "a port is a number from 0 to 65535" in capsys.readouterr().err
+    assert "expected a port from 0 to 65535" in capsys.readouterr().err
 
 
 def test_a_missing_extra_is_named(tmp_path: Path) -> None:
@@ -366,8 +366,8 @@ class TestProviders:
             (["--provider", "local"], "The provider 'local' needs its URL"),
             (["--provider", "local=http://127.1:80"], "another spelling of 127.0.0.1"),
             (["--provider", "openai=http://api.openai.com:80/v1"], "https:// only"),
-            (["--provider-timeout", "0"], "a number of seconds was wanted"),
-            (["--provider-timeout", "nan"], "a number of seconds was wanted"),
+            (["--provider-timeout", "0"], "expected a number of seconds"),
+            (["--provider-timeout", "nan"], "expected a number of seconds"),
         ],
     )
     def test_what_can_t_be_is_one_line(

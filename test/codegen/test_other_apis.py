@@ -523,7 +523,7 @@ REFUSED: list[tuple[Document, str]] = [
     ),
     (
         document({"/a": {"post": operation(requestBody={"content": {"multipart/form-data": {}}})}}),
-        "POST /a: request body: it has no form here, got multipart/form-data",
+        "POST /a: request body: unsupported content, got multipart/form-data",
     ),
     (document(servers=[{"url": "https://{a}", "variables": {"a": {}}}]), "servers/0/variables/a"),
     ({**document(), "paths": []}, "paths"),

@@ -359,7 +359,7 @@ def test_the_choice_of_a_branch_is_told_with_those_that_come_next() -> None:
     }
     error = error_of(make(schema, **parts), {"a": 1})
     assert [(e.pointer, e.keyword) for e in error.errors] == [("/b", "required")]
-    assert "(taken as B, the nearest of anyOf; then A, C)" in str(error)
+    assert "(closest branch of anyOf: B; next: A, C)" in str(error)
 
 
 def test_a_branch_that_knows_none_of_the_keys_comes_last() -> None:
@@ -381,4 +381,4 @@ def test_very_many_errors_are_told_up_to_a_limit(keyword: str) -> None:
     schema = {keyword: [items]} if keyword == "allOf" else {keyword: [items, {"type": "object"}]}
     error = error_of(make(schema), [{}] * 100_010)
     assert len(error.errors) == 100_001
-    assert error.errors[-1].message == "there are more errors than can be told"
+    assert error.errors[-1].message == "there are more errors than can be reported"

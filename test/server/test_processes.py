@@ -450,14 +450,14 @@ class TestConnections:
             return [each.getMessage() for each in caplog.records if text in each.getMessage()]
 
         with own_postgres.stopped():
-            wait_for(lambda: told("evaluations wait"))
+            wait_for(lambda: told("evaluations are paused"))
             event.listen(Engine, "handle_error", note)
             wait_for(lambda: len(failures) > 4)  # it tries again
             event.remove(Engine, "handle_error", note)
             server.stop()
-        assert len(told("can't be left to others at once")) == 1
+        assert len(told("can't be handed over to other servers at once")) == 1
         # Closed connections have another message than refused ones.
-        assert len(told("evaluations wait")) <= 2
+        assert len(told("evaluations are paused")) <= 2
         assert not [each for each in caplog.records if each.exc_info]
         assert not [each for each in caplog.records if "\n" in each.getMessage()]
         left = set(threading.enumerate()) - others

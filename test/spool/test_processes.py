@@ -344,7 +344,7 @@ class TestCommand:
         assert self.run(place, "send", "--timeout", "0.3").returncode == 1
         assert self.run(place, "drop").returncode == 1
         dropped = self.run(place, "drop", "--yes")
-        assert "1 unsent and 0 refused dropped; 1 are of programs that run" in dropped.stdout
+        assert "1 unsent and 0 refused dropped; 1 belong to running programs" in dropped.stdout
         with place.server():
             assert client.flush() == Flushed(1, 0)
 
@@ -365,7 +365,7 @@ class TestCommand:
             assert len(before) == 4
             assert self.run(place, "retry", "nobody").returncode == 1
             done = self.run(place, "retry")
-            assert done.stdout == f"{place.directory.name}: 3 put back; 1 damaged stay\n"
+            assert done.stdout == f"{place.directory.name}: 3 put back; 1 damaged left in place\n"
             assert bad.read_text().splitlines() == before[3:]
             status = self.run(place, "status", "--json").stdout
             assert '"left": 3, "in_use": 0, "set_aside": 1, ' in status
@@ -403,7 +403,7 @@ class TestCommand:
         assert (done.returncode, done.stdout, done.stderr) == (
             1,
             "0 sent, 1 left\n",
-            "humanloop: not all was answered within 0.1 seconds\n",
+            "humanloop: not all requests were answered within 0.1 seconds\n",
         )
 
     def test_it_asks_before_it_drops(self, place: Place) -> None:

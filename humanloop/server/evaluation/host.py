@@ -65,7 +65,7 @@ def _number(value: Any) -> Any:
             return value
     if isinstance(value, (int, Decimal)):
         raise OverflowError("this number is too large or too precise for the library")
-    raise TypeError(f"a number was expected, not {type(value).__name__}")
+    raise TypeError(f"expected a number, got {type(value).__name__}")
 
 
 def _numbers(values: Any) -> list[Any]:
@@ -74,18 +74,18 @@ def _numbers(values: Any) -> list[Any]:
 
 def _items(values: object, most: int) -> Sequence[Any]:
     if not isinstance(values, list):
-        raise TypeError(f"a list was expected, not {type(values).__name__}")
+        raise TypeError(f"expected a list, got {type(values).__name__}")
     items = cast("Sequence[Any]", values)
     if len(items) > most:
-        raise ValueError(f"the library takes at most {most} values, these are {len(items)}")
+        raise ValueError(f"the library takes at most {most} values, got {len(items)}")
     return items
 
 
 def _text(value: Any, most: int = _MOST_TEXT) -> str:
     if not isinstance(value, str):
-        raise TypeError(f"a string was expected, not {type(value).__name__}")
+        raise TypeError(f"expected a string, got {type(value).__name__}")
     if len(value) > most:
-        raise ValueError(f"the library takes at most {most} characters, these are {len(value)}")
+        raise ValueError(f"the library takes at most {most} characters, got {len(value)}")
     return value
 
 

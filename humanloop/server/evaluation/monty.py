@@ -62,8 +62,8 @@ _CALLED_BACK = (
 )
 _ONE_STRING = "exceptions can only be called with zero or one string argument"
 _STRANGE_EXCEPTION = (
-    "NotImplementedError: an exception was made with something else than one string, which the"
-    " sandbox can't do: write `raise ValueError(str(value))`"
+    "NotImplementedError: an exception was created with arguments other than one string, which the"
+    " sandbox does not support: write `raise ValueError(str(value))`"
 )
 
 # Helpers of a session, defined before the evaluator's source runs. They keep the functions that
@@ -342,7 +342,7 @@ class _Session:
                     )
                     is_late = float(seconds) > self._limits.seconds
                 except (TypeError, ValueError):  # the source replaced the helper
-                    return "the evaluator changed what runs it"
+                    return "the evaluator replaced a helper of the sandbox"
         except _OutOfTime:
             return _out_of_time(self._limits)
         except MontyError as error:
@@ -364,7 +364,7 @@ class _Session:
                     self._prepare(session, used)
                 except (MontyCrashedError, OSError, RuntimeError) as error:
                     if is_last:
-                        raise EngineUnavailable(f"no sandbox can be had: {error}") from error
+                        raise EngineUnavailable(f"no sandbox could be started: {error}") from error
                     continue
                 limits = self._limits
                 self._clock = Clock(limits.request_seconds if self._checks else limits.seconds)

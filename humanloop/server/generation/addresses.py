@@ -53,15 +53,17 @@ class Target:
         """Return why a connection to that address must not be used; None if it may."""
         address = _plain(ip_address(peer.partition("%")[0]))
         if not isinstance(self.reach, str):
-            return None if address == self.reach else f"{self.host} led to {address}"
-        leads = f"{self.host} leads to {address}"
+            return (
+                None if address == self.reach else f"a connection to {self.host} reached {address}"
+            )
+        leads = f"{self.host} resolves to {address}"
         kind = _kind(address)
         if self.reach == "global" and kind != "global":
             return f"{leads}, which is {kind}; only global addresses are allowed for it"
         if self.reach == "loopback" and kind != "loopback":
             return f"{leads}, which is not this machine"
         if self.reach == "private" and kind == "loopback":
-            return f"{leads}, which is this machine; name localhost or the address itself for that"
+            return f"{leads}, which is this machine; use localhost or the address itself for that"
         if self.reach == "private" and kind not in {"global", "private"}:
             return f"{leads}, which is {kind}"
         return None
@@ -70,14 +72,14 @@ class Target:
 def parse(url: str) -> Target:
     """Return the Target of a base URL; raises ValueError, whose text does not repeat the URL."""
     if not url.isascii() or not url.isprintable() or " " in url:
-        raise ValueError("a URL of printable ASCII characters is wanted")
+        raise ValueError("expected a URL of printable ASCII characters")
     try:
         parts = urlsplit(url)
         port = parts.port
     except ValueError:
-        raise ValueError("this is no URL") from None
+        raise ValueError("it is not a URL") from None
     if parts.scheme not in _PORTS or not parts.hostname:
-        raise ValueError("a URL such as http://127.0.0.1:8080/v1 is wanted")
+        raise ValueError("expected a URL such as http://127.0.0.1:8080/v1")
     if "@" in parts.netloc or "?" in url or "#" in url:
         raise ValueError("the URL must have no user, password, query or fragment")
     if port == 0:
@@ -105,7 +107,7 @@ def _reach(parts: SplitResult, host: str, port: int | None) -> Reach | Address:
     if address is None:
         return "private"
     if _kind(address) not in {"global", "private", "loopback"}:
-        raise ValueError(f"{host} is {_kind(address)}, and no address to connect to")
+        raise ValueError(f"{host} is {_kind(address)}; connections to it are not allowed")
     return address
 
 

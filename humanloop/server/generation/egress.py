@@ -246,7 +246,8 @@ class _Exchange:
             self._deadline.check()
             cause = _innermost(error)
             if isinstance(cause, ssl.SSLError):
-                raise _Unanswered(f"no trusted TLS with {where}: {_said(cause)}", None) from None
+                text = f"no trusted TLS connection to {where}: {_said(cause)}"
+                raise _Unanswered(text, None) from None
             late = isinstance(cause, TimeoutError)
             why = f"no connection within {limit:g} seconds" if late else _said(cause)
             raise _Unanswered(f"can't connect to {where}: {why}", "connect") from None
@@ -330,8 +331,8 @@ def _innermost(error: BaseException) -> BaseException:
 def _broken(error: BaseException, seconds: float) -> str:
     cause = _innermost(error)
     if isinstance(cause, TimeoutError):
-        return f"nothing came for {seconds:g} seconds"
-    return f"the connection broke: {_said(cause)}"
+        return f"no data for {seconds:g} seconds"
+    return f"the connection failed: {_said(cause)}"
 
 
 def _said(error: BaseException) -> str:

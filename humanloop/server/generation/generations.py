@@ -38,7 +38,7 @@ from humanloop.server.store.json_text import to_json
 from humanloop.server.store.tables import Log
 
 logger = logging.getLogger("humanloop.server")
-_STOPPED = "The answer was given up: the server is stopping, or its reader has left."
+_STOPPED = "The answer was cancelled: the server is stopping, or the client has disconnected."
 _NOT_BEGUN = "Not generated: the call ended before this sample."
 
 

@@ -173,7 +173,7 @@ def _text(message: JsonObject) -> str:
 def _chunk(event: ServerSentEvent) -> JsonObject:
     chunk = decode(event.data, "an event of the stream")
     if not isinstance(chunk, dict):
-        raise ProviderError("an event of the stream is no JSON object")
+        raise ProviderError("an event of the stream is not a JSON object")
     raise_error(as_object(chunk))
     return as_object(chunk)
 

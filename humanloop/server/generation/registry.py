@@ -130,7 +130,8 @@ def _open(name: str, given: Provider | str, limits: ProviderLimits) -> Provider:
         return given
     if not _NAME.fullmatch(name):
         raise StartError(
-            "A provider is NAME or NAME=URL, and a name is of small letters, digits, `_` and `-`."
+            "A provider is NAME or NAME=URL, and a name consists of small letters, digits, `_` and"
+            " `-`."
         )
     if name == _MOCK:
         raise StartError("The provider 'mock' is built in, and has no URL.")

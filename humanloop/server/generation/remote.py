@@ -56,7 +56,7 @@ class Key:
                 f" `provider_api_keys` with {self.name!r}"
             )
         if not (key.isascii() and key.isprintable()):
-            raise ProviderError("the key has characters that no header can hold")
+            raise ProviderError("the key has characters that are not allowed in a header")
         return key or None
 
 
@@ -105,9 +105,8 @@ class Remote:
     def _read(self, reply: Reply, request: ProviderRequest) -> Generator[str, None, Ending]:
         """Read a successful answer, a stream or a complete body."""
         if reply.media_type in _HTML:
-            raise ProviderError(
-                f"{reply.title}, with a page for people: {error_message(reply.read_error())}"
-            )
+            said = error_message(reply.read_error())
+            raise ProviderError(f"{reply.title}, with an HTML page in place of JSON: {said}")
         if request.stream and reply.media_type not in _JSON:
             return (yield from self._stream(reply))
         answer, *others = self._wire.answers(decode(reply.read_all(), "the answer"))
@@ -171,7 +170,7 @@ def _events(parser: EventParser, data: bytes) -> Any:
 def _refusal(reply: Reply, said: str) -> str:
     """Return the error text for an answer other than success."""
     if 300 <= reply.status <= 399:
-        return f"{reply.title}: it leads elsewhere, which is not followed"
+        return f"{reply.title}: redirects are not followed"
     message = error_message(said)
     text = f"{reply.title}: {message}" if message else reply.title
     return f"{text} ({reply.no_retry})" if reply.no_retry else text

@@ -40,7 +40,7 @@ def fill(templates: Sequence[str], inputs: Mapping[str, Any], location: Location
     if missing:
         raise Invalid(missing)
     if sum(count * len(values[name]) for name, count in names.items()) > MAX_CHARACTERS:
-        message = f"the inputs fill the template with over {MAX_CHARACTERS:,} characters"
+        message = f"the template filled with the inputs has over {MAX_CHARACTERS:,} characters"
         raise invalid(location, message, "maxLength")
     return [_VARIABLE.sub(lambda found: values[found[1]], template) for template in templates]
 

@@ -154,15 +154,15 @@ class Application:
         for generation in self._generations:
             generation.cancellation.cancel()
         steps: list[tuple[str, Callable[[], None]]] = [
-            ("evaluations can't be left to others at once", self._workers.stop),
+            ("evaluations can't be handed over to other servers at once", self._workers.stop),
             ("the sandbox can't be closed", self._evaluating.engine.close),
-            ("checks can't be ended", self._checkers.shutdown),
-            ("providers can't be left", self._generators.shutdown),
-            ("what was generated last can't be kept", self._keep_rest),
+            ("checks of evaluators can't be ended", self._checkers.shutdown),
+            ("calls of providers can't be ended", self._generators.shutdown),
+            ("the last generated outputs can't be stored", self._keep_rest),
             ("the database can't be closed", self._database.close),
         ]
         if self._pruner is not None:
-            steps.insert(0, ("deleting can't be ended", self._pruner.close))
+            steps.insert(0, ("the deletion of old logs can't be ended", self._pruner.close))
         for what_fails, step in steps:
             try:
                 step()
@@ -172,7 +172,8 @@ class Application:
                     logger.exception("stopping: %s", what_fails)
                 else:
                     said = self._database.said(error)
-                    logger.error("stopping: %s: %s It said: %s", what_fails, failed.value, said)
+                    text = "stopping: %s: %s The database reported: %s"
+                    logger.error(text, what_fails, failed.value, said)
 
     def _keep_rest(self) -> None:
         """Keep the output of generations that ended without keeping it."""
@@ -287,7 +288,7 @@ class Application:
     ) -> Answer:
         """Ask the providers, outside of any transaction."""
         schema = operation.response_schema
-        assert schema is not None, "what generates answers with what it generated"
+        assert schema is not None, "a generating operation has a response schema"
         under_way = [g for g in self._generations if not all(sample.kept for sample in g.samples)]
         self._generations = [*under_way, generation]
         if self._stopping.is_set():
@@ -319,13 +320,13 @@ class Application:
         if isinstance(error, TooDeep):
             return invalid(("body",), f"the body holds a value that is {error}", "depth")
         if isinstance(error, DataError):
-            return invalid(("body",), "the body holds text that the database can't keep")
+            return invalid(("body",), "the body holds text that the database can't store")
         failed = failure(error)
         if failed is None:
             logger.error("%s: internal error", name, exc_info=error)
             return RequestError("internal error: see the server's log")
         self._damaged |= failed is Failure.DAMAGED
-        self._seldom.error(f"{failed.value} It said: {self._database.said(error)}")
+        self._seldom.error(f"{failed.value} The database reported: {self._database.said(error)}")
         return Busy(failed.value) if failed.is_harmless else Unavailable(failed.value)
 
     async def _run(self, request: _Request) -> Success | Generation:
@@ -465,7 +466,7 @@ def _open_engine(settings: Settings) -> Engine:
     try:
         return open_engine(settings.evaluators, settings.sandbox)
     except EngineUnavailable as error:
-        raise StartError(f"Evaluators can't be kept in the sandbox: {error}") from error
+        raise StartError(f"The sandbox for evaluators can't be started: {error}") from error
 
 
 def _raw_path(request: Request) -> str:

@@ -141,7 +141,7 @@ def check_samples(count: int, body: bytes, memory: int) -> None:
     """Raise Invalid if the answer, which repeats much of a body for each sample, is too large."""
     most = max(memory // _ANSWERS // (weigh(body, len(body)) + 1), 1)
     if count > most:
-        message = f"at most {most} samples can be had at once of so large a body"
+        message = f"a body of this size allows at most {most} samples"
         raise invalid(("body", "num_samples"), message, "maximum")
 
 
@@ -175,7 +175,7 @@ def parse(operation: Operation, body: bytes, nullable: frozenset[str] = frozense
     if operation.body_schema is None:
         return None
     if not body:
-        raise invalid(("body",), "a JSON body is needed, none came", "required")
+        raise invalid(("body",), "expected a JSON body, got none", "required")
     value = decode(body, spared=operation.provider_keys)
     nulls = _take_nulls(value, nullable)
     check(value, operation.body_schema, "request")

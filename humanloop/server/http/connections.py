@@ -101,7 +101,9 @@ class Connection(H11Protocol):
             # h11 unfolds it, as RFC 9112 allows, but other programs on the way may read it
             # differently.
             if _FOLDED_LINE.search(data, 0, size):
-                self._refuse(400, "A header goes over several lines (RFC 9112, section 5.2).")
+                self._refuse(
+                    400, "A header must not be folded over several lines (RFC 9112, section 5.2)."
+                )
                 return
         super().handle_events()
         if self.conn.their_state is not h11.IDLE:

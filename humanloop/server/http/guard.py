@@ -56,7 +56,7 @@ def check(request: Request, allowed: frozenset[str] | None) -> None:
     singles = [name for name, _ in headers.raw if name in _SINGLE]
     if len(singles) > len(set(singles)):
         known = ", ".join(sorted(each.decode() for each in _SINGLE))
-        raise BadRequest(f"There are several of a header that may come once: {known}.")
+        raise BadRequest(f"One of these headers was sent more than once: {known}.")
     _check_framing(request)
     host, origin = headers.get("host"), headers.get("origin")
     name = None if host is None else _host_name(host)
@@ -80,7 +80,7 @@ def _check_framing(request: Request) -> None:
         raise BadRequest("The version of HTTP must be 1.1 or 1.0.")
     if "transfer-encoding" in request.headers:
         if "content-length" in request.headers:
-            raise BadRequest("A body has Content-Length or Transfer-Encoding, not both.")
+            raise BadRequest("A request must not have both Content-Length and Transfer-Encoding.")
         if version == "1.0":
             raise BadRequest("HTTP/1.0 has no Transfer-Encoding.")
 

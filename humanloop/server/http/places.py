@@ -16,7 +16,7 @@ from humanloop.server.store.key_text import KeyTooLong
 
 def check_nul(request: Mapping[str, Any]) -> None:
     """Raise Invalid for texts and keys with U+0000, which PostgreSQL can't keep."""
-    message = "text with the character U+0000 can't be kept"
+    message = "text with the character U+0000 can't be stored"
     problems = _problems(request, lambda text: "\0" in text, message, "pattern")
     if problems:
         raise Invalid(problems)

@@ -26,7 +26,7 @@ def find_operation(method: str, raw_path: str) -> tuple[Operation, dict[str, str
             return found.operation, found.parameters
         if found.allowed:
             raise MethodNotAllowed(method, found.allowed)
-    raise NotFound(f"Nothing is at this path; the API's paths start with {PREFIX}/.")
+    raise NotFound(f"There is no operation at this path; the API's paths start with {PREFIX}/.")
 
 
 def read_query(operation: Operation, path: Mapping[str, str], query: str) -> dict[str, Any]:

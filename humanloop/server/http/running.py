@@ -186,7 +186,9 @@ def serve(
     Raises StartError if the server can't start.
     """
     if workers > 1 and urls.is_sqlite(urls.parse(database_url)):
-        raise StartError(f"One process serves a SQLite file, not {workers}: use PostgreSQL.")
+        raise StartError(
+            f"A SQLite file can be served by one process only, got {workers}: use PostgreSQL."
+        )
     _log_to_stderr(verbose=verbose)
     keys = _Keys.find(api_keys, database_url)
     with bind(host, port) as listener:
@@ -269,7 +271,7 @@ class _Keys:
             try:
                 key_file.keep(self.file, self.values[0])
             except OSError as error:
-                logger.warning("The key can't be kept in %s: %s.", self.file, error.strerror)
+                logger.warning("The key can't be stored in %s: %s.", self.file, error.strerror)
                 self.file = None
 
     @property

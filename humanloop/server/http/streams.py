@@ -95,7 +95,7 @@ class EventStream:
             try:
                 self._events.close()
             except Exception:
-                logger.exception("a stream could not be closed in order")
+                logger.exception("a stream could not be closed")
 
 
 async def _reader_left(receive: Receive) -> None:

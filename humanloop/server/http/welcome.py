@@ -60,7 +60,7 @@ class Welcome:
 
     def to_text(self) -> str:
         """Return the contents as text."""
-        elsewhere = "".join(f"\n            {url}, from elsewhere" for url in self.elsewhere)
+        elsewhere = "".join(f"\n            {url}, from other machines" for url in self.elsewhere)
         return f"""
 humanloop {__version__} is serving.
 
@@ -98,7 +98,7 @@ Press Ctrl+C to stop."""
             for each in self.providers
         ]
         if not any(each.url for each in self.providers):
-            lines.append("none else: add --provider openai, anthropic or NAME=URL")
+            lines.append("no others: add --provider openai, anthropic or NAME=URL")
         return "\n            ".join(lines)
 
     def _exported(self) -> str:
@@ -109,7 +109,10 @@ Press Ctrl+C to stop."""
     def _warning(self) -> str:
         if not self.elsewhere:
             return ""
-        return "\nWarning: other machines can reach it, and keys travel openly. Put TLS in front.\n"
+        return (
+            "\nWarning: other machines can reach it, and keys are sent unencrypted."
+            " Put TLS in front.\n"
+        )
 
     def _advice(self) -> str:
         if self.new_key is None:

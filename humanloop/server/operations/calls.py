@@ -318,9 +318,9 @@ def paginate_by(
     """
     page, size = int(call.query["page"]), int(call.query["size"])
     if page < first:
-        raise invalid(("query", "page"), f"page {page} came, the first page is {first}", "minimum")
+        raise invalid(("query", "page"), f"got page {page}, the first page is {first}", "minimum")
     if size < 1:
-        raise invalid(("query", "size"), f"size {size} came, at least 1 was wanted", "minimum")
+        raise invalid(("query", "size"), f"expected a size of at least 1, got {size}", "minimum")
     size = min(size, MAX_PAGE_SIZE)
     offset = (page - first) * size
     # Beyond the end there is nothing to read, and the offset may be too large for a database.

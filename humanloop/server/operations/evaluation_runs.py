@@ -60,7 +60,7 @@ SOURCE = "evaluation"
 
 _LOST_KEYS = (
     "Not generated: the provider keys of this evaluation were held in the memory of a server that"
-    " has stopped. Create the evaluation anew."
+    " has stopped. Create the evaluation again."
 )
 _NOTHING_TO_SEND = "Not generated: the config has no template, and the testcase no messages."
 _REMEMBERED = 100  # evaluations cached

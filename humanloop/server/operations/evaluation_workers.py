@@ -72,10 +72,12 @@ class _Failures:
     def _tell(self, error: Exception) -> None:
         failed = failure(error)
         if failed is None:
-            logger.error("evaluations: failed, and will be tried again", exc_info=error)
+            logger.error("an attempt at evaluations failed, and will be repeated", exc_info=error)
         else:
             said = self._database.said(error)
-            self._seldom.error(f"evaluations wait: {failed.value} It said: {said}")
+            self._seldom.error(
+                f"evaluations are paused: {failed.value} The database reported: {said}"
+            )
 
 
 class Workers:

@@ -88,10 +88,10 @@ def _evaluators(call: Call) -> list[Evaluator]:
     """Return the evaluators that the body names, each once."""
     ids: Sequence[str] = call.body["evaluator_ids"]
     if not ids:
-        message = "at least one evaluator is wanted"
+        message = "expected at least one evaluator"
         raise invalid(("body", "evaluator_ids"), message, "minItems")
     if len(ids) > _MOST_EVALUATORS:
-        message = f"{len(ids)} evaluators came, an evaluation has at most {_MOST_EVALUATORS}"
+        message = f"got {len(ids)} evaluators, an evaluation has at most {_MOST_EVALUATORS}"
         raise invalid(("body", "evaluator_ids"), message, "maxItems")
     found = [
         lookups.find(call, Evaluator, each, "evaluator", ("body", "evaluator_ids", index))
@@ -107,7 +107,7 @@ def _keys(call: Call, config: Config) -> Mapping[str, str]:
     if provider not in given:
         return {}
     if not call.settings.evaluation_workers:
-        message = "this server runs no evaluations itself, and passes keys on to nobody"
+        message = "this server does not run evaluations itself, so it can't use provider keys"
         raise invalid(("body", "provider_api_keys", provider), message)
     return given
 

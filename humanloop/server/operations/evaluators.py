@@ -117,7 +117,7 @@ def _check_name(call: Call, name: str) -> None:
     if not name.strip():
         raise invalid(location, "an evaluator's name can't be empty", "minLength")
     if len(name) > _MAX_NAME:
-        message = f"{len(name)} characters came, a name has at most {_MAX_NAME}"
+        message = f"got {len(name)} characters, a name has at most {_MAX_NAME}"
         raise invalid(location, message, "maxLength")
     statement = select(Evaluator.id).where(
         Evaluator.organization_id == call.account.organization_id, Evaluator.name == name

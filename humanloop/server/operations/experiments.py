@@ -336,7 +336,7 @@ def _check_name(session: Session, project: Project, name: str) -> None:
 def _set_positive_labels(call: Call, experiment: Experiment) -> None:
     owner, location = experiment.organization_id, ("body", "positive_labels")
     if not call.body["positive_labels"]:
-        message = "at least one label is wanted: without any, nothing would be measured"
+        message = "expected at least one label: without any, nothing would be measured"
         raise invalid(location, message, "minItems")
     known = feedback_types.kinds(call.connection, owner, experiment.project.id)
     wanted = [

@@ -255,7 +255,7 @@ def read_value(kind: Kind, request: Mapping[str, Any], location: Location) -> st
         raise invalid((*location, "value"), message, "required")
     text = value if isinstance(value, str) else schemas.to_json(value)
     if kind.feedback_class == "number" and not _is_number(text):
-        message = f"{kind.type!r} feedback is a number, {text[:40]!r} can't be one"
+        message = f"{kind.type!r} feedback is a number, got {text[:40]!r}"
         raise invalid((*location, "value"), message, "type")
     return text
 

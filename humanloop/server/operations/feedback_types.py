@@ -99,7 +99,7 @@ def find_kind(known: Sequence[Kind], name: str, location: Location) -> Kind:
         if kind.type == name:
             return kind
     names = ", ".join(repr(kind.type) for kind in known)
-    message = f"{name!r} is not a feedback type of this project, which has {names}"
+    message = f"{name!r} is not a feedback type of this project; its types: {names}"
     likely = did_you_mean(name, (kind.type for kind in known))
     raise invalid(location, message + likely, "enum")
 
@@ -137,7 +137,7 @@ def check_labels(
             known = session.scalars(labels.order_by(FeedbackLabel.row).limit(CANDIDATES)).all()
             shown = ", ".join(map(repr, known[:_SHOWN_LABELS])) or "none"
             more = ", ..." if len(known) > _SHOWN_LABELS else ""
-            message = f"{value!r} is not a label of {kind.type!r}, which has {shown}{more}"
+            message = f"{value!r} is not a label of {kind.type!r}; its labels: {shown}{more}"
             place = (*location, index, "value")
             raise invalid(place, message + did_you_mean(value, known), "enum")
 
@@ -145,7 +145,7 @@ def check_labels(
 def check_has_labels(kind: Kind, location: Location) -> None:
     """Raise Invalid for a type without labels."""
     if kind.feedback_class not in LABEL_CLASSES:
-        described = f"feedback of class {kind.feedback_class!r}, without labels"
+        described = f"feedback of class {kind.feedback_class!r}, which has no labels"
         raise invalid(location, f"{kind.type!r} is {described}")
 
 

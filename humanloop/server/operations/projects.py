@@ -158,7 +158,7 @@ def list_(call: Call) -> Page:
     for key in ("filter", "user_filter"):
         text = call.query.get(key, "")
         if len(text) > _MAX_FILTER:
-            message = f"{len(text)} characters came, at most {_MAX_FILTER} can be searched for"
+            message = f"got {len(text)} characters, a search has at most {_MAX_FILTER}"
             raise invalid(("query", key), message, "maxLength")
     if "filter" in call.query:
         statement = statement.where(Project.name.icontains(call.query["filter"], autoescape=True))

@@ -144,9 +144,9 @@ def _count(body: Mapping[str, Any]) -> int:
     count = body.get("num_samples", 1)
     location = (*_BODY, "num_samples")
     if count < 1:
-        raise invalid(location, "at least 1 sample was wanted", "minimum")
+        raise invalid(location, "num_samples must be at least 1", "minimum")
     if count > MAX_SAMPLES:
-        raise invalid(location, f"at most {MAX_SAMPLES} samples can be had at once", "maximum")
+        raise invalid(location, f"num_samples must be at most {MAX_SAMPLES}", "maximum")
     return int(count)
 
 

@@ -186,7 +186,7 @@ def draft(body: Any) -> list[Draft]:
     if isinstance(body, list):
         requests = cast("list[dict[str, Any]]", body)
         if not requests:
-            raise invalid(("body",), "an array of at least one testcase is wanted", "minItems")
+            raise invalid(("body",), "expected an array of at least one testcase", "minItems")
         return [_given(request, ("body", index)) for index, request in enumerate(requests)]
     if "datapoint_ids" not in body:
         return [_given(body, ("body",))]
@@ -200,15 +200,15 @@ def draft(body: Any) -> list[Draft]:
     values = cast("list[object]", ids) if isinstance(ids, list) else [None]
     texts = [each for each in values if isinstance(each, str)]
     if len(texts) < len(values):
-        raise invalid(location, "an array of strings is wanted", "type")
+        raise invalid(location, "expected an array of strings", "type")
     if not texts:
-        raise invalid(location, "at least one datapoint is wanted", "minItems")
+        raise invalid(location, "expected at least one datapoint", "minItems")
     return [Draft((*location, index), {}, each) for index, each in enumerate(texts)]
 
 
 def _given(request: Mapping[str, Any], location: Location) -> Draft:
     if "datapoint_ids" in request:
-        message = "datapoints are not named in an array, but in one object by themselves"
+        message = "send `datapoint_ids` in an object of its own, not in an array"
         raise invalid((*location, "datapoint_ids"), message, "not")
     return Draft(location, {key: request[key] for key in testcases.CONTENT if key in request})
 

@@ -28,7 +28,7 @@ def go_on(connection: Connection, organization_id: str, batch_id: str) -> None:
     """Refresh a batch that is still being written; raises Unavailable if it was deleted."""
     statement = update(Batch).where(_is(organization_id, batch_id)).values(created_at=now())
     if connection.execute(statement).rowcount == 0:
-        raise Unavailable("Writing the array took too long, and was given up.")
+        raise Unavailable("Writing the array took too long, and was cancelled.")
 
 
 def end(connection: Connection, organization_id: str, batch_id: str) -> None:

@@ -82,7 +82,7 @@ def back_up_beside(path: Path, revision: str) -> Path:
 def _sqlite_file(url: str) -> Path:
     path = urls.file_of(urls.parse(url))
     if path is None:
-        raise StartError("Only SQLite databases are copied here; PostgreSQL has pg_dump.")
+        raise StartError("Only SQLite databases can be copied; for PostgreSQL, use pg_dump.")
     return path
 
 
@@ -92,7 +92,7 @@ def _copied(source: Path, target: Path) -> Generator[Path]:
     try:
         descriptor, name = tempfile.mkstemp(_PARTIAL, f"{target.name}.", target.parent)
     except OSError as error:
-        raise StartError(f"No file can be made in {target.parent}: {error.strerror}.") from error
+        raise StartError(f"No file can be created in {target.parent}: {error.strerror}.") from error
     os.close(descriptor)
     copy = Path(name)
     try:
@@ -124,7 +124,9 @@ def _reason(source: Path, target: Path, error: sqlite3.Error | OSError) -> str:
     full = isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}
     if full or "full" in str(error):
         size = source.stat().st_size / 1e6
-        return f"There is no room in {target.parent} for a copy of {source} ({size:.1f} MB)."
+        return (
+            f"There is not enough space in {target.parent} for a copy of {source} ({size:.1f} MB)."
+        )
     return f"{source} can't be copied to {target}: {error}."
 
 

@@ -155,7 +155,7 @@ def joined(url: str, *, begin: bool = False, foreign_keys: bool = True) -> Gener
         failed = failures.failure(error)
         if failed is None or isinstance(error, OSError):
             raise
-        raise StartError(f"{failed.value} It said: {database.said(error)}") from error
+        raise StartError(f"{failed.value} The database reported: {database.said(error)}") from error
     finally:
         database.close()
 

@@ -79,7 +79,7 @@ class Elsewhere(StartError):
     """Another process is deleting from this database."""
 
     def __init__(self) -> None:
-        super().__init__("Another process deletes from the database. Try again.")
+        super().__init__("Another process is deleting from the database. Try again.")
 
 
 class Batches:
@@ -150,7 +150,7 @@ class Batches:
                 if number == _TRIES or not self._patient:
                     raise
             self._stop.wait(random.uniform(_SECONDS, 10 * _SECONDS))
-        raise AssertionError("counting does not end")
+        raise AssertionError("the loop above does not end")
 
 
 def _be_only_one(connection: Connection) -> None:

@@ -40,12 +40,12 @@ class Failure(Enum):
     DAMAGED = "The database is damaged: nothing is written until it is restored from a backup."
     FULL = "The disk is full: nothing can be written."
     UNUSABLE = "The database can't be used right now."
-    LOCKED = "The database is locked by another writer for too long; nothing was written."
+    LOCKED = "The database was locked by another writer for too long; nothing was written."
     SLOW = "The database took too long; nothing was written."
     CROWDED = "The database has no free connection; nothing was done."
     UNKNOWN = (
-        "The connection to the database was lost while this was committed, and it could not be"
-        " found out whether it was written."
+        "The connection to the database was lost while this was committed: it is unknown whether it"
+        " was written."
     )
 
     @property

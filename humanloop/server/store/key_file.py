@@ -65,7 +65,7 @@ def is_private(path: Path) -> bool:
 def _make_private(path: Path, descriptor: int) -> None:
     status = os.fstat(descriptor)
     if not stat.S_ISREG(status.st_mode):
-        raise StartError(f"The key file {path} is not a file.")
+        raise StartError(f"The key file {path} is not a regular file.")
     if status.st_uid not in {os.geteuid(), 0}:
         raise StartError(
             f"The key file {path} belongs to another user, who knows the key. Delete it, and a new "

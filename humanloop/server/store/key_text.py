@@ -25,7 +25,7 @@ class KeyTooLong(ValueError):
     def __init__(self, text: str) -> None:
         size = len(text.encode())
         super().__init__(
-            f"a key of {size:,} bytes in UTF-8 came, at most {MAX_BYTES:,} can be kept"
+            f"got a key of {size:,} bytes in UTF-8, at most {MAX_BYTES:,} can be stored"
         )
         self.text = text
 

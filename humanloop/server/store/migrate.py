@@ -85,13 +85,13 @@ def check_current(engine: Engine) -> None:
     with engine.connect() as connection:
         current = _current_revision(connection)
     if current is None:
-        raise StartError("The database is empty. `humanloop serve` begins one.")
+        raise StartError("The database is empty. `humanloop serve` creates the tables.")
     check_known(current)
     newest = revisions()[-1]
     if current != newest:
         raise StartError(
             f"The database has schema {current}, which is older than this version's, {newest}. "
-            "Start `humanloop serve` on it once, which updates it."
+            "Start `humanloop serve` on it once to update it."
         )
 
 
@@ -125,5 +125,7 @@ def _current_revision(connection: Connection) -> str | None:
     if "alembic_version" in tables:
         revision = connection.scalar(text("SELECT version_num FROM alembic_version"))
     if revision is None and tables:
-        raise StartError("The database holds tables that are not humanloop's. Use another one.")
+        raise StartError(
+            "The database holds tables that are not humanloop's. Use another database."
+        )
     return revision

@@ -73,9 +73,7 @@ def check_name(path: Path) -> None:
     except OSError as error:
         raise _unusable(path, error.errno) from error
     if owned and not _is_locked_beside(path):
-        raise StartError(
-            f"A server uses the file {path} under another name. Give the name that it has there."
-        )
+        raise StartError(f"A server uses the file {path} under another name. Use the same name.")
 
 
 def _is_locked_beside(path: Path) -> bool:

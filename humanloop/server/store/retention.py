@@ -49,7 +49,8 @@ def parse_age(text: str) -> timedelta:
         if age <= _LONGEST:
             return age
     raise ValueError(
-        f"{text!r} is no age: give a whole number of hours, days or weeks, such as 12h, 90d or 2w"
+        f"{text!r} is not an age: give a whole number of hours, days or weeks, such as 12h, 90d or"
+        " 2w"
     )
 
 
@@ -197,7 +198,7 @@ class Pruner:
             try:
                 pruned = prune(self._database, now() - self._keep, stop=self._stop)
                 if pruned.logs:
-                    logger.info("Deleted %d logs that were older than is kept.", pruned.logs)
+                    logger.info("Deleted %d logs that were older than keep_logs.", pruned.logs)
                 space.give_back(self._database, self._stop, spare=True)
             except Elsewhere:
                 pass  # that process deletes the same rows

@@ -78,7 +78,7 @@ def rebuild(url: str) -> int:
     """
     path = urls.file_of(urls.parse(url))
     if path is None:
-        raise StartError("Only a SQLite file is written anew; PostgreSQL has VACUUM FULL.")
+        raise StartError("--vacuum is for SQLite files only; for PostgreSQL, use VACUUM FULL.")
     if not path.is_file():
         raise StartError(f"There is no database {path}.")
     owner = Ownership.take(path)
@@ -87,7 +87,7 @@ def rebuild(url: str) -> int:
         _vacuum(path)
         return before - path.stat().st_size
     except sqlite3.Error as error:
-        raise StartError(f"{path} can't be written anew: {error}.") from error
+        raise StartError(f"{path} can't be rewritten: {error}.") from error
     finally:
         owner.release()
 

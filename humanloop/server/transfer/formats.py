@@ -279,12 +279,14 @@ def _read_csv(file: Any) -> Iterator[Line]:
             unknown = [each for each in head if each not in _KINDS]
             if unknown or not head:
                 wanted = ", ".join(_KINDS)
-                raise StartError(f"A column is named {(unknown or [''])[0]!r}; known are {wanted}.")
+                raise StartError(
+                    f"The column {(unknown or [''])[0]!r} is unknown; the columns are {wanted}."
+                )
             before = rows.line_num
             for row in rows:
                 number, before = before + 1, rows.line_num
                 if len(row) != len(head) and row:
-                    text_of = f"{len(row)} cells came, {len(head)} were wanted"
+                    text_of = f"expected {len(head)} cells, got {len(row)}"
                     yield Line(number, b"", {"": text_of})
                 elif row:
                     cells = {

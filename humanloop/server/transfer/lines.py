@@ -68,7 +68,7 @@ def read(line: Line, id_: str | None, project: str | None) -> Item:
     """Return a parsed line, checked as far as possible by itself; raises Invalid, TooDeep."""
     decoded = _value(line)
     if not isinstance(decoded, dict):
-        raise invalid(("body",), "a JSON object was wanted", "type")
+        raise invalid(("body",), "expected a JSON object", "type")
     value = cast("dict[str, Any]", decoded)
     is_record = "id" in value
     if is_record:
@@ -165,5 +165,5 @@ def blame_for(item: Item, fault: DataError | KeyTooLong) -> BadLine:
     if isinstance(fault, KeyTooLong):
         written = {**(item.record or {}), **item.draft.request}
         return blame(item.line, long_key({"body": written}, fault).problems[0])
-    message = "it holds a text that this database can't keep"
+    message = "it holds text that this database can't store"
     return BadLine(item.line.number, "", message, item.line.text)

@@ -195,7 +195,7 @@ def test_a_worker_that_dies_at_once_is_replaced_once(
     engine.close()
     program.write_text("#!/bin/sh\nexit 3\n")
     engine = open_engine(Limits(workers=1))
-    with pytest.raises(EngineUnavailable, match="no sandbox can be had"):
+    with pytest.raises(EngineUnavailable, match="no sandbox could be started"):
         engine.run(GOOD, LOG)
     engine.close()
 

@@ -29,7 +29,7 @@ def test_a_name_with_a_port_may_be_private_but_not_this_machine() -> None:
     assert all(target.refusal(each) is None for each in [*GLOBAL, *PRIVATE])
     for each in [*OWN, *METADATA, *ODD, "64:ff9b::7f00:1"]:
         assert target.refusal(each), each
-    assert "name localhost" in str(target.refusal("127.0.0.1"))
+    assert "use localhost" in str(target.refusal("127.0.0.1"))
 
 
 @pytest.mark.parametrize("host", ["localhost", "localhost.", "LOCALHOST", "x.localhost"])
@@ -92,9 +92,9 @@ def test_other_spellings_of_an_address_are_refused(host: str) -> None:
         ("http://127.0.0.1:80?x=1", "query"),
         ("http://127.0.0.1:80#x", "fragment"),
         ("http://127.0.0.1:0", "can't be 0"),
-        ("http://127.0.0.1:99999", "no URL"),
-        ("http://127.0.0.1:x", "no URL"),
-        ("http://[::1:80", "no URL"),
+        ("http://127.0.0.1:99999", "not a URL"),
+        ("http://127.0.0.1:x", "not a URL"),
+        ("http://[::1:80", "not a URL"),
         ("http://\uff11\uff12\uff17.0.0.1:80", "ASCII"),
         ("http://127.0.0.1:80/a b", "ASCII"),
         ("http://127.0.0.1:80/\r\nX: y", "ASCII"),

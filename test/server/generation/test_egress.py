@@ -101,7 +101,7 @@ class TestRetries:
     def test_an_answer_that_breaks_is_not_asked_for_again(self, remote: Chats) -> None:
         remote.provider.send_raw(FINE[:-5])
         assert requests_of(remote, remote.failed) == 1
-        assert remote.log["error"].startswith("the connection broke: ")
+        assert remote.log["error"].startswith("the connection failed: ")
 
     @pytest.mark.parametrize(
         "headers",
@@ -153,7 +153,7 @@ class TestFaults:
             (response(b'{"object":"error","message":"m"}', 400), "400 Bad Request: m"),
             (
                 response(b"", 302, {"Location": "http://169.254.169.254/"}),
-                "302 Found: it leads elsewhere, which is not followed",
+                "302 Found: redirects are not followed",
             ),
             (response(b"no json"), "the answer is not JSON: no json"),
             (response(b""), "the answer is not JSON: empty"),
@@ -162,12 +162,12 @@ class TestFaults:
             (response(b'{"error":{"message":"odd"}}'), "odd"),
             (
                 response(b"<title>Log in</title>", 200, {"Content-Type": "text/html"}),
-                "200 OK, with a page for people: Log in",
+                "200 OK, with an HTML page in place of JSON: Log in",
             ),
             (response(b"y" * 70_000, 400), "400 Bad Request: yyy"),
-            (b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nab", "the connection broke: "),
+            (b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nab", "the connection failed: "),
             (b"HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n{}", "the answer has no choices"),
-            (b"no HTTP at all\r\n\r\n", "the connection broke: "),
+            (b"no HTTP at all\r\n\r\n", "the connection failed: "),
         ],
     )
     def test_they_are_told(self, remote: Chats, data: bytes, said: str) -> None:
@@ -221,7 +221,7 @@ class TestDeadlines:
     def test_no_answer(self, impatient: Chats, data: bytes, stream: bool) -> None:
         impatient.provider.reply = Loopback.hanging(data)
         text = impatient.failed(stream=stream)
-        whole, silent = "no complete answer within 0.5 seconds", "nothing came for 0.2 seconds"
+        whole, silent = "no complete answer within 0.5 seconds", "no data for 0.2 seconds"
         assert text == (silent if stream else whole)
 
     def test_a_plain_answer_that_stalls(self, impatient: Chats) -> None:
@@ -232,7 +232,7 @@ class TestDeadlines:
         impatient.provider.reply = Loopback.hanging(HEAD + chunk(delta("Hel")))
         assert "event: error" in impatient.chat(stream=True).text
         log = impatient.log
-        assert (log["output"], log["error"]) == ("Hel", "nothing came for 0.2 seconds")
+        assert (log["output"], log["error"]) == ("Hel", "no data for 0.2 seconds")
 
     @pytest.mark.parametrize("head", [b"", HEAD + b"1", HEAD], ids=["head", "length", "chunks"])
     def test_one_that_drips_ends_as_well(self, impatient: Chats, head: bytes) -> None:
@@ -351,7 +351,7 @@ class TestAddresses:
                 monkeypatch.setenv("OPENAI_API_KEY", SECRET)
                 remote = Chats(None, server, "openai")  # type: ignore[arg-type]
                 text = remote.failed()
-            assert "leads to 127." in text
+            assert "resolves to 127." in text
             connection, _ = listener.accept()
             with connection:
                 connection.settimeout(10)
@@ -393,7 +393,7 @@ class TestTls:
     @pytest.mark.parametrize("certificate", ["elsewhere", "expired"])
     def test_another_is_refused_before_a_byte(self, certificate: str) -> None:
         with chats(certificate=certificate, limits=LIMITS) as remote:
-            assert remote.failed().startswith("no trusted TLS with 127.0.0.1:")
+            assert remote.failed().startswith("no trusted TLS connection to 127.0.0.1:")
             assert remote.provider.requests == []
             assert remote.provider.connections == 1
 

@@ -372,10 +372,10 @@ class TestStreams:
         ("data", "error"),
         [
             (streamed(delta("Hel")), "the stream ended before the answer was complete"),
-            (HEAD + chunk(delta("Hel")), "the connection broke: "),
-            (HEAD + chunk(delta("Hel")) + chunk(DONE)[:-9], "the connection broke: "),
+            (HEAD + chunk(delta("Hel")), "the connection failed: "),
+            (HEAD + chunk(delta("Hel")) + chunk(DONE)[:-9], "the connection failed: "),
             (streamed(delta("Hel"), event("{no json")), "an event of the stream is not JSON: {no"),
-            (streamed(delta("Hel"), event([])), "an event of the stream is no JSON object"),
+            (streamed(delta("Hel"), event([])), "an event of the stream is not a JSON object"),
             (
                 streamed(delta("Hel"), event({"error": {"message": "out of memory", "code": 5}})),
                 "out of memory",

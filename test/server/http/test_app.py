@@ -78,7 +78,7 @@ def test_a_target_that_is_no_path_is_404(server: EmbeddedServer, target: str) ->
     connection.request("OPTIONS", target, headers={"X-API-KEY": API_KEY})
     answer = connection.getresponse()
     assert answer.status == 404
-    assert "Nothing is at this path" in json.load(answer)["detail"]
+    assert "There is no operation at this path" in json.load(answer)["detail"]
     connection.close()
 
 

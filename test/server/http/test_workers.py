@@ -140,5 +140,6 @@ def test_a_worker_that_can_t_start_is_one_line(postgres_url: str) -> None:
 def test_sqlite_has_one_process(tmp_path: Path) -> None:
     with serving(f"sqlite:///{tmp_path / 'own.db'}") as (process, printed):
         assert process.wait(SECONDS) == 1
-    assert printed == "humanloop: One process serves a SQLite file, not 2: use PostgreSQL.\n"
+    message = "A SQLite file can be served by one process only, got 2: use PostgreSQL."
+    assert printed == f"humanloop: {message}\n"
     assert list(tmp_path.iterdir()) == []

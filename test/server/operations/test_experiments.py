@@ -219,11 +219,11 @@ def test_what_is_refused_changes_nothing(setup: Setup) -> None:
     ("label", "place", "message"),
     [
         ({"type": "rating", "value": "goood"}, "value", "did you mean 'good'?"),
-        ({"type": "rating", "value": "x"}, "value", "which has 'good', 'bad'"),
-        ({"type": "action", "value": "good"}, "value", "which has 'copied'"),
-        ({"type": "issue", "value": "x"}, "value", "which has none"),
+        ({"type": "rating", "value": "x"}, "value", "its labels: 'good', 'bad'"),
+        ({"type": "action", "value": "good"}, "value", "its labels: 'copied'"),
+        ({"type": "issue", "value": "x"}, "value", "its labels: none"),
         ({"type": "ratings", "value": "good"}, "type", "did you mean 'rating'?"),
-        ({"type": "comment", "value": "good"}, "type", "without labels"),
+        ({"type": "comment", "value": "good"}, "type", "which has no labels"),
     ],
 )
 def test_a_label_that_nobody_gives_is_refused(

@@ -118,7 +118,7 @@ class TestKeys:
     )
     def test_longer_ones_are_refused_at_their_place(self, own: Own, key: str) -> None:
         logged = own.api.log("p")
-        message = f"a key of {len(key.encode()):,} bytes in UTF-8 came, at most 2,500 can be kept"
+        message = f"got a key of {len(key.encode()):,} bytes in UTF-8, at most 2,500 can be stored"
         for method, path, body, place in KEYS:
             texts = {"KEY": key, "LOG": logged["id"]}
             answer = own.api.call(

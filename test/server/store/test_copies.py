@@ -94,7 +94,7 @@ def test_a_backup_beside_a_server_that_writes_holds_what_was_acknowledged(
     ("name", "file", "said"),
     [
         ("backup", "own.db", "There is already a file"),
-        ("backup", "nowhere/copy.db", "No file can be made in"),
+        ("backup", "nowhere/copy.db", "No file can be created in"),
         ("restore", "own.db", "is the database itself"),
         ("restore", "missing.db", "There is no backup"),
         ("restore", "theirs.db", "is not a database of this server"),
@@ -141,7 +141,7 @@ def test_only_sqlite_is_copied(tmp_path: Path, capsys: pytest.CaptureFixture[str
     database = "postgresql://someone:secret@host/name"
     assert cli.main(["backup", str(tmp_path / "copy.db"), "--database", database]) == 1
     error = capsys.readouterr().err
-    assert "PostgreSQL has pg_dump" in error
+    assert "for PostgreSQL, use pg_dump" in error
     assert "secret" not in error
 
 

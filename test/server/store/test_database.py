@@ -152,7 +152,7 @@ class TestMigration:
 
         with monkeypatch.context() as patched:
             patched.setattr("os.fsync", full)
-            with pytest.raises(StartError, match=r"There is no room in \S+ for a copy of \S+ \(0"):
+            with pytest.raises(StartError, match=r"not enough space in \S+ for a copy of \S+ \(0"):
                 Database.open(f"sqlite:///{filled}", scripts=scripts)
         assert set(filled.parent.iterdir()) == before
         Database.open(f"sqlite:///{filled}").close()

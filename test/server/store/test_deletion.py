@@ -170,5 +170,5 @@ def test_a_locked_database_is_told_in_one_line(
         ):
             assert cli.main([*command, "--database", f"sqlite:///{path}?timeout=0.05"]) == 1
             told = capsys.readouterr().err
-            assert "can't be used right now. It said: database is locked" in told
+            assert "can't be used right now. The database reported: database is locked" in told
             assert told.count("\n") == 1
