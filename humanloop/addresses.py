@@ -239,7 +239,7 @@ def environment_proxy(base_url: str) -> Proxy | None:
 
 
 def _bypasses(host: str, port: int, proxies: Mapping[str, str]) -> bool:
-    """Tell whether a host is this machine, or NO_PROXY names it."""
+    """Return whether a host is this machine, or NO_PROXY names it."""
     from ipaddress import ip_address
     from urllib.request import proxy_bypass_environment  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue, reportUnknownVariableType]  # typeshed lacks it
 
@@ -271,7 +271,7 @@ def _as_dns_has_it(entry: str) -> str:
 
 
 def _is_in(address: object, port: int, entry: str) -> bool:
-    """Tell whether an entry of NO_PROXY, an address or a network (RFC 4632), holds an address."""
+    """Return whether an entry of NO_PROXY, an address or a network (RFC 4632), holds an address."""
     from ipaddress import ip_network
 
     network, only = entry, ""

@@ -38,7 +38,7 @@ Result = TypeVar("Result")
 Locals = dict[str, Any]
 
 PAGE_SIZE = 100
-"""How many records an iterator over pages asks for at a time, unless it is told."""
+"""The number of records that an iterator over pages asks for at a time, by default."""
 
 
 class Api:

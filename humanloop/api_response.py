@@ -24,7 +24,7 @@ _ELSEWHERE = {
     "status_code": "status",
     "text": "response.text",
 }
-"""Where it is that responses of other libraries have under these names."""
+"""Names in responses of other libraries, and where their values are here."""
 
 
 @dataclass(repr=False)

@@ -1,4 +1,4 @@
-"""What comes out of the bodies of responses, followed through the statements of a program.
+"""The flow of values from the bodies of responses through the statements of a program.
 
 A program is read, never run. Names that hold clients, responses, bodies and parts of bodies are
 followed from statement to statement, and into and out of functions, as far as one file goes.

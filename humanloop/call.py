@@ -102,7 +102,7 @@ class KeyRenewal:
 
 
 class RetryState:
-    """How often a call was tried, how much time it has left, and whether there is another try.
+    """The tries of a call so far, the time that it has left, and the decision on another try.
 
     timeout: seconds for all tries together, None: no limit; repeatable: doing the request twice has
     the effect of doing it once; named: a `reference_id` would make it so. `end` is when the call
@@ -142,7 +142,7 @@ class RetryState:
         return replace(request, timeout=min(left, request.timeout or left))
 
     def is_over(self) -> bool:
-        """Tell whether no time is left."""
+        """Return whether no time is left."""
         return self.end is not None and time.monotonic() >= self.end
 
     def call_hook(
@@ -255,13 +255,13 @@ class RetryState:
 
 
 def _is_refused(error: BaseException) -> bool:
-    """Tell whether nobody listens, by the errors that one was raised from."""
+    """Return whether nobody listens, by the errors that one was raised from."""
     errors = linked_errors(error, lambda e: [e.__cause__, *e.args])
     return any(getattr(inner, "errno", None) == errno.ECONNREFUSED for inner in errors)
 
 
 def _is_loopback(host: str) -> bool:
-    """Tell whether a base URL leads to the same machine (RFC 1122 3.2.1.3, RFC 6761 6.3)."""
+    """Return whether a base URL leads to the same machine (RFC 1122 3.2.1.3, RFC 6761 6.3)."""
     name = urlsplit(host).hostname or ""
     return name == "::1" or name.startswith("127.") or name.rpartition(".")[2] == "localhost"
 

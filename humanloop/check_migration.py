@@ -62,7 +62,7 @@ class Finding(NamedTuple):
 
 
 class CheckResult(NamedTuple):
-    """What was found in each file or cell of a notebook, and why some files could not be read."""
+    """The findings in each file or cell of a notebook, and the reasons why files were not read."""
 
     findings: dict[str, list[Finding]]
     unreadable: dict[str, str]
@@ -154,7 +154,7 @@ def _imports_humanloop(node: ast.AST) -> bool:
 
 
 def _switches(tree: ast.AST) -> bool:
-    """Tell whether a program makes a client with plain bodies somewhere."""
+    """Return whether a program makes a client with plain bodies somewhere."""
     pairs: list[tuple[object, ast.expr]] = []
     for node in ast.walk(tree):
         function = node.func if isinstance(node, ast.Call) else None

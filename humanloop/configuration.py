@@ -118,15 +118,15 @@ class Configuration:
     read_timeout: float | None = None
     """Seconds to wait for each next part of an answer, within `timeout`; None: as long as that."""
     retries: RetryPolicy | int = 2
-    """When to try again: a `RetryPolicy`, or how often at most; 0: never."""
+    """The policy for retries: a `RetryPolicy`, or the number of retries at most; 0: none."""
     max_response_bytes: int | None = 268_435_456
     """The largest answer, decompressed, and the largest event of a stream; None: no limit."""
     response_validation: Literal["strict", "lenient"] = "strict"
-    """How to treat a success whose body does not fit its schema. "strict": an error. "lenient": the
-    body as plain decoded JSON, with a `ResponseValidationWarning`."""
+    """The treatment of a success whose body does not fit its schema. "strict": an error. "lenient":
+    the body as plain decoded JSON, with a `ResponseValidationWarning`."""
     bodies: Literal["models", "plain"] = "models"
-    """How to hand out the bodies of responses, events of streams included, that fit their schemas.
-    "models": as instances of these. "plain": as dict, list, str, int, float, bool and None."""
+    """The form of valid bodies of responses, events of streams included. "models": instances of
+    their schemas. "plain": dict, list, str, int, float, bool and None."""
     skip_deserialization: bool = False
     """True: return bodies as plain decoded JSON, not validated; `bodies` has no effect then."""
     event_hooks: EventHooks = MappingProxyType({})
@@ -145,7 +145,7 @@ class Configuration:
     verify_ssl: bool = True
     """Check the server's certificate."""
     ssl_context: ssl.SSLContext | None = None
-    """How to secure connections, in place of `verify_ssl` and of the four settings that follow. It
+    """The TLS context for connections, in place of `verify_ssl` and the next four settings. It
     is used as it is, and shared with copies of the configuration, which then can't be pickled."""
     ssl_ca_cert: FilePath | None = None
     """File of the authorities to trust, in place of the environment's and of certifi's."""
@@ -160,7 +160,7 @@ class Configuration:
     socket_options: Sequence[tuple[int, int, int | bytes]] | None = None
     """Arguments for `setsockopt`, in place of urllib3's."""
     spool: str | os.PathLike[str] | SpoolOptions | None = "auto"
-    """Where `log_later` keeps what is not sent yet: "auto", a directory, or `SpoolOptions`; None:
+    """The place where `log_later` keeps unsent logs: "auto", a directory, or `SpoolOptions`; None:
     nowhere, so there is no `log_later`."""
     api_key: MutableMapping[str, str] = hidden()
     """The key of each security scheme. Iterating over its items shows masks in place of keys."""
@@ -172,7 +172,7 @@ class Configuration:
     anthropic_api_key: str | None = hidden()
     cohere_api_key: str | None = hidden()
     api_key_prefix: dict[str, str]
-    """What stands before the key in the header, by scheme."""
+    """The text before the key in the header, by scheme."""
     refresh_api_key_hook: Callable[[Configuration], object] | None = None
     """Called with the configuration before each try of a call; it may change any key. In
     asynchronous calls it may be a coroutine function."""
@@ -183,7 +183,7 @@ class Configuration:
     key_headers: ClassVar[Mapping[str, str]] = {SECURITY_SCHEME: API_KEY_HEADER}
     """The header of each security scheme. A key that is given alone is for the first one."""
     key_prefixes: ClassVar[Mapping[str, str]] = {}
-    """What stands before the key in the header, by scheme: `Bearer`."""
+    """The text before the key in the header, by scheme: `Bearer`."""
     needs_key: ClassVar[bool] = True
     """Raise where no key is given; False where an API has operations for anybody."""
 

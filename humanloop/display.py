@@ -1,4 +1,4 @@
-"""How values are shown in short: by `repr`, in IPython and in messages.
+"""Short forms of values: for `repr`, IPython and messages.
 
 A leaf: it knows plain Python, and the objects and arrays that describe themselves by `_shown_`.
 
@@ -112,7 +112,7 @@ class Tree(NamedTuple):
 
 
 class _Detail(NamedTuple):
-    """How many items of an array, characters of a text, keys and levels of nesting are shown."""
+    """The numbers of items of an array, characters of a text, keys and levels that are shown."""
 
     items: int
     characters: int

@@ -1,4 +1,4 @@
-"""Where a response differs from the API's document: undeclared keys, new enum values, misfits.
+"""Differences of a response from the API's document: undeclared keys, new enum values, misfits.
 
 `find_drift` matches one response against the schema of its operation once more, with a collector
 that also sees which schemas applied to each object; the configuration's `on_drift` gets the report.
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["MAX_FINDINGS", "Drift", "DriftReport", "find_drift"]
 
 MAX_FINDINGS = 100
-"""How many findings a report holds; further ones are not looked for."""
+"""The most findings of a report; further ones are not looked for."""
 
 Kind = Literal["undeclared_key", "new_enum_value", "misfit", "unknown_event"]
 
@@ -199,7 +199,7 @@ class _MatchedObject:
 
 
 def _declares(node: Node) -> bool:
-    """Tell whether a schema, or a branch of it, declares keys."""
+    """Return whether a schema, or a branch of it, declares keys."""
     node = node.resolved
     branches = (*node.all_of, *node.any_of, *node.one_of)
     return bool(node.properties) or node.closed or any(map(_declares, branches))

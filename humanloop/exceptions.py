@@ -115,7 +115,7 @@ SHOWN_CHARACTERS = 300
 
 SHOWN_ERRORS = 50
 SHOWN_PLACE = 200
-"""How many validation errors a message lists, and how many characters of each one's place."""
+"""The most validation errors in a message, and the most characters of the place of each."""
 
 
 def render_path(path: Sequence[str | int]) -> str:

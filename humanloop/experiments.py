@@ -1,4 +1,4 @@
-"""How sure an experiment is: for each config, the probability that it is the best one.
+"""The certainty of an experiment: for each config, the probability that it is the best.
 
 The share of trials with a positive label is not known but estimated. With p positives in n trials,
 and nothing known before (each share is as likely as any other), the share has the distribution
@@ -86,7 +86,7 @@ class ExperimentSummary:
 
 
 class ExperimentHelpers(Api):
-    """Tell how sure an experiment is."""
+    """Return the certainty of an experiment."""
 
     def summarize(self, experiment: ExperimentResponse | Mapping[str, Any]) -> ExperimentSummary:
         """Return how likely each config of an experiment is the best one, and its 95 % interval.

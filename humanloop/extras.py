@@ -1,4 +1,4 @@
-"""How to install what an extra of the package brings. A leaf, so that every message says the same.
+"""Advice on installing an extra of the package. A leaf, so that every message says the same.
 
 PyPI's `humanloop` of 0.7 and later is another SDK, so nobody is told to install by that name.
 """

@@ -1,4 +1,4 @@
-"""What the frames of an error keep: error reporters send the local variables of each.
+"""The frames of an error, emptied: error reporters send the local variables of each.
 
 `shielded` stands around what the user calls, and around what a transport does. When that raises, it
 empties the frames of this package, whose variables are the caller's arguments, with keys in them;

@@ -227,13 +227,13 @@ def media_type(headers: Mapping[str, str]) -> str:
 
 
 def is_json(headers: Mapping[str, str]) -> bool:
-    """Tell whether a body is JSON: application/json, or with the suffix +json (RFC 6839)."""
+    """Return whether a body is JSON: application/json, or with the suffix +json (RFC 6839)."""
     name = media_type(headers)
     return name == "application/json" or name.endswith("+json")
 
 
 def is_event_stream(status: int, headers: Mapping[str, str]) -> bool:
-    """Tell whether a response is a stream of server-sent events (WHATWG HTML, section 9.2)."""
+    """Return whether a response is a stream of server-sent events (WHATWG HTML, section 9.2)."""
     return 200 <= status <= 299 and media_type(headers) == "text/event-stream"
 
 

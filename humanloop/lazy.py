@@ -1,4 +1,4 @@
-"""What is made when it is asked for: attributes, and names of modules (PEP 562)."""
+"""Attributes, and names of modules (PEP 562), that are made when they are first used."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 else:
 
     class cached_property:
-        """As that of `functools`, for threads that begin at once, and for forks.
+        """A `functools.cached_property` for threads that begin at once, and for forks.
 
         All threads get the value of the first one. There is no lock, which that of `functools` has
         before Python 3.12: held while another thread forks, it would stay held in the child.

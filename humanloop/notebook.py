@@ -19,7 +19,7 @@ __all__ = ["html_of"]
 ROWS = 20
 COLUMNS = 10
 MEMBERS = 60
-"""How many records, columns of records, and members of an object are shown."""
+"""The most records, columns of records, and members of an object that are shown."""
 
 CELL = 80
 """Characters in a cell of a table of records; a member of an object may have twice as many."""

@@ -55,7 +55,7 @@ PACKAGE = "humanloop"
 JSON = "application/json"
 FORM = "application/x-www-form-urlencoded"
 RETRY_HEADER = "X-Retry-Count"
-"""How often a request was sent before; not with the first try. It lets a server find what an
+"""The number of earlier tries of a request; not sent with the first. It lets a server find what an
 earlier try has done, where its answer was lost."""
 REFERENCE_HEADER = "X-Data-Reference"
 """With the value `reference_id`: each `data_id` in the body of feedback is the reference ID of its
@@ -306,7 +306,7 @@ def argument_name(name: str) -> str:
 
 
 def wants_stream(operation: Operation, arguments: Mapping[str, Any]) -> bool:
-    """Tell whether the arguments ask for the answer as a stream of events."""
+    """Return whether the arguments ask for the answer as a stream of events."""
     if not operation.streams:
         return False
     body = arguments.get("body")
@@ -315,7 +315,7 @@ def wants_stream(operation: Operation, arguments: Mapping[str, Any]) -> bool:
 
 
 def is_idempotent(operation: Operation, arguments: Mapping[str, Any]) -> bool:
-    """Tell whether doing it twice has the effect of doing it once.
+    """Return whether doing it twice has the effect of doing it once.
 
     This holds for all but POST (RFC 9110 section 9.2.2; no PATCH of this API depends on the state
     before), and for a POST of which each item has a `reference_id`, since that is unique. In other
@@ -492,7 +492,7 @@ def _with_provider_keys(
 
 
 class PathMatch(NamedTuple):
-    """Where a method and a path lead.
+    """The operation to which a method and a path lead.
 
     operation: None where they lead nowhere; parameters: those in the path, decoded; allowed: the
     methods that the path takes, none where the API has no such path.

@@ -53,7 +53,7 @@ AsyncFetch: TypeAlias = "Callable[[int, int | None], Awaitable[ApiResponse[Any]]
 
 
 class Pages:
-    """Which page is next, and when there is none.
+    """The choice of the next page, and the end of the pages.
 
     first: the number that the server gives to its first page; page: the number to start with, by
     default `first`; size: how many records to ask for per page, None to leave it to the server.
@@ -139,7 +139,7 @@ class _PageIteratorBase(ABC, Generic[T, FetchType]):
 
     @property
     def total(self) -> int | None:
-        """How many records there are on all pages, as the latest page tells; None before."""
+        """The number of records on all pages, as the latest page tells; None before."""
         return self._pages.total
 
     @abstractmethod
@@ -416,7 +416,7 @@ async def _awaited(fetch: AsyncFetch, page: int, size: int | None) -> ApiRespons
 
 
 def _is_of_other_loop(task: Task[Any]) -> bool:
-    """Tell whether a task will not end here: its loop was left, or is that of a forked parent."""
+    """Return whether a task will not end here: its loop was left, or is that of a forked parent."""
     from asyncio import get_running_loop
 
     return not task.done() and task.get_loop() is not get_running_loop()

@@ -60,7 +60,7 @@ _INSTEAD: Mapping[str, str] = {
     r"|cast_to_allowed_types|classproperty|get_new_class|log_cache_usage|render_path|update"
     r"|schema_type_classes)": _INTERNAL,
 }
-"""What to use in place of a name below `humanloop`, by a pattern of it."""
+"""The replacement for a name below `humanloop`, by a pattern of the name."""
 
 
 def explain(name: str) -> str:

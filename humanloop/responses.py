@@ -284,7 +284,7 @@ class ResponseReader:
 
 
 def is_report(body: object) -> bool:
-    """Tell whether the JSON of an event that is not marked as an error reports one."""
+    """Return whether the JSON of an event that is not marked as an error reports one."""
     return isinstance(body, Mapping) and "data" not in body and bool(_report_text(body))
 
 

@@ -34,7 +34,7 @@ __all__ = [
 ]
 
 Fault = Literal["connect", "timeout", "broken"]
-"""Why no answer came: no connection was made, time ran out, or the connection was cut."""
+"""The reason for no answer: no connection was made, time ran out, or it was cut."""
 
 _FAULTS: tuple[Fault, ...] = get_args(Fault)
 FAULTS = frozenset(_FAULTS)
@@ -53,7 +53,7 @@ def _chance() -> float:
 
 @dataclass(frozen=True)
 class RetryPolicy:
-    """What is tried again, how often, and after how long.
+    """The rules for retries: for which failures, how many, and after which waits.
 
     attempts: how many times a request is sent at most, the first included.
     backoff, backoff_cap: seconds; the n-th wait is a random part of `backoff * 2 ** (n - 1)`, or
@@ -116,7 +116,7 @@ def _of_retries(retries: int) -> RetryPolicy:
 
 
 class Decision(NamedTuple):
-    """What to do next.
+    """The decision after a try.
 
     wait: seconds until the next try; None: there is none. reason: for the user; empty unless the
     request would have been tried again, had the server not asked for too long a wait.

@@ -1,5 +1,5 @@
-"""Which names hold secrets, what holds their values, how a text loses them, and how messages
-shorten text and guess names.
+"""Secrets: their names, the objects that hold them, and their redaction. Also the shortening of
+texts in messages, and the suggestion of names.
 
 A leaf: it imports nothing of the package. Each of these meanings is defined here and nowhere else.
 
@@ -59,20 +59,20 @@ SHORTEST_SECRET = 8
 """Characters. What is shorter may be an ordinary word, and is not replaced in text."""
 
 SHOWN_CHARACTERS = 60
-"""How much of a value a message shows."""
+"""The characters of a value that a message shows."""
 
 SHOWN_ITEMS = 3
-"""How many items a list that a message shows may have."""
+"""The most items of a list in a message."""
 
 SEARCHED_CHARACTERS = 200
-"""How much of a value is searched for keys before a message shows the start of it."""
+"""The characters of a value that are searched for keys before a message shows its start."""
 
 LIKENESS = 0.7
-"""How similar two spellings are, from 0 to 1, before one is suggested for the other."""
+"""The similarity of two spellings, from 0 to 1, from which one is suggested for the other."""
 
 CANDIDATES = 1000
 LONGEST_NAME = 64
-"""Where names are guessed: how many are compared, and of how many characters. Comparing is slow."""
+"""The most names that are compared for a suggestion, and their length: comparing is slow."""
 
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
 """A word of a name, in whichever way names are put together: `X-API-KEY`, `api_key`, `apiKey`."""
@@ -118,13 +118,13 @@ _JSON_TOKEN = re.compile(
 
 
 def is_secret_name(name: object) -> bool:
-    """Tell whether a key of JSON, or a parameter, of this name holds a secret."""
+    """Return whether a key of JSON, or a parameter, of this name holds a secret."""
     return isinstance(name, str) and _is_secret(name, _SECRET_WORDS)
 
 
 @lru_cache(maxsize=1024)  # a few names come with every call
 def is_secret_header(name: str) -> bool:
-    """Tell whether a header field of this name holds a credential."""
+    """Return whether a header field of this name holds a credential."""
     return _is_secret(name, _SECRET_WORDS | _HEADER_WORDS)
 
 

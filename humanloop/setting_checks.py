@@ -97,12 +97,12 @@ def check_key(key: object, name: str) -> None:
 
 
 def is_header_name(name: object) -> bool:
-    """Tell whether this is the name of a header field."""
+    """Return whether this is the name of a header field."""
     return isinstance(name, str) and HEADER_NAME.fullmatch(name) is not None
 
 
 def is_header_value(value: object) -> bool:
-    """Tell whether this is the value of a header field: Latin-1 without control characters."""
+    """Return whether this is the value of a header field: Latin-1 without control characters."""
     return isinstance(value, str) and HEADER_VALUE.fullmatch(value) is not None
 
 
@@ -368,5 +368,5 @@ CHECKS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     ),
     **{f"{name}_api_key": (_is_provider_key(f"{name}_api_key"), "") for name in PROVIDERS},
 }
-"""How each setting is checked when it is given, and what it must be. A check whose message says
+"""The check of each setting, and the description of a valid value. A check whose message says
 more raises its own error."""

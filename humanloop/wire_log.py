@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["WireLog"]
 
 SHOWN_CHARACTERS = 10_000
-"""How much of a body is logged."""
+"""The characters of a body that are logged."""
 
 logger = logging.getLogger("humanloop")
 wire = logging.getLogger("humanloop.wire")

@@ -1,4 +1,4 @@
-"""How PyInstaller freezes a program that uses this package, without options.
+"""The hooks by which PyInstaller freezes a program that uses this package, without options.
 
 PyInstaller sees imports that are written as such. The hooks in this folder, which it finds by the
 entry point `pyinstaller40`, name what is imported by name: `hook-humanloop` the client's modules,

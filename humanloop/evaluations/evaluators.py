@@ -90,7 +90,7 @@ def name_of(function: Callable[..., Any]) -> str:
 
 
 def _takes_two(function: Callable[..., Any]) -> bool:
-    """Tell whether a function is called with (log, testcase), else with (log)."""
+    """Return whether a function is called with (log, testcase), else with (log)."""
     if not callable(function):
         raise ApiTypeError(f"an evaluator must be a function, not {type(function).__name__}")
     try:

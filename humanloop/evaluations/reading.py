@@ -33,7 +33,7 @@ def all_records(
 
 
 Baseline = EvaluationReport | Mapping[str, Any] | str | None
-"""What a report is compared with: another one, an evaluation of the server, or the ID of one."""
+"""The baseline of a report: another report, an evaluation of the server, or its ID."""
 
 
 def baseline_of(method: str, baseline: Baseline) -> Flow[EvaluationReport | None]:

@@ -1,4 +1,4 @@
-"""What an evaluation says: a row for each testcase, a score for each evaluator, and a table.
+"""The report of an evaluation: a row for each testcase, a score for each evaluator, a table.
 
 A mean is taken of the values alone: errors have none, so they are counted beside it. The mean of
 booleans is the share of true.
@@ -71,7 +71,7 @@ class EvaluatorScore:
 
 @dataclass(frozen=True)
 class EvaluationReport:
-    """What came of an evaluation. `print` shows a table, with the change against `baseline`.
+    """The results of an evaluation. `print` shows a table, with the change against `baseline`.
 
     name: what produced the outputs; testset: what it was evaluated on; evaluators: their names;
     seconds: how long it took, None for one that ran on the server; evaluation_id, status: of the

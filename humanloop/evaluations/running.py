@@ -56,7 +56,7 @@ _REFUSED = frozenset((400, 404, 409, 413, 422))
 
 @dataclass(frozen=True)
 class Options:
-    """What a run is asked for; see `EvaluationHelpers.run`."""
+    """The options of a run; see `EvaluationHelpers.run`."""
 
     testset_id: str
     evaluators: judges.Functions

@@ -246,6 +246,6 @@ class _Tasks:
 
 
 def is_async(function: Callable[..., Any]) -> bool:
-    """Tell whether a call of it returns a coroutine."""
+    """Return whether a call of it returns a coroutine."""
     call = getattr(function, "__call__", None)  # noqa: B004  of an object of a class of one's own
     return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(call)

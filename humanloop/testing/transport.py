@@ -213,7 +213,7 @@ class _Reply:
             self.data = self._written(self.body)
 
     def is_replaced_by(self, other: _Reply) -> bool:
-        """Tell whether this answer is never given again once `other`, without `times`, is there."""
+        """Return whether this answer is never given again once `other` is there."""
         return self.times is None and (self.events is None) == (other.events is None)
 
     def answer(self, recorded: RecordedRequest) -> RawResponse | RawStream:

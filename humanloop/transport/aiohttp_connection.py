@@ -74,7 +74,7 @@ _CHUNKED = re.compile(rb"\ntransfer-encoding:[ \t]*chunked")
 
 
 class Route(NamedTuple):
-    """How to reach a base URL.
+    """The way to a base URL.
 
     prefix: scheme, host and path; headers: those for a proxy that forwards; settings: arguments of
     `aiohttp.ClientRequest`, for the connection; context: how to secure that, if it is wanted.
@@ -125,7 +125,7 @@ class Target(SentRequest):
 
     @cached_property
     def connection_key(self) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """Which connections can be used: read once, since connecting changes `proxy_headers`."""
+        """The key of usable connections: read once, since connecting changes `proxy_headers`."""
         return super().connection_key
 
 
@@ -154,7 +154,7 @@ class Loan:
 
     @property
     def sent(self) -> bool:
-        """Whether a part of the request may have left."""
+        """True if a part of the request may have left."""
         return self._transport is not None
 
     def watch(self, sock: socket.socket, address: Any) -> None:
@@ -289,7 +289,7 @@ class Handler(ResponseHandler):
             super().data_received(data)
 
     def is_stale(self, transport: asyncio.Transport) -> bool:
-        """Tell whether the server has closed a kept connection, or sent what nobody asked for.
+        """Return whether the server has closed a kept connection, or sent what nobody asked for.
 
         Such a response would be taken for the one to the next request. aiohttp knows what the loop
         has seen; the socket knows what came since then.

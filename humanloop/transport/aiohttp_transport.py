@@ -94,7 +94,7 @@ ERRORS = (
     *(aiohttp.ClientError, HttpProcessingError, OSError, asyncio.TimeoutError),
     *(ContentError, ValueError),
 )
-"""Whatever an exchange by aiohttp's session may raise that is not ours."""
+"""The errors of other libraries that an exchange by aiohttp's session may raise."""
 
 _QUOTE = re.compile(r":?\s+b?['\"]")
 
@@ -526,7 +526,7 @@ class _Body:
 
 
 def _is_watched(http: aiohttp.ClientSession) -> bool:
-    """Tell whether somebody wants to see the requests of a session, or to answer them."""
+    """Return whether somebody wants to see the requests of a session, or to answer them."""
     request: object = vars(aiohttp.ClientSession).get("_request")
     own = aiohttp.ClientSession.close.__code__.co_filename
     replaced = type(request) is not FunctionType or request.__code__.co_filename != own

@@ -77,7 +77,7 @@ _LENGTH = re.compile(r"[0-9]{1,20}")
 _TARGET = re.compile(r"[\x21-\x7e]+")
 
 _TUNNEL_FAILED = re.compile(r"Tunnel connection failed: ([0-9]{3})")
-"""How http.client says what a proxy has answered to CONNECT."""
+"""http.client's message about a proxy's response to CONNECT."""
 
 AUTHORITIES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 """Environment variables that name authorities to trust."""
@@ -212,7 +212,7 @@ def check_status(status: int) -> None:
 
 
 def has_length(request: Request) -> bool:
-    """Tell whether a request has Content-Length (RFC 9110, section 8.6)."""
+    """Return whether a request has Content-Length (RFC 9110, section 8.6)."""
     return request.body is not None or request.method not in ("GET", "DELETE", "HEAD", "OPTIONS")
 
 

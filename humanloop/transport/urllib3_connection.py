@@ -108,12 +108,12 @@ class Deadline(Timeout):
 
     @property
     def read_timeout(self) -> float | None:
-        """As `connect_timeout`."""
+        """The same as `connect_timeout`."""
         return self.remaining()
 
     @property
     def over(self) -> bool:
-        """Whether the whole of it has passed."""
+        """True if the deadline has passed."""
         return monotonic() >= self._end - TICK
 
     def _restart(self, seconds: float | None) -> None:
@@ -316,7 +316,7 @@ class Connection(HTTPConnection):
 
     @property
     def is_connected(self) -> bool:
-        """Whether a kept connection can be used: nothing is there to be read, not even its end.
+        """True if a kept connection can be used: nothing can be read from it, not even its end.
 
         That would be taken for the response to the next request.
         """
@@ -439,4 +439,4 @@ class Connection(HTTPConnection):
 
 
 class TlsConnection(Connection, HTTPSConnection):
-    """As `Connection`, by TLS."""
+    """A `Connection` by TLS."""

@@ -68,13 +68,13 @@ CHUNK = 65_536
 """Bytes per read of a body whose length is not known."""
 
 ERRORS = (HTTPError, OSError, http.client.HTTPException, CertificateError, ContentError)
-"""Whatever an exchange may raise that is not ours."""
+"""The errors of other libraries that an exchange may raise."""
 
 NO_RETRIES = Retry(False)
 
 
 class _Route(NamedTuple):
-    """How a process reaches a base URL; prefix: what the path follows in the request line."""
+    """The way of a process to a base URL; prefix: the text before the path in the request line."""
 
     process: int
     host: str

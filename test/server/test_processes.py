@@ -511,7 +511,7 @@ class TestConnections:
         finally:
             postgres.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
         assert answer.status == 503
-        assert "could not be found out" in answer.body["detail"]
+        assert "it is unknown whether" in answer.body["detail"]
         assert "retry-after" not in answer.headers
         headers = {"content_type": "application/json", "x_retry_count": "1"}
         again = pair.api.send("POST", "/logs", json.dumps(body).encode(), **headers)
