@@ -205,7 +205,7 @@ class Directory:
                 each.chmod(0o700)  # mkdir's mode is reduced by the umask
             status = os.lstat(self.path)
             if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid():
-                raise SpoolError(f"{self.path} is not a directory of this user's own")
+                raise SpoolError(f"{self.path} is not a directory that this user owns")
             if status.st_mode & 0o077:
                 self.path.chmod(0o700)
         except OSError as error:

@@ -150,7 +150,7 @@ def spool_directory(
         root = Path(base, Path(options.path).expanduser()).absolute()
     except (RuntimeError, OSError) as error:  # no home, or no current directory
         raise ClientConfigurationError(
-            f"spool: the path {os.fspath(options.path)!r} leads nowhere: {error}"
+            f"spool: the path {os.fspath(options.path)!r} can't be resolved: {error}"
         ) from error
     return root / _account_name(None, keys, transport)
 

@@ -311,12 +311,12 @@ class Sender:
         adopted = self._directory.adopt({*mine, self.writer.name})
         self._adopted += adopted
         if count := sum(each.tally.left for each in adopted):
-            logger.info("%d records of ended processes are sent now", count)
+            logger.info("sending %d records that ended processes left", count)
         self._settle()
         for path in self._directory.unreadable():
             if path.name not in self._unreadable:
                 self._unreadable.add(path.name)
-                logger.warning("%s is no segment that this version can read; it stays there", path)
+                logger.warning("this version can't read the segment %s, and leaves it there", path)
 
     def _read_window(self) -> None:
         """Read records until the window is full."""
@@ -348,7 +348,7 @@ class Sender:
         action = items[0].action
         if action not in batches.ACTIONS:
             for item in items:
-                self._set_aside(item, "of a later version, or no JSON of a request")
+                self._set_aside(item, "written by a later version, or not the JSON of a request")
             return []
         try:
             answers = self._send(action, batches.body_of(items), items[0].names)
@@ -362,7 +362,9 @@ class Sender:
             raise Paused(error) from error
         told = cast("list[object]", answers) if isinstance(answers, list) else []
         if len(told) != len(items):
-            raise Paused(ValueError("the answer is not that of the API: one for each item"))
+            raise Paused(
+                ValueError("the answer is not the API's, which has one entry for each item")
+            )
         for item, answer in zip(items, told, strict=True):
             if action == LOG and isinstance(answer, dict):
                 self._remember(item.names, cast("dict[str, Any]", answer).get("id"))
@@ -482,7 +484,7 @@ class Sender:
         self._count(set_aside=1)
         segment.tally.answered += 1
         logger.warning(
-            "%s: damaged from byte %d to %d; what was there is in %s now",
+            "%s: damaged from byte %d to %d; the damaged bytes are in %s now",
             segment.path,
             found.start,
             found.end,
@@ -519,7 +521,7 @@ class Sender:
         elif now - self._away_since > WARN_SECONDS:
             self._away_since = math.inf
             reason, place = _told(absence.error), self._directory.path
-            logger.warning("%s; what is logged waits in %s", reason, place)
+            logger.warning("%s; unsent records are kept in %s", reason, place)
         self._back_off(absence.error, seconds)
 
     def _back_off(self, error: Exception, seconds: float) -> float:
@@ -535,7 +537,7 @@ class Sender:
         self.state = "paused"
         if told != self.last_error:
             logger.warning(
-                "the spool in %s is not sent, and nothing of it is lost: %s; the next try is in"
+                "the spool in %s can't be sent for now, and nothing is lost: %s; the next try is in"
                 " %d seconds",
                 self._directory.path,
                 self.last_error,

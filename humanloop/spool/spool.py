@@ -212,7 +212,7 @@ class Spool:
                     if when_full == "drop_newest":
                         core.dropped += 1
                         if core.dropped == 1:
-                            logger.warning("%s; what comes now is dropped", error)
+                            logger.warning("%s; new records are dropped", error)
                         return
                     core.blocked += not waited
                 waited = True
@@ -447,7 +447,7 @@ def _feedback(body: Mapping[str, Any] | None, keys: dict[str, Any]) -> tuple[byt
         which = (
             "either data_id= or reference_id=, not both" if by_id else "data_id= or reference_id="
         )
-        raise ApiTypeError(f"feedback_later() needs {which}: that of the log that it is on")
+        raise ApiTypeError(f"feedback_later() needs {which}, of the log that it is about")
     if not by_id:
         given["data_id"] = reference_id
     data = _written(FEEDBACK_FEEDBACK, "feedback_later()", body, given)
@@ -483,7 +483,7 @@ def _written(operation: Operation, function: str, body: object, given: Mapping[s
         if options := [name for name in given if name in _OPTIONS]:
             message = (
                 f"{function} sends nothing itself, so it takes no {options[0]}=;"
-                " the client's settings count"
+                " the client's settings apply"
             )
         raise type(error)(message) from None
 

@@ -116,7 +116,7 @@ class Writer:
         if size > segments.RECORD_BYTES + segments.MAX_RECORD:
             raise SpoolError(
                 f"a record of {size:,} bytes is longer than the {segments.MAX_RECORD:,} that spools"
-                " and servers take"
+                " and servers accept"
             )
         write = self._write_now
         if (
@@ -228,8 +228,8 @@ class Writer:
                 return
             self._switch(None)
         logger.warning(
-            "somebody has deleted the spool in %s; what was in it is lost if this process ends"
-            " before it is sent",
+            "somebody has deleted the spool in %s; its pending records are lost if this process"
+            " ends before sending them",
             self._directory.path,
         )
 

@@ -92,7 +92,7 @@ class Session:
     def __init__(self, reference_id: str | None = None) -> None:
         if not isinstance(reference_id, (str, type(None))):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise ApiTypeError(
-                f"the reference_id of a session is a str, not {type(reference_id).__name__}"
+                f"the reference_id of a session must be a str, not {type(reference_id).__name__}"
             )
         self.reference_id = reference_id or new_reference()
 

@@ -113,7 +113,7 @@ def error_text(error: BaseException) -> str:
     try:
         said = shorten(one_line(mask_keys(str(error))), _LONGEST_ERROR)
     except Exception:
-        said = "(its text can't be had)"
+        said = "(its text can't be read)"
     return f"{type(error).__name__}: {said}" if said else type(error).__name__
 
 
@@ -150,7 +150,9 @@ class _Calls:
         )
         copied = as_json(made, self.failed)
         if not isinstance(copied, dict):
-            raise ApiTypeError(f"inputs= returns a mapping, not {type(made).__name__}")
+            raise ApiTypeError(
+                f"the function of inputs= must return a mapping, not {type(made).__name__}"
+            )
         return cast("dict[str, Any]", copied)
 
     def _named(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:

@@ -345,7 +345,7 @@ def test_a_session_in_several_tasks_at_once(tracer: Tracer, log: Log) -> None:
 
 
 def test_what_is_no_session(tracer: Tracer) -> None:
-    with pytest.raises(ApiTypeError, match="a session is a str, not int"):
+    with pytest.raises(ApiTypeError, match="a session must be a str, not int"):
         Session(7)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
@@ -693,7 +693,7 @@ def test_options(tracer: Tracer, log: Log) -> None:
 
 def test_inputs_that_are_no_mapping(tracer: Tracer, log: Log) -> None:
     wrong: Any = lambda text: text  # noqa: E731
-    with pytest.warns(TracingWarning, match="inputs= returns a mapping, not str"):
+    with pytest.warns(TracingWarning, match="inputs= must return a mapping, not str"):
         tracer.traced(project="p", inputs=wrong)(lambda text: text)("x")
     assert log.one()["output"] == "x"
     assert "inputs" not in log.one()

@@ -313,7 +313,7 @@ class TestDamage:
         path.write_bytes(data)
         assert place.client().flush() == Flushed(0, 0)
         assert path.read_bytes() == data
-        assert "no segment that this version can read" in caplog.text
+        assert "this version can't read the segment" in caplog.text
 
 
 class TestCommand:
