@@ -39,8 +39,8 @@ class Humanloop(Facade, SpoolingClient):
     api_key: by default `HUMANLOOP_API_KEY` from the environment; host: the base URL, by default
     `HUMANLOOP_BASE_URL`, else the hosted service; openai_api_key, ...: keys of model providers,
     sent with the operations that call a model. The remaining options are those of `Configuration`;
-    a ready configuration takes the place of all of them, and may be the first argument, as in
-    version 0.5. transport, async_transport: what sends the requests; by default urllib3, aiohttp.
+    a Configuration object takes the place of all of them, and may be the first argument, as in
+    version 0.5. transport, async_transport: send the requests; by default urllib3 and aiohttp.
 
     Share one client between threads and event loops; close it, or use it in a `with` or `async
     with` block, to close its connections.
@@ -81,7 +81,7 @@ class Humanloop(Facade, SpoolingClient):
 
     @property
     def tracer(self) -> Tracer:
-        """Return what traces; `failures` of it says how often that has failed."""
+        """The tracer of this client; its `failures` counts the errors of tracing."""
         if "tracer" not in self._made:
             from humanloop.tracing.tracer import Tracer
 
@@ -97,9 +97,9 @@ class Humanloop(Facade, SpoolingClient):
         return self.tracer.traced(**options)
 
     def session(self, reference_id: str | None = None) -> Session:
-        """Return a session for a `with` or `async with` block: what is logged within it, is in it.
+        """Return a session for a `with` or `async with` block, whose logs belong to it.
 
-        reference_id: of the session; one that was used before goes on.
+        reference_id: of the session; that of an earlier session continues it.
         """
         from humanloop.tracing.spans import Session
 

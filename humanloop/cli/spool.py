@@ -143,7 +143,7 @@ def _send(options: argparse.Namespace) -> int:
                 each.move_to(Directory(Path(own)))
         sent, left = client.flush(options.timeout)
         error = client.spool.stats().last_error
-        client.spool.close(0)  # the remaining logs had their time
+        client.spool.close(0)  # don't wait for the remaining logs again
     if options.json:
         print_json({"sent": sent, "left": left, "error": error if left else None})
     else:

@@ -1,7 +1,7 @@
-"""Decide which records go out together, in which order, and what an answer means for each.
+"""Form batches of records, put them in order, and interpret an answer for each record.
 
-Invariants: everything here is pure. Feedback and updates are sent after the logs that were read
-with them, and a log after the one that it names as its parent.
+Invariants: all functions are pure. Feedback and updates are sent after the logs that were read
+with them, and a log after its parent.
 """
 
 from __future__ import annotations
@@ -32,18 +32,18 @@ __all__ = [
 LOG = "logs.log"
 FEEDBACK = "feedback_api.feedback"
 BY_REFERENCE = "feedback_api.feedback by reference"
-"""Feedback whose `data_id` is the reference ID of its log."""
+"""Feedback whose `data_id` holds the reference ID of its log."""
 UPDATE = "logs.update_by_ref"
-"""What a log has got since; the reference ID stands beside it."""
+"""An update of a log, with the log's reference ID beside it."""
 ACTIONS = (LOG, FEEDBACK, BY_REFERENCE, UPDATE)
 
 Verdict = Literal["known", "early", "refused"]
-"""Of an item that the server does not take: it has it already; it names a log that the server does
-not know, which may be on its way; or it will never be taken."""
+"""Why the server does not accept an item: the server has it already; or the item names a log that
+the server does not know yet; or the server will never accept it."""
 
 
 class Item:
-    """A record on its way. tries: how often it was put off; since: when first, if it was."""
+    """A pending record. tries: how often it was put off; since: the time of the first of these."""
 
     __slots__ = ("action", "data", "names", "parent", "segment", "since", "start", "tries")
 
@@ -54,14 +54,14 @@ class Item:
         self.start = start
         self.action = action
         self.data = data
-        self.names = names  # the reference ID that it has, or of the log that it is on
+        self.names = names  # the reference ID of this log, or the ID of the log that it is about
         self.parent = parent
         self.tries = 0
         self.since = 0.0
 
 
 def item_of(segment: Segment, start: int, body: bytes) -> Item:
-    """Return the item of a record; one of no known action if this version can't read it."""
+    """Return the item of a record; its action is unknown if this version can't read the record."""
     action, data = split_body(body)
     if action not in ACTIONS:
         return Item(segment, start, action, data, "", "")
@@ -77,10 +77,10 @@ def item_of(segment: Segment, start: int, body: bytes) -> Item:
 
 
 def in_order(items: Sequence[Item]) -> list[list[Item]]:
-    """Return the items as they go out: an array each, one after the other.
+    """Return the items as batches, in the order of sending; each batch is one request.
 
-    A parent can't be in the array of its child (OpenAPI, LogRequest), so logs part by how many
-    ancestors they have among the items. An update is a request of its own.
+    A parent can't be in the array of its child (OpenAPI, LogRequest), so logs are grouped by the
+    number of their ancestors among the items. Each update is a request of its own.
     """
     logs = {item.names: item for item in items if item.action == LOG}
     depths: dict[str, int] = {}
@@ -110,19 +110,19 @@ def in_order(items: Sequence[Item]) -> list[list[Item]]:
 
 
 def update_of(reference_id: str, body: bytes) -> bytes:
-    """Return the JSON of an update; body: that of its request."""
+    """Return the JSON of an update; body: the body of its request."""
     return b'{"reference_id":%b,"body":%b}' % (json.dumps(reference_id).encode(), body)
 
 
 def body_of(items: Sequence[Item]) -> bytes:
-    """Return the body of the request with these items; each was validated when it was written."""
+    """Return the body of a request with these items, which were validated when written."""
     if items[0].action == UPDATE:
         return items[0].data[len(update_of(items[0].names, b"")) - 1 : -1]
     return b"[" + b",".join([item.data for item in items]) + b"]"
 
 
 class Judged(NamedTuple):
-    """What an answer says of one item: by its index, why, and in the server's words."""
+    """The verdict on one item: the item's index, the verdict, and the server's reason."""
 
     item: int
     verdict: Verdict
@@ -130,7 +130,7 @@ class Judged(NamedTuple):
 
 
 def verdicts(error: ApiException, items: Sequence[Item]) -> list[Judged]:
-    """Return what a 422 says of single items; nothing if it names none."""
+    """Return a 422's verdicts on single items; none if it names no item."""
     found: dict[int, Judged] = {}
     for entry in _entries(error.body):
         place: list[Any] = entry["loc"]
@@ -138,16 +138,16 @@ def verdicts(error: ApiException, items: Sequence[Item]) -> list[Judged]:
         if index >= len(items):
             return []
         verdict = _verdict(items[index].action, place[2:], str(entry.get("type", "")), message)
-        # Not its index, which is that within a request.
+        # Without the index, which has a meaning only within this request.
         reason = ": ".join(filter(None, (".".join(map(str, place[2:])), message)))
-        # What is wrong besides counts more than that it is known or early.
+        # Another error outweighs "known" and "early".
         if index not in found or verdict == "refused":
             found[index] = Judged(index, verdict, reason)
     return list(found.values())
 
 
 def _entries(body: Any) -> list[Mapping[str, Any]]:
-    """Return the entries of a 422 whose place begins with `body` and the index of an item."""
+    """Return the entries of a 422 whose `loc` begins with `body` and the index of an item."""
     detail: Any = cast("dict[str, Any]", body).get("detail") if isinstance(body, dict) else None
     entries = cast("list[object]", detail) if isinstance(detail, list) else []
     return [
@@ -171,6 +171,6 @@ def _verdict(action: str, place: Sequence[Any], kind: str, message: str) -> Verd
     if place == ["reference_id"] and ("unique" in kind or "already" in message):
         return "known"
     if place == ["unset"]:
-        return "known"  # it was taken back already, by what this is sent again of
+        return "known"  # an earlier attempt has already removed this feedback
     missing = ["data_id"] if action == BY_REFERENCE else ["parent_reference_id"]
     return "early" if place == missing and kind != "not" else "refused"

@@ -1,4 +1,4 @@
-"""SpoolingClient: a client that can log later. The API's facade has the methods for that."""
+"""SpoolingClient: a client with a spool. The methods that log later are in the API's facade."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ __all__ = ["SpoolingClient"]
 
 
 class SpoolingClient(BaseClient):
-    """A client with a spool, which it shares with its copies by `with_options`."""
+    """A client with a spool; copies made by `with_options` share the spool."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._made: dict[str, Any] = {}  # what is made when it is needed, and shared
-        self._base = ""  # of a relative path, for a program that changes its directory later
-        with contextlib.suppress(OSError):  # the directory was deleted
+        self._made: dict[str, Any] = {}  # objects made on first use, and shared with copies
+        self._base = ""  # for relative paths: the program may change its directory later
+        with contextlib.suppress(OSError):  # the current directory was deleted
             self._base = os.getcwd()
 
     @property
     def spool(self) -> Spool:
-        """Return the spool; nothing is on the disk before the first `log_later`."""
+        """The spool; it has no files before the first `log_later`."""
         if "spool" not in self._made:
             with no_fork.importing():
                 from humanloop.spool.spool import Spool
@@ -40,36 +40,35 @@ class SpoolingClient(BaseClient):
         return spool
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return what makes an equal client, which gets a spool of its own."""
+        """Return the state of an equal client, which gets a spool of its own."""
         return {**super().__getstate__(), "_made": {}}
 
     def _shared(self) -> dict[str, Any]:
         return {"_made": self._made}
 
     def flush(self, timeout: float | None = 10.0) -> Flushed:
-        """Send what was logged later, now; see `humanloop.spool.spool.Spool.flush`.
+        """Send all pending records now; see `humanloop.spool.spool.Spool.flush`.
 
-        timeout: seconds to wait until all is sent; None: no limit.
+        timeout: seconds to wait until all are sent; None: no limit.
         """
         return self.spool.flush(timeout)
 
     async def aflush(self, timeout: float | None = 10.0) -> Flushed:
-        """Send what was logged later, in an event loop: as `flush`."""
+        """Send all pending records now, in an event loop; see `flush`."""
         return await self.spool.aflush(timeout)
 
     def close(self) -> None:
         """Close the connections that are kept alive. A later call opens new ones.
 
-        What was logged later is sent before, for up to two seconds; the rest stays on the disk for
-        the next start. Connections of an event loop that runs are closed by that loop, soon;
-        `aclose` waits for it.
+        Pending records are sent first, for up to two seconds; the rest stays on the disk for the
+        next start. A running event loop closes its own connections soon; `aclose` waits for that.
         """
         if "spool" in self._made:
             self.spool.close()
         super().close()
 
     async def aclose(self) -> None:
-        """Close in an event loop: as `close`, and wait until the connections are closed."""
+        """Close in an event loop, like `close`, and wait until the connections are closed."""
         if "spool" in self._made:
             await self.spool.aclose()
         await super().aclose()

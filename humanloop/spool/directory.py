@@ -1,13 +1,13 @@
-"""The files of one account's spool: made, locked, adopted, and set aside.
+"""The files of one account's spool: segments with locks, and `.bad` files.
 
-A process writes segments of its own, `WRITER-000001.spool` and so on, and keeps the lock of each
-(flock) for as long as it lives. What the lock of is free was left by a dead process, and belongs to
-whoever locks it first. The segments of one writer are adopted together, since feedback in a later
-one may be on a log in an earlier one: nobody locks one of them before those that come before it.
-`WRITER.bad` holds what is never sent, a JSON object on each line.
+A process writes its own segments, `WRITER-000001.spool` and so on, and holds a lock (flock) on each
+for as long as it lives. A segment whose lock is free is orphaned, and is adopted by the first
+process that locks it. The segments of one writer are adopted together, and locked in order, since
+feedback in a later one may be about a log in an earlier one. `WRITER.bad` holds the records that
+were set aside, a JSON object on each line.
 
-Invariants: a file has its head and its lock before it has its name; directories are 0700 and files
-0600; a fork's child holds no lock of its parent.
+Invariants: a file gets its head and its lock before its name; directories are 0700 and files 0600;
+a fork's child holds no lock of its parent.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ __all__ = ["BAD", "Account", "Directory", "Segment", "Tally", "Target", "new_wri
 
 SPOOL, NEW, BAD = ".spool", ".new", ".bad"
 _OPEN = os.O_RDWR | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
-_NEW_SECONDS = 60.0  # after which a file that never got its name was left by a dead process
+_NEW_SECONDS = 60.0  # a file that has no name after this time was left by a dead process
 
 _descriptors: set[int] = set()
 
 
 def _forget() -> None:
-    """Close what the parent has open: the child's copies would keep its locks when it is dead."""
+    """Close the parent's files: the child's copies would keep the locks of a dead parent."""
     for descriptor in list(_descriptors):
         with contextlib.suppress(OSError):
             os.close(descriptor)
@@ -53,7 +53,7 @@ if hasattr(os, "register_at_fork"):
 
 
 class Tally:
-    """How many records were written, and how many of them are done with."""
+    """The number of written records, and of those that are acknowledged or set aside."""
 
     def __init__(self) -> None:
         self.written = 0
@@ -61,15 +61,15 @@ class Tally:
 
     @property
     def left(self) -> int:
-        """Return how many are not done with."""
+        """The number of pending records."""
         return max(0, self.written - self.answered)
 
 
 class Segment:
     """An open file of records, whose lock this process holds.
 
-    position: how far it was read; open: where those records begin that were read and are not done
-    with. is_live: this process still writes to it; is_cut: a write into it has failed half-way.
+    position: the end of the records that were read; open: the positions of those of them that are
+    pending. is_live: this process still writes to it; is_cut: a write to it has failed half-way.
     """
 
     def __init__(self, path: Path, descriptor: int, cursor: int, tally: Tally) -> None:
@@ -83,29 +83,29 @@ class Segment:
 
     @property
     def end(self) -> int:
-        """Return how long the file is; of a live one the last record may not be whole yet."""
+        """The length of the file; the last record of a live one may not be whole yet."""
         return os.fstat(self.descriptor).st_size
 
     @property
     def is_deleted(self) -> bool:
-        """Whether somebody has deleted the file: it goes when this process ends."""
+        """True if somebody has deleted the file; its content is lost when this process ends."""
         return os.fstat(self.descriptor).st_nlink == 0
 
     def is_done(self) -> bool:
-        """Tell whether all that is in it is done with."""
+        """Return whether no record is pending."""
         return not self.open and self.position >= self.end
 
     def read(self, position: int, length: int) -> bytes:
-        """Return so many bytes from a position; fewer at the end of the file."""
+        """Return `length` bytes from a position; fewer at the end of the file."""
         return os.pread(self.descriptor, length, position)
 
     def next(self) -> segments.Found | None:
-        """Return what comes at `position`; None: nothing yet."""
+        """Return the content at `position`; None: nothing yet."""
         found = segments.find_next(self.read, self.position, self.end)
         return None if found is not None and found.kind == "torn" and self.is_live else found
 
     def scan(self) -> int:
-        """Cut what is not whole at the end; return how many records come before, since the last."""
+        """Cut off an incomplete end; return the number of records since the last scan."""
         count, position, end = 0, max(self.position, self._scanned), self.end
         while (found := segments.find_next(self.read, position, end)) is not None:
             if found.kind == "torn":
@@ -116,12 +116,12 @@ class Segment:
         return count
 
     def save_cursor(self) -> None:
-        """Write down up to where all records are done with."""
+        """Write the position up to which no record is pending."""
         cursor = next(iter(self.open), self.position)
         if cursor == self.cursor:
             return
         self.cursor = cursor
-        # By a descriptor of its own: that for appending would put it at the end.
+        # With another descriptor: the segment's own one only appends.
         with contextlib.suppress(FileNotFoundError):  # somebody has deleted the whole spool
             descriptor = os.open(self.path, os.O_WRONLY | getattr(os, "O_NOFOLLOW", 0))
             try:
@@ -130,7 +130,7 @@ class Segment:
                 os.close(descriptor)
 
     def close(self, *, remove: bool = False) -> None:
-        """Close the file and with it the lock; remove: delete it before."""
+        """Close the file and release its lock; remove: delete it first."""
         if self.descriptor < 0:
             return
         if remove:
@@ -141,10 +141,10 @@ class Segment:
 
 
 class Target:
-    """A descriptor of one number for good, which leads to one segment after the other, or to none.
+    """A descriptor whose number never changes, and which leads to the current segment, or to none.
 
-    So whoever writes to it can never meet a file that somebody else has opened meanwhile: at worst
-    the write fails with EBADF, and nothing was written.
+    A write to it can therefore never reach a file that was opened meanwhile under the same number:
+    at worst the write fails with EBADF, and nothing is written.
     """
 
     def __init__(self) -> None:
@@ -155,7 +155,7 @@ class Target:
             _descriptors.add(self.descriptor)
 
     def lead_to(self, segment: Segment | None) -> None:
-        """Lead to a segment from now on; what is being written to the one before is written."""
+        """Lead to another segment from now on; a write that has begun ends in the one before."""
         with no_fork:
             self.is_set = segment is not None
             if segment is not None:
@@ -166,16 +166,16 @@ class Target:
             os.close(nowhere)
 
     def __del__(self) -> None:
-        if self._pid == os.getpid():  # in a fork's child the number is that of something else
+        if self._pid == os.getpid():  # in a fork's child, another file may have the number
             _close(self.descriptor)
 
 
 class Account(NamedTuple):
-    """What is in an account's directory: for `humanloop spool status`.
+    """The content of an account's directory, for `humanloop spool status`.
 
-    left: records that are not sent; in_use: of these, how many belong to living processes;
-    set_aside: records in `.bad` files; bytes: of all files; oldest: seconds since 1970, when the
-    oldest file with records was begun.
+    left: the number of pending records; in_use: of these, the ones of living processes; set_aside:
+    the records in `.bad` files; bytes: the size of all files; oldest: when the oldest file with
+    pending records was begun, in seconds since 1970.
     """
 
     name: str
@@ -202,10 +202,10 @@ class Directory:
             missing = [each for each in (self.path, *self.path.parents) if not each.is_dir()]
             for each in reversed(missing):
                 each.mkdir(0o700, exist_ok=True)
-                each.chmod(0o700)  # whatever the umask takes
+                each.chmod(0o700)  # mkdir's mode is reduced by the umask
             status = os.lstat(self.path)
             if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid():
-                raise SpoolError(f"{self.path} is not a directory of this user's own")
+                raise SpoolError(f"{self.path} is not a directory that this user owns")
             if status.st_mode & 0o077:
                 self.path.chmod(0o700)
         except OSError as error:
@@ -215,14 +215,14 @@ class Directory:
             ) from error
 
     def new_segment(self, name: str, tally: Tally) -> Segment:
-        """Return a new segment with a lock; raises OSError."""
+        """Create, lock and return a segment; raises OSError."""
         path, final = self.path / f"{name}{NEW}", self.path / f"{name}{SPOOL}"
         with no_fork:
             descriptor = os.open(path, _OPEN | os.O_CREAT | os.O_EXCL, 0o600)
             _descriptors.add(descriptor)
             segment = Segment(final, descriptor, segments.HEAD_BYTES, tally)
             try:
-                os.fchmod(descriptor, 0o600)  # whatever the umask takes
+                os.fchmod(descriptor, 0o600)  # the mode of `open` is reduced by the umask
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 if os.write(descriptor, segments.head()) != segments.HEAD_BYTES:
                     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -235,7 +235,7 @@ class Directory:
         return segment
 
     def sync(self) -> None:
-        """Let the names of the files outlive the system."""
+        """Sync the directory, so that the names of its files survive a crash of the system."""
         descriptor = os.open(self.path, os.O_RDONLY)
         try:
             os.fsync(descriptor)
@@ -243,17 +243,14 @@ class Directory:
             os.close(descriptor)
 
     def writers(self) -> dict[str, list[Path]]:
-        """Return the segments, oldest first, by the name of their writer."""
+        """Return the segments of each writer, oldest first."""
         found: dict[str, list[Path]] = {}
         for path in sorted(self._files(SPOOL)):
             found.setdefault(path.stem.rpartition("-")[0], []).append(path)
         return found
 
     def adopt(self, besides: Iterable[str] = ()) -> list[Segment]:
-        """Lock and return the segments that dead processes left; besides: of these writers, none.
-
-        Raises OSError.
-        """
+        """Lock and return the orphaned segments; raises OSError. besides: writers to leave out."""
         self._clean()
         adopted: list[Segment] = []
         for writer, paths in self.writers().items():
@@ -273,7 +270,7 @@ class Directory:
             size = os.fstat(descriptor).st_size
             cursor = segments.read_head(os.pread(descriptor, segments.HEAD_BYTES, 0), size)
             if cursor is None and size >= segments.HEAD_BYTES:
-                # Of a later version, perhaps: what can't be read here is left as it is.
+                # It may be a later version's, so it stays as it is.
                 _close(descriptor)
                 continue
             segment = Segment(path, descriptor, cursor or size, Tally())
@@ -282,15 +279,15 @@ class Directory:
         return adopted
 
     def unreadable(self) -> list[Path]:
-        """Return the segments that are none of this version."""
+        """Return the segments that this version can't read."""
         return [path for path in self._files(SPOOL) if _cursor_of(path) is None]
 
     def size(self) -> int:
-        """Return how much all files take."""
+        """Return the size of all files, in bytes."""
         return sum(_size(path) for path in self._files())
 
     def set_aside(self, writer: str, line: bytes) -> None:
-        """Write a line to the writer's `.bad` file; raises OSError, and leaves no part of it."""
+        """Append a line to the writer's `.bad` file, whole or not at all; raises OSError."""
         with _alone(self.path / f"{writer}{BAD}") as descriptor:
             size = os.fstat(descriptor).st_size
             try:
@@ -301,11 +298,11 @@ class Directory:
                 raise
 
     def bad(self) -> list[Path]:
-        """Return the files of what was set aside, oldest first."""
+        """Return the `.bad` files, oldest first."""
         return sorted(self._files(BAD))
 
     def drop_bad(self) -> int:
-        """Delete what was set aside; return how many records that were."""
+        """Delete the `.bad` files; return the number of their records."""
         count = 0
         for path in self.bad():
             with _alone(path) as descriptor, open(descriptor, "rb", closefd=False) as lines:
@@ -314,11 +311,11 @@ class Directory:
         return count
 
     def put_back(self, write: Callable[[bytes, bytes], None]) -> tuple[int, int]:
-        """Write what was refused once more, as an action and its JSON, and forget it as refused.
+        """Move the refused records from the `.bad` files to `write`, which gets action and JSON.
 
-        Returns how many records were put back, and how many are damaged, and stay. What an end in
-        between leaves in both places is recognised by the server. Raises OSError and what `write`
-        raises.
+        Returns the number of records that were put back, and of damaged ones, which stay. If the
+        process ends in between, records are in both places, and the server recognises duplicates.
+        Raises OSError and the errors of `write`.
         """
         count = damaged = 0
         for path in self.bad():
@@ -340,7 +337,7 @@ class Directory:
         return count, damaged
 
     def move_to(self, other: Directory) -> int:
-        """Hand what dead processes left to another account; return how many records that were.
+        """Move the orphaned segments to another account; return the number of their records.
 
         Raises OSError and SpoolError.
         """
@@ -348,12 +345,12 @@ class Directory:
         adopted = self.adopt()
         for segment in adopted:
             segment.path.rename(other.path / segment.path.name)
-        for segment in adopted:  # now, since those of one writer belong together
+        for segment in adopted:  # only now, since the segments of one writer belong together
             segment.close()
         return sum(each.tally.left for each in adopted)
 
     def look(self) -> Account:
-        """Return what is in the directory; changes nothing."""
+        """Return the directory's content; changes nothing."""
         left = in_use = 0
         oldest: float | None = None
         for path in sorted(self._files(SPOOL)):
@@ -375,7 +372,7 @@ class Directory:
                     yield Path(entry.path)
 
     def _clean(self) -> None:
-        """Delete the files of processes that died before these had a name."""
+        """Delete the files of processes that died before naming them."""
         for path in self._files(NEW):
             with contextlib.suppress(FileNotFoundError):
                 if time.time() - path.stat().st_mtime > _NEW_SECONDS:
@@ -383,12 +380,12 @@ class Directory:
 
 
 def new_writer() -> str:
-    """Return a name for a process that writes; those of later ones come later."""
+    """Return the name of a new writer; names sort by the time of their creation."""
     return f"{time.time_ns():016x}-{os.getpid()}-{os.urandom(4).hex()}"
 
 
 def _lock(path: Path) -> int | None:
-    """Return a locked descriptor; None: somebody has the lock, or the file is gone."""
+    """Return a locked descriptor; None: another process has the lock, or the file is gone."""
     with no_fork:
         try:
             descriptor = os.open(path, _OPEN)
@@ -397,7 +394,7 @@ def _lock(path: Path) -> int | None:
         _descriptors.add(descriptor)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if _is_at(path, descriptor):  # else it was sent and deleted meanwhile
+            if _is_at(path, descriptor):  # otherwise it was sent and deleted meanwhile
                 return descriptor
         except BlockingIOError:
             pass
@@ -410,7 +407,7 @@ def _lock(path: Path) -> int | None:
 
 @contextlib.contextmanager
 def _alone(path: Path) -> Generator[int, None, None]:
-    """Open a file to append to, made if it is not there, when nobody else has it open by this."""
+    """Open or create a file for appending, once no other caller of this function has it open."""
     while True:
         with no_fork:
             descriptor = os.open(path, _OPEN | os.O_CREAT, 0o600)
@@ -425,14 +422,14 @@ def _alone(path: Path) -> Generator[int, None, None]:
 
 
 def _is_at(path: Path, descriptor: int) -> bool:
-    """Tell whether that is the file of this name still."""
+    """Return whether the path still leads to the file of the descriptor."""
     with contextlib.suppress(FileNotFoundError):
         return os.path.samestat(os.fstat(descriptor), os.stat(path))
     return False
 
 
 def _refused(line: bytes) -> tuple[bytes, bytes] | None:
-    """Return the action and the JSON of a line of a `.bad` file; None: it was damaged."""
+    """Return the action and the JSON of a line of a `.bad` file; None for a damaged record."""
     try:
         record: Any = json.loads(line)
         return record["action"].encode(), record["body"].encode()
@@ -441,7 +438,7 @@ def _refused(line: bytes) -> tuple[bytes, bytes] | None:
 
 
 def _close(descriptor: int) -> None:
-    with no_fork:  # or a child might get a copy that nobody closes
+    with no_fork:  # otherwise a child might get a copy that nobody closes
         _descriptors.discard(descriptor)
         os.close(descriptor)
 
@@ -453,7 +450,7 @@ def _size(path: Path) -> int:
 
 
 def _cursor_of(path: Path) -> int | None:
-    """Return the cursor of a file; that of an empty one for what is gone."""
+    """Return the cursor of a file; the cursor of an empty one if the file is gone."""
     with contextlib.suppress(FileNotFoundError), path.open("rb") as file:
         data = file.read(segments.HEAD_BYTES)
         return segments.read_head(data, path.stat().st_size)
@@ -461,7 +458,7 @@ def _cursor_of(path: Path) -> int | None:
 
 
 def _look(path: Path) -> tuple[int, bool]:
-    """Return how many records of a file are not sent, and whether a process has its lock."""
+    """Return the number of pending records in a file, and whether a process has its lock."""
     count, locked = 0, False
     with contextlib.suppress(FileNotFoundError):
         descriptor = os.open(path, os.O_RDONLY)

@@ -1,6 +1,6 @@
-"""The settings of a spool, what it reports, and where it is.
+"""The settings, the statistics and the directory of a spool.
 
-Invariants: importing this module costs nothing, and nothing here touches the disk.
+Invariants: this module is cheap to import, and does not access the disk.
 """
 
 from __future__ import annotations
@@ -32,17 +32,19 @@ DURABILITY = ("process", "interval", "fsync")
 _NO_NAME = re.compile(r"[^A-Za-z0-9.]+")
 
 
-# Named tuples, since importing `dataclasses` takes longer than all of this module.
+# Named tuples, since importing `dataclasses` takes longer than this whole module.
 class SpoolOptions(NamedTuple):
-    """How a client keeps what it logs later, as in `Humanloop(spool=SpoolOptions(...))`.
+    """The settings of a spool, as in `Humanloop(spool=SpoolOptions(...))`.
 
-    path: the directory, of one server; "auto" is one of the user's own, see `spool_directory`.
-    max_bytes: how much disk all processes of one account together may take with it, about.
-    when_full: what `log_later` does then: "raise" a SpoolFullError, "block" until there is room, or
-        "drop_newest", which returns a reference ID of a log that is lost.
-    durability: what a record outlives once `log_later` has returned. "process": the end of the
-        process, in any way; it is in the system's memory. "interval": also the end of the system,
-        but for the last 50 milliseconds. "fsync": also that; each record is on the disk.
+    path: a directory for one server's records; "auto": a directory of the user's, see
+        `spool_directory`.
+    max_bytes: the approximate disk space for all processes of one account together, in bytes.
+    when_full: the reaction of `log_later` to a full spool: "raise" a SpoolFullError, "block" until
+        there is room, or "drop_newest", which returns the reference ID of a log that is lost.
+    durability: the failures that a record survives once `log_later` has returned. "process": any
+        end of the process; the record is in the system's memory. "interval": also a crash of the
+        system, except for the last 50 milliseconds. "fsync": also a crash; each record is on the
+        disk.
     """
 
     path: str | os.PathLike[str] = "auto"
@@ -52,10 +54,10 @@ class SpoolOptions(NamedTuple):
 
 
 class Flushed(NamedTuple):
-    """What a flush has done.
+    """The result of a flush.
 
-    sent: how many logs and pieces of feedback the server has taken since the last flush ended;
-    left: how many of this process, and of dead ones whose files it has taken over, are not sent.
+    sent: the number of records that the server has acknowledged since the last flush ended; left:
+    the number of pending records of this process, and of dead processes whose files it adopted.
     """
 
     sent: int
@@ -63,15 +65,15 @@ class Flushed(NamedTuple):
 
 
 class SpoolStats(NamedTuple):
-    """What a client's spool has done in this process since it was first used, or since a fork.
+    """The statistics of a client's spool in this process, since its first use or since a fork.
 
-    directory: where the files are, None without a spool. state: "idle", "sending", "waiting" for
-    the server, or "paused" since the server refuses what is sent; last_error: why, in one line.
-    written: records by this process; sent: records that the server took, those of dead processes
-    included; duplicates: of these, how many it had already. left: not sent yet; held: of these,
-    how many name a log that the server does not know yet. set_aside: put into `.bad` files;
-    dropped, refused: not written since the spool was full, by `when_full`; blocked: how often a
-    caller waited for room. bytes: on the disk, of all processes, as it was last looked at.
+    directory: the directory of the files, None without a spool. state: "idle", "sending", "waiting"
+    for the server, or "paused" because the server refuses the requests; last_error: the reason, in
+    one line. Numbers of records: written: by this process; sent: acknowledged by the server, those
+    of dead processes included; duplicates: of these, the ones that the server already had; left:
+    pending; held: of these, the ones whose log the server does not know yet; set_aside: put into
+    `.bad` files; dropped, refused: not written because the spool was full, see `when_full`.
+    blocked: the number of times a caller waited for room. bytes: the size of all processes' files.
     """
 
     directory: str | None = None
@@ -90,9 +92,9 @@ class SpoolStats(NamedTuple):
 
 
 def check_setting(setting: object) -> SpoolOptions | None:
-    """Return the options that a setting stands for; None: there is no spool.
+    """Return the options for a setting; None: there is no spool.
 
-    setting: "auto", a path, SpoolOptions or None. Raises ClientConfigurationError for another one.
+    setting: "auto", a path, SpoolOptions or None. Raises ClientConfigurationError for others.
     """
     if setting is None:
         return None
@@ -115,10 +117,10 @@ def check_setting(setting: object) -> SpoolOptions | None:
 
 
 def read_setting(setting: object) -> SpoolOptions | None:
-    """Return the options that a setting stands for, with the path "auto" or that of a directory.
+    """Return the options for a setting, with "auto" or a directory as the path.
 
-    None: there is no spool. "auto" is what the environment's `HUMANLOOP_SPOOL` says, a path or
-    "off", where it is set.
+    None: there is no spool. The environment variable `HUMANLOOP_SPOOL`, a path or "off", takes the
+    place of "auto" if it is set.
     """
     options = check_setting(setting)
     if options is None:
@@ -136,25 +138,25 @@ def spool_directory(
     transport: object = None,
     base: str | os.PathLike[str] = "",
 ) -> Path:
-    """Return the directory of an account. base: the directory in which a relative path is.
+    """Return the directory of an account. base: the directory to which a relative path belongs.
 
-    "auto" is in `humanloop/spool`, where the system keeps the state of a user's programs: in
-    `XDG_STATE_HOME`, else `~/.local/state` (XDG Base Directory Specification); in
-    `~/Library/Application Support` on macOS. Raises ClientConfigurationError where there is none.
+    "auto" is in `humanloop/spool` in the system's directory for the state of a user's programs:
+    `XDG_STATE_HOME`, else `~/.local/state` (XDG Base Directory Specification), or
+    `~/Library/Application Support` on macOS. Raises ClientConfigurationError if there is none.
     """
     if options.path == "auto":
         return state_directory() / _account_name(host, keys, transport)
     try:
         root = Path(base, Path(options.path).expanduser()).absolute()
-    except (RuntimeError, OSError) as error:  # no home, or no directory that it is relative to
+    except (RuntimeError, OSError) as error:  # no home, or no current directory
         raise ClientConfigurationError(
-            f"spool: the path {os.fspath(options.path)!r} leads nowhere: {error}"
+            f"spool: the path {os.fspath(options.path)!r} can't be resolved: {error}"
         ) from error
     return root / _account_name(None, keys, transport)
 
 
 def state_directory() -> Path:
-    """Return where the spools of this user are; raises ClientConfigurationError."""
+    """Return the directory of this user's spools; raises ClientConfigurationError if no home."""
     try:
         home = Path.home()
     except RuntimeError as error:
@@ -165,18 +167,18 @@ def state_directory() -> Path:
         state = home / "Library" / "Application Support"
     else:
         given = os.environ.get("XDG_STATE_HOME", "")
-        # The specification has relative paths ignored.
+        # The specification says to ignore relative paths.
         state = Path(given) if os.path.isabs(given) else home / ".local" / "state"
     return state / "humanloop" / "spool"
 
 
 def _account_name(host: str | None, keys: Iterable[str], transport: object = None) -> str:
-    """Return the name of an account's directory; nobody can tell the key from it.
+    """Return the name of an account's directory, which does not reveal the key.
 
-    Two keys have two names, so that nothing is sent with another key than it was logged with. host:
-    the server that the directory is for; None where the user has chosen it, whatever the address
-    of the server is from one start to the next. transport: what the user gave to send with, so that
-    one of a test is never handed what a program has logged.
+    Two keys have two names, so that each record is sent with the key it was logged with. host: the
+    directory's server; None for a directory that the user has chosen, since the address of its
+    server may change between two starts. transport: the user's own transport, if any, so that a
+    test's transport never gets the records of a program.
     """
     kind = "" if transport is None else f"{type(transport).__module__}.{type(transport).__name__}"
     secret = "\0".join(["humanloop spool", host or "", *sorted(keys), kind])

@@ -2,13 +2,13 @@
 
     head      `HLSPOOL`, the version (1 byte), the cursor (8 bytes), the cursor's CRC-32 (4 bytes)
     record    the length of its body (4 bytes), the body's CRC-32 (4 bytes), the body
-    body      what is to be done with it, such as `logs.log`, a line feed, the JSON of it
+    body      the action, such as `logs.log`, a line feed, the JSON
 
-Numbers are little-endian. Records are only ever appended. All of them before the cursor were
-answered; it is written in place, and when it can't be read it is taken as that of the first record,
-since the server recognises what it gets again.
+Numbers are little-endian. Records are only ever appended. All records before the cursor were
+acknowledged. The cursor is written in place; if it can't be read, sending begins at the first
+record, since the server recognises duplicates.
 
-Invariants: nothing here opens a file, and nothing holds more than one record.
+Invariants: this module opens no file, and holds one record at most.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ _CURSOR = struct.Struct("<Q")
 HEAD_BYTES = _HEAD.size
 RECORD_BYTES = _RECORD.size
 MAX_RECORD = 64 * 1024 * 1024
-"""Bytes of the longest body; the server takes no longer request."""
-_PART = 64 * 1024  # bytes that are looked through at once
+"""The largest size of a body, in bytes; the server accepts no larger request."""
+_PART = 64 * 1024  # bytes that are searched at once
 
 Read = Callable[[int, int], bytes]
 """Return so many bytes from a position in the file; fewer at its end."""
@@ -52,7 +52,7 @@ def head(cursor: int = HEAD_BYTES) -> bytes:
 
 
 def read_head(data: bytes, size: int) -> int | None:
-    """Return the cursor of a segment with `size` bytes; None: it is no segment of this version."""
+    """Return the cursor of a segment of `size` bytes; None: not a segment of this version."""
     if len(data) < HEAD_BYTES:
         return None
     magic, version, cursor, checksum = _HEAD.unpack_from(data)
@@ -69,7 +69,7 @@ def body_of(action: bytes, data: bytes) -> bytes:
 
 
 def split_body(body: bytes) -> tuple[str, bytes]:
-    """Return what is to be done with a body, and the JSON of it."""
+    """Return the action and the JSON of a body."""
     action, _, data = body.partition(b"\n")
     return action.decode("ascii", "replace"), data
 
@@ -80,10 +80,11 @@ def record(body: bytes) -> bytes:
 
 
 class Found(NamedTuple):
-    """What is in a segment from `start` to `end`.
+    """The content of a segment from `start` to `end`.
 
-    kind: "record"; "damaged": it was one, or several; "torn": the beginning of one that was being
-    written when the process ended. body: that of a record, else the bytes as they are, cut.
+    kind: "record"; "damaged": one or several damaged records; "torn": the beginning of a record
+    that was being written when the process ended. body: the record's body, or the damaged bytes, at
+    most MAX_RECORD of them.
     """
 
     kind: Literal["record", "damaged", "torn"]
@@ -93,13 +94,13 @@ class Found(NamedTuple):
 
 
 def find_next(read: Read, start: int, end: int) -> Found | None:
-    """Return what begins at `start` in a segment that ends at `end`; None at its end."""
+    """Return the content from `start` on, in a segment that ends at `end`; None at its end."""
     if start >= end:
         return None
     body = _body_at(read, start, end)
     if body is not None:
         return Found("record", start, start + RECORD_BYTES + len(body), body)
-    # A length that is damaged must not take the records after it along.
+    # A damaged length must not cost the records after it.
     found = _next_valid(read, start + 1, end)
     if found is None and _is_cut(read, start, end):
         return Found("torn", start, end, b"")
@@ -108,7 +109,7 @@ def find_next(read: Read, start: int, end: int) -> Found | None:
 
 
 def _body_at(read: Read, start: int, end: int) -> bytes | None:
-    """Return the body of the record at `start`; None if there is none that is whole."""
+    """Return the body of the record at `start`; None if no whole record begins there."""
     header = read(start, RECORD_BYTES)
     if len(header) < RECORD_BYTES:
         return None
@@ -120,7 +121,7 @@ def _body_at(read: Read, start: int, end: int) -> bytes | None:
 
 
 def _is_cut(read: Read, start: int, end: int) -> bool:
-    """Tell whether a record begins at `start` that would end after `end`."""
+    """Return whether a record that begins at `start` would end after `end`."""
     header = read(start, RECORD_BYTES)
     if len(header) < RECORD_BYTES:
         return True
@@ -129,9 +130,9 @@ def _is_cut(read: Read, start: int, end: int) -> bool:
 
 
 def _next_valid(read: Read, start: int, end: int) -> int | None:
-    """Return where the next whole record begins.
+    """Return the position of the next whole record; None if there is none.
 
-    Hardly any place is tried: four bytes of text, taken as a length, are more than any file has.
+    Few positions need a checksum: four bytes of text, read as a length, exceed any file's size.
     """
     while start + RECORD_BYTES < end:
         part = read(start, min(_PART + RECORD_BYTES, end - start))

@@ -1,13 +1,13 @@
-"""Send what is in the spool: one daemon thread for each client and process.
+"""Send the records of the spool, in one daemon thread for each client and process.
 
-Each round adopts what dead processes left, reads a window of at most BATCH_RECORDS logs, as much
-feedback, and BATCH_BYTES, and sends it. What the server has answered is forgotten, and the rest of
-the window goes out in the next round. A record that names a log which the server does not know yet
-is held back, and does not keep others from going on.
+Each round adopts orphaned segments, reads a window of at most BATCH_RECORDS logs, BATCH_RECORDS
+pieces of feedback, and BATCH_BYTES, and sends it. Acknowledged records leave the window, and the
+rest is sent in the next round. A record about a log that the server does not know yet is held
+back, and does not delay the others.
 
-Every request has `X-Retry-Count`, since nobody can know whether a record was sent before: the
-answer is then that of the first time. Invariants: a record is done with only when the server has
-taken it or when it stands in a `.bad` file; what is in memory is bounded, however much waits.
+Every request has `X-Retry-Count`, since the record may have been sent before: the server then
+repeats its first answer. Invariants: a record is pending until the server has acknowledged it or it
+is in a `.bad` file; memory is bounded, however many records are pending.
 """
 
 from __future__ import annotations
@@ -44,23 +44,23 @@ __all__ = ["Flush", "Send", "Sender"]
 
 logger = logging.getLogger("humanloop.spool")
 
-BATCH_SECONDS = 1.0  # that a record waits for others to go with it
+BATCH_SECONDS = 1.0  # a record waits so long for its batch to fill
 ADOPT_SECONDS = 10.0
-PAUSE_SECONDS = 60.0  # until what the server does not allow is tried again
-HOLD_SECONDS = 60.0  # that a record is held back, once it was refused
+PAUSE_SECONDS = 60.0  # between two tries while the server refuses the client
+HOLD_SECONDS = 60.0  # after its first refusal, a record is held back at most so long
 HELD = 1000
 KNOWN_IDS = 10_000
 WARN_SECONDS = 5.0  # without an answer
-LONGEST_WAIT = 300.0  # of those that a server asks for
+LONGEST_WAIT = 300.0  # the limit for Retry-After
 _NEVER = 1 << 62
 
 Send = Callable[[str, bytes, str], Any]
-"""Send an array of what an action is done with, or an update, with the reference ID of its log;
-return the answer's body, plain data."""
+"""Send the body of an action, an array or an update, with the reference ID of the update's log;
+return the body of the answer as plain data."""
 
 
 class Flush:
-    """A wish that all be sent at once; `done` is set when it is, or can't be for now."""
+    """A request to send everything now; `done` is set when all is sent, or can't be for now."""
 
     def __init__(self) -> None:
         self.done = threading.Event()
@@ -68,7 +68,7 @@ class Flush:
 
 
 class Away(Exception):
-    """Nothing can be sent for now. seconds: until the next try, None: by the policy."""
+    """Nothing can be sent for now. seconds: until the next try; None: the policy's backoff."""
 
     def __init__(self, error: Exception, seconds: float | None = None) -> None:
         self.error = error
@@ -76,14 +76,14 @@ class Away(Exception):
 
 
 class Paused(Exception):
-    """The server refuses the client itself, so it is asked seldom."""
+    """The server refuses the client itself, so tries are rare."""
 
     def __init__(self, error: Exception) -> None:
         self.error = error
 
 
 class Counts(NamedTuple):
-    """How many records came to which end."""
+    """The numbers of acknowledged records, of duplicates among them, and of those set aside."""
 
     sent: int = 0
     duplicates: int = 0
@@ -91,10 +91,11 @@ class Counts(NamedTuple):
 
 
 class Sender:
-    """Sends the records of a writer, and those of dead processes in its directory.
+    """Sends the records of a writer, and of orphaned segments in its directory.
 
-    is_wanted: tells whether anybody still has the spool; without, the thread ends when it is empty.
-    is_running: the thread lives; each enqueue asks, and `Thread.is_alive` takes five times as long.
+    is_wanted: returns whether the spool is still referenced; if not, the thread ends when nothing
+    is pending. is_running: True while the thread runs; each enqueue reads it, and `Thread.is_alive`
+    takes five times as long.
     """
 
     def __init__(
@@ -125,13 +126,13 @@ class Sender:
         self._attempt = 0
         self._retry_at = self._adopt_at = self._since = 0.0
         self._delivered_at = 0.0
-        self._away_since: float | None = None  # infinite once that was told
+        self._away_since: float | None = None  # infinite after the warning
         self._unreadable: set[str] = set()
 
     # -- the thread --------------------------------------------------------------------------------
 
     def start(self) -> bool:
-        """Start the thread, unless it runs; tell whether it does now."""
+        """Start the thread unless it runs; return whether it runs now."""
         thread = threading.Thread(target=self._run, name="humanloop-spool", daemon=True)
         with self.writer.lock:
             if self.is_running:
@@ -139,14 +140,14 @@ class Sender:
             self._thread, self.is_running = thread, True
             try:
                 thread.start()
-            except RuntimeError as error:  # the interpreter ends, or the system has no more
+            except RuntimeError as error:  # the interpreter ends, or no more threads are allowed
                 self._thread, self.is_running = None, False
                 self.last_error = str(error)
                 return False
         return True
 
     def stop(self, seconds: float) -> None:
-        """End the thread, which closes the files; wait for that so long."""
+        """End the thread, which closes the files; wait for that, for up to `seconds`."""
         self._stopping = True
         self.writer.bell.set()
         thread = self._thread
@@ -167,11 +168,11 @@ class Sender:
             try:
                 with self._turn:
                     wait = self._step()
-            except OSError as error:  # of the disk, such as that it is full
+            except OSError as error:  # of the disk, such as a full one
                 self._wait_for(Away(error))
                 wait = 0.0
             except Exception as error:
-                # Whatever it is, what is on the disk is worth another try.
+                # Keep trying after any error, since the records are still on the disk.
                 logger.exception("the spool in %s can't be sent", self._directory.path)
                 wait = self._back_off(error, max(1.0, self._policy.delay(10)))
             if not self._is_wanted() and not self.left:
@@ -181,7 +182,7 @@ class Sender:
         self._close()
 
     def _close(self) -> None:
-        """Give the locks of all files back; what is left is for whoever comes."""
+        """Release the locks of all files; other processes adopt the pending records."""
         with self._turn:
             for segment in self._adopted:
                 segment.close()
@@ -189,27 +190,27 @@ class Sender:
             self.writer.close()
 
     def tell_left(self) -> None:
-        """Warn of what is left where nobody was told yet that it can't be sent."""
+        """Warn of pending records, unless a warning has already said that they can't be sent."""
         left = self.left
         if left and self.state != "paused" and self._away_since != math.inf:
             reason = self.last_error or "the server has not answered yet"
             kept = "1 record waits" if left == 1 else f"{left:,} records wait"
             logger.warning("%s; %s in %s for the next start", reason, kept, self._directory.path)
 
-    # -- what others ask for -----------------------------------------------------------------------
+    # -- for other threads -------------------------------------------------------------------------
 
     @property
     def left(self) -> int:
-        """Return how many records are not done with."""
+        """The number of pending records."""
         return self.writer.tally.left + sum(each.tally.left for each in self._adopted)
 
     @property
     def held(self) -> int:
-        """Return how many of these wait for a log that the server does not know."""
+        """The number of records that are held back."""
         return len(self._held)
 
     def flush(self) -> Flush:
-        """Begin to send everything now; return what tells when that is done."""
+        """Request that everything be sent now; return the request."""
         flush = Flush()
         self._flushes.append(flush)
         self._retry_at = self._adopt_at = 0.0
@@ -218,12 +219,12 @@ class Sender:
         return flush
 
     def forget(self, flush: Flush) -> None:
-        """Wait for it no longer."""
+        """Withdraw a request."""
         if flush in self._flushes:
             self._flushes.remove(flush)
 
     def pump(self, flush: Flush, seconds: float) -> None:
-        """Send in this thread, where no other can be started, for about so long."""
+        """Send in this thread for about `seconds`, since no other thread can be started."""
         end = time.monotonic() + seconds
         while not flush.done.is_set() and time.monotonic() < end:
             with self._turn:
@@ -234,11 +235,11 @@ class Sender:
     # -- a round -----------------------------------------------------------------------------------
 
     def _step(self) -> float:
-        """Do what is due; return the seconds until there may be more to do."""
+        """Do one round; return the seconds until the next may be due."""
         now = time.monotonic()
         flushing = list(self._flushes)
         if now >= self._adopt_at:
-            self._adopt_at = now + ADOPT_SECONDS  # a flush meanwhile wants that it is done again
+            self._adopt_at = now + ADOPT_SECONDS  # set first: a flush meanwhile resets it
             self._look_around()
         for flush in flushing:
             flush.begun = True
@@ -265,10 +266,10 @@ class Sender:
         return 0.0
 
     def _fill(self, now: float, *, flushing: bool) -> float | None:
-        """Read the next window; return the seconds until one is due, None: now."""
+        """Read the next window if it is due, and return None; otherwise the seconds until then."""
         if self._due:
             return None
-        # Before it is looked whether there is anything: what comes after that rings.
+        # Set before looking for records, so that a record written after the look rings the bell.
         self.writer.ring_at = self.writer.written + 1
         held = [item for item in self._held if now >= _next_try(item)]
         unread = self._unread() if len(self._held) < HELD else 0
@@ -293,7 +294,7 @@ class Sender:
         return [*self._adopted, *self.writer.segments]
 
     def _unread(self) -> int:
-        """Return how many records nobody has read yet; more, for a moment, where one is written."""
+        """Return the number of unread records; it may be too high while one is being written."""
         if not any(each.position < each.end for each in self._segments()):
             return 0
         return max(1, self.left - sum(len(each.open) for each in self._segments()))
@@ -302,7 +303,7 @@ class Sender:
         return sum(each.end - each.position for each in self._segments())
 
     def _look_around(self) -> None:
-        """Adopt what dead processes left, and see how full the directory is."""
+        """Adopt orphaned segments, and look at the directory's size."""
         self.writer.leave_deleted()
         if not self.writer.look():
             return
@@ -310,15 +311,15 @@ class Sender:
         adopted = self._directory.adopt({*mine, self.writer.name})
         self._adopted += adopted
         if count := sum(each.tally.left for each in adopted):
-            logger.info("%d records of ended processes are sent now", count)
+            logger.info("sending %d records that ended processes left", count)
         self._settle()
         for path in self._directory.unreadable():
             if path.name not in self._unreadable:
                 self._unreadable.add(path.name)
-                logger.warning("%s is no segment that this version can read; it stays there", path)
+                logger.warning("this version can't read the segment %s, and leaves it there", path)
 
     def _read_window(self) -> None:
-        """Read records until there are enough for a round."""
+        """Read records until the window is full."""
         logs = feedback = size = 0
         for segment in self._segments():
             while logs < BATCH_RECORDS and feedback < BATCH_RECORDS and size < BATCH_BYTES:
@@ -343,11 +344,11 @@ class Sender:
                 pending += self._try(pending.pop())
 
     def _try(self, items: list[Item]) -> list[list[Item]]:
-        """Send some; return those to be sent next, in parts, the first at the end."""
+        """Send a batch; return the batches to be sent next, the first of them at the end."""
         action = items[0].action
         if action not in batches.ACTIONS:
             for item in items:
-                self._set_aside(item, "of a later version, or no JSON of a request")
+                self._set_aside(item, "written by a later version, or not the JSON of a request")
             return []
         try:
             answers = self._send(action, batches.body_of(items), items[0].names)
@@ -361,7 +362,9 @@ class Sender:
             raise Paused(error) from error
         told = cast("list[object]", answers) if isinstance(answers, list) else []
         if len(told) != len(items):
-            raise Paused(ValueError("the answer is not that of the API: one for each item"))
+            raise Paused(
+                ValueError("the answer is not the API's, which has one entry for each item")
+            )
         for item, answer in zip(items, told, strict=True):
             if action == LOG and isinstance(answer, dict):
                 self._remember(item.names, cast("dict[str, Any]", answer).get("id"))
@@ -370,7 +373,7 @@ class Sender:
         return []
 
     def _part(self, items: list[Item], error: ApiException) -> list[list[Item]]:
-        """Take out the items that an answer names; return the others, to be sent again."""
+        """Handle the items that an answer names; return batches of the others, to be sent again."""
         judged = batches.verdicts(error, items)
         if not judged:
             return self._react(items, error)
@@ -391,12 +394,12 @@ class Sender:
         return [part for part in reversed(batches.in_order(rest)) if part]
 
     def _react(self, items: list[Item], error: ApiException) -> list[list[Item]]:
-        """Do what follows from the status of an answer: split, put off, wait or pause."""
+        """React to the status of an answer: split the batch, hold an item back, wait or pause."""
         if error.status in (413, 422):
             return self._halve(items, str(error))
         failed = isinstance(error, InternalServerError) and self._attempt >= 3
         if failed or error.status == 400:
-            # One of them may be what the server fails on; or a proxy refuses whatever comes.
+            # Either one of the items makes the server fail, or a proxy refuses every request.
             if len(items) > 1:
                 return self._halve(items, str(error))
             self._put_off(items[0], str(error), known=self._delivered_at > items[0].since > 0)
@@ -436,7 +439,7 @@ class Sender:
             item.segment.tally.answered += 1
 
     def _remember(self, reference_id: str, data_id: object) -> None:
-        """Keep the ID of a log, for feedback to a server that does not know references."""
+        """Keep the ID of a log, for feedback on servers that don't know reference IDs."""
         if isinstance(data_id, str):
             self._ids[reference_id] = data_id
             if len(self._ids) > KNOWN_IDS:
@@ -447,9 +450,9 @@ class Sender:
         item.action, item.data = batches.FEEDBACK, json.dumps(body).encode()
 
     def _put_off(self, item: Item, reason: str, *, known: bool) -> None:
-        """Hold an item back; set it aside once it was held long.
+        """Hold an item back, or set it aside after HOLD_SECONDS.
 
-        known: it is the item's fault, and not that of the server.
+        known: the item is known to be at fault, and not the server.
         """
         now = time.monotonic()
         if not item.tries:
@@ -463,7 +466,7 @@ class Sender:
         self._held.append(item)
 
     def _set_aside(self, item: Item, reason: str) -> None:
-        """Put an item into the `.bad` file, and say so."""
+        """Put an item into the `.bad` file, with a warning."""
         self._write_bad(reason, action=item.action, body=item.data.decode("utf-8", "replace"))
         self._count(set_aside=1)
         self._done([item])
@@ -476,12 +479,12 @@ class Sender:
         )
 
     def _drop_damaged(self, segment: Segment, found: segments.Found) -> None:
-        """Put what is no record any more into the `.bad` file, and say so."""
+        """Put damaged bytes into the `.bad` file, with a warning."""
         self._write_bad("damaged", bytes=b64encode(found.body).decode())
         self._count(set_aside=1)
         segment.tally.answered += 1
         logger.warning(
-            "%s: damaged from byte %d to %d; what was there is in %s now",
+            "%s: damaged from byte %d to %d; the damaged bytes are in %s now",
             segment.path,
             found.start,
             found.end,
@@ -494,7 +497,7 @@ class Sender:
         self._directory.set_aside(self.writer.name, line)
 
     def _settle(self) -> None:
-        """Write down what was answered; delete the files of which all was."""
+        """Save the cursors; delete the segments without pending records."""
         for segment in self._adopted[:]:
             if segment.is_done():
                 segment.close(remove=True)
@@ -518,7 +521,7 @@ class Sender:
         elif now - self._away_since > WARN_SECONDS:
             self._away_since = math.inf
             reason, place = _told(absence.error), self._directory.path
-            logger.warning("%s; what is logged waits in %s", reason, place)
+            logger.warning("%s; unsent records are kept in %s", reason, place)
         self._back_off(absence.error, seconds)
 
     def _back_off(self, error: Exception, seconds: float) -> float:
@@ -528,13 +531,13 @@ class Sender:
         return seconds
 
     def _pause(self, error: Exception) -> None:
-        """Ask the server seldom; say so when it is new."""
+        """Wait for PAUSE_SECONDS; warn if the reason is new."""
         told = self.last_error
         self._back_off(error, PAUSE_SECONDS)
         self.state = "paused"
         if told != self.last_error:
             logger.warning(
-                "the spool in %s is not sent, and nothing of it is lost: %s; the next try is in"
+                "the spool in %s can't be sent for now, and nothing is lost: %s; the next try is in"
                 " %d seconds",
                 self._directory.path,
                 self.last_error,
@@ -543,7 +546,7 @@ class Sender:
         self._finish(anyway=True)
 
     def _finish(self, *, anyway: bool = False) -> None:
-        """Tell those who wait for it that all is sent, or that it can't be."""
+        """Tell the flushes that everything is sent, or can't be for now."""
         for flush in self._flushes[:]:
             if self._stopping or anyway or (flush.begun and not self.left):
                 flush.done.set()
@@ -551,10 +554,10 @@ class Sender:
 
 
 def _told(error: Exception) -> str:
-    """Return an error's message without the hint, which is its second line, and the full stop."""
+    """Return an error's message without its second line, the hint, and without the full stop."""
     return str(error).partition("\n")[0].rstrip(".")
 
 
 def _next_try(item: Item) -> float:
-    """Return when an item that is held back is tried again."""
+    """Return the time of the next try of an item that is held back."""
     return item.since + min(0.25 * 2.0**item.tries, HOLD_SECONDS)

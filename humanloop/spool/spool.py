@@ -1,11 +1,11 @@
-"""Spool: what a client holds to log later.
+"""Spool: the object by which a client logs later.
 
-A call is validated as if it were sent, gets a reference ID and its time, is appended to a file, and
-returns. What writes and what sends is made by the first call, and anew in a fork's child.
+A call validates its body as if it were sent, adds a reference ID and the time, appends it to a
+file, and returns. The first call makes the writer and the sender; a fork's child makes new ones.
 
-Invariants: a call waits for no network; a program that logs nothing later has neither a file nor a
-thread of it; no key is ever in a file; all modules that logging and sending need are imported by
-the caller, where no fork can come between: see `forks`.
+Invariants: no call waits for the network; a program that logs nothing later has no spool file and
+no spool thread; no file contains a key; the caller's thread imports all modules that logging and
+sending need, while no fork can happen: see `forks`.
 """
 
 from __future__ import annotations
@@ -58,8 +58,8 @@ __all__ = ["Spool"]
 logger = logging.getLogger("humanloop.spool")
 
 END_SECONDS = 2.0  # of flushing when a client is closed, and when the interpreter ends
-ROOM_SECONDS = 0.02  # between two looks whether there is room
-TICK = 0.005  # of an event loop that waits for a flush
+ROOM_SECONDS = 0.02  # between two checks for room
+TICK = 0.005  # seconds between two checks of an event loop that waits for a flush
 _IMPORTED_BY_CALLS = ("encodings.idna", "urllib.request")
 _OPTIONS = frozenset({"timeout", "connect_timeout", "read_timeout", "bodies", "retries"}) | {
     "skip_deserialization",
@@ -77,7 +77,7 @@ _UPDATE = UPDATE.encode()
 
 
 class _Core:
-    """What writes and what sends, for one process. told: how many sent records a flush has told."""
+    """The writer and the sender of one process. told: the `sent` records that flushes reported."""
 
     def __init__(self, options: SpoolOptions, directory: Directory, sender: Sender) -> None:
         self.options = options
@@ -89,10 +89,10 @@ class _Core:
 
 
 class Spool:
-    """What a client has logged later; see the guide "Logging in production".
+    """The spool of a client; see the guide "Logging in production".
 
-    api_client: what sends; transport: what the user gave it to send with, if anything; base: the
-    directory in which a relative path is.
+    api_client: sends the requests; transport: the user's own transport, if any; base: the directory
+    to which a relative path belongs.
     """
 
     def __init__(
@@ -106,12 +106,12 @@ class Spool:
         _spools.add(self)
 
     def __reduce__(self) -> tuple[type[Spool], tuple[Any, ...]]:
-        """Return what makes an equal one in another process, which has files of its own."""
+        """Return the recipe for an equal spool in another process, with files of its own."""
         return type(self), (self._api_client, self._transport, self._base)
 
     @property
     def destination(self) -> Hashable:
-        """Return what is equal for spools that send to the same account of the same server."""
+        """A value that is equal for spools that send to the same account of the same server."""
         configuration = self._api_client.configuration
         return Secret((configuration.host, tuple(dict(configuration.api_key).values())))
 
@@ -119,14 +119,14 @@ class Spool:
 
     @shielded
     def log(self, body: Mapping[str, Any] | None = None, **keys: Any) -> str:
-        """Keep a log to be sent later, and return its reference ID.
+        """Store a log to be sent later, and return its reference ID.
 
-        Takes what `logs.log` takes, but for arrays and options of calls. `reference_id` and
-        `created_at` are filled in where they are not given; so is the place of the log: within a
-        traced function this call is its parent, within `client.session` that is its session.
+        Takes the arguments of `logs.log`, except arrays and call options. Fills in `reference_id`
+        and `created_at` if they are missing, and the log's place: within a traced function, that
+        call is the parent; within `client.session`, the log belongs to that session.
 
-        Raises SchemaValidationError and ApiTypeError as `logs.log` does; SpoolFullError without
-        room, SpoolError where nothing can be kept; ClientConfigurationError with `spool=None`.
+        Raises SchemaValidationError and ApiTypeError like `logs.log`; SpoolFullError if there is no
+        room, SpoolError if nothing can be stored; ClientConfigurationError with `spool=None`.
         """
         reference_id, data = _log(body, keys, self)
         self._append(_LOG, data)
@@ -134,44 +134,44 @@ class Spool:
 
     @shielded
     def keep(self, body: Mapping[str, Any]) -> str:
-        """Keep a log as `log`, but leave its place as it is."""
+        """Store a log like `log`, but don't fill in its place."""
         reference_id, data = _log(body, {}, None)
         self._append(_LOG, data)
         return reference_id
 
     @shielded
     def update(self, reference_id: str, body: Mapping[str, Any]) -> None:
-        """Keep what a log has got since: the `output`, `error`, `duration` of its UpdateLogRequest.
+        """Store an update of a log: `output`, `error`, `duration` of an UpdateLogRequest.
 
-        reference_id: that of the log, which may not be sent yet. Raises what `log` raises.
+        reference_id: of the log, which may still be pending. Raises the errors of `log`.
         """
         keys = {"reference_id": reference_id, "body": body}
         self._append(_UPDATE, update_of(reference_id, _serialized(LOGS_UPDATE_BY_REF, keys)))
 
     @shielded
     async def alog(self, body: Mapping[str, Any] | None = None, **keys: Any) -> str:
-        """Keep a log in an event loop: as `log`."""
+        """Store a log in an event loop; see `log`."""
         try:
             reference_id, data = _log(body, keys, self)
         finally:
-            del body, keys  # a coroutine's frame can't be emptied
+            del body, keys  # a coroutine's frame can't be cleared
         await self._aappend(_LOG, data)
         return reference_id
 
     @shielded
     def feedback(self, body: Mapping[str, Any] | None = None, **keys: Any) -> None:
-        """Keep feedback to be sent later.
+        """Store feedback to be sent later.
 
-        Takes what `feedback_api.feedback` takes, but for arrays and options of calls; in place of
-        `data_id` it takes `reference_id`, that of a log, which may not be sent yet.
+        Takes the arguments of `feedback_api.feedback`, except arrays and call options; also takes
+        `reference_id` in place of `data_id`: of a log, which may still be pending.
 
-        Raises what `log` raises.
+        Raises the errors of `log`.
         """
         self._append(*_feedback(body, keys))
 
     @shielded
     async def afeedback(self, body: Mapping[str, Any] | None = None, **keys: Any) -> None:
-        """Keep feedback in an event loop: as `feedback`."""
+        """Store feedback in an event loop; see `feedback`."""
         try:
             action, data = _feedback(body, keys)
         finally:
@@ -186,7 +186,7 @@ class Spool:
                 time.sleep(ROOM_SECONDS)
 
     async def _aappend(self, action: bytes, data: bytes) -> None:
-        from asyncio import get_running_loop, sleep  # its import takes longer than all else here
+        from asyncio import get_running_loop, sleep  # asyncio is slower to import than all else
 
         core = self._ready()
         if core.options.durability == "fsync":
@@ -199,7 +199,7 @@ class Spool:
                 await sleep(ROOM_SECONDS)
 
     def _again(self, action: bytes, data: bytes, error: Exception) -> Iterator[None]:
-        """Write once more, as often as it must; yield where to wait for room."""
+        """Try to write again until it succeeds; yield when the caller should wait for room."""
         waited = False
         while True:
             core = self._ready()
@@ -212,7 +212,7 @@ class Spool:
                     if when_full == "drop_newest":
                         core.dropped += 1
                         if core.dropped == 1:
-                            logger.warning("%s; what comes now is dropped", error)
+                            logger.warning("%s; new records are dropped", error)
                         return
                     core.blocked += not waited
                 waited = True
@@ -227,10 +227,10 @@ class Spool:
     # -- sending -----------------------------------------------------------------------------------
 
     def flush(self, timeout: float | None = 10.0) -> Flushed:
-        """Send everything now, and what dead processes left in the same directory.
+        """Send everything now, including the orphaned segments in the same directory.
 
-        timeout: seconds to wait until it is done; None: no limit. Returns earlier when the server
-        refuses the client itself, such as its key.
+        timeout: seconds to wait until all is sent; None: no limit. Returns earlier if the server
+        refuses the client itself, for example its key.
         """
         seconds = _seconds(timeout)
         core = self._core_to_flush()
@@ -244,7 +244,7 @@ class Spool:
         return _flushed(core, flush)
 
     async def aflush(self, timeout: float | None = 10.0) -> Flushed:
-        """Send everything now, in an event loop: as `flush`."""
+        """Send everything now, in an event loop; see `flush`."""
         from asyncio import sleep
 
         end = time.monotonic() + _seconds(timeout)
@@ -260,7 +260,7 @@ class Spool:
         return _flushed(core, flush)
 
     def stats(self) -> SpoolStats:
-        """Return what this process has written and sent, and what is left."""
+        """Return the numbers of written, sent and pending records, and more: see `SpoolStats`."""
         options = read_setting(self._api_client.configuration.spool)
         if options is None:
             return SpoolStats()
@@ -285,9 +285,9 @@ class Spool:
         )
 
     def close(self, timeout: float = END_SECONDS) -> None:
-        """Send what is left, for up to `timeout` seconds, and end the thread.
+        """Send the pending records, for up to `timeout` seconds, and end the thread.
 
-        Warns of what can't be sent, unless `timeout` is 0. A later call begins new.
+        Warns of records that can't be sent, unless `timeout` is 0. A later call opens it again.
         """
         core = self._core
         if core is None:
@@ -301,7 +301,7 @@ class Spool:
         core.sender.stop(max(0.0, end - time.monotonic()))
 
     async def aclose(self) -> None:
-        """Close in an event loop: as `close`."""
+        """Close in an event loop; see `close`."""
         from asyncio import get_running_loop, sleep
 
         core = self._core
@@ -316,10 +316,10 @@ class Spool:
         while core.sender.is_running and get_running_loop().time() < end:
             await sleep(TICK)
 
-    # -- what is made for each process -------------------------------------------------------------
+    # -- the objects of one process ----------------------------------------------------------------
 
     def _ready(self) -> _Core:
-        """Return what writes, with a thread that sends."""
+        """Return the core, with the sender's thread running."""
         core = self._core
         if core is not None and core.sender.is_running:
             return core
@@ -342,11 +342,11 @@ class Spool:
                 "log_later() needs a spool, and this client has none: spool is None, or the"
                 f" environment's {ENVIRONMENT} is off"
             )
-        _ = self._api_client.transport  # ClientConfigurationError where only the other is given
+        _ = self._api_client.transport  # ClientConfigurationError if only async_transport is given
         for module in _IMPORTED_BY_CALLS:
             import_module(module)
         directory = self._directory(options)
-        alive = weakref.ref(self)  # so that the thread ends when nobody has the spool any more
+        alive = weakref.ref(self)  # so that the thread ends when the spool is no longer referenced
         sender = Sender(
             Writer(directory, options),
             directory,
@@ -364,7 +364,7 @@ class Spool:
         )
 
     def _core_to_flush(self) -> _Core | None:
-        """Return what sends; None: nothing was ever written."""
+        """Return the core; None if nothing was ever written."""
         if self._core is None:
             options = read_setting(self._api_client.configuration.spool)
             if options is None or not self._directory(options).path.exists():
@@ -377,12 +377,12 @@ class Spool:
                 self._core = None
 
     def after_fork(self) -> None:
-        """Begin anew in a fork's child: files, locks and the thread are those of the parent."""
+        """Reset in a fork's child: the files, locks and the thread belong to the parent."""
         self._core = None
         self._lock = threading.RLock()
 
     def at_exit(self, end: float) -> None:
-        """Send what is left until `end`, by `time.monotonic()`, and close what sends."""
+        """Send the pending records until `end`, by `time.monotonic()`; close the connections."""
         if self._core is not None:
             self.close(max(0.05, end - time.monotonic()))
             self._api_client.close()
@@ -404,7 +404,7 @@ def _seconds(timeout: float | None) -> float:
 
 
 def _sending(api_client: ApiClient) -> Send:
-    """Return what sends an array or an update; it does not hold the spool."""
+    """Return the sending function, which holds no reference to the spool."""
 
     def send(action: str, data: bytes, names: str) -> Any:
         operation, headers = _ACTIONS[action]
@@ -420,7 +420,7 @@ def _sending(api_client: ApiClient) -> Send:
     return send
 
 
-# -- what is written ------------------------------------------------------------------------------
+# -- the records ----------------------------------------------------------------------------------
 
 
 def _log(
@@ -428,7 +428,7 @@ def _log(
 ) -> tuple[str, bytes]:
     """Return the reference ID and the JSON of a log.
 
-    writer: what is to write it, if it belongs where this code runs.
+    writer: the spool that writes it, to fill in the log's place; None: don't.
     """
     given = _given("log_later()", body, keys)
     if writer is not None and all(given.get(key) in _MISSING for key in PLACES):
@@ -439,7 +439,7 @@ def _log(
 
 
 def _feedback(body: Mapping[str, Any] | None, keys: dict[str, Any]) -> tuple[bytes, bytes]:
-    """Return what is to be done with feedback, and the JSON of it."""
+    """Return the action and the JSON of feedback."""
     reference_id = keys.pop("reference_id", None)
     given = _given("feedback_later()", body, keys)
     by_id = given.get("data_id") not in _MISSING
@@ -447,7 +447,7 @@ def _feedback(body: Mapping[str, Any] | None, keys: dict[str, Any]) -> tuple[byt
         which = (
             "either data_id= or reference_id=, not both" if by_id else "data_id= or reference_id="
         )
-        raise ApiTypeError(f"feedback_later() needs {which}: that of the log that it is on")
+        raise ApiTypeError(f"feedback_later() needs {which}, of the log that it is about")
     if not by_id:
         given["data_id"] = reference_id
     data = _written(FEEDBACK_FEEDBACK, "feedback_later()", body, given)
@@ -458,7 +458,7 @@ _MISSING = (None, unset)
 
 
 def _given(function: str, body: Any, keys: dict[str, Any]) -> dict[str, Any]:
-    """Return what was given, with the time."""
+    """Return the given keys, with the time."""
     if body is None:
         given = keys
     elif not isinstance(body, Mapping):
@@ -468,14 +468,14 @@ def _given(function: str, body: Any, keys: dict[str, Any]) -> dict[str, Any]:
         raise ApiTypeError(f"{function} takes either body= or the body's keys, not both")
     else:
         given = dict(cast("Mapping[str, Any]", body))
-        given.pop("provider_api_keys", None)  # clients of 0.5 put them everywhere
+        given.pop("provider_api_keys", None)  # version 0.5 put them into every body
     if given.get("created_at") in _MISSING:
         given["created_at"] = datetime.now(timezone.utc).isoformat()
     return given
 
 
 def _written(operation: Operation, function: str, body: object, given: Mapping[str, Any]) -> bytes:
-    """Return the JSON of a body that fits its schema."""
+    """Validate a body, and return its JSON."""
     try:
         return _serialized(operation, given if body is None else {"body": given})
     except ApiTypeError as error:
@@ -483,12 +483,12 @@ def _written(operation: Operation, function: str, body: object, given: Mapping[s
         if options := [name for name in given if name in _OPTIONS]:
             message = (
                 f"{function} sends nothing itself, so it takes no {options[0]}=;"
-                " the client's settings count"
+                " the client's settings apply"
             )
         raise type(error)(message) from None
 
 
-_used: set[str] = set()  # the operations whose schemas are imported
+_used: set[str] = set()  # operations whose schemas are already imported
 
 
 def _serialized(operation: Operation, arguments: Mapping[str, Any]) -> bytes:

@@ -1,7 +1,7 @@
 """Append records to the segments of this process.
 
-Invariants: a record is in the file when `append` returns, and never sent when that has raised;
-nothing waits for the network; a signal handler may append while its thread does.
+Invariants: when `append` returns, the record is in the file; when it raises, the record is never
+sent. Nothing waits for the network. A signal handler may append while its thread is appending.
 """
 
 from __future__ import annotations
@@ -32,35 +32,35 @@ SYNC_SECONDS = 0.05
 LOOK_SECONDS = 0.5
 logger = logging.getLogger("humanloop.spool")
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-_sync = getattr(os, "fdatasync", os.fsync)  # which macOS lacks
+_sync = getattr(os, "fdatasync", os.fsync)  # macOS has no fdatasync
 
 
 class WriterClosed(Exception):
-    """The writer was closed meanwhile; another one is needed."""
+    """The writer was closed meanwhile; the caller needs a new one."""
 
 
 class Bell:
-    """An event that a signal handler may set while its thread does: there, an Event would hang.
+    """An event that a signal handler may set while its thread does; there, an Event would hang.
 
-    Source: the documentation of queue.SimpleQueue, whose `put` may be interrupted by another one.
+    Source: the documentation of queue.SimpleQueue, whose `put` is reentrant.
     """
 
     def __init__(self) -> None:
         self._rung: SimpleQueue[None] = SimpleQueue()
 
     def set(self) -> None:
-        """Wake whoever waits, now or next."""
+        """Wake the thread that waits, or the next one that will."""
         if self._rung.empty():
             self._rung.put(None)
 
     def clear(self) -> None:
-        """Forget that it was set."""
+        """Reset the event."""
         with contextlib.suppress(Empty):
             while True:
                 self._rung.get_nowait()
 
     def wait(self, seconds: float) -> None:
-        """Return when it is set, or after so long; it is not set then."""
+        """Return when the event is set, or after `seconds`, and reset it."""
         with contextlib.suppress(Empty):
             self._rung.get(timeout=max(0.0, seconds))
 
@@ -68,23 +68,22 @@ class Bell:
 class Writer:
     """Writes the records of one process.
 
-    others: bytes of the directory beside this process's segments, as they were last looked at.
-    bell: set when there is enough for the sender, which says by `ring_at` how many records, of all
-    that were written, that is.
+    others: the bytes in the directory outside this process's segments, at the last look. bell: set
+    when there is enough to send, that is, when `written` reaches `ring_at`, which the sender sets.
 
-    Threads that log at once take no lock, unless something has to be changed: a thread that loses
-    the GIL while it holds one lets all others wait for it, for milliseconds. In its place,
+    Threads that log at the same time take no lock, except to change segments: if a thread lost the
+    GIL while holding a lock, all others would wait for milliseconds. Instead,
 
-    - a record is written by one call of the system with the GIL held, `_write_now`, so that it is
-      whole for whoever has the GIL next; it goes to the end (O_APPEND), wherever that is;
-    - it goes to a `Target`, so that a segment may be ended while others write;
-    - counts are attributes of which `+=` loses no update: CPython gives the GIL away only at calls
-      and jumps. Should it ever be otherwise, they are a few records off.
+    - one system call, `_write_now`, writes a record with the GIL held, so the next thread that has
+      the GIL sees a whole record; O_APPEND puts it at the end of the file, wherever that is;
+    - it writes to a `Target`, so that a segment may be ended while other threads write;
+    - counts are attributes, and `+=` on them loses no update: CPython releases the GIL only at
+      calls and jumps. If that ever changes, the counts are wrong by a few records.
     """
 
     def __init__(self, directory: Directory, options: SpoolOptions) -> None:
         self.name = new_writer()
-        self.lock = threading.RLock()  # which a signal handler may take again
+        self.lock = threading.RLock()  # reentrant, for signal handlers
         self.bell = Bell()
         self.segments: list[Segment] = []
         self.tally = Tally()
@@ -102,12 +101,12 @@ class Writer:
         self._count = 0
         self._looked_at = 0.0
         self._syncer: threading.Thread | None = None
-        # Only the system's memory is written to with the GIL held, never the disk.
+        # With the GIL held, write only to the system's memory, never to the disk.
         self._write_now = _writing() if options.durability == "process" else None
 
     @property
     def written(self) -> int:
-        """Return how many records were written."""
+        """The number of written records."""
         return self.tally.written
 
     def append(self, action: bytes, data: bytes) -> None:
@@ -117,7 +116,7 @@ class Writer:
         if size > segments.RECORD_BYTES + segments.MAX_RECORD:
             raise SpoolError(
                 f"a record of {size:,} bytes is longer than the {segments.MAX_RECORD:,} that spools"
-                " and servers take"
+                " and servers accept"
             )
         write = self._write_now
         if (
@@ -141,7 +140,7 @@ class Writer:
             self.bell.set()
 
     def _append_alone(self, record: bytes) -> None:
-        """Write a record with the lock: to a new segment, or where the call above has failed."""
+        """Write a record while holding the lock: to a new segment, or after a failed write."""
         with self.lock:
             if self.is_closed:
                 raise WriterClosed
@@ -162,11 +161,11 @@ class Writer:
                     _sync(segment.descriptor)
             except OSError as error:
                 if self._options.durability == "fsync":
-                    os.ftruncate(segment.descriptor, end)  # nobody writes without the lock then
+                    os.ftruncate(segment.descriptor, end)  # with fsync, all writers take the lock
                 self._fail(error)
 
     def _take_back(self) -> None:
-        """Cut a record that was written in part; others may have written after it."""
+        """Cut off a partly written record; the sender skips it if others have written after it."""
         with self.lock:
             if (segment := self._active) is not None:
                 segment.is_cut = True
@@ -176,7 +175,7 @@ class Writer:
                     self._target.lead_to(segment)
 
     def _begin(self) -> Segment:
-        """Begin a segment, and end the one before."""
+        """Begin a segment, and end the previous one."""
         self._directory.create()
         self._count += 1
         try:
@@ -209,12 +208,12 @@ class Writer:
         raise SpoolError(f"the spool in {place} can't be written: {error.strerror}") from error
 
     def remove(self, segment: Segment) -> bool:
-        """Delete a segment that is done with, unless more has come; tell whether it was."""
+        """Delete a segment if none of its records is pending; return whether it was deleted."""
         if not segment.is_done():
             return False
         with self.lock:
             if segment is self._active:
-                self._switch(None)  # from here on nothing more comes
+                self._switch(None)  # from now on, no thread writes to it
             if not segment.is_done():
                 return False
             self.segments.remove(segment)
@@ -223,34 +222,34 @@ class Writer:
             return True
 
     def leave_deleted(self) -> None:
-        """Begin a new segment with the next record if the file of the last one was deleted."""
+        """Let the next record begin a new segment if somebody has deleted the current file."""
         with self.lock:
             if self._active is None or not self._active.is_deleted:
                 return
             self._switch(None)
         logger.warning(
-            "somebody has deleted the spool in %s; what was in it is lost if this process ends"
-            " before it is sent",
+            "somebody has deleted the spool in %s; its pending records are lost if this process"
+            " ends before sending them",
             self._directory.path,
         )
 
     def look_again(self) -> bool:
-        """Look how much others have in the directory, unless that was just done; tell whether."""
+        """Look at the directory's size, unless that was just done; return whether it looked."""
         if time.monotonic() < self._looked_at + LOOK_SECONDS:
             return False
         self.look()
         return True
 
     def look(self) -> int:
-        """Look how much is in the directory; return it."""
+        """Return the size of the directory in bytes, and update `others`."""
         self._looked_at = time.monotonic()
         used = self._directory.size()
-        # What is written meanwhile counts as this process's: only this order never counts it twice.
+        # In this order, records that are written meanwhile are never counted twice.
         self.others = max(0, used - self._own)
         return used
 
     def close(self) -> None:
-        """Close all segments; those with records in them are left to whoever comes."""
+        """Close all segments; those with pending records are left for other processes to adopt."""
         with self.lock:
             self.is_closed = True
             self._switch(None)
@@ -259,7 +258,7 @@ class Writer:
             self.segments, self._own = [], 0
 
     def _keep_syncing(self) -> None:
-        """Bring to the disk what was written, every SYNC_SECONDS, while there are segments."""
+        """Sync the segments to the disk every SYNC_SECONDS, until there are none."""
         synced: dict[Path, int] = {}
         pause = threading.Event()
         while True:
@@ -278,9 +277,9 @@ class Writer:
 
 
 def _sync_file(path: Path) -> None:
-    """Bring a file to the disk, unless it is gone: then all of it was answered."""
+    """Sync a file to the disk; a file that is gone was acknowledged whole."""
     with contextlib.suppress(FileNotFoundError):
-        # Not by the segment's descriptor, nor a copy of it: a fork's child would keep the lock.
+        # Not with the segment's descriptor or a copy of it: a fork's child would keep the lock.
         descriptor = os.open(path, os.O_RDONLY)
         try:
             _sync(descriptor)
@@ -289,7 +288,7 @@ def _sync_file(path: Path) -> None:
 
 
 def _writing() -> Callable[[int, bytes, int], int] | None:
-    """Return the system's `write`, called with the GIL held; None where that can't be."""
+    """Return the system's `write`, called with the GIL held; None where that is impossible."""
     if not getattr(sys, "_is_gil_enabled", lambda: True)():
         return None
     try:

@@ -1,12 +1,12 @@
-"""Tracing: what functions and the clients of model providers do becomes logs.
+"""Tracing: logs of function calls and of calls to model providers.
 
-`client.traced` decorates a function, `client.session` groups what is logged within it, and
-`humanloop.wrap` logs what the client of a provider asks and is answered. Logs are written by
-`client.log_later`, so nobody waits for the server.
+`client.traced` decorates a function, `client.session` groups the logs of a block, and
+`humanloop.wrap` logs the requests of a provider's client and the answers. Logs are written by
+`client.log_later`, so the program never waits for the server.
 
-Invariants: nothing that goes wrong here reaches the code that is traced: it is counted in
-`client.tracer.failures`, and the first one of a client is warned about. What a traced function
-returns, yields or raises is what it would without.
+Invariants: an error of tracing never reaches the traced code: it is counted in
+`client.tracer.failures`, and the first one of a client gives a warning. A traced function returns,
+yields and raises the same as without tracing.
 """
 
 from __future__ import annotations

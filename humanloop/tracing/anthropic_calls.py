@@ -1,4 +1,4 @@
-"""The calls of Anthropic's API that ask a model. Source: its reference of the Messages API."""
+"""The model calls of Anthropic's API. Source: Anthropic's reference of the Messages API."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def _messages(body: JsonObject) -> list[dict[str, Any]]:
 
 
 def _parts(role: str, content: Any) -> list[dict[str, Any]]:
-    """Return the messages for one of theirs: what tools have answered is a message of its own."""
+    """Return the messages of a log for one of Anthropic's: a tool's result is its own message."""
     blocks = objects(content)
     results = [each for each in blocks if each.get("type") == "tool_result"]
     found = [{"role": "tool", "content": _text(each.get("content"))} for each in results]
@@ -87,7 +87,7 @@ class _Messages:
         return [answer_of(body, body.get("stop_reason"), text, _calls(blocks), thinking)]
 
     def events(self, events: Sequence[JsonObject]) -> Sequence[Answer]:
-        """Return the answer, whose pieces are put together."""
+        """Return the answer, joined from its pieces."""
         whole: dict[str, Any] = {}
         blocks: dict[int, dict[str, Any]] = {}
         error = ""
@@ -120,7 +120,7 @@ def _add(block: dict[str, Any], delta: JsonObject) -> None:
 
 
 def _complete(block: dict[str, Any]) -> None:
-    """Decode what the pieces of a tool's input have become together, unless it was cut off."""
+    """Decode a tool's input, joined from its pieces, unless it was cut off."""
     if block.get("json"):
         pieces = block.pop("json")
         try:

@@ -1,6 +1,6 @@
-"""How a call of a model is read: its request, and its answer in one piece or as events.
+"""The form of a model call in a log: its request, and its answer, whole or as events.
 
-The providers differ in where things stand in their JSON; what they become in a log is said here.
+The providers' JSON differs, and their own modules read it; this module has the parts of a log.
 """
 
 from __future__ import annotations
@@ -31,21 +31,21 @@ Call = dict[str, Any]
 
 @dataclass(frozen=True)
 class Answer:
-    """One answer of a model, as far as it came: text, or the tools that it calls."""
+    """One answer of a model, possibly incomplete: text, or calls of tools."""
 
     output: str | None = None
     error: str | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
     def with_error(self, error: str) -> Answer:
-        """Return the answer with what ended it too early; empty: nothing did."""
+        """Return the answer with the error that cut it off; an empty error: it was not cut off."""
         return replace(self, error=error) if error else self
 
 
 class Reader(Protocol):
     """Reads the calls of one operation of a provider.
 
-    Where JSON is not as the provider documents it, whatever Python raises is raised.
+    For JSON that differs from the provider's documentation, any exception may be raised.
     """
 
     provider: str
@@ -56,7 +56,7 @@ class Reader(Protocol):
         ...
 
     def answer(self, body: JsonObject) -> Sequence[Answer]:
-        """Return the answers in a body, at least one."""
+        """Return the answers in a body; at least one."""
         ...
 
     def events(self, events: Sequence[JsonObject]) -> Sequence[Answer]:
@@ -65,12 +65,12 @@ class Reader(Protocol):
 
 
 def objects(value: Any) -> list[JsonObject]:
-    """Return the objects in an array of JSON that are not empty."""
+    """Return the objects of a JSON array that are not empty."""
     return [each for each in map(as_object, as_list(value)) if each]
 
 
 def without(body: JsonObject, *keys: str) -> dict[str, Any]:
-    """Return an object without some of its keys, and without what is null."""
+    """Return an object without some of its keys, and without null values."""
     return {key: value for key, value in body.items() if key not in keys and value is not None}
 
 
@@ -81,10 +81,10 @@ def config_of(
     tools: Sequence[JsonObject],
     known: Sequence[str],
 ) -> dict[str, Any]:
-    """Return a config, but for its provider.
+    """Return a config without its provider.
 
-    known: keys of the body that are logged elsewhere; what is left of it, and has no key in a
-    config, is in its `other`.
+    known: keys of the body that are logged elsewhere; keys of the body that a config lacks are in
+    its `other`.
     """
     config = {
         "type": "model",
@@ -104,7 +104,7 @@ def tool_of(name: Any, description: Any, parameters: Any) -> dict[str, Any]:
 
 
 def text_of(parts: Any) -> str:
-    """Return the text of the parts of a message; what is no text is named in its place."""
+    """Return the text of a message's parts; the type stands in place of a part without text."""
     texts = (each.get("text") or f"[{each.get('type', 'part')}]" for each in objects(parts))
     return "\n".join(map(str, texts))
 
@@ -118,9 +118,9 @@ def with_calls(message: dict[str, Any], calls: Sequence[Call]) -> dict[str, Any]
 def answer_of(
     body: JsonObject, finish_reason: Any, text: str, calls: Sequence[Call], reasoning: str = ""
 ) -> Answer:
-    """Return an answer. body: what says the usage, the model and the ID.
+    """Return an answer. body: the object with the usage, the model and the ID.
 
-    Its output is its text; without one, the tools that it calls, which are beside it otherwise.
+    The output is the text, and the calls of tools are metadata; without text, they are the output.
     """
     metadata = without(
         {

@@ -1,4 +1,4 @@
-"""The calls of OpenAI's API that ask a model: chat completions, responses, completions.
+"""The model calls of OpenAI's API: chat completions, responses, completions.
 
 Source: OpenAI's API reference, which many other providers follow.
 """
@@ -30,12 +30,12 @@ _KNOWN = ("stream_options", "user", *_SHARED, *_LIMITS)
 _CALLS = ("function_call", "custom_tool_call")
 _THOUGHTS = ("reasoning", "item_reference", "compaction")
 _REASONING = ("reasoning_content", "reasoning")
-"""What other providers call the thoughts that they show."""
+"""Other providers' keys for a model's reasoning."""
 _ROLES = {"user": "user", "assistant": "assistant", "system": "system", "developer": "system"}
 
 
 def _config(body: JsonObject, endpoint: str, *elsewhere: str) -> dict[str, Any]:
-    """Return a config. elsewhere: the keys of the body that are logged beside it."""
+    """Return a config. elsewhere: keys of the body that are logged outside of the config."""
     parameters = {key: body.get(key) for key in _SHARED}
     parameters["max_tokens"] = next((body[k] for k in _LIMITS if body.get(k) is not None), None)
     tools = [
@@ -46,7 +46,7 @@ def _config(body: JsonObject, endpoint: str, *elsewhere: str) -> dict[str, Any]:
 
 
 def _inner(tool: JsonObject) -> JsonObject:
-    """Return what a tool, or a call of one, holds under its type; where that is flat, itself."""
+    """Return the object under the type of a tool or a call; a flat one is returned as it is."""
     return as_object(tool.get("function")) or as_object(tool.get("custom")) or tool
 
 
@@ -71,7 +71,7 @@ def _message(given: JsonObject) -> dict[str, Any]:
 
 
 def _calls(message: JsonObject) -> list[Call]:
-    alone = as_object(message.get("function_call"))  # as it was before there were several
+    alone = as_object(message.get("function_call"))  # the older form, with one call
     return [_call(_inner(each)) for each in objects(message.get("tool_calls")) or [alone] if each]
 
 
@@ -81,7 +81,7 @@ def _call(function: JsonObject) -> Call:
 
 
 class _Completions:
-    """What chat completions and completions share: choices, alone or in pieces."""
+    """The common part of chat completions and completions: choices, whole or in pieces."""
 
     provider: str = _PROVIDER
 
@@ -94,7 +94,7 @@ class _Completions:
         return found or [answer_of(body, None, "", [])]
 
     def events(self, events: Sequence[JsonObject]) -> Sequence[Answer]:
-        """Return the answer of each choice, whose pieces are put together."""
+        """Return the answer of each choice, joined from its pieces."""
         whole: dict[str, Any] = {}
         choices: dict[int, dict[str, Any]] = {}
         for event in events:
@@ -135,7 +135,7 @@ def _add(choice: dict[str, Any], piece: JsonObject) -> None:
 
 
 def _called(calls: list[dict[str, Any]], piece: JsonObject) -> dict[str, Any]:
-    """Return the call to which a piece belongs; some providers send each whole, and no index."""
+    """Return the call of a piece; some providers send whole calls without an index."""
     index = piece.get("index")
     for call in calls:
         if index is not None and call["index"] == index:
@@ -147,7 +147,7 @@ def _called(calls: list[dict[str, Any]], piece: JsonObject) -> dict[str, Any]:
 
 
 def _extend(texts: dict[str, Any], pieces: JsonObject) -> None:
-    """Add pieces of texts to those that came before."""
+    """Append pieces to the texts of their keys."""
     for key, piece in pieces.items():
         if isinstance(piece, str):
             texts[key] = texts.get(key, "") + piece
@@ -202,7 +202,7 @@ class _Responses:
         return [answer.with_error(str(error or ""))]
 
     def events(self, events: Sequence[JsonObject]) -> Sequence[Answer]:
-        """Return the answer that the last event holds whole, or what came of it."""
+        """Return the whole answer in the last event; if that is missing, the text that came."""
         for event in reversed(events):
             if event.get("type") in {
                 "response.completed",

@@ -1,13 +1,13 @@
-"""A span is one traced call: it has a parent, a session, and becomes one log.
+"""Spans: a span is one traced call; it has a parent and a session, and becomes one log.
 
-The API takes a log's parent only if that was logged before. A span without children is written
-once, at its end. One with children is written when the first of them begins, so that it lies before
-it, and gets its output at its end.
+The API accepts a parent only if it was logged before its child. A span without children is written
+once, at its end. A span with children is written when the first child begins, so that it comes
+first, and an update adds its output at its end.
 
-Invariants: a context variable says where the code runs, so tasks and whatever else copies the
-context inherit it; a span that ends restores what was there before. A parent is always a log of the
-same server and account as its child. What can't be written is nobody's parent, and no error of it
-reaches those who log within it.
+Invariants: a context variable holds the current span and session, so tasks and everything else that
+copies the context inherit them; a span that ends restores the previous state. A parent is always a
+log of the same server and account as its child. A span that can't be written is never a parent, and
+its error does not reach the code that logs within it.
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ from humanloop.spool.references import new_reference
 __all__ = ["PLACES", "Session", "Span", "Writer", "here", "running"]
 
 PLACES = ("parent_reference_id", "parent_id", "session_reference_id", "session_id")
-"""The keys of a LogRequest that say where it belongs."""
-_KEPT = frozenset({"project", "project_id"})  # of a span that is written, for those within it
-_PATIENCE = 1.0  # seconds; a fork may have left the lock held by a thread that is not there
+"""The keys of a LogRequest that name its parent or its session."""
+_KEPT = frozenset({"project", "project_id"})  # a written span keeps these for calls within it
+_PATIENCE = 1.0  # seconds; in a fork's child, the lock may be held by a thread of the parent
 
 
 class Writer(Protocol):
-    """What logs are written by."""
+    """Writes logs."""
 
     @property
     def destination(self) -> Hashable:
-        """Return what is equal for writers to the same account of the same server."""
+        """A value that is equal for writers to the same account of the same server."""
         ...
 
     def keep(self, body: Mapping[str, Any]) -> object:
@@ -52,10 +52,10 @@ class Writer(Protocol):
 
 
 class _Place(NamedTuple):
-    """Where code runs.
+    """The spans and the session in which code runs.
 
-    spans: the innermost one for each destination; session: its reference ID; opened: the block of
-    a session around, and before: the place of that block.
+    spans: the innermost span of each destination; session: its reference ID; opened: the session
+    whose block is the innermost; before: the place outside that block.
     """
 
     spans: Mapping[Hashable, Span] = {}
@@ -69,7 +69,7 @@ _place: ContextVar[_Place] = ContextVar("humanloop_place", default=_OUTSIDE)
 
 
 def here(writer: Writer) -> dict[str, str]:
-    """Return what places a log in the span, or else the session, in which this code runs."""
+    """Return the key that places a log in the current span, or else in the current session."""
     span, session = running(writer), _place.get().session
     if span is not None and span.precede():
         return {"parent_reference_id": span.reference_id}
@@ -77,22 +77,22 @@ def here(writer: Writer) -> dict[str, str]:
 
 
 def running(writer: Writer) -> Span | None:
-    """Return the span in which this code runs, of those that are logged where `writer` writes."""
+    """Return the innermost current span with the destination of `writer`."""
     spans = _place.get().spans
     return spans.get(writer.destination) if spans else None
 
 
 class Session:
-    """Groups what is logged in a `with` or `async with` block.
+    """Groups the logs of a `with` or `async with` block.
 
-    reference_id: of the session; one that was used before goes on. Several threads and tasks may
-    use one session at a time.
+    reference_id: of the session; that of an earlier session continues it. Several threads and tasks
+    may use a session at the same time.
     """
 
     def __init__(self, reference_id: str | None = None) -> None:
         if not isinstance(reference_id, (str, type(None))):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise ApiTypeError(
-                f"the reference_id of a session is a str, not {type(reference_id).__name__}"
+                f"the reference_id of a session must be a str, not {type(reference_id).__name__}"
             )
         self.reference_id = reference_id or new_reference()
 
@@ -101,8 +101,8 @@ class Session:
         return self
 
     def __exit__(self, *exc_info: object) -> None:
-        # Not by a token: a generator may leave the block in another context, or later than the
-        # blocks that were opened within it.
+        # Without a token: a generator may leave the block in another context, or while blocks that
+        # were opened later are still open.
         place: _Place | None = _place.get()
         while place is not None and place.opened is not self:
             place = place.before
@@ -120,10 +120,11 @@ class Session:
 
 
 class Span:
-    """A call under way, and a `with` block for each part of its code.
+    """A running call; each part of its code runs in a `with` block of the span.
 
-    keys: those of a LogRequest that are known at its beginning; begun where it is made, in the span
-    and the session in which that code runs. failed: is told why it can't be written as a parent.
+    The span begins when it is made, in the current span and session. keys: the keys of its
+    LogRequest that are known then. failed: is called with the error if it can't be written as a
+    parent.
     """
 
     def __init__(
@@ -143,10 +144,10 @@ class Span:
         self._lock = threading.Lock()
         self._written = False
         self._outside: _Place | None = None  # while the code runs
-        self._inside: _Place | None = None  # between two parts of it
+        self._inside: _Place | None = None  # between two parts of the code
 
     def another(self) -> Span:
-        """Return a span that began when and where this one did, which is not written yet."""
+        """Return an unwritten span with the beginning and the place of this one."""
         made = copy(self)
         made.reference_id = new_reference()
         made.keys = {**self.keys, "reference_id": made.reference_id}
@@ -162,14 +163,14 @@ class Span:
         return self
 
     def __exit__(self, *exc_info: object) -> None:
-        # A generator that is amid a session is so again when it goes on, and its caller is not.
+        # A generator that yields within a session is in it again when it continues; its caller not.
         self._inside = _place.get()
         outside, self._outside = self._outside, None
         if outside is not None:
-            _place.set(outside)  # not by a token: it may be closed in another context
+            _place.set(outside)  # without a token: the span may be closed in another context
 
     def precede(self) -> bool:
-        """Write the span, unless it is written, since a log is to be nested under it.
+        """Write the span, unless it is written, so that a log can be nested under it.
 
         Returns whether it is written.
         """
@@ -184,8 +185,8 @@ class Span:
         return self._written
 
     def end(self, **outcome: Any) -> None:
-        """Write how the call has ended. outcome: `output` or `error`, and other keys of the log."""
-        self._inside = None  # it leads to this span, which would wait for the garbage collector
+        """Write the end of the call. outcome: `output` or `error`, and other keys of the log."""
+        self._inside = None  # break the cycle, which only the garbage collector would free
         outcome["duration"] = time.perf_counter() - self._began
         given = {key: value for key, value in outcome.items() if value is not None}
         if not self._write(given):
@@ -195,14 +196,14 @@ class Span:
             )
 
     def _write(self, more: Mapping[str, Any]) -> bool:
-        """Write the log, unless it is written, by whichever thread; tell whether it was now."""
+        """Write the log unless any thread has written it; return whether it was written now."""
         had = self._lock.acquire(timeout=_PATIENCE)
         try:
             if self._written:
                 return False
             self._writer.keep({**self.keys, **more})
             self._written = True
-            # A task that was begun here may live for long, and holds the span all the time.
+            # Free the rest: a task that was started within the span may hold it for a long time.
             self.keys = {key: value for key, value in self.keys.items() if key in _KEPT}
             return True
         finally:
@@ -211,7 +212,7 @@ class Span:
 
 
 def _precede_fork() -> None:
-    """Write the spans around a fork, or both processes would, and one of them incompletely."""
+    """Write the current spans before a fork: otherwise both processes would, one incompletely."""
     for span in _place.get().spans.values():
         span.precede()
 

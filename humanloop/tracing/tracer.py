@@ -1,8 +1,8 @@
 """Tracer: the decorator `traced`, for functions, coroutine functions and both kinds of generators.
 
 Each kind has a wrapper of the same kind, so that it is called, inspected and documented as before.
-A generator runs in its span only while it computes the next item, since its caller's code runs
-between two of them.
+A generator is in its span only while it computes the next item, since its caller's code runs
+between two items.
 """
 
 from __future__ import annotations
@@ -33,15 +33,15 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 class TraceOptions(TypedDict, total=False):
-    """What `traced` takes.
+    """The options of `traced`.
 
     project, project_id: where the calls are logged; one of both is needed.
     name: of the function in the log; by default its own.
-    config: what the calls are logged with; by default a tool of that name.
-    inputs: False logs no arguments; a function gets the arguments, and returns what is logged.
-    output: False logs no result; a function gets the result, and returns what is logged. Of a
-        generator, the result is the list of its items, or their text if all of them are texts.
-    source, metadata: as for `log`.
+    config: the config of the logs; by default a tool of that name.
+    inputs: False logs no arguments; a function gets the arguments, and returns the inputs to log.
+    output: False logs no result; a function gets the result, and returns the output to log. The
+        result of a generator is the list of its items, or one text if all of them are texts.
+    source, metadata: the same as for `log`.
     """
 
     project: str
@@ -55,9 +55,9 @@ class TraceOptions(TypedDict, total=False):
 
 
 class Tracer:
-    """Logs what functions do.
+    """Logs the calls of functions.
 
-    failures: how often tracing itself has failed; the functions were not affected.
+    failures: the number of errors of tracing itself, which did not affect the functions.
     """
 
     def __init__(self, writer: Writer) -> None:
@@ -68,7 +68,7 @@ class Tracer:
         """Return a decorator that logs each call of a function: see `TraceOptions`.
 
         Raises, when it decorates: ApiTypeError for options or functions that can't be traced,
-        SchemaValidationError for what can't be logged.
+        SchemaValidationError for options that can't be logged.
         """
         for name in options:
             if name not in TraceOptions.__annotations__:
@@ -88,7 +88,7 @@ class Tracer:
         return decorate
 
     def begin(self, keys: Mapping[str, Any]) -> Span | None:
-        """Begin a span; None where that fails."""
+        """Begin a span, and return it; None if that fails."""
         try:
             return Span(self.writer, keys, self.failed)
         except Exception as error:
@@ -96,10 +96,10 @@ class Tracer:
             return None
 
     def failed(self, error: Exception) -> None:
-        """Count that tracing has failed, and warn about the first time."""
+        """Count an error of tracing, and warn of the first one."""
         self.failures += 1
         if self.failures == 1:
-            # It would reach the traced code where warnings are errors, or what shows them fails.
+            # A warning may raise, if warnings are errors, or if the hook that shows them fails.
             with contextlib.suppress(Exception):
                 warn(
                     f"tracing failed, and the traced code went on: {error_text(error)}. Further"
@@ -113,12 +113,12 @@ def error_text(error: BaseException) -> str:
     try:
         said = shorten(one_line(mask_keys(str(error))), _LONGEST_ERROR)
     except Exception:
-        said = "(its text can't be had)"
+        said = "(its text can't be read)"
     return f"{type(error).__name__}: {said}" if said else type(error).__name__
 
 
 class _Calls:
-    """What is logged of one function's calls."""
+    """Logs the calls of one function."""
 
     def __init__(self, tracer: Tracer, function: Callable[..., Any], options: TraceOptions) -> None:
         self.failed = tracer.failed
@@ -131,7 +131,7 @@ class _Calls:
         keys = ("config", "project", "project_id", "source", "metadata")
         given = {key: value for key, value in options.items() if key in keys}
         self._keys: dict[str, Any] = {"config": {"type": "tool", "name": name}, **given}
-        LogRequest(self._keys)  # a mistake is raised here, and not counted in each call
+        LogRequest(self._keys)  # raise a mistake now, in place of counting it in each call
 
     def begin(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Call:
         """Begin a call."""
@@ -150,12 +150,14 @@ class _Calls:
         )
         copied = as_json(made, self.failed)
         if not isinstance(copied, dict):
-            raise ApiTypeError(f"inputs= returns a mapping, not {type(made).__name__}")
+            raise ApiTypeError(
+                f"the function of inputs= must return a mapping, not {type(made).__name__}"
+            )
         return cast("dict[str, Any]", copied)
 
     def _named(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
         if self._signature is not None:
-            with contextlib.suppress(TypeError):  # the function raises it, in its own words
+            with contextlib.suppress(TypeError):  # the function itself will raise it
                 bound = self._signature.bind(*args, **kwargs)
                 bound.apply_defaults()
                 given = dict(bound.arguments)
@@ -174,7 +176,7 @@ class _Calls:
 
 
 class _Call:
-    """One call, and a `with` block for each part of its code. span: None where it has none."""
+    """One call; each part of its code runs in a `with` block of it. span: None if that failed."""
 
     __slots__ = ("_calls", "_copy", "_items", "_span", "_texts")
 
@@ -202,7 +204,7 @@ class _Call:
             self._calls.failed(failure)
 
     def yielded(self, item: Any) -> None:
-        """Keep an item of a generator: as it is now, without a reference to it."""
+        """Keep a copy of a generator's item."""
         try:
             if self._span is not None and self._calls.output:
                 self._keep(item, self._calls.output)
@@ -222,11 +224,11 @@ class _Call:
 
     @property
     def items(self) -> Any:
-        """What a generator has yielded: a list, or the text if all of them are texts."""
+        """The items of a generator: a list, or one text if all of them are texts."""
         return "".join(self._items) if self._items and self._texts else self._items
 
     def end(self, result: Any = None, error: BaseException | None = None) -> None:
-        """End with what the function has returned, or yielded, and what it has raised."""
+        """End the call with the returned value or the yielded items, and with the raised error."""
         if self._span is None:
             return
         failed, output, text = self._calls.failed, self._calls.output, None
@@ -244,7 +246,7 @@ class _Call:
 
 def _wrapped(function: Callable[..., Any], calls: _Calls) -> Callable[..., Any]:
     def is_kind(tell: Callable[[Any], bool]) -> bool:
-        # An object that is called may have the method of a kind.
+        # The kind of a callable object is that of its `__call__`.
         return tell(function) or tell(type(function).__call__)
 
     if is_kind(inspect.isasyncgenfunction):
@@ -302,13 +304,13 @@ def _generator(function: Callable[..., Any], calls: _Calls) -> Callable[..., Any
                 try:
                     sent = yield item
                 except BaseException as error:  # GeneratorExit as well: it may be caught
-                    thrown = error  # outside of this, or it would be the context of others
+                    thrown = error  # not thrown here: it would become the context of other errors
                 with call:
                     item = steps.send(sent) if thrown is None else steps.throw(thrown)
         except StopIteration as end:
             call.end(call.items)
             return end.value
-        except GeneratorExit:  # its caller has had enough
+        except GeneratorExit:  # its caller has closed it early
             call.end(call.items)
             raise
         except BaseException as error:
@@ -334,7 +336,7 @@ def _asynchronous_generator(function: Callable[..., Any], calls: _Calls) -> Call
                 try:
                     sent = yield item
                 except BaseException as error:  # GeneratorExit as well: it may be caught
-                    thrown = error  # outside of this, or it would be the context of others
+                    thrown = error  # not thrown here: it would become the context of other errors
                 with call:
                     item = await (steps.asend(sent) if thrown is None else steps.athrow(thrown))
         except (StopAsyncIteration, GeneratorExit) as end:
@@ -351,10 +353,10 @@ def _asynchronous_generator(function: Callable[..., Any], calls: _Calls) -> Call
 
 
 def _first(steps: AsyncGenerator[Any, Any]) -> Awaitable[Any]:
-    """Ask for the first item, and keep the generator from the event loop.
+    """Ask for the first item, and hide the generator from the event loop.
 
-    A loop closes at its end each generator of which it knows. Its wrapper closes this one, and two
-    at once fail.
+    A loop that ends closes all generators that it knows. The wrapper closes this one, and closing
+    it twice at the same time fails.
     """
     hooks = sys.get_asyncgen_hooks()
     sys.set_asyncgen_hooks(None, None)

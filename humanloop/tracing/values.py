@@ -1,11 +1,11 @@
-"""Values as logs hold them: the arguments and the results of functions, as JSON.
+"""The values in logs: arguments and results of functions, copied as JSON.
 
-A log is for reading, so a value is cut where it is too deep or too large, secrets are masked by
-their names as everywhere, and nothing needed to be exact: what JSON has no form for is shown by its
+A log is for reading, not for restoring values: a value that is too deep or too large is cut,
+secrets are masked by their names as everywhere, and a value that JSON can't hold is shown by its
 repr.
 
-Invariants: a copy holds nothing of the value, so what changes later is logged as it was. What can't
-be read costs its own place and nothing around it. Every text can be stored.
+Invariants: a copy shares nothing with its value, so later changes are not logged. A part that can't
+be read is replaced, and the rest is kept. Every text can be stored.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from humanloop.secrets import MASK, is_secret_name, mask_keys
 __all__ = ["MODEL_CALLS", "Copy", "Limits", "as_json", "as_text", "storable"]
 
 DEPTH = 20
-_LARGEST_INT = 1 << 1024  # far below the digits that Python refuses to write
+_LARGEST_INT = 1 << 1024  # far below Python's limit for the digits of an int
 
 
 class Limits(NamedTuple):
-    """What is kept of one value, with all that is within it; the rest is left out."""
+    """The limits for one value with all its parts; the rest is left out."""
 
     text: int = 100_000
     """Characters of one text."""
@@ -41,28 +41,28 @@ class Limits(NamedTuple):
 
 FUNCTIONS = Limits()
 MODEL_CALLS = Limits(text=4_000_000, texts=8_000_000, values=100_000)
-"""For what a model is asked, and answers: documents are part of it."""
+"""The limits for a model's requests and answers, which may contain documents."""
 
 
 def as_json(value: Any, failed: Callable[[Exception], object], limits: Limits = FUNCTIONS) -> Any:
-    """Return a value as JSON has it: dict, list, str, int, float, bool and None.
+    """Return a value as plain JSON: dict, list, str, int, float, bool and None.
 
-    failed: is told what was raised by parts of it that can't be read.
+    failed: is called with the error of each part that can't be read.
     """
     return Copy(failed, limits).of(value)
 
 
 def as_text(copied: Any) -> str | None:
-    """Return what `as_json` returned as a text: a str as it is, None as none, else its JSON."""
+    """Return the text of a result of `as_json`: a str unchanged, None as None, otherwise JSON."""
     if copied is None or isinstance(copied, str):
         return copied
     return json.dumps(copied, ensure_ascii=False)
 
 
 def storable(text: str) -> str:
-    """Return a text without what no server can store: U+0000, and halves of surrogate pairs.
+    """Replace the characters that no server can store: U+0000 and lone surrogates.
 
-    Two halves that belong together become the character that they mean.
+    A pair of surrogates becomes its character.
     """
     if text.isascii() and "\0" not in text:
         return text
@@ -81,14 +81,14 @@ class Copy:
 
     @property
     def is_full(self) -> bool:
-        """Tell whether nothing more is taken."""
+        """True if a limit is reached, so the rest is left out."""
         return self._values_left <= 0 or self._texts_left <= 0
 
     def of(self, value: Any, depth: int = DEPTH) -> Any:
         """Return a copy."""
         self._values_left -= 1
         kind = cast("object", type(value))
-        if kind is str:  # as most are
+        if kind is str:  # the most frequent type
             return self._text(value)
         if value is None or kind is bool:
             return value
@@ -116,7 +116,7 @@ class Copy:
         return self._of_many(value, depth - 1)
 
     def _of_many(self, value: Any, depth: int) -> Any:
-        # By the type, since an instance of a mock, or of a proxy, has whatever it is asked for.
+        # Look at the type, since an instance of a mock or a proxy has every attribute.
         if hasattr(cast("object", type(value)), "model_dump") and not isinstance(value, type):
             return self.of(value.model_dump(warnings=False), depth)  # pydantic's
         if dataclasses.is_dataclass(value) and not isinstance(value, type):

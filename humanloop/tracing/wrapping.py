@@ -1,12 +1,12 @@
-"""Log what the client of a model provider asks and is answered: OpenAI's, Anthropic's, each kind.
+"""Log the requests of OpenAI's and Anthropic's clients and the answers, sync and async.
 
-They are built alike: whatever is called, the HTTP client inside sends one request, by its public
-method `send`. `wrap` replaces that method on the one instance, and reads along: the JSON of the
+These clients have the same structure: each call sends one request by the public method `send` of
+an HTTP client inside. `wrap` replaces that method on the one instance, and reads the JSON of the
 request, and the JSON or the events of the answer. So retries, raw responses, helpers for streams,
-and copies by `with_options` are logged as well, and nothing that the caller gets is made here.
+and copies by `with_options` are logged as well, and this module makes no object that callers get.
 
-Invariants: the bytes, types and errors that pass are those that came; a stream is read by its
-reader alone, at the reader's pace, and logged when it has ended or has been closed.
+Invariants: bytes, types and errors pass unchanged; only the caller reads a stream, at the caller's
+pace, and it is logged when it has ended or was closed.
 """
 
 from __future__ import annotations
@@ -38,12 +38,12 @@ if TYPE_CHECKING:
 __all__ = ["wrap"]
 
 LARGEST = 16 << 20
-"""Bytes of a stream that are kept to be logged. Of a larger one, the beginning is logged."""
+"""The limit for a logged stream, in bytes; only the beginning of a larger one is logged."""
 _MARK = "_humanloop_wrapped"
 _SHOWN = 500  # characters of an error
 
 _AZURE = "openai_azure"
-"""What the API calls OpenAI's models at Azure; the form of their calls is OpenAI's."""
+"""The API's name for OpenAI's models at Azure; their calls have OpenAI's form."""
 
 _READERS: Mapping[str, Reader] = {
     "/chat/completions": openai_calls.CHAT,
@@ -51,7 +51,7 @@ _READERS: Mapping[str, Reader] = {
     "/responses": openai_calls.RESPONSES,
     "/v1/messages": anthropic_calls.MESSAGES,  # and not OpenAI's /threads/.../messages
 }
-"""What reads the calls of a path, by its end: the first that fits."""
+"""The readers by the end of the request's path; the first that matches is used."""
 
 Instance = TypeVar("Instance")
 
@@ -59,11 +59,11 @@ Instance = TypeVar("Instance")
 def wrap(
     instance: Instance, *, client: Humanloop | None = None, project: str | None = None
 ) -> Instance:
-    """Log what an OpenAI, AsyncOpenAI, Anthropic or AsyncAnthropic does; return that instance.
+    """Log the calls of an OpenAI, AsyncOpenAI, Anthropic or AsyncAnthropic; return that instance.
 
-    client: what logs; by default a new one, by the environment. project: where the calls are
-    logged; by default that of the traced function in which they are made, else one that is named
-    like the provider. Raises ApiTypeError for what can't be wrapped.
+    client: writes the logs; by default `Humanloop()`. project: where the calls are logged; by
+    default the project of the traced function around them, else one named after the provider.
+    Raises ApiTypeError for other objects.
     """
     http: Any = getattr(instance, "_client", None)
     library = None if isinstance(instance, type) else _library_of(http)
@@ -88,7 +88,7 @@ def wrap(
 
 
 def _library_of(http: object) -> ModuleType | None:
-    """Return the module of an HTTP client that is httpx, under whichever name that is shipped."""
+    """Return the module of an HTTP client if it is httpx, even when bundled under another name."""
     for kind in type(http).__mro__:
         module = sys.modules.get(kind.__module__.partition(".")[0])
         if module is not None and hasattr(module, "AsyncByteStream"):
@@ -101,9 +101,9 @@ def _is_azure(url: Any) -> bool:
 
 
 def _original(http: Any) -> Callable[..., Any]:
-    """Return the method that is replaced; it does not keep its instance alive.
+    """Return a function that calls the replaced method, and does not keep the instance alive.
 
-    It is looked up in each call: other tools replace it in the class, before this or after.
+    Each call looks the method up, since other tools may replace it in the class at any time.
     """
     own = http.__dict__.get("send")
     if own is not None:
@@ -152,7 +152,7 @@ def _asynchronous(watch: _Watch, http: Any) -> Callable[..., Any]:
 class _Watch:
     """Watches the requests of one HTTP client.
 
-    library: the module that the client is from; along: its kind of stream that reads along.
+    library: the client's module; along: the class of stream that reads along.
     """
 
     def __init__(
@@ -168,7 +168,7 @@ class _Watch:
         self._project = project
 
     def begin(self, request: Any) -> _Call | None:
-        """Return the call that a request is; None for one that does not ask a model."""
+        """Return the call of a request; None if it is no call of a model."""
         try:
             path = request.url.path
             reader = next((each for end, each in _READERS.items() if path.endswith(end)), None)
@@ -182,7 +182,7 @@ class _Watch:
         return None
 
     def _read(self, reader: Reader, provider: str, content: bytes) -> Mapping[str, Any]:
-        """Return the keys of a log for the body of a request; of one that can't be read, itself."""
+        """Return the keys of a log for a request's body; a body that can't be read is an input."""
         body: Any = _text(content)
         try:
             body = json.loads(body)
@@ -194,7 +194,7 @@ class _Watch:
             return self._checked({"config": config, "inputs": {"body": body}}, provider)
 
     def _checked(self, keys: Mapping[str, Any], provider: str) -> Mapping[str, Any]:
-        """Return the keys as they are logged; raises SchemaValidationError for what is no log."""
+        """Return the keys to be logged; raises SchemaValidationError if they are no log."""
         config = {**keys["config"], "provider": provider}
         tools = config.pop("tools", None)  # schemas, whose properties may be named like secrets
         copied: dict[str, Any] = as_json(
@@ -206,7 +206,7 @@ class _Watch:
         return copied
 
     def _place(self, reader: Reader) -> dict[str, Any]:
-        """Return the keys that say in which project a call is logged."""
+        """Return the key of the project in which a call is logged."""
         if self._project is not None:
             return {"project": self._project}
         around = running(self.tracer.writer)
@@ -216,18 +216,18 @@ class _Watch:
 
 
 class _Call:
-    """One request under way, and its answer."""
+    """One running request, and its answer."""
 
     def __init__(self, watch: _Watch, reader: Reader, span: Span) -> None:
         self._watch = watch
         self._reader = reader
         self._span: Span | None = span  # until it has ended
-        self._head: tuple[int, Any] | None = None  # status and headers of one that is being read
+        self._head: tuple[int, Any] | None = None  # status and headers, while a stream is read
         self._pieces: list[bytes] = []
         self._size = 0
 
     def answered(self, response: Any) -> None:
-        """Log an answer that is complete; read along where it is yet to be read."""
+        """Log an answer that is complete; read along with one that is still to be read."""
         try:
             if response.is_stream_consumed:
                 self._log(response.status_code, response.headers, response.content)
@@ -238,20 +238,20 @@ class _Call:
             self._watch.tracer.failed(error)
 
     def raised(self, error: BaseException) -> None:
-        """Log that no answer has come."""
+        """Log the error of a request without an answer."""
         try:
             self.end(Answer(error=error_text(error)))
         except Exception as failure:
             self._watch.tracer.failed(failure)
 
     def passed(self, piece: bytes) -> None:
-        """Keep a piece of the answer that its reader gets."""
+        """Keep a piece of the answer, to be logged."""
         if self._size < LARGEST:
             self._pieces.append(piece)
         self._size += len(piece)
 
     def ended(self, error: BaseException | None = None, *, is_whole: bool = False) -> None:
-        """Log a stream that nobody reads any further; error: what has cut it off."""
+        """Log a stream that will be read no further; error: the one that cut it off."""
         head, self._head = self._head, None
         if head is None:
             return
@@ -265,23 +265,23 @@ class _Call:
             self._watch.tracer.failed(failure)
 
     def _decoded(self, status: int, headers: Any, content: bytes) -> bytes:
-        """Return what came without its compression, which a response of the library undoes."""
+        """Return the content decompressed, by a response of the library."""
         library = self._watch.library
         response = library.Response(status, headers=headers, stream=library.ByteStream(content))
         decoded: list[bytes] = []
-        with contextlib.suppress(library.DecodingError):  # it was cut off within
+        with contextlib.suppress(library.DecodingError):  # the content was cut off
             for piece in response.iter_bytes():
                 decoded.append(piece)
         return b"".join(decoded)
 
     def __del__(self) -> None:
         if not sys.is_finalizing():
-            self.ended()  # a stream that was left without being closed
+            self.ended()  # a stream that was never closed
 
     def _log(
         self, status: int, headers: Any, content: bytes, error: str = "", *, is_whole: bool = True
     ) -> None:
-        """Log an answer, or what came of it; error: what has cut it off."""
+        """Log an answer, or the part that came; error: the one that cut it off."""
         if status >= 400:
             said = shorten(one_line(mask_keys(_text(content))), _SHOWN)
             return self.end(Answer(error=f"HTTP {status}: {said}"))
@@ -302,7 +302,7 @@ class _Call:
         return self._reader.events([json.loads(each) for each in data])
 
     def end(self, first: Answer, *others: Answer) -> None:
-        """Log the answers: each sample is a log."""
+        """Log the answers; each sample is a log of its own."""
         span, self._span = self._span, None
         if span is None:
             return
@@ -322,7 +322,7 @@ def _text(content: bytes) -> str:
 
 @cache  # a class for each library
 def _along(library: ModuleType) -> Callable[[Any, _Call], Any]:
-    """Return the kind of stream that reads along; the library wants its own class as the base."""
+    """Return the class of stream that reads along; the library requires its own base class."""
 
     class Along(library.SyncByteStream):  # type: ignore[name-defined, misc]
         def __init__(self, stream: Any, call: _Call) -> None:
@@ -333,7 +333,7 @@ def _along(library: ModuleType) -> Callable[[Any, _Call], Any]:
                 for piece in self._stream:
                     self._call.passed(piece)
                     yield piece
-            except GeneratorExit:  # its reader has gone
+            except GeneratorExit:  # the caller has stopped reading
                 raise
             except BaseException as error:
                 self._call.ended(error)
@@ -363,7 +363,7 @@ def _asynchronous_along(library: ModuleType) -> Callable[[Any, _Call], Any]:
                 async for piece in self._stream:
                     self._call.passed(piece)
                     yield piece
-            except GeneratorExit:  # its reader has gone
+            except GeneratorExit:  # the caller has stopped reading
                 raise
             except BaseException as error:
                 self._call.ended(error)

@@ -1,4 +1,4 @@
-"""Tracing: what traced functions do is logged, and what they do is what they did."""
+"""Tracing: the calls of traced functions are logged, and behave as without tracing."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from humanloop.tracing.spans import Span, here
 
 
 class Log:
-    """Logs and their updates, in the order in which they are written."""
+    """A writer that keeps logs and their updates, in the order of writing."""
 
     destination = "here"
 
@@ -52,28 +52,28 @@ class Log:
 
     @property
     def spans(self) -> list[dict[str, Any]]:
-        """All of them as they are in the end."""
+        """All logs, with their updates."""
         return [{**each, **self.updates.get(each["reference_id"], {})} for each in self.written]
 
     def one(self) -> dict[str, Any]:
-        """The only one."""
+        """Return the only log, with its update."""
         [span] = self.spans
         return span
 
     def of(self, name: str) -> list[dict[str, Any]]:
-        """Those of a function."""
+        """Return the logs of a function."""
         return [each for each in self.spans if each["config"]["name"] == name]
 
 
 @pytest.fixture
 def log() -> Log:
-    """Where it is logged."""
+    """Return the log to which the tracer writes."""
     return Log()
 
 
 @pytest.fixture
 def tracer(log: Log) -> Tracer:
-    """Traces into that log."""
+    """Return a tracer that writes to the log."""
     return Tracer(log)
 
 
@@ -115,7 +115,7 @@ class _Text(str):
         ({"b"}, '["b"]'),
         (_Text("t"), "t"),
         pytest.param(10**5000, "<int of 16,610 bits>", id="more digits than Python writes"),
-        ("a\0\ud83d\ude00\ud83d", "a\ufffd\U0001f600\ufffd"),  # what no server can store
+        ("a\0\ud83d\ude00\ud83d", "a\ufffd\U0001f600\ufffd"),  # characters that no server can store
         pytest.param("x" * 1_000_000, "x" * 100_000 + "... (1,000,000 characters)", id="large"),
     ],
 )
@@ -141,7 +141,7 @@ def test_what_has_no_json_is_shown(tracer: Tracer, log: Log) -> None:
     thing, other, _ = log.one()["inputs"]["args"]
     assert thing == {"name": "n", "password": "***"}
     assert other == "Other(***)"
-    tracer.traced(project="p")(len)(range(10**9))  # no more of it than is needed
+    tracer.traced(project="p")(len)(range(10**9))  # only the needed part is copied
     assert tracer.failures == 0
 
 
@@ -299,7 +299,7 @@ def test_a_call_that_ends_while_its_first_child_begins() -> None:
         threads.append(threading.Thread(target=context.run, args=(traced(lambda: "in"),)))
         threads[0].start()
         assert entered.wait(20)
-        threading.Timer(0.05, go_on.set).start()  # when this has ended, or nearly so
+        threading.Timer(0.05, go_on.set).start()  # about when this has ended
         return "out"
 
     assert outer() == "out"
@@ -345,7 +345,7 @@ def test_a_session_in_several_tasks_at_once(tracer: Tracer, log: Log) -> None:
 
 
 def test_what_is_no_session(tracer: Tracer) -> None:
-    with pytest.raises(ApiTypeError, match="a session is a str, not int"):
+    with pytest.raises(ApiTypeError, match="a session must be a str, not int"):
         Session(7)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
@@ -392,7 +392,7 @@ def test_a_fork_finds_its_parent_written(tracer: Tracer, log: Log) -> None:
 
 
 class TestGenerators:
-    """They are traced from the first item to the last."""
+    """Generators are traced from the first item to the last."""
 
     def test_items_are_the_output(self, tracer: Tracer, log: Log) -> None:
         traced = tracer.traced(project="p")
@@ -413,7 +413,7 @@ class TestGenerators:
         steps = texts()
         assert log.written == []  # it has not begun
         assert next(steps) == "a"
-        inner()  # not within it, since its caller runs
+        inner()  # not nested, since the generator's caller runs
         assert steps.send(7) == "b7"
         with pytest.raises(StopIteration) as end:
             next(steps)
@@ -478,7 +478,7 @@ class TestGenerators:
 
         def closed(steps: Generator[int, None, str]) -> object:
             next(steps)
-            return steps.close()  # since Python 3.13, what it returns
+            return steps.close()  # since Python 3.13, `close` returns the generator's result
 
         assert closed(tracer.traced(project="p")(polite)()) == closed(polite())
 
@@ -693,7 +693,7 @@ def test_options(tracer: Tracer, log: Log) -> None:
 
 def test_inputs_that_are_no_mapping(tracer: Tracer, log: Log) -> None:
     wrong: Any = lambda text: text  # noqa: E731
-    with pytest.warns(TracingWarning, match="inputs= returns a mapping, not str"):
+    with pytest.warns(TracingWarning, match="inputs= must return a mapping, not str"):
         tracer.traced(project="p", inputs=wrong)(lambda text: text)("x")
     assert log.one()["output"] == "x"
     assert "inputs" not in log.one()
@@ -734,7 +734,7 @@ def test_what_can_t_be_traced(tracer: Tracer) -> None:
 
 
 class Broken(Log):
-    """Nothing can be written there."""
+    """A writer whose methods fail."""
 
     def keep(self, keys: Mapping[str, Any]) -> object:
         raise OSError("no room")

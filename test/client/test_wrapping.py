@@ -1,6 +1,6 @@
-"""What a wrapped provider's client asks and is answered is logged; its caller gets what came.
+"""A wrapped provider's client: requests and answers are logged, and its caller gets them unchanged.
 
-The providers' own packages are tried in `test/models`. Here stands what they have in common: an
+The providers' own packages are tested in `test/models`; these tests have their common part, an
 object that sends by an HTTP client of httpx.
 """
 
@@ -43,13 +43,13 @@ METADATA = {
 
 
 def sse(*events: Any, done: bool = True) -> bytes:
-    """A stream of events."""
+    """Return the bytes of a stream of events."""
     lines = [f"data: {json.dumps(event)}\n\n" for event in events]
     return "".join([*lines, "data: [DONE]\n\n" if done else ""]).encode()
 
 
 class Provider:
-    """Calls as the providers' packages do, in threads or in an event loop."""
+    """Calls like the providers' packages, in threads or in an event loop."""
 
     destination = "here"
 
@@ -70,7 +70,7 @@ class Provider:
         raise AssertionError("these have no children")
 
     def one(self) -> dict[str, Any]:
-        """The only log."""
+        """Return the only log."""
         [span] = self.written
         return span
 
@@ -83,7 +83,7 @@ class Provider:
         return self.loop.run_until_complete(outcome) if self.loop else outcome
 
     def read(self, answer: Any) -> bytes:
-        """Read what is left of a stream, and close it."""
+        """Read the rest of a stream, and close it."""
         if self.loop is None:
             with contextlib.closing(answer):
                 return b"".join(answer.iter_bytes())
@@ -109,7 +109,7 @@ class Provider:
             self._do(answer.aclose())
 
     def end(self) -> None:
-        """Close all of it."""
+        """Close the HTTP client and the event loop."""
         self.close(self._client)
         if self.loop is not None:
             self._do(self.loop.shutdown_asyncgens())
@@ -301,7 +301,7 @@ def test_a_stream_that_is_left(provider: Provider, server: Loopback) -> None:
 def test_an_answer_in_one_piece_that_is_left(
     provider: Provider, server: Loopback, is_read: bool
 ) -> None:
-    """So that headers alone are looked at; the rest may be there or not."""
+    """A caller may read only the headers, or a part of the body."""
     server.reply = server.hanging(b"HTTP/1.1 200 OK\r\nContent-Length: 999\r\n\r\n" + b'{"id": ')
     answer = provider.send(CHAT, stream=True)
     if is_read:
@@ -547,7 +547,7 @@ def test_calls_within_a_traced_function(provider: Provider, server: Loopback) ->
 
 @pytest.fixture
 def failing(server: Loopback) -> Iterator[Provider]:
-    """A provider whose calls can't all be read."""
+    """Return a provider, some of whose calls can't be read."""
     made = Provider("sync", server.host.removesuffix("/v4"))
     wrap(made, client=made.logging)  # type: ignore[arg-type]  # pyright: ignore
     yield made
@@ -627,7 +627,7 @@ def test_a_bug_anywhere_reaches_nobody(
 
 
 def test_what_is_logged_can_be_stored(provider: Provider, server: Loopback) -> None:
-    """Pieces may each hold half of a character; no server stores one, nor U+0000."""
+    """A piece may hold half of a character; no server stores a half, nor U+0000."""
     halves = ["\ud83d", "\ude00 \0", "\ud83d"]
     events = [{"choices": [{"index": 0, "delta": {"content": each}}]} for each in halves]
     server.answer(sse(*events), Content_Type="text/event-stream")
@@ -649,7 +649,7 @@ def test_wrapping_again_changes_nothing(provider: Provider, server: Loopback) ->
 def test_what_replaces_the_method_later_is_called(
     provider: Provider, server: Loopback, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Tools for monitoring patch the classes of httpx, and may come after."""
+    """Monitoring tools patch the classes of httpx, possibly later than `wrap`."""
     seen: list[str] = []
     kind: Any = type(provider._client)
     send = kind.send

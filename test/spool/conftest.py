@@ -1,4 +1,4 @@
-"""A server that can go and come back at one address, and clients with a spool of the test's own."""
+"""A server that can stop and start again at its address, and clients with the test's own spool."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ LOG: dict[str, Any] = {"project": "p", "config": {"model": "m"}}
 
 
 def free_port() -> int:
-    """A port that nobody listens on."""
+    """Return a port on which nobody listens."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port: int = listener.getsockname()[1]
         return port
 
 
 class Place:
-    """An address, the database of the server there, and a directory for spools."""
+    """An address, the database of its server, and a directory for spools."""
 
     def __init__(self, directory: Path) -> None:
         self.spool = directory / "spool"
@@ -36,12 +36,12 @@ class Place:
         self.clients: list[Humanloop] = []
 
     def server(self, **settings: Any) -> EmbeddedServer:
-        """The server, to be used in a `with` block, as often as wanted."""
+        """Return a server for a `with` block; each one has the same address and database."""
         given = Settings(**settings)
         return EmbeddedServer(self._url, port=self.port, api_key=KEY, settings=given)
 
     def client(self, **options: Any) -> Humanloop:
-        """A client that is closed at the end."""
+        """Return a client, which is closed at the end of the test."""
         made = Humanloop(**{"api_key": KEY, "host": self.host, "spool": self.spool, **options})
         self.clients.append(made)
         return made
@@ -53,11 +53,11 @@ class Place:
         return found
 
     def files(self, suffix: str = "") -> list[Path]:
-        """The files of the spool."""
+        """Return the files of the spool."""
         return sorted(self.spool.glob(f"*/*{suffix}"))
 
     def records(self, project: str = "p") -> list[dict[str, Any]]:
-        """All logs of a project, oldest first."""
+        """Return all logs of a project, oldest first."""
         with Humanloop(KEY, self.host, bodies="plain") as client:
             projects: Any = client.projects.list(filter=project).body
             if not projects["records"]:
@@ -68,11 +68,11 @@ class Place:
 
 @pytest.fixture
 def place(tmp_path: Path) -> Iterator[Place]:
-    """An address without a server, and a directory without a spool."""
+    """Return an address without a server, and a directory without a spool."""
     made = Place(tmp_path)
     yield made
     for client in made.clients:
-        core, client.spool._core = client.spool._core, None  # what is left would be waited for
+        core, client.spool._core = client.spool._core, None  # close() would wait for it
         if core is not None:
             core.sender.stop(2)
         client.close()
@@ -80,7 +80,7 @@ def place(tmp_path: Path) -> Iterator[Place]:
 
 @pytest.fixture(autouse=True)
 def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """No test sees the keys, or writes to the spool, of whoever runs it."""
+    """Hide the keys and the spool of the user who runs the tests."""
     for name in ("API_KEY", "BASE_URL", "SPOOL"):
         monkeypatch.delenv(f"HUMANLOOP_{name}", raising=False)
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))

@@ -1,4 +1,4 @@
-"""Applications and servers that are killed while the applications log: what is there in the end."""
+"""Applications and servers that are killed while logging, and the logs that exist in the end."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ work(int(processes))
 
 @dataclass(frozen=True)
 class Found:
-    """What came of it: counts of logs; full: how often a log was refused for want of room."""
+    """The counts of logs in the end; full: the number of logs refused because the disk was full."""
 
     returned: int
     kept: int
@@ -88,7 +88,7 @@ def _serve(directory: Path, port: int) -> subprocess.Popen[str]:
 
 
 def _begin(directory: Path, host: str, processes: int, limit: int) -> subprocess.Popen[bytes]:
-    """Start a group of processes that log: one, and as many forks of it as are wanted."""
+    """Start a group of processes that log: one process and its forks."""
     arguments = [str(directory), host, KEY, str(processes), str(limit)]
     return subprocess.Popen(
         [sys.executable, "-c", APPLICATION, *arguments],
@@ -98,7 +98,7 @@ def _begin(directory: Path, host: str, processes: int, limit: int) -> subprocess
 
 
 def _told(directory: Path) -> Counter[str]:
-    """The lines that the processes wrote after `log_later` had returned; whole ones alone."""
+    """Return the whole lines that the processes wrote after `log_later` had returned."""
     lines: Counter[str] = Counter()
     for path in directory.glob("told-*"):
         lines.update(path.read_text().split("\n")[:-1])
@@ -108,9 +108,9 @@ def _told(directory: Path) -> Counter[str]:
 def kill_while_logging(
     directory: Path, port: int, kills: int, server_kills: int, *, limit: int = 0
 ) -> Found:
-    """Let four processes log, two of them forked, and kill them all at once again and again.
+    """Let four processes log, two of them forked, and kill all of them at once, `kills` times.
 
-    limit: bytes that a file may have at times.
+    limit: the largest size of a file, in bytes, for some of the time; 0: no limit.
     """
     host, chance = f"http://127.0.0.1:{port}/v4", random.Random(7)
     server = _serve(directory, port)
@@ -153,7 +153,7 @@ def kill_while_logging(
 
 
 def main() -> None:
-    """Run it at length: `python -m spool.killing DIRECTORY PORT KILLS SERVER_KILLS LIMIT`."""
+    """Run it for long: `python -m spool.killing DIRECTORY PORT KILLS SERVER_KILLS LIMIT`."""
     directory, *numbers = sys.argv[1:]
     port, kills, server_kills, limit = map(int, numbers)
     print(

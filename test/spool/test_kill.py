@@ -1,4 +1,4 @@
-"""Applications and their server are killed while they log: what was returned is there once."""
+"""Applications and servers that are killed while logging: each returned log is stored once."""
 
 from __future__ import annotations
 

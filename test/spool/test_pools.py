@@ -1,4 +1,4 @@
-"""Programs whose processes and threads are those of gevent, celery and multiprocessing."""
+"""Programs with the processes and threads of gevent, celery and multiprocessing."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ needs_celery = pytest.mark.skipif(
 @needs_gevent
 @needs_fork
 def test_gevent(place: Place) -> None:
-    """Others run while one waits for a flush, and a child of a fork logs as any other."""
+    """Other greenlets run while one waits for a flush; a fork's child logs like other processes."""
     code = """
 import gevent.monkey; gevent.monkey.patch_all()
 import gevent
@@ -98,7 +98,7 @@ else:
 @needs_celery
 @needs_fork
 def test_celery(place: Place, tmp_path: Path) -> None:
-    """Each process of the pool sends what it logs; what one that dies leaves, others send."""
+    """Each process of the pool sends its logs; others send the logs of one that dies."""
     broker = tmp_path / "broker"
     broker.mkdir()
     script = tmp_path / "tasks.py"
@@ -118,10 +118,10 @@ def test_celery(place: Place, tmp_path: Path) -> None:
         try:
             end, client = time.monotonic() + 60, place.client()
             while len(place.records()) < 20 and time.monotonic() < end:
-                client.flush()  # which takes over what the one that died has left
+                client.flush()  # which adopts the dead process's segments
                 time.sleep(0.1)
         finally:
-            os.killpg(worker.pid, signal.SIGKILL)  # with its pool, which may not end by itself
+            os.killpg(worker.pid, signal.SIGKILL)  # also its pool, which may not end by itself
             worker.wait()
         flushed(place)
         assert sorted(int(each["output"]) for each in place.records()) == [*range(20)]
@@ -133,7 +133,7 @@ def test_celery(place: Place, tmp_path: Path) -> None:
     ["spawn", pytest.param("fork", marks=needs_fork), pytest.param("forkserver", marks=needs_fork)],
 )
 def test_multiprocessing(place: Place, tmp_path: Path, method: str) -> None:
-    """A client of a module's own, which the children use as forked, or make anew."""
+    """A module's global client: the children use the forked one, or import the module again."""
     script = tmp_path / "program.py"
     script.write_text(f"""
 import multiprocessing, sys

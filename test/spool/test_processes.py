@@ -1,4 +1,4 @@
-"""Programs as processes: how they end, what they leave, and who sends that."""
+"""Programs as processes: their ends, and the sending of the logs that they leave."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ LOG = {"project": "p", "config": {"model": "m"}}
 def program(
     place: Place, code: str, *flags: str, begin: str = BEGIN
 ) -> subprocess.CompletedProcess[str]:
-    """Run a program to its end."""
+    """Run a program to its end, and return the result."""
     arguments = [place.host, KEY, str(place.spool)]
     return subprocess.run(
         [sys.executable, *flags, "-c", begin + code, *arguments],
@@ -48,7 +48,7 @@ def program(
 
 
 def flushed(place: Place) -> Flushed:
-    """What a new process sends of what others left."""
+    """Send the logs that other processes left, with a new client."""
     return place.client().flush()
 
 
@@ -106,7 +106,7 @@ print("sends", flush=True)
 
 
 def test_in_a_function_that_flushes(place: Place) -> None:
-    """As a lambda does, which is frozen as soon as it has returned."""
+    """AWS Lambda freezes a process as soon as its function has returned."""
     with place.server():
         done = program(
             place, "client.log_later(**LOG); print(client.flush(5), flush=True); os._exit(0)"
@@ -140,7 +140,7 @@ print(client.flush(10), client.spool.stats().written)
 
 @needs_fork
 def test_forks_while_threads_log(place: Place) -> None:
-    """Whatever a thread holds at that moment, the child can log."""
+    """The child can log, whatever lock a thread of the parent holds during the fork."""
     code = """
 client.log_later(**LOG)
 threads = [threading.Thread(target=lambda: [client.log_later(**LOG) for _ in range(300)])
@@ -182,7 +182,7 @@ assert client.flush(30).left == 0
     ],
 )
 def test_a_fork_while_another_thread_imports(place: Place, first: str, module: str) -> None:
-    """Whatever the first use of a client holds at that moment, the child can log."""
+    """The child can log, whatever lock the client's first use holds during the fork."""
     code = f"""
 class Slow:
     def find_spec(self, name, *_):
@@ -207,7 +207,7 @@ os._exit(os.waitpid(child, 0)[1])
 
 
 def test_the_first_use_imports_all_that_sending_needs(place: Place) -> None:
-    """So the thread that sends imports nothing, and no fork can come between."""
+    """The sender's thread imports nothing, so no fork can happen during an import."""
     code = """
 client.log_later(**LOG)
 client.feedback_later(type="rating", value="good", reference_id=client.log_later(**LOG))
@@ -264,10 +264,10 @@ def test_nobody_takes_the_files_of_a_living_process(place: Place) -> None:
 
 
 class TestDamage:
-    """Files that are not as they were written."""
+    """Damaged files."""
 
     def leave(self, place: Place, count: int) -> Path:
-        """Let a process leave a file of so many records."""
+        """Let a process leave a file with `count` records."""
         code = "for n in range(%d): client.log_later(**LOG, output=str(n))\nos._exit(0)"
         program(place, code % count)
         [path] = place.files()
@@ -287,7 +287,7 @@ class TestDamage:
 
     @pytest.mark.parametrize("where", [0, 4, 60])
     def test_a_bad_record_is_set_aside_alone(self, place: Place, where: int) -> None:
-        """Its length, its checksum, or what it says."""
+        """The damage is in its length, its checksum, or its text."""
         path = self.leave(place, 9)
         data = bytearray(path.read_bytes())
         size = (len(data) - 20) // 9
@@ -313,7 +313,7 @@ class TestDamage:
         path.write_bytes(data)
         assert place.client().flush() == Flushed(0, 0)
         assert path.read_bytes() == data
-        assert "no segment that this version can read" in caplog.text
+        assert "this version can't read the segment" in caplog.text
 
 
 class TestCommand:
@@ -349,7 +349,7 @@ class TestCommand:
             assert client.flush() == Flushed(1, 0)
 
     def test_what_was_refused_is_put_back(self, place: Place) -> None:
-        """Since the project that it is of is there now, for example."""
+        """For example, the missing project exists now."""
         client = place.client()
         client.log_later(project_id="pr_none", config={"model": "m"}, reference_id="r")
         client.feedback_later(type="rating", value="good", data_id="data_none")
@@ -378,7 +378,7 @@ class TestCommand:
             assert sorted(actions) == ["feedback_api.feedback", "logs.log"]
 
     def test_what_was_logged_with_another_key_is_sent(self, place: Place) -> None:
-        """The key was wrong, or there is a new one."""
+        """The other key was wrong, or is an old one."""
         client = place.client(api_key="hl_wrong", retries=0)
         client.log_later(**LOG)
         client.log_later(**LOG)

@@ -1,4 +1,4 @@
-"""Logging later: what is sent in the end, and what is told."""
+"""Logging later: the records that are sent, and the warnings and statistics."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ from .conftest import KEY, LOG, Place
 
 
 def wait_until(done: Callable[[], bool]) -> None:
-    """Wait for what no event tells."""
+    """Wait for a condition that has no event."""
     end = time.monotonic() + 30
     while not done():
         assert time.monotonic() < end
@@ -53,7 +53,7 @@ def wait_until(done: Callable[[], bool]) -> None:
 
 
 class TestLogging:
-    """What `log_later` takes and returns."""
+    """The arguments and the result of `log_later`."""
 
     def test_a_log_is_sent_once_with_its_reference_and_time(self, place: Place) -> None:
         client = place.client()
@@ -116,7 +116,7 @@ class TestLogging:
                 client.flush(timeout)  # type: ignore[arg-type]
 
     def test_what_no_file_can_hold_is_refused(self, place: Place) -> None:
-        """Such a record could be written, but not be read."""
+        """Such a record could be written, but not read."""
         client = place.client()
         longest = segments.MAX_RECORD - 500
         client.log_later(**LOG, output="x" * longest)
@@ -150,7 +150,7 @@ class TestLogging:
 
 
 class TestFeedback:
-    """Feedback on what may not be sent yet."""
+    """Feedback on logs that may still be pending."""
 
     def test_it_finds_a_log_of_the_spool(self, place: Place) -> None:
         client = place.client()
@@ -185,12 +185,12 @@ class TestFeedback:
 
 
 class TestSending:
-    """How it goes out."""
+    """The sending of records."""
 
     def test_parents_go_before_their_children(self, place: Place) -> None:
         client = place.client()
         for number in range(5):
-            # The child is written first, as by what logs when a part of it has ended.
+            # The child is written first, like in a program that logs each part when it ends.
             client.log_later(**LOG, reference_id=f"c{number}", parent_reference_id=f"b{number}")
             client.log_later(**LOG, reference_id=f"a{number}")
             client.log_later(**LOG, reference_id=f"b{number}", parent_reference_id=f"a{number}")
@@ -220,7 +220,7 @@ class TestSending:
         assert stat.S_IMODE(bad.stat().st_mode) == 0o600
 
     def test_a_place_that_names_none_of_them(self, place: Place) -> None:
-        """`true` is no index, though Python counts with it."""
+        """`true` is not an index, though bool is an int in Python."""
         transport = TestTransport()
         detail = [{"loc": ["body", True, "output"], "msg": "no", "type": "value_error"}]
         transport.reply("logs.log", status=422, body={"detail": detail}, times=1)
@@ -265,7 +265,7 @@ class TestSending:
         assert set(seen) == {"1"}
 
     def test_an_answer_that_is_not_the_api_s_delivers_nothing(self, place: Place) -> None:
-        """That of a proxy that asks for a login, perhaps."""
+        """It may come from a proxy that asks for a login."""
         transport = TestTransport()
         transport.reply("logs.log", body={"status": "please log in"}, check=False)
         client = place.client(transport=transport)
@@ -320,7 +320,7 @@ class TestSending:
         assert client.flush() == Flushed(1, 0)
 
     def test_what_a_proxy_refuses_is_not_set_aside(self, place: Place) -> None:
-        """A 400 without the place of an item may be on whatever comes, such as its Host."""
+        """A 400 that names no item may be about every request, for example its Host."""
         transport = TestTransport()
         transport.reply("logs.log", status=400, body="<html>", times=3)
         client = place.client(transport=transport)
@@ -343,7 +343,7 @@ class TestSending:
             assert client.spool.stats().held == 1
 
     def test_it_goes_by_itself_in_arrays_of_some_size(self, place: Place) -> None:
-        """Of 100 logs or 1 MiB, and what are fewer waits for others, for a second."""
+        """A batch has up to 100 logs or 1 MiB; a smaller one waits a second for more records."""
         sent: list[tuple[float, int, int]] = []
 
         def see(request: Request) -> None:
@@ -442,7 +442,7 @@ class TestSending:
         assert client.spool.stats().written == 1
 
     def test_what_is_traced_goes_to_other_processes(self, place: Place) -> None:
-        """As Dask, Ray and joblib send it: by value, with the client."""
+        """Dask, Ray and joblib send a function by value, with its client."""
         cloudpickle = pytest.importorskip("cloudpickle")
         client = place.client()
         traced = client.traced(project="p")(lambda number: number + 1)
@@ -454,7 +454,7 @@ class TestSending:
 
 
 class TestPlaces:
-    """Where it is, and what it may take."""
+    """The directory of a spool, and its settings."""
 
     def test_directories_and_files_are_the_user_s_own(self, place: Place) -> None:
         place.client().log_later(**LOG)
@@ -477,7 +477,7 @@ class TestPlaces:
     def test_a_relative_path_is_where_the_client_was_made(
         self, place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """Daemons change their directory between that and the first log, or a fork."""
+        """Daemons change their directory before the first log, or before a fork."""
         monkeypatch.chdir(tmp_path)
         client = place.client(spool="relative")
         monkeypatch.setenv("HUMANLOOP_SPOOL", "by-environment")
@@ -550,7 +550,7 @@ class TestPlaces:
             assert {each["output"] for each in place.records()} == {"before", "after"}
 
     def test_what_a_test_sends_is_apart(self, place: Place) -> None:
-        """Otherwise a TestTransport would be handed what a program could not send yet."""
+        """Otherwise a TestTransport would get the pending records of a program."""
         place.client().log_later(**LOG)
         client = Humanloop(KEY, place.host, spool=place.spool, transport=TestTransport())
         client.log_later(**LOG)
@@ -559,10 +559,10 @@ class TestPlaces:
 
 
 class TestBounds:
-    """Its size, and a full disk."""
+    """The limit of a spool's size, and a full disk."""
 
     def fill(self, client: Humanloop) -> int:
-        """Log until it is full."""
+        """Log until the spool is full."""
         for number in range(1000):
             try:
                 client.log_later(**LOG, output="x" * 1000)
