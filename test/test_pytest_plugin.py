@@ -1,4 +1,4 @@
-"""The pytest plugin in runs of pytest of their own, most in this process, against a real server."""
+"""The pytest plugin in runs of pytest of their own, against a real server."""
 
 from __future__ import annotations
 
@@ -87,22 +87,11 @@ def place(server: EmbeddedServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[P
         yield Place(client, project, testset, [each["id"] for each in made])
 
 
-def run(
-    pytester: pytest.Pytester,
-    *arguments: str,
-    source: str = PROGRAM,
-    apart: bool = False,
-    **names: str,
-) -> Any:
-    """Run pytest with the plugin on a program; apart: in a process of its own."""
+def run(pytester: pytest.Pytester, *arguments: str, source: str = PROGRAM, **names: str) -> Any:
+    """Run pytest with the plugin on a program."""
     pytester.makepyfile(source.format(**names))
     options = ("-p", "humanloop.pytest_plugin", "-p", "no:cacheprovider", "-W", "error")
-    if apart:
-        return pytester.runpytest_subprocess(*options, *arguments)
-    with pytest.MonkeyPatch.context() as patch:
-        # Another test may have imported it, so that pytest could not rewrite its assertions.
-        patch.delitem(sys.modules, "humanloop.pytest_plugin", raising=False)
-        return pytester.runpytest_inprocess(*options, *arguments)
+    return pytester.runpytest_subprocess(*options, *arguments)
 
 
 @pytest.mark.parametrize("processes", [(), ("-n", "2")], ids=["alone", "xdist"])
@@ -228,7 +217,7 @@ def test_a_server_that_is_not_there(
 
 def test_the_exit_code_is_the_gate(pytester: pytest.Pytester, place: Place) -> None:
     testcase = place.ids[0]
-    result = run(pytester, "-k", testcase, apart=True, testset=place.testset_id)
+    result = run(pytester, "-k", testcase, testset=place.testset_id)
     assert result.ret == pytest.ExitCode.OK
 
 
@@ -282,7 +271,7 @@ def test_mistakes_are_told(
 ) -> None:
     empty = place.client.testsets.create(project_id=place.project_id, name="e", description="")
     head = "import pytest\nmark = pytest.mark.humanloop_testset\n"
-    names: dict[str, Any] = {"testset": place.testset_id, "empty": empty.body["id"]}
+    names = {"testset": place.testset_id, "empty": empty.body["id"]}
     result = run(pytester, source=head + source, **names)
     assert result.ret != pytest.ExitCode.OK
     result.stdout.fnmatch_lines([message])
@@ -296,7 +285,7 @@ def test_it_costs_nothing_where_it_is_not_used(pytester: pytest.Pytester) -> Non
         found = [name for name in sys.modules if name.startswith("humanloop")]
         assert sorted(found) == ["humanloop", "humanloop.pytest_plugin", "humanloop.version"]
     """
-    result = run(pytester, source=source, apart=True)
+    result = run(pytester, source=source)
     assert result.ret == pytest.ExitCode.OK
     assert "humanloop" not in result.stdout.str().partition("collected")[2]
 
