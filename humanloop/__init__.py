@@ -171,7 +171,7 @@ def __dir__() -> list[str]:
 
 
 class _RemovedNames:
-    """Says what took the place of a module of version 0.5, when no other finder found it.
+    """The finder that names the replacement of a module of version 0.5; it is asked last.
 
     `from humanloop.schemas import ComposedSchema` asks as well: the name might be a module.
     """

@@ -131,7 +131,7 @@ class _Transports:
         # Whoever replaced one transport does not expect the other one to reach the network.
         if not self._own:
             raise ClientConfigurationError(
-                f"{kind} calls need {name}=, since only the other is given"
+                f"{kind} calls need {name}=: only the other transport was replaced"
             )
 
     def made(self) -> list[Transport | AsyncTransport]:
@@ -168,7 +168,7 @@ class ApiClient:
         self.user_agent = _user_agent()
         if header_name is not None or header_value is not None:
             if header_name is None or header_value is None:
-                raise ApiTypeError("header_name and header_value need each other")
+                raise ApiTypeError("give header_name and header_value together")
             self.set_default_header(header_name, header_value)
         self.cookie = cookie
         self._transports = _Transports(self.configuration, transport, async_transport)
@@ -369,7 +369,7 @@ class ApiClient:
                 check_setting(name, value)
             except ClientConfigurationError as error:
                 pair = is_timeout and isinstance(value, tuple)
-                hint = ": a pair of 0.5 is connect_timeout and read_timeout" if pair else ""
+                hint = "; in place of a pair, give connect_timeout and read_timeout" if pair else ""
                 raise ApiValueError(f"{operation.name}(): {error}{hint}") from None
         else:
             value = getattr(self.configuration, name)
@@ -488,7 +488,7 @@ def _fields(argument: str, headers: object) -> Mapping[str, str]:
     for name in fields:
         _check_header(name, "")
     if len(set(map(str.lower, fields))) < len(fields):
-        raise ApiValueError(f"{argument} has a header twice, in other letters")
+        raise ApiValueError(f"{argument} has a header twice, differing only in case")
     return fields
 
 
@@ -496,7 +496,7 @@ def _check_header(name: object, value: object) -> None:
     if not isinstance(name, str) or not is_header_name(name):
         raise ApiValueError(f"{brief(name)} is no header name")
     if name.lower() in _FRAMING:
-        raise ApiValueError(f"header {name!r} follows from the body, and can't be set")
+        raise ApiValueError(f"header {name!r} is computed from the body, and can't be set")
     _check_value(f"header {name!r}", value)
 
 

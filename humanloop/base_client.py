@@ -43,7 +43,7 @@ class BaseClient:
 
     @cached_property
     def api_client(self) -> ApiClient:
-        """Return what makes the calls; it is imported and made when it is first needed."""
+        """Return the ApiClient; it is imported and made when it is first needed."""
         with no_fork.importing():
             from humanloop.api_client import ApiClient
 
@@ -103,7 +103,7 @@ class BaseClient:
         return self._with(copy.deepcopy(self.api_client))
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return what makes an equal client: all but the tags, which are made when needed."""
+        """Return the state of the client, without the tags, which are made when needed."""
         api_client = self.api_client
         return {
             name: value

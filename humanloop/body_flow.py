@@ -34,15 +34,15 @@ _OF_BODY = {"get": BODY, "pop": BODY, "copy": BODY, "items": f"**{BODY}", "value
 _SAME = {"asyncio.run", "asyncio.wait_for", "copy.copy", "copy.deepcopy", "tuple"} | {
     *("create_task", "ensure_future", "run_until_complete")
 }
-"""Functions that return what they get, or what it comes to."""
+"""Functions that return their argument, or its result."""
 _CALLERS = {"submit": "", "to_thread": "", "run_in_executor": "", "map": "*"}
-"""Functions that call the one that they get; `map` does so again and again."""
+"""Functions that call their argument; `map` calls it repeatedly."""
 _LISTS = {
     **dict.fromkeys(("max", "min", "next", "sum"), ""),
     **dict.fromkeys(("dict", "filter", "iter", "list", "reversed", "sorted"), "*"),
     **dict.fromkeys(("enumerate", "zip"), "**"),
 }
-"""Functions that return the parts of what they get: one of them, a list, a list of tuples."""
+"""Functions that return parts of their argument: one part, a list, a list of tuples."""
 
 _COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.GeneratorExp, ast.DictComp)
 Function: TypeAlias = "ast.FunctionDef | ast.AsyncFunctionDef"
@@ -165,7 +165,7 @@ class BodyFlow(ast.NodeVisitor):
         return f"{self._class}{path[4:]}" if of_self else path
 
     def _dotted(self, node: ast.AST | None) -> str:
-        """Return the whole name of what is imported, or the name of a builtin."""
+        """Return the full name of an imported object, or the name of a builtin."""
         text = getattr(node, "value", "") if isinstance(node, ast.Constant) else _path(node)
         head, dot, tail = text.partition(".") if isinstance(text, str) else ("", "", "")
         return f"{self._imported.get(head, head)}{dot}{tail}"
@@ -211,7 +211,7 @@ class BodyFlow(ast.NodeVisitor):
                 return ""
 
     def _kind_inside(self, node: ast.expr) -> str:
-        """Return the kind of what an item of a list or a dict puts into it."""
+        """Return the kind that an item adds to its list or dict."""
         if isinstance(node, ast.Starred):
             return element(self._kind(node.value))
         return self._kind(node)
@@ -263,7 +263,7 @@ class BodyFlow(ast.NodeVisitor):
         return CLIENT if is_known else self._foreign_client
 
     def _kind_of_answer(self, call: ast.Call, client: str, method: str) -> str:
-        """Return the kind of what a method of a client returns."""
+        """Return the kind of the result of a client's method."""
         plain = client == PLAIN or self._asks_for_plain(call)
         if method == "with_options":
             return PLAIN if plain else client
@@ -279,7 +279,7 @@ class BodyFlow(ast.NodeVisitor):
         )
 
     def _kind_of_passed(self, call: ast.Call, name: str) -> str:
-        """Return the kind of what a function makes of its arguments."""
+        """Return the kind of a function's result, from its arguments."""
         kinds = list(map(self._kind_inside, call.args))
         kinds += [self._kind(keyword.value) for keyword in call.keywords]
         last_name = name.rpartition(".")[2]

@@ -199,8 +199,8 @@ class RetryState:
     def _hint(self, error: ApiConnectionError | ApiException) -> str:
         if error.status == 407:  # RFC 9110 section 15.5.8
             return (
-                "A proxy answered, not the server: it wants credentials, or others than those of"
-                " the setting `proxy`, or of the variable HTTP_PROXY in the environment."
+                "A proxy answered, not the server: it requires credentials. Check those of the"
+                " setting `proxy`, or of the variable HTTP_PROXY in the environment."
             )
         if not isinstance(error, ApiConnectionError) or isinstance(error, ApiException):
             return ""
@@ -211,8 +211,8 @@ class RetryState:
             return ""
         name = "with a reference_id, or " if self._named else ""
         return (
-            "The server may have done it, so it was not tried again. A call is safe to repeat"
-            f" {name}with idempotent=True, if doing it twice does no harm."
+            "The server may have processed the request, so it was not retried. A call is safe to"
+            f" repeat {name}with idempotent=True, if doing it twice does no harm."
         )
 
     def wait_after_fault(self, error: ApiConnectionError) -> float | None:
@@ -419,9 +419,9 @@ def _check_loop() -> None:
         asyncio.get_running_loop()
     except RuntimeError:
         raise ClientConfigurationError(
-            "asynchronous calls need asyncio, and it does not run here. Use asyncio.run(), or anyio"
-            " with its backend asyncio; from trio, make synchronous calls in a thread, as in"
-            " trio.to_thread.run_sync(client.projects.list)"
+            "asynchronous calls need asyncio, and no event loop of it is running. Use"
+            " asyncio.run(), or anyio with its backend asyncio; from trio, make synchronous calls"
+            " in a thread, as in trio.to_thread.run_sync(client.projects.list)"
         ) from None
 
 

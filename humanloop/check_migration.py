@@ -275,7 +275,7 @@ class _Checker(BodyFlow):
         patterns = [p for case in node.cases for p in ast.walk(case.pattern)]
         for pattern in patterns if self._kind(node.subject) == BODY else ():
             if isinstance(pattern, ast.MatchSingleton):
-                self._report(pattern, f"{_IDENTITY}, which no such pattern matches")
+                self._report(pattern, f"{_IDENTITY}, which never matches this pattern")
             elif isinstance(pattern, ast.MatchClass):
                 self._report_types(pattern, pattern.cls)
         self.generic_visit(node)

@@ -319,7 +319,7 @@ class Configuration:
         return self.credential(identifier, alias)
 
     def credential(self, identifier: str, alias: str | None = None) -> str | None:
-        """Return as `get_api_key_with_prefix`, but without calling `refresh_api_key_hook`."""
+        """Return the same as `get_api_key_with_prefix`; don't call `refresh_api_key_hook`."""
         key = self.api_key.get(identifier) or self.api_key.get(alias or identifier)
         if key is None:
             return None
@@ -432,6 +432,6 @@ def _check_pickles(name: str, value: object) -> None:
         pickle.dumps(value)
     except Exception as error:
         raise ApiTypeError(
-            f"a configuration with {name}={shorten(repr(value))} can't be pickled, since that"
-            f" can't: pickle one without it, and set {name} where that is loaded"
+            f"a configuration with {name}={shorten(repr(value))} can't be pickled:"
+            f" pickle it without {name}, and set that after loading"
         ) from error

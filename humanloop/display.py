@@ -61,7 +61,7 @@ class Described(NamedTuple):
         return isinstance(self.parts, Mapping)
 
     def items(self) -> Iterator[tuple[Any, Any]]:
-        """Yield the parts by key or index, with a mask in place of what is secret."""
+        """Yield the parts by key or index, with a mask in place of each secret."""
         if not isinstance(self.parts, Mapping):
             yield from enumerate(self.parts)
             return
@@ -71,7 +71,7 @@ class Described(NamedTuple):
 
 
 def describe(value: Any) -> Described | None:
-    """Return what an object or an array tells of itself; None for everything else."""
+    """Return the description that an object or an array gives of itself; else None."""
     tell = getattr(cast("Any", type(value)), "_shown_", None)
     if tell is not None:
         return tell(value)  # type: ignore[no-any-return]

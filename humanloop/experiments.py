@@ -111,7 +111,7 @@ def summarize(experiment: Mapping[str, Any]) -> ExperimentSummary:
         head = str(experiment["id"]), str(experiment["name"])
         counts = [(int(each["trials_count"]), _mean(each)) for each in configs]
     except (AttributeError, LookupError, TypeError) as error:
-        raise ApiTypeError(f"this is no experiment of the API: {error!r}") from error
+        raise ApiTypeError(f"expected an experiment of the API: {error!r}") from error
     for trials, mean in counts:
         if trials < 0 or not 0 <= mean <= 1:
             raise ApiValueError(f"a config can't have {trials} trials with a mean of {mean}")

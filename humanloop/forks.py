@@ -1,4 +1,4 @@
-"""Let a fork wait for what must not be cut in two by it.
+"""Let a fork wait for operations that it must not interrupt.
 
 A fork copies every lock as it is, but of the threads only the one that forks: a lock that another
 thread holds at that moment is never released in the child. `no_fork` is held while files are opened

@@ -63,7 +63,7 @@ class Headers(MutableMapping[str, str]):
             self.add(name, value)
 
     def add(self, name: str, value: str) -> None:
-        """Add a value beside those that the field has."""
+        """Add a value to those of the field."""
         known = self._fields.get(name.lower())
         if known is None:
             self[name] = value

@@ -376,7 +376,7 @@ def _check_names(operation: Operation, given: Mapping[str, Any]) -> None:
     elif beside := [name for name in given if name in operation.body_arguments.values()]:
         raise ApiTypeError(
             f"{operation.name}() takes either body= or the body's keys, not both;"
-            f" beside body= came {_listed(beside)}"
+            f" got body= and {_listed(beside)}"
         )
     if missing := [name for name in required if name not in given]:
         raise MissingRequiredParametersError(

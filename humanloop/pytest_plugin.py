@@ -85,7 +85,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
-    """Close what the run has opened."""
+    """Close the client of the run."""
     config.stash[_SESSION].close()
 
 

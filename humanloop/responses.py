@@ -166,7 +166,7 @@ class ResponseReader:
         location = response.headers.get("Location", "") if 300 <= response.status <= 399 else ""
         if location:
             location = shorten(one_line(redact_url(hide(location))))
-            location = f"it redirects to {location}, which is not followed"
+            location = f"it redirects to {location}; redirects are not followed"
         detail = "; ".join(filter(None, (describe(body, hide), location, reason)))
         return self._error(kind, request, response, body, detail, hide)
 
@@ -251,7 +251,7 @@ class ResponseReader:
     ) -> ApiResponseError:
         """Return the error for a success whose body is of no use."""
         kind: type[ApiResponseError] = ApiResponseDecodingError
-        detail = f"{what} is not the JSON that was promised: {error}"
+        detail = f"{what} is not valid JSON: {error}"
         errors: tuple[schemas.ErrorDetail, ...] = ()
         if isinstance(error, SchemaValidationError):
             errors, detail = error.errors, f"{what} does not fit {error.summary}"

@@ -100,7 +100,7 @@ _HARMLESS = frozenset(
         *("primary", "public", "routing", "sort", "stop", "surrogate"),
     }
 )
-"""Words after which a key or a token is none that opens anything: `Idempotency-Key`."""
+"""Words that mark a following `key` or `token` as no credential: `Idempotency-Key`."""
 
 _KEY = re.compile(r"\b(sk|pk|hl|key)[-_][A-Za-z0-9_-]{6,}", re.IGNORECASE)
 
@@ -252,7 +252,7 @@ def _hide(value: Any, kind: type = str) -> Any:
 
 
 def revealed(value: Any) -> Any:
-    """Return what a Secret holds, and any other value as it is."""
+    """Return the value of a Secret, and any other value as it is."""
     return value.reveal() if isinstance(value, Secret) else value
 
 
@@ -386,7 +386,7 @@ def linked_errors(
 
 
 def brief(value: object) -> str:
-    """Say what a refused value was: in full if it can be no secret, else by its type alone."""
+    """Describe a refused value: in full if it can't be a secret, else by its type alone."""
     kind = type(value)
     if kind is list and len(cast("list[object]", value)) <= SHOWN_ITEMS:
         items = cast("list[object]", value)

@@ -19,7 +19,7 @@ from typing import NamedTuple
 __all__ = ["MAX_EVENT_BYTES", "EventParser", "ServerSentEvent"]
 
 MAX_EVENT_BYTES = 64 * 1024 * 1024
-"""How large an event may be unless the parser is told otherwise."""
+"""The default limit of an event's size."""
 
 _BOM = b"\xef\xbb\xbf"
 _LINE_END = re.compile(rb"\r\n?|\n")
@@ -54,7 +54,7 @@ class EventParser:
 
     @property
     def lines(self) -> int:
-        """How many lines have ended so far, with comments and blank ones: a sign of life."""
+        """The number of lines so far, comments and blank ones included: a sign of life."""
         return self._lines
 
     @property

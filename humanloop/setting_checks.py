@@ -259,9 +259,9 @@ def _reason(error: Exception) -> str:
         return getattr(error, "strerror", None) or str(error)
     reasons = {
         "NO_CERTIFICATE_OR_CRL_FOUND": "it holds no certificate in PEM",
-        "KEY_VALUES_MISMATCH": "the key is not that of the certificate",
+        "KEY_VALUES_MISMATCH": "the key does not match the certificate",
     }
-    return reasons.get(error.reason or "", "it does not hold what it must, in PEM")
+    return reasons.get(error.reason or "", "it lacks the certificate or key, in PEM")
 
 
 def _finder(pattern: re.Pattern[bytes], what: str) -> Callable[[str | os.PathLike[str]], None]:

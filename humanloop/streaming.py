@@ -101,7 +101,7 @@ class EventReader(Generic[T]):
         if end is not None:
             limits.append(end - monotonic())
         if limits and min(limits) <= 0:
-            raise self._failed(ApiStreamTimeoutError, "the time for the stream is over")
+            raise self._failed(ApiStreamTimeoutError, "the timeout of the stream has passed")
         return min(limits, default=None)
 
     def feed(self, data: bytes) -> None:
@@ -124,7 +124,7 @@ class EventReader(Generic[T]):
         self.ended = self.ended or not data
 
     def next(self) -> T | None:
-        """Return the next event of those that have come; None: there is none yet, or none any more.
+        """Return the next received event; None: none has come yet, or the stream has ended.
 
         Raises an ApiStreamingException for an event of no use, and for an end that came too soon.
         """

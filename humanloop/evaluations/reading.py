@@ -37,7 +37,7 @@ Baseline = EvaluationReport | Mapping[str, Any] | str | None
 
 
 def baseline_of(method: str, baseline: Baseline) -> Flow[EvaluationReport | None]:
-    """Return the flow that reads a baseline; method: the one that it was given to."""
+    """Return the flow that reads a baseline; method: the caller, for messages."""
     if baseline is None or isinstance(baseline, EvaluationReport):
         return baseline
     id = baseline.get("id") if isinstance(baseline, Mapping) else baseline
@@ -47,7 +47,7 @@ def baseline_of(method: str, baseline: Baseline) -> Flow[EvaluationReport | None
 
 
 def report_of(id: str, baseline: Baseline = None) -> Flow[EvaluationReport]:
-    """Return the flow that reads an evaluation, and the one that it is compared with."""
+    """Return the flow that reads an evaluation and its baseline."""
     check("summarize", "id", id, TEXT)
     compared = yield from baseline_of("summarize", baseline)
     evaluation: Mapping[str, Any] = (yield Call(EVALUATIONS_GET, {"id": id}, PLAIN)).body

@@ -51,7 +51,7 @@ _LOG_KEYS = frozenset(
 
 _REFUSALS = (SchemaValidationError, ApiTypeError, ApiValueError, ApiException)
 _REFUSED = frozenset((400, 404, 409, 413, 422))
-"""The errors of a log that may be about what is in it, and the statuses of those that came back."""
+"""The errors that a log's content may cause, and the statuses of those that came back."""
 
 
 @dataclass(frozen=True)
@@ -140,7 +140,7 @@ class Subject:
 
     def __init__(self, function: Callable[..., Any]) -> None:
         if not callable(function):
-            raise ApiTypeError(f"a function is evaluated, not {type(function).__name__}")
+            raise ApiTypeError(f"expected a function to evaluate, got {type(function).__name__}")
         self.function = function
         self.name = judges.name_of(function)
         self._second, self._named = False, False

@@ -111,7 +111,7 @@ class Testcase:
         """
         check_name(name)
         if self.log_id is None:
-            raise ApiValueError(f"score({name!r}): log an output first, which the score is of")
+            raise ApiValueError(f"score({name!r}): log an output first, which is then scored")
         score = score_of(value)
         self._testset.keep(self.log_id, name, score)
         self.scores[name] = score

@@ -104,7 +104,7 @@ def sample_events(operation: Operation) -> list[Any]:
 
 def _data(node: Node) -> Node:
     items = node.resolved.properties["data"].resolved.items
-    assert items is not None, "what is streamed are pieces of data"
+    assert items is not None, "streamed events hold data"
     return items
 
 

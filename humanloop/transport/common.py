@@ -248,7 +248,7 @@ def header_lines(target: str, fields: Mapping[str, str]) -> str:
 
 
 def check_length(headers: Headers) -> int | None:
-    """Return the length of a body, None: not told; refuse one that is not certain.
+    """Return the length of a body; None: not given. Refuse an ambiguous one.
 
     RFC 9110, section 8.6: several equal values are one. RFC 9112, section 6.3.
     """
@@ -271,7 +271,7 @@ def check_size(headers: Headers, max_bytes: int | None) -> None:
 
 
 def chain_of(error: BaseException | None) -> Iterator[BaseException]:
-    """Yield an error and those that it wraps, the outermost first."""
+    """Yield an error and the errors that it wraps, the outermost first."""
     seen: set[int] = set()
     while error is not None and id(error) not in seen:
         seen.add(id(error))
@@ -291,7 +291,7 @@ def connecting_to(address: Any, count: int) -> str:
 
 
 def timeout_reason(request: Request, *, sent: bool, over: bool, doing: str = "") -> str:
-    """Say what did not come in time.
+    """Describe what did not come in time.
 
     sent: whether the request may have left; over: whether its deadline has passed; doing: what the
     time went by with.

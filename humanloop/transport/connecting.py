@@ -121,7 +121,7 @@ def _begin(sock: socket.socket, address: Any) -> socket.socket:
 
 
 def _by_turns(addresses: list[Address]) -> list[Address]:
-    """Return addresses of the two families in turn, first of that which the system prefers."""
+    """Return addresses of both families in turn; the system's preferred family comes first."""
     preferred = [address for address in addresses if address[0] == addresses[0][0]]
     others = [address for address in addresses if address[0] != addresses[0][0]]
     return [a for pair in zip_longest(preferred, others) for a in pair if a is not None]

@@ -51,13 +51,15 @@ class ContentDecoder:
     def end(self) -> None:
         """End the body; raise ContentError if that is too early."""
         if any(inflater.unfinished for inflater in self._inflaters):
-            raise ContentError("the compressed body ends before its end")
+            raise ContentError("the compressed body is truncated")
 
 
 class _Inflater:
     def __init__(self, name: str, limit: int | None) -> None:
         if name not in ("gzip", "x-gzip", "deflate"):
-            raise ContentError(f"the body is encoded as {name!r}, which was not asked for")
+            raise ContentError(
+                f"the body has the Content-Encoding {name!r}, which was not requested"
+            )
         self._name = name
         self._limit = 1 + (AT_ONCE if limit is None else limit)
         self._began = False

@@ -188,7 +188,7 @@ def test_each_status_has_its_error(
     assert error.headers["retry-after"] == "3"
     assert (error.method, error.path) == ("GET", "/projects")
     assert isinstance(error.round_trip_time, float)
-    where = f"; it redirects to {server.host}, which is not followed" if status == 301 else ""
+    where = f"; it redirects to {server.host}; redirects are not followed" if status == 301 else ""
     assert str(error) == f"{status} {error.reason}: GET /projects: so it is{where}"
     assert len(server.requests) == 1  # neither redirected nor repeated
 
@@ -288,8 +288,8 @@ def test_a_content_type_goes_with_a_body_alone(server: Any, client: Humanloop) -
     [
         ({"x-api-key": ""}, "the key is empty"),
         ({"Content-Type": "text/plain"}, "JSON"),
-        ({"Content-Length": "5"}, "follows from the body"),
-        ({"transfer-encoding": "chunked"}, "follows from the body"),
+        ({"Content-Length": "5"}, "is computed from the body"),
+        ({"transfer-encoding": "chunked"}, "is computed from the body"),
         ({"X-API-KEY": "a", "x-api-key": "b"}, "has a header twice"),
         ({"X-API-KEY": "sEcReT\n"}, "X-API-KEY"),
         ({"X-API-KEY": None}, "X-API-KEY"),

@@ -456,7 +456,7 @@ def test_a_file_is_read_when_it_is_given(name: str, tmp_path: Path) -> None:
 def test_a_key_that_is_not_that_of_the_certificate() -> None:
     loopback, elsewhere = str(TLS / "loopback.pem"), str(TLS / "elsewhere.pem")
     Configuration(api_key="k", cert_file=loopback, key_file=loopback)
-    with pytest.raises(ClientConfigurationError, match="the key is not that of the certificate"):
+    with pytest.raises(ClientConfigurationError, match="the key does not match the certificate"):
         Configuration(api_key="k", cert_file=loopback, key_file=elsewhere)
     with pytest.raises(ClientConfigurationError, match="key_file needs cert_file"):
         Configuration(api_key="k", key_file=loopback)

@@ -107,7 +107,7 @@ def test_numbers_that_can_not_be_are_refused(config: tuple[int, float]) -> None:
     "value", ["exp_1", None, {"id": "exp_1"}, {**experiment(), "configs": [1]}]
 )
 def test_what_is_no_experiment_is_refused(value: Any) -> None:
-    with pytest.raises(ApiTypeError, match="no experiment"):
+    with pytest.raises(ApiTypeError, match="expected an experiment"):
         summarize(value)
 
 

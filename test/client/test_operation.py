@@ -186,7 +186,7 @@ def test_all_missing_arguments_are_named(
 
 
 def test_body_and_its_keys_exclude_each_other() -> None:
-    with pytest.raises(ApiTypeError, match=r"either body= or .* came 'project', 'output'"):
+    with pytest.raises(ApiTypeError, match=r"either body= or .* got body= and 'project', 'output'"):
         serialize(o.LOGS_LOG, {"body": {}, "project": "p", "output": "o"})
 
 
