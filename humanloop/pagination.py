@@ -163,6 +163,8 @@ class _PageIteratorBase(ABC, Generic[T, FetchType]):
             elif prefetch is not None:  # the wait was cancelled: the next one asks again
                 self._cancel(prefetch)
             raise
+        finally:
+            del prefetch  # it may hold the error, whose traceback holds this frame
 
     def _arrived(self, response: ApiResponse[Any]) -> ApiResponse[Any] | None:
         """Take the answer for the next page; return None when nobody wants it any more."""
@@ -320,6 +322,8 @@ class _Prefetch:
                 self._response = self._fetch()
         except BaseException as error:
             self._error = error
+        finally:
+            del self  # it holds the error, whose traceback holds this frame
 
 
 class AsyncPageIterator(_PageIteratorBase[T, AsyncFetch]):
@@ -390,6 +394,7 @@ class AsyncPageIterator(_PageIteratorBase[T, AsyncFetch]):
                 return self._arrived(await (prefetch or self._fetch(page, size)))
         finally:
             self._turning = False
+            prefetch = None  # it may hold the error, whose traceback holds this frame
 
     def _start(self, page: int, size: int | None) -> Task[ApiResponse[Any]]:
         from asyncio import create_task  # its import takes longer than all else here

@@ -13,7 +13,7 @@ import asyncio
 import contextlib
 import re
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, cast
@@ -118,7 +118,7 @@ class EventReader(Generic[T]):
                 start = end.end()
             self._waiting.extend(self._parser.feed(data[start:]))
         except ValueError as error:
-            self._parser_error = error
+            self._parser_error = error.with_traceback(None)  # of frames that hold this reader
         if self._parser.lines > lines:
             self._alive = monotonic()
         self.ended = self.ended or not data
@@ -193,32 +193,29 @@ class _StreamBase(Generic[T]):
         self._cancelled = False
         self._busy = False
 
-    @contextlib.contextmanager
-    def _turn(self) -> Generator[None, None, None]:
-        """Wait for the next event in the block: alone, and the stream is closed if that fails.
-
-        It is left without an error when there is no event any more, and the body does not end.
-        """
+    def _begin(self) -> None:
+        """Begin to wait for the next event, alone."""
         if self._busy:
             raise RuntimeError("somebody else is waiting for the next event of this stream")
         self._busy = True
         self._reader.resume()
-        try:
-            yield
-        except BaseException as error:
-            closed = self._closed
-            if not isinstance(error, Exception):
-                self._cancelled = True
-            self._close()
-            if not isinstance(error, self._end):
-                empty_frames(error)
-            if not isinstance(error, ApiConnectionError) or isinstance(error, ApiException):
-                raise
-            if self._reader.complete:
-                return  # the body has not ended in time; all events have come
-            raise (self._reader.closed() if closed else self._reader.broken(error)) from error
-        finally:
-            self._busy = False
+
+    def _fail(self, error: BaseException) -> bool:
+        """Close, after an error of a wait; return whether to raise that, or raise a clearer one.
+
+        It is not to be raised when all events have come, and only the body does not end in time.
+        """
+        closed = self._closed
+        if not isinstance(error, Exception):
+            self._cancelled = True
+        self._close()
+        if not isinstance(error, self._end):
+            empty_frames(error)
+        if not isinstance(error, ApiConnectionError) or isinstance(error, ApiException):
+            return True
+        if self._reader.complete:
+            return False
+        raise (self._reader.closed() if closed else self._reader.broken(error)) from error
 
     def _next(self) -> T | None:
         """Return the next of the events that came; None: more bytes are needed."""
@@ -265,10 +262,16 @@ class Stream(_StreamBase[T]):
 
     def __next__(self) -> T:
         response = cast("RawStream", self.response)
-        with self._turn():
+        self._begin()
+        try:
             while (event := self._next()) is None:
                 self._take(response.read(self._reader.patience()))
             return event
+        except BaseException as error:
+            if self._fail(error):
+                raise
+        finally:
+            self._busy = False
         raise StopIteration
 
     def close(self) -> None:
@@ -292,10 +295,16 @@ class AsyncStream(_StreamBase[T]):
 
     async def __anext__(self) -> T:
         response = cast("AsyncRawStream", self.response)
-        with self._turn():
+        self._begin()
+        try:
             while (event := self._next()) is None:
                 self._take(await response.read(self._reader.patience()))
             return event
+        except BaseException as error:
+            if self._fail(error):
+                raise
+        finally:
+            self._busy = False
         raise StopAsyncIteration
 
     async def aclose(self) -> None:

@@ -321,9 +321,10 @@ class _Exchange:
                 return data
         except Exception as error:
             late = f"no more of the answer within {timeout or 0:.3g} seconds"
-            translated = self._translated(error, late)
-            self.close()
-            raise translated from error
+            try:
+                raise self._translated(error, late) from error
+            finally:
+                self.close()
 
     def close(self) -> None:
         """Give up what is left of a stream; see `AsyncRawStream`."""

@@ -242,7 +242,12 @@ class Caller:
 
     def run(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
         assert self._loop
-        return self._loop.run_until_complete(coroutine)
+        task = asyncio.ensure_future(coroutine, loop=self._loop)
+        self._loop.run_until_complete(_settled(task))
+        try:
+            return task.result()
+        finally:
+            del task  # it holds the error, whose traceback holds this frame
 
     def at_once(self, methods: list[Any], **kwargs: Any) -> list[Any]:
         """Call all methods at once, in a thread or a task each; return the bodies."""
@@ -293,6 +298,10 @@ class Caller:
             self.run(self._loop.shutdown_default_executor())
             self._loop.close()
         assert self._complaints == []
+
+
+async def _settled(task: asyncio.Future[Any]) -> None:
+    await asyncio.wait([task])
 
 
 @pytest.fixture(params=["sync", "async"])

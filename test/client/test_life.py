@@ -24,9 +24,11 @@ import pytest
 from humanloop import (
     ApiConnectionError,
     ApiException,
+    ApiStreamingException,
     ApiTypeError,
     ClientConfigurationError,
     Humanloop,
+    NotFoundError,
     SchemaValidationError,
 )
 
@@ -359,12 +361,14 @@ def unknown_host(server: Any) -> dict[str, Any]:
 every_failure = pytest.mark.parametrize("prepare", [refused, broken, late, not_there, unknown_host])
 
 
-def cycles_of(action: Callable[[], object]) -> list[str]:
+def cycles_of(caller: Any, action: Callable[[], object]) -> list[str]:
     """Return what only the garbage collector can free after an action, in each of some tries.
 
     The first try imports and makes what stays. Other threads of this process, such as those of a
-    server, leave cycles now and then.
+    server, leave cycles now and then. A transport of asyncio that was closed is one of its own.
     """
+    parts_of_errors = BaseException, types.FrameType, types.TracebackType, types.CoroutineType
+    kinds = object if caller.kind == "sync" else parts_of_errors
     for _ in range(6):
         gc.collect()
         gc.disable()
@@ -373,7 +377,7 @@ def cycles_of(action: Callable[[], object]) -> list[str]:
             action()
             action()
             gc.collect()
-            left = [repr(each) for each in gc.garbage]
+            left = [repr(each) for each in gc.garbage if isinstance(each, kinds)]
         finally:
             gc.set_debug(0)
             gc.garbage.clear()
@@ -384,20 +388,94 @@ def cycles_of(action: Callable[[], object]) -> list[str]:
 
 
 @every_failure
-def test_a_failed_synchronous_call_leaves_no_cycle(prepare: Any, server: Any) -> None:
+def test_a_failed_call_leaves_no_cycle(prepare: Any, caller: Any, server: Any) -> None:
+    client = caller.client(**{"retries": 0, **prepare(server)})
+
     def fail() -> None:
         with contextlib.suppress(ApiException, ApiConnectionError):
-            client.projects.list(connect_timeout=5.0)
+            caller(client.projects.list, connect_timeout=5.0)
         with contextlib.suppress(SchemaValidationError):
-            client.projects.get(id=5)  # type: ignore[arg-type]
+            caller(client.projects.get, id=5)
 
-    with Humanloop(**{"api_key": "k", "retries": 0, **prepare(server)}) as client:
-        assert cycles_of(fail) == []
+    assert cycles_of(caller, fail) == []
 
 
-def test_leaving_pages_early_leaves_no_cycle(busy: Any) -> None:
-    with Humanloop("k", busy.host) as client:
-        assert cycles_of(lambda: next(iter(client.projects.iterate_list(size=1)))) == []
+@pytest.mark.parametrize("fault", ["end", "silence", "long event"])
+@pytest.mark.parametrize("read_on", [True, False])
+def test_a_broken_stream_leaves_no_cycle(
+    read_on: bool, fault: str, caller: Any, server: Any
+) -> None:
+    sample = {"id": "d", "index": 0, "output": "", "raw_output": "", "inputs": {}}
+    event = {"data": [{**sample, "model_config_id": "c"}], "provider_responses": []}
+    body = b"data: %b\n\ndata: " % json.dumps(event).encode()
+    if fault == "long event":
+        body += b"x" * 2000
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked"
+    begun = head + b"\r\n\r\n%x\r\n%b\r\n" % (len(body), body)
+    server.reply = (
+        server.hanging(begun) if fault == "silence" else server.sending(begun, then_close=True)
+    )
+    client = caller.client(server.host, read_timeout=0.05, max_response_bytes=1000)
+
+    def read() -> None:
+        if caller.kind == "async":
+            caller.run(aread())
+            return
+        with contextlib.suppress(ApiStreamingException):
+            for _ in client.chat(**CHAT, stream=True):
+                if not read_on:
+                    break
+
+    async def aread() -> None:
+        with contextlib.suppress(ApiStreamingException):
+            async for _ in await client.achat(**CHAT, stream=True):
+                if not read_on:
+                    break
+
+    assert cycles_of(caller, read) == []
+
+
+@pytest.mark.parametrize("then", ["read on", "close", "drop"])
+def test_a_page_that_failed_ahead_leaves_no_cycle(then: str, caller: Any, server: Any) -> None:
+    def reply(request: Any, connection: socket.socket) -> None:
+        connection.sendall(MISSING if "page=1" in request.query else PAGE)
+
+    async def failed() -> None:
+        while any(task.get_name() == "humanloop-page-1" for task in asyncio.all_tasks()):
+            await asyncio.sleep(0)
+
+    def read() -> None:
+        if caller.kind == "sync":
+            pages: Any = client.projects.iterate_list(page=0, size=1)
+            caller.next(pages)
+            for thread in threading.enumerate():
+                if thread.name == "humanloop-page-1":
+                    thread.join()
+        else:
+            pages = client.projects.aiterate_list(page=0, size=1)
+            caller.next(pages)
+            caller.run(failed())
+        if then == "read on":
+            with contextlib.suppress(NotFoundError):
+                caller.all(pages)
+        elif then == "close":
+            caller.close(pages)
+
+    server.reply = reply
+    client = caller.client(server.host)
+    assert cycles_of(caller, read) == []
+    assert sum("page=1" in request.query for request in server.requests) >= 2
+
+
+def test_leaving_pages_early_leaves_no_cycle(caller: Any, busy: Any) -> None:
+    client = caller.client(busy.host)
+
+    def leave() -> None:
+        sync = caller.kind == "sync"
+        methods = client.projects
+        caller.next(methods.iterate_list(size=1) if sync else methods.aiterate_list(size=1))
+
+    assert cycles_of(caller, leave) == []
 
 
 @needs_fork
@@ -447,33 +525,6 @@ def test_pages_go_on_in_a_forked_child(caller: Any, server: Any) -> None:
     assert [first, *ids] == ["pr_0", "pr_1", "pr_2"]
     asked = sorted(request.query.partition("page=")[2][:1] for request in server.requests)
     assert asked == ["0", "1", "1", "2", "2"]
-
-
-@every_failure
-def test_a_failed_asynchronous_call_leaves_no_cycle(prepare: Any, server: Any) -> None:
-    async def fail(client: Humanloop) -> None:
-        with contextlib.suppress(ApiException, ApiConnectionError):
-            await client.projects.alist()
-
-    async def main() -> list[str]:
-        async with Humanloop(**{"api_key": "k", "retries": 0, **prepare(server)}) as client:
-            await fail(client)
-            gc.collect()
-            gc.set_debug(gc.DEBUG_SAVEALL)
-            for _ in range(2):
-                await fail(client)
-            gc.collect()
-            gc.set_debug(0)
-            # A transport of asyncio that was closed is a cycle of its own.
-            kinds = (BaseException, types.FrameType, types.TracebackType, types.CoroutineType)
-            return [repr(left) for left in gc.garbage if isinstance(left, kinds)]
-
-    gc.disable()
-    try:
-        assert asyncio.run(main()) == []
-    finally:
-        gc.garbage.clear()
-        gc.enable()
 
 
 COPIES: dict[str, Any] = {
