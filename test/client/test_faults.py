@@ -1152,14 +1152,14 @@ def test_one_deadline_for_all_addresses_of_a_host(
     limit: str, caller: Any, server: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     host = f"http://many.example:{server.port}/v4"
-    with silent(4, server.port) as hosts:
+    with silent(40, server.port) as hosts:
         asked = resolving(monkeypatch, server.port, hosts)
         client = caller.client(host, retries=0)
         error = failure(POST, caller, client, host, 1, **{limit: 0.6})
     assert type(error) is ApiTimeoutError
     doing = f"connecting to 127.0.0.2:{server.port} and "
     assert error.reason.startswith(f"no connection within 0.6 seconds (while {doing}")
-    assert 0.6 <= error.elapsed < 1.8  # four times as long is 2.4 seconds
+    assert 0.6 <= error.elapsed < 0.6 + GRACE  # forty times as long is 24 seconds
     assert not error.sent
     assert (asked, server.requests) == (["many.example"], [])
 
@@ -1174,7 +1174,7 @@ def test_a_silent_address_does_not_keep_a_later_one_from_answering(
         client = caller.client("http://many.example:1/v4", timeout=30)
         began = time.monotonic()
         assert GET(caller, client, skip_deserialization=True).body == {}
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < GRACE
     assert (len(server.requests), server.connections) == (1, 1)
 
 

@@ -228,7 +228,7 @@ def test_an_asynchronous_hook_that_hangs_ends_with_the_call(event: str, server: 
         ApiTimeoutError, match=r"0\.2 seconds \(while in .*<locals>\.hang\)"
     ) as caught:
         asyncio.run(main(), debug=True)
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 10
     assert caught.value.sent == (event != "request")
     assert caught.value.tries == 1
     assert caught.value.elapsed is not None

@@ -399,7 +399,7 @@ class TestCommand:
         with socket.create_server(("127.0.0.1", place.port)):
             began = time.monotonic()
             done = self.run(place, "send", "--timeout", "0.1")
-            assert time.monotonic() - began < 2
+            assert time.monotonic() - began < 10
         assert (done.returncode, done.stdout, done.stderr) == (
             1,
             "0 sent, 1 left\n",
