@@ -396,13 +396,16 @@ async def run_async(steps: Generator[Step, Any, Any], transport: AsyncTransport)
     _check_loop()
     try:
         step = next(steps)
-        while True:
-            try:
-                outcome = await _do_async(step, transport)
-            except Exception as error:
-                step = steps.throw(error)
-            else:
-                step = steps.send(outcome)
+        try:
+            while True:
+                try:
+                    outcome = await _do_async(step, transport)
+                except Exception as error:
+                    step = steps.throw(error)
+                else:
+                    step = steps.send(outcome)
+        finally:
+            del step  # it may hold the error, whose traceback holds this frame
     except StopIteration as end:
         result = end.value
     if isinstance(result, StreamOpened):

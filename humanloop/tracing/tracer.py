@@ -76,16 +76,17 @@ class Tracer:
         if not options.get("project") and not options.get("project_id"):
             raise ApiTypeError("traced() needs project=..., where the calls are logged")
 
-        def decorate(function: Any) -> Any:
-            if isinstance(function, (staticmethod, classmethod)):
-                method = cast("Any", function)
-                return type(method)(decorate(method.__func__))
-            if not callable(function) or inspect.isclass(function):
-                what = "a class" if inspect.isclass(function) else type(function).__name__
-                raise ApiTypeError(f"traced() takes a function or a method, not {what}")
-            return _wrapped(function, _Calls(self, function, options))
+        # A function that calls itself would be a cycle, which keeps the spool.
+        return functools.partial(self._decorated, options)
 
-        return decorate
+    def _decorated(self, options: TraceOptions, function: Any) -> Any:
+        if isinstance(function, (staticmethod, classmethod)):
+            method = cast("Any", function)
+            return type(method)(self._decorated(options, method.__func__))
+        if not callable(function) or inspect.isclass(function):
+            what = "a class" if inspect.isclass(function) else type(function).__name__
+            raise ApiTypeError(f"traced() takes a function or a method, not {what}")
+        return _wrapped(function, _Calls(self, function, options))
 
     def begin(self, keys: Mapping[str, Any]) -> Span | None:
         """Begin a span, and return it; None if that fails."""

@@ -130,13 +130,18 @@ class SharedContext:
             new: Future[ssl.SSLContext] = Future()
             context = self._contexts.setdefault(process, new)  # atomic: the first one wins
             if context is new:
-                in_thread("humanloop-tls", _tls_context, self._configuration, result=new)
-                context.add_done_callback(self._forget_failure)
+                # No callback of the future, which would keep it, and so this object.
+                in_thread("humanloop-tls", self._load, result=new)
+                if new.done() and new.exception() is not None:  # there was no thread for it
+                    self._contexts.pop(process, None)
         return context
 
-    def _forget_failure(self, context: Future[ssl.SSLContext]) -> None:
-        if context.exception() is not None:
+    def _load(self) -> ssl.SSLContext:
+        try:
+            return _tls_context(self._configuration)
+        except BaseException:
             self._contexts.pop(os.getpid(), None)
+            raise
 
 
 def in_thread(

@@ -388,8 +388,11 @@ def cycles_of(caller: Any, action: Callable[[], object]) -> list[str]:
 
 
 @every_failure
-def test_a_failed_call_leaves_no_cycle(prepare: Any, caller: Any, server: Any) -> None:
-    client = caller.client(**{"retries": 0, **prepare(server)})
+@pytest.mark.parametrize("hooks", [{}, {"error": [lambda *_: None]}], ids=["", "hook"])
+def test_a_failed_call_leaves_no_cycle(
+    hooks: dict[str, Any], prepare: Any, caller: Any, server: Any
+) -> None:
+    client = caller.client(**{"retries": 0, "event_hooks": hooks, **prepare(server)})
 
     def fail() -> None:
         with contextlib.suppress(ApiException, ApiConnectionError):
@@ -465,6 +468,15 @@ def test_a_page_that_failed_ahead_leaves_no_cycle(then: str, caller: Any, server
     client = caller.client(server.host)
     assert cycles_of(caller, read) == []
     assert sum("page=1" in request.query for request in server.requests) >= 2
+
+
+@pytest.mark.parametrize("caller", ["sync"], indirect=True)  # asyncio's own TLS has some
+def test_a_client_by_tls_leaves_no_cycle(caller: Any, tls_server: Any, trusting: Any) -> None:
+    def use() -> None:
+        with Humanloop(host=tls_server.host, **trusting) as client:
+            client.projects.list(skip_deserialization=True)
+
+    assert cycles_of(caller, use) == []
 
 
 def test_leaving_pages_early_leaves_no_cycle(caller: Any, busy: Any) -> None:

@@ -909,3 +909,16 @@ def test_it_leaves_nothing_behind(tracer: Tracer) -> None:
         assert not [each for each in gc.get_objects() if isinstance(each, Result)]
     finally:
         gc.enable()
+
+
+def test_a_decorator_leaves_no_cycle(log: Log) -> None:
+    tracer = Tracer(log)
+    dropped = weakref.ref(tracer)
+    gc.collect()
+    gc.disable()
+    try:
+        assert tracer.traced(project="p")(len)("ab") == 2
+        del tracer
+        assert dropped() is None
+    finally:
+        gc.enable()
