@@ -130,7 +130,7 @@ class SharedContext:
             new: Future[ssl.SSLContext] = Future()
             context = self._contexts.setdefault(process, new)  # atomic: the first one wins
             if context is new:
-                # No callback of the future, which would keep it, and so this object.
+                # A callback that forgets it would be kept by the future, and keep this object.
                 in_thread("humanloop-tls", self._load, result=new)
                 if new.done() and new.exception() is not None:  # there was no thread for it
                     self._contexts.pop(process, None)

@@ -32,6 +32,8 @@ from humanloop.transport.common import AUTHORITIES
 
 TLS = Path(__file__).parent / "tls"
 KEY = "hl-key"
+PATIENCE = 20  # seconds to wait for what comes at once
+THREADS = "humanloop-page-"
 
 
 @dataclass(frozen=True)
@@ -235,10 +237,12 @@ class Caller:
 
     def __call__(self, method: Any, *args: Any, **kwargs: Any) -> Any:
         """Call a method of a tag, or its twin."""
-        if self._loop:
-            twin = getattr(method.__self__, f"a{method.__name__}")
-            return self.run(twin(*args, **kwargs))
-        return method(*args, **kwargs)
+        outcome = self.twin(method)(*args, **kwargs)
+        return self.run(outcome) if self._loop else outcome
+
+    def twin(self, method: Any) -> Any:
+        """The asynchronous twin of a method of a tag, if that is what this one calls."""
+        return getattr(method.__self__, f"a{method.__name__}") if self._loop else method
 
     def run(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
         assert self._loop
@@ -252,10 +256,9 @@ class Caller:
     def at_once(self, methods: list[Any], **kwargs: Any) -> list[Any]:
         """Call all methods at once, in a thread or a task each; return the bodies."""
         if self._loop:
-            twins = [getattr(method.__self__, f"a{method.__name__}") for method in methods]
 
             async def gathered() -> list[Any]:
-                return await asyncio.gather(*(twin(**kwargs) for twin in twins))
+                return await asyncio.gather(*(self.twin(method)(**kwargs) for method in methods))
 
             responses = self.run(gathered())
         else:
@@ -298,6 +301,29 @@ class Caller:
             self.run(self._loop.shutdown_default_executor())
             self._loop.close()
         assert self._complaints == []
+
+
+def page_threads() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name.startswith(THREADS)]
+
+
+def settle() -> None:
+    """Wait for the pages that are being fetched."""
+    for thread in page_threads():
+        thread.join(PATIENCE)
+    assert page_threads() == []
+
+
+async def asettle() -> None:
+    tasks = [task for task in asyncio.all_tasks() if task.get_name().startswith(THREADS)]
+    if tasks:
+        await asyncio.wait(tasks, timeout=PATIENCE)
+
+
+def wait_for_pages(caller: Caller) -> None:
+    if caller.kind == "async":
+        caller.run(asettle())
+    settle()
 
 
 async def _settled(task: asyncio.Future[Any]) -> None:

@@ -20,6 +20,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+from conftest import wait_for_pages
 
 from humanloop import (
     ApiConnectionError,
@@ -231,18 +232,22 @@ RECORDS = json.dumps({"records": [PROJECT] * 2, "page": 0, "size": 1, "total": 9
 JSON = b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n%b"
 PAGE = b"HTTP/1.1 200 OK\r\n" + JSON % (len(RECORDS), RECORDS)
 MISSING = b"HTTP/1.1 404 Not Found\r\n" + JSON % (2, b"{}")
+EVENT = b'data: {"data": [{"id": "d", "index": 0, "output": "o", "raw_output": "o",'
+EVENT += b' "inputs": {}, "model_config_id": "c"}], "provider_responses": []}\n\n'
+
+
+def begun_stream(events: bytes) -> bytes:
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked"
+    return head + b"\r\n\r\n%x\r\n%b\r\n" % (len(events), events)
 
 
 @pytest.fixture
 def busy(server: Any) -> Any:
     """A server of endless pages, and of streams that never end."""
-    event = b'data: {"data": [{"id": "d", "index": 0, "output": "o", "raw_output": "o",'
-    event += b' "inputs": {}, "model_config_id": "c"}], "provider_responses": []}\n\n'
-    head = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked"
 
     def reply(recorded: Any, connection: socket.socket) -> None:
         if recorded.path.endswith("/chat"):
-            connection.sendall(head + b"\r\n\r\n%x\r\n%b\r\n" % (len(event), event))
+            connection.sendall(begun_stream(EVENT))
         elif recorded.path.endswith("/no"):
             connection.sendall(MISSING)
         else:
@@ -408,13 +413,7 @@ def test_a_failed_call_leaves_no_cycle(
 def test_a_broken_stream_leaves_no_cycle(
     read_on: bool, fault: str, caller: Any, server: Any
 ) -> None:
-    sample = {"id": "d", "index": 0, "output": "", "raw_output": "", "inputs": {}}
-    event = {"data": [{**sample, "model_config_id": "c"}], "provider_responses": []}
-    body = b"data: %b\n\ndata: " % json.dumps(event).encode()
-    if fault == "long event":
-        body += b"x" * 2000
-    head = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked"
-    begun = head + b"\r\n\r\n%x\r\n%b\r\n" % (len(body), body)
+    begun = begun_stream(EVENT + b"data: " + b"x" * (2000 if fault == "long event" else 0))
     server.reply = (
         server.hanging(begun) if fault == "silence" else server.sending(begun, then_close=True)
     )
@@ -443,21 +442,10 @@ def test_a_page_that_failed_ahead_leaves_no_cycle(then: str, caller: Any, server
     def reply(request: Any, connection: socket.socket) -> None:
         connection.sendall(MISSING if "page=1" in request.query else PAGE)
 
-    async def failed() -> None:
-        while any(task.get_name() == "humanloop-page-1" for task in asyncio.all_tasks()):
-            await asyncio.sleep(0)
-
     def read() -> None:
-        if caller.kind == "sync":
-            pages: Any = client.projects.iterate_list(page=0, size=1)
-            caller.next(pages)
-            for thread in threading.enumerate():
-                if thread.name == "humanloop-page-1":
-                    thread.join()
-        else:
-            pages = client.projects.aiterate_list(page=0, size=1)
-            caller.next(pages)
-            caller.run(failed())
+        pages = caller.twin(client.projects.iterate_list)(page=0, size=1)
+        caller.next(pages)
+        wait_for_pages(caller)
         if then == "read on":
             with contextlib.suppress(NotFoundError):
                 caller.all(pages)
@@ -481,13 +469,8 @@ def test_a_client_by_tls_leaves_no_cycle(caller: Any, tls_server: Any, trusting:
 
 def test_leaving_pages_early_leaves_no_cycle(caller: Any, busy: Any) -> None:
     client = caller.client(busy.host)
-
-    def leave() -> None:
-        sync = caller.kind == "sync"
-        methods = client.projects
-        caller.next(methods.iterate_list(size=1) if sync else methods.aiterate_list(size=1))
-
-    assert cycles_of(caller, leave) == []
+    iterate = caller.twin(client.projects.iterate_list)
+    assert cycles_of(caller, lambda: caller.next(iterate(size=1))) == []
 
 
 @needs_fork

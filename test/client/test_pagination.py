@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from urllib.parse import parse_qs
 
 import pytest
-from conftest import Loopback, Recorded, response
+from conftest import PATIENCE, Loopback, Recorded, asettle, response, settle, wait_for_pages
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -24,9 +24,6 @@ from humanloop import ApiException, Humanloop, RetryPolicy
 from humanloop.exceptions import ApiTypeError
 from humanloop.pagination import AsyncPageIterator, PageIterator, Pages
 from humanloop.testing import TestTransport
-
-PATIENCE = 20  # seconds to wait for what comes at once
-THREADS = "humanloop-page-"
 
 
 class Answer(NamedTuple):
@@ -221,29 +218,6 @@ def afetched(answers: Callable[[int], Answer], **options: Any) -> AsyncPageItera
 def iterator(caller: Any, answers: Callable[[int], Answer], **options: Any) -> Any:
     """An iterator of the kind that the caller reads."""
     return (afetched if caller.kind == "async" else fetched)(answers, **options)
-
-
-def page_threads() -> list[threading.Thread]:
-    return [thread for thread in threading.enumerate() if thread.name.startswith(THREADS)]
-
-
-def settle() -> None:
-    """Wait for the pages that are being fetched."""
-    for thread in page_threads():
-        thread.join(PATIENCE)
-    assert page_threads() == []
-
-
-async def asettle() -> None:
-    tasks = [task for task in asyncio.all_tasks() if task.get_name().startswith(THREADS)]
-    if tasks:
-        await asyncio.wait(tasks, timeout=PATIENCE)
-
-
-def wait_for_pages(caller: Any) -> None:
-    if caller.kind == "async":
-        caller.run(asettle())
-    settle()
 
 
 @pytest.fixture(autouse=True)
