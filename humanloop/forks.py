@@ -4,8 +4,11 @@ A fork copies every lock as it is, but of the threads only the one that forks: a
 thread holds at that moment is never released in the child. `no_fork` is held while files are opened
 and locked, and while modules are imported, whose locks Python does not make anew in the child.
 
-Invariants: nothing waits for a network with `no_fork` held; no fork waits for long; in a child it
-is free.
+It is the spool's only lock for threads that log. A signal handler and a `__del__` may run wherever
+a lock is held, and log; with a second lock, two of them could take both in opposite orders.
+
+Invariants: nothing waits for a network, a sync of the disk or a log record with `no_fork` held; no
+fork waits for long; in a child it is free.
 """
 
 from __future__ import annotations
@@ -19,21 +22,34 @@ from importlib import import_module
 __all__ = ["no_fork"]
 
 _PATIENCE = 5.0  # seconds: a child that may hang is better than a parent that does
+_SOON = 0.1  # seconds
 
 
 class NoFork:
-    """A lock that each fork takes, too; a thread that has it may take it again."""
+    """A lock that each fork takes, too; a thread that has it may take it again.
+
+    Use `with no_fork.lock`: an RLock's own methods are not written in Python, so no signal handler
+    can raise between the taking and the block, which would keep it for good.
+    """
 
     def __init__(self) -> None:
-        self._lock = threading.RLock()
+        self.lock = threading.RLock()
         self._leads = False
         self._register()
 
-    def __enter__(self) -> None:
-        self._lock.acquire()
+    @contextlib.contextmanager
+    def tried(self) -> Generator[bool, None, None]:
+        """Take it if it is free soon; give whether it was.
 
-    def __exit__(self, *error: object) -> None:
-        self._lock.release()
+        For a thread that others wait for: one of them may be a signal handler that has interrupted
+        a thread with the lock.
+        """
+        is_taken = self.lock.acquire(timeout=_SOON)
+        try:
+            yield is_taken
+        finally:
+            if is_taken:
+                self.lock.release()
 
     @contextlib.contextmanager
     def importing(self) -> Generator[None, None, None]:
@@ -42,7 +58,7 @@ class NoFork:
         A fork then takes it before the lock of `logging`, which many modules take: what is
         registered last is called first when a fork begins (`os.register_at_fork`).
         """
-        with self:
+        with self.lock:
             if not self._leads:
                 import_module("logging")
                 self._register()
@@ -58,17 +74,17 @@ class NoFork:
             )
 
     def _before(self) -> None:
-        self._lock.acquire(timeout=_PATIENCE)
+        self.lock.acquire(timeout=_PATIENCE)
 
     def _after(self) -> None:
         with contextlib.suppress(RuntimeError):  # it was waited for in vain
-            self._lock.release()
+            self.lock.release()
 
     def _after_in_child(self) -> None:
         try:
-            self._lock.release()
+            self.lock.release()
         except RuntimeError:  # a thread has it that is not here
-            self._lock = threading.RLock()
+            self.lock = threading.RLock()
 
 
 no_fork = NoFork()

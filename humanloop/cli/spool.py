@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from datetime import datetime, timezone
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from humanloop.cli.support import (
@@ -175,8 +176,8 @@ def _drop(options: argparse.Namespace) -> int:
     for directory in directories:
         dropped = 0
         if not options.bad:
-            for segment in directory.adopt():
-                dropped += segment.tally.left
+            for segment in chain(*directory.orphans()):
+                dropped += segment.tally.written
                 segment.close(remove=True)
         bad = directory.drop_bad()
         account = directory.look()

@@ -6,8 +6,7 @@ process that locks it. The segments of one writer are adopted together, and lock
 feedback in a later one may be about a log in an earlier one. `WRITER.bad` holds the records that
 were set aside, a JSON object on each line.
 
-Invariants: a file gets its head and its lock before its name; directories are 0700 and files 0600;
-a fork's child holds no lock of its parent.
+Invariants: a file gets its head and its lock before its name; directories are 0700 and files 0600.
 """
 
 from __future__ import annotations
@@ -20,49 +19,55 @@ import stat
 import sys
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from humanloop.exceptions import SpoolError
 from humanloop.forks import no_fork
 from humanloop.spool import segments
+from humanloop.spool.descriptors import close, identity, is_kept, keep
 from humanloop.spool.options import ENVIRONMENT
 
 if sys.platform != "win32":
     import fcntl
 
-__all__ = ["BAD", "Account", "Directory", "Segment", "Tally", "Target", "new_writer"]
+__all__ = [
+    "ADOPTED",
+    "BAD",
+    "Account",
+    "Adoption",
+    "Directory",
+    "Segment",
+    "Tally",
+    "new_writer",
+]
 
 SPOOL, NEW, BAD = ".spool", ".new", ".bad"
 _OPEN = os.O_RDWR | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
 _NEW_SECONDS = 60.0  # a file that has no name after this time was left by a dead process
 
-_descriptors: set[int] = set()
-
-
-def _forget() -> None:
-    """Close the parent's files: the child's copies would keep the locks of a dead parent."""
-    for descriptor in list(_descriptors):
-        with contextlib.suppress(OSError):
-            os.close(descriptor)
-    _descriptors.clear()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget)
+ADOPTED = 64  # segments that are adopted at once: a process may open only so many files
+_GONE = (FileNotFoundError, NotADirectoryError)
+_TOO_MANY = (errno.EMFILE, errno.ENFILE)
 
 
 class Tally:
-    """The number of written records, and of those that are acknowledged or set aside."""
+    """The number of written records, and of those that were read."""
 
     def __init__(self) -> None:
         self.written = 0
-        self.answered = 0
+        self.read = 0
 
-    @property
-    def left(self) -> int:
-        """The number of pending records."""
-        return max(0, self.written - self.answered)
+    def unread(self, segments: Iterable[Segment]) -> int:
+        """Return the number of unread records in segments, which are all that have this tally.
+
+        The files say whether there are any: a signal handler may raise after a record was written
+        and before it was counted.
+        """
+        if any(each.has_unread for each in segments):
+            return max(1, self.written - self.read)
+        return 0
 
 
 class Segment:
@@ -70,6 +75,8 @@ class Segment:
 
     position: the end of the records that were read; open: the positions of those of them that are
     pending. is_live: this process still writes to it; is_cut: a write to it has failed half-way.
+
+    Each use raises OSError if somebody has closed the descriptor.
     """
 
     def __init__(self, path: Path, descriptor: int, cursor: int, tally: Tally) -> None:
@@ -79,21 +86,51 @@ class Segment:
         self.tally = tally
         self.open: dict[int, None] = {}
         self.is_live = self.is_cut = False
+        self._has_head = True
         self._scanned = 0
+        self._identity = identity(descriptor)
 
     @property
     def end(self) -> int:
         """The length of the file; the last record of a live one may not be whole yet."""
-        return os.fstat(self.descriptor).st_size
+        status = os.fstat(self.descriptor)
+        if (status.st_dev, status.st_ino) != self._identity:
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+        return status.st_size
 
     @property
-    def is_deleted(self) -> bool:
-        """True if somebody has deleted the file; its content is lost when this process ends."""
-        return os.fstat(self.descriptor).st_nlink == 0
+    def is_lost(self) -> bool:
+        """True if somebody has closed the descriptor."""
+        return not is_kept(self.descriptor)
+
+    @property
+    def is_intact(self) -> bool:
+        """False if somebody has deleted, moved or shortened the file."""
+        return self.end >= self.position and _is_at(self.path, self.descriptor)
+
+    @property
+    def has_unread(self) -> bool:
+        """True if there is more after `position`; for any thread, so False for a closed file."""
+        try:
+            return self.position != self.end  # it is beyond the end if the file was shortened
+        except OSError:
+            return False
+
+    @property
+    def pending_from(self) -> int:
+        """The position before which no record is pending."""
+        return next(iter(self.open), self.position)
 
     def is_done(self) -> bool:
         """Return whether no record is pending."""
-        return not self.open and self.position >= self.end
+        return not self.open and self.position == self.end
+
+    def is_sent(self, end: int) -> bool:
+        """Return whether no record before a position is pending; for any thread."""
+        try:
+            return self.position <= self.end and self.pending_from >= min(end, self.end)
+        except OSError:
+            return True  # it is closed, which only happens when it is done, or left to others
 
     def read(self, position: int, length: int) -> bytes:
         """Return `length` bytes from a position; fewer at the end of the file."""
@@ -101,7 +138,12 @@ class Segment:
 
     def next(self) -> segments.Found | None:
         """Return the content at `position`; None: nothing yet."""
-        found = segments.find_next(self.read, self.position, self.end)
+        end = self.end
+        if end < self.position:  # somebody has shortened it: what was sent is recognised
+            head = self.read(0, segments.HEAD_BYTES)
+            self._has_head = segments.read_head(head, end) is not None
+            self.position = segments.HEAD_BYTES if self._has_head else 0
+        found = segments.find_next(self.read, self.position, end)
         return None if found is not None and found.kind == "torn" and self.is_live else found
 
     def scan(self) -> int:
@@ -117,12 +159,12 @@ class Segment:
 
     def save_cursor(self) -> None:
         """Write the position up to which no record is pending."""
-        cursor = next(iter(self.open), self.position)
-        if cursor == self.cursor:
+        cursor = self.pending_from
+        if cursor == self.cursor or self.position > self.end or not self._has_head:
             return
         self.cursor = cursor
         # With another descriptor: the segment's own one only appends.
-        with contextlib.suppress(FileNotFoundError):  # somebody has deleted the whole spool
+        with contextlib.suppress(*_GONE):  # somebody has deleted the whole spool
             descriptor = os.open(self.path, os.O_WRONLY | getattr(os, "O_NOFOLLOW", 0))
             try:
                 os.pwrite(descriptor, segments.head(cursor), 0)
@@ -134,40 +176,10 @@ class Segment:
         if self.descriptor < 0:
             return
         if remove:
-            with contextlib.suppress(FileNotFoundError):
+            with contextlib.suppress(*_GONE):
                 self.path.unlink()
         descriptor, self.descriptor = self.descriptor, -1
-        _close(descriptor)
-
-
-class Target:
-    """A descriptor whose number never changes, and which leads to the current segment, or to none.
-
-    A write to it can therefore never reach a file that was opened meanwhile under the same number:
-    at worst the write fails with EBADF, and nothing is written.
-    """
-
-    def __init__(self) -> None:
-        self._pid = os.getpid()
-        self.is_set = False
-        with no_fork:
-            self.descriptor = os.open(os.devnull, os.O_RDONLY)
-            _descriptors.add(self.descriptor)
-
-    def lead_to(self, segment: Segment | None) -> None:
-        """Lead to another segment from now on; a write that has begun ends in the one before."""
-        with no_fork:
-            self.is_set = segment is not None
-            if segment is not None:
-                os.dup2(segment.descriptor, self.descriptor, inheritable=False)
-                return
-            nowhere = os.open(os.devnull, os.O_RDONLY)
-            os.dup2(nowhere, self.descriptor, inheritable=False)
-            os.close(nowhere)
-
-    def __del__(self) -> None:
-        if self._pid == os.getpid():  # in a fork's child, another file may have the number
-            _close(self.descriptor)
+        close(descriptor)
 
 
 class Account(NamedTuple):
@@ -184,6 +196,17 @@ class Account(NamedTuple):
     set_aside: int
     bytes: int
     oldest: float | None
+
+
+class Adoption(NamedTuple):
+    """Orphaned segments that this process has locked.
+
+    is_whole: there are no others; failures: the writers whose segments could not be opened.
+    """
+
+    segments: list[Segment]
+    is_whole: bool
+    failures: dict[str, OSError]
 
 
 class Directory:
@@ -217,9 +240,9 @@ class Directory:
     def new_segment(self, name: str, tally: Tally) -> Segment:
         """Create, lock and return a segment; raises OSError."""
         path, final = self.path / f"{name}{NEW}", self.path / f"{name}{SPOOL}"
-        with no_fork:
+        with no_fork.lock:
             descriptor = os.open(path, _OPEN | os.O_CREAT | os.O_EXCL, 0o600)
-            _descriptors.add(descriptor)
+            keep(descriptor)
             segment = Segment(final, descriptor, segments.HEAD_BYTES, tally)
             try:
                 os.fchmod(descriptor, 0o600)  # the mode of `open` is reduced by the umask
@@ -249,42 +272,77 @@ class Directory:
             found.setdefault(path.stem.rpartition("-")[0], []).append(path)
         return found
 
-    def adopt(self, besides: Iterable[str] = ()) -> list[Segment]:
-        """Lock and return the orphaned segments; raises OSError. besides: writers to leave out."""
+    def adopt(self, besides: Iterable[str] = ()) -> Adoption:
+        """Lock orphaned segments, those of some ADOPTED at a time. besides: writers to leave out.
+
+        Raises OSError if the directory can't be read.
+        """
         self._clean()
-        adopted: list[Segment] = []
+        adopted: list[list[Segment]] = []  # by writer
+        failures: dict[str, OSError] = {}
         for writer, paths in self.writers().items():
-            if writer not in besides:
-                adopted += self._adopt(paths)
-        return adopted
+            if writer in besides:
+                continue
+            if sum(map(len, adopted)) >= ADOPTED:
+                return Adoption([*chain(*adopted)], False, failures)
+            try:
+                adopted += filter(None, [self._adopt(paths)])
+            except OSError as error:
+                if error.errno in _TOO_MANY and len(adopted) > 1:
+                    half = len(adopted) // 2  # sending needs descriptors, too
+                    _release(chain(*adopted[half:]))
+                    return Adoption([*chain(*adopted[:half])], False, failures)
+                failures[writer] = error
+        return Adoption([*chain(*adopted)], True, failures)
+
+    def orphans(self) -> Iterator[list[Segment]]:
+        """Lock and yield all orphaned segments, some at a time; raises OSError at a failure.
+
+        The caller deletes or moves the files, or the next ones would be the same.
+        """
+        is_whole = False
+        while not is_whole:
+            adopted, is_whole, failures = self.adopt()
+            yield adopted
+            for error in failures.values():
+                raise error
 
     def _adopt(self, paths: Iterable[Path]) -> list[Segment]:
         """Lock the segments of one writer, in order; return none unless all are free."""
         adopted: list[Segment] = []
-        for path in paths:
-            descriptor = _lock(path)
-            if descriptor is None:
-                for each in adopted:
-                    each.close()
-                return []
-            size = os.fstat(descriptor).st_size
-            cursor = segments.read_head(os.pread(descriptor, segments.HEAD_BYTES, 0), size)
-            if cursor is None and size >= segments.HEAD_BYTES:
-                # It may be a later version's, so it stays as it is.
-                _close(descriptor)
-                continue
-            segment = Segment(path, descriptor, cursor or size, Tally())
-            segment.tally.written = segment.scan()
-            adopted.append(segment)
-        return adopted
+        try:
+            for path in paths:
+                descriptor = _lock(path)
+                if descriptor is None:
+                    break
+                segment = _adopted(path, descriptor)
+                if segment is not None:
+                    adopted.append(segment)
+            else:
+                return adopted
+        except BaseException:
+            _release(adopted)
+            raise
+        _release(adopted)
+        return []
 
     def unreadable(self) -> list[Path]:
-        """Return the segments that this version can't read."""
-        return [path for path in self._files(SPOOL) if _cursor_of(path) is None]
+        """Return the segments that this version can't read, and what is no file."""
+        return [
+            Path(entry.path)
+            for entry in self._entries()
+            if entry.name.endswith(SPOOL) and not (_is_file(entry) and _is_readable(entry.path))
+        ]
+
+    def exists(self) -> bool:
+        """Return whether the directory exists; raises SpoolError if that can't be seen."""
+        with self._read():
+            return self.path.exists()
 
     def size(self) -> int:
-        """Return the size of all files, in bytes."""
-        return sum(_size(path) for path in self._files())
+        """Return the size of all files, in bytes; raises SpoolError if that can't be seen."""
+        with self._read():
+            return sum(_size(path) for path in self._files())
 
     def set_aside(self, writer: str, line: bytes) -> None:
         """Append a line to the writer's `.bad` file, whole or not at all; raises OSError."""
@@ -342,12 +400,14 @@ class Directory:
         Raises OSError and SpoolError.
         """
         other.create()
-        adopted = self.adopt()
-        for segment in adopted:
-            segment.path.rename(other.path / segment.path.name)
-        for segment in adopted:  # only now, since the segments of one writer belong together
-            segment.close()
-        return sum(each.tally.left for each in adopted)
+        moved = 0
+        for adopted in self.orphans():
+            for segment in adopted:
+                segment.path.rename(other.path / segment.path.name)
+            for segment in adopted:  # only now, since the segments of one writer belong together
+                segment.close()
+            moved += sum(each.tally.written for each in adopted)
+        return moved
 
     def look(self) -> Account:
         """Return the directory's content; changes nothing."""
@@ -366,10 +426,20 @@ class Directory:
         return Account(self.path.name, left, in_use, lines, self.size(), oldest)
 
     def _files(self, *suffixes: str) -> Iterator[Path]:
-        with contextlib.suppress(FileNotFoundError), os.scandir(self.path) as entries:
-            for entry in entries:
-                if not suffixes or entry.name.endswith(suffixes):
-                    yield Path(entry.path)
+        for entry in self._entries():
+            if (not suffixes or entry.name.endswith(suffixes)) and _is_file(entry):
+                yield Path(entry.path)
+
+    def _entries(self) -> Iterator[os.DirEntry[str]]:
+        with contextlib.suppress(*_GONE), os.scandir(self.path) as entries:
+            yield from entries
+
+    @contextlib.contextmanager
+    def _read(self) -> Generator[None, None, None]:
+        try:
+            yield
+        except OSError as error:
+            raise SpoolError(f"the spool in {self.path} can't be read: {error.strerror}") from error
 
     def _clean(self) -> None:
         """Delete the files of processes that died before naming them."""
@@ -386,12 +456,14 @@ def new_writer() -> str:
 
 def _lock(path: Path) -> int | None:
     """Return a locked descriptor; None: another process has the lock, or the file is gone."""
-    with no_fork:
+    with no_fork.tried() as is_taken:
+        if not is_taken:
+            return None
         try:
             descriptor = os.open(path, _OPEN)
         except FileNotFoundError:
             return None
-        _descriptors.add(descriptor)
+        keep(descriptor)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if _is_at(path, descriptor):  # otherwise it was sent and deleted meanwhile
@@ -399,33 +471,61 @@ def _lock(path: Path) -> int | None:
         except BlockingIOError:
             pass
         except BaseException:
-            _close(descriptor)
+            close(descriptor)
             raise
-        _close(descriptor)
+        close(descriptor)
         return None
+
+
+def _adopted(path: Path, descriptor: int) -> Segment | None:
+    """Return the segment of a locked file; None, and close it, if this version can't read it."""
+    try:
+        size = os.fstat(descriptor).st_size
+        cursor = segments.read_head(os.pread(descriptor, segments.HEAD_BYTES, 0), size)
+        if cursor is None and size >= segments.HEAD_BYTES:
+            close(descriptor)  # it may be a later version's, so it stays as it is
+            return None
+        segment = Segment(path, descriptor, cursor or size, Tally())
+        segment.tally.written = segment.scan()
+        return segment
+    except BaseException:
+        close(descriptor)
+        raise
+
+
+def _release(adopted: Iterable[Segment]) -> None:
+    """Close segments, for others to adopt."""
+    for segment in adopted:
+        segment.close()
 
 
 @contextlib.contextmanager
 def _alone(path: Path) -> Generator[int, None, None]:
     """Open or create a file for appending, once no other caller of this function has it open."""
     while True:
-        with no_fork:
+        with no_fork.lock:
             descriptor = os.open(path, _OPEN | os.O_CREAT, 0o600)
-            _descriptors.add(descriptor)
+            keep(descriptor)
         try:
+            os.fchmod(descriptor, 0o600)  # the mode of `open` is reduced by the umask
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             if _is_at(path, descriptor):
                 yield descriptor
                 return
         finally:
-            _close(descriptor)
+            close(descriptor)
 
 
 def _is_at(path: Path, descriptor: int) -> bool:
     """Return whether the path still leads to the file of the descriptor."""
-    with contextlib.suppress(FileNotFoundError):
-        return os.path.samestat(os.fstat(descriptor), os.stat(path))
+    with contextlib.suppress(*_GONE):
+        return os.path.samestat(os.fstat(descriptor), os.lstat(path))
     return False
+
+
+def _is_file(entry: os.DirEntry[str]) -> bool:
+    """Return False for directories, links and pipes, which others have put there."""
+    return entry.is_file(follow_symlinks=False)
 
 
 def _refused(line: bytes) -> tuple[bytes, bytes] | None:
@@ -437,24 +537,20 @@ def _refused(line: bytes) -> tuple[bytes, bytes] | None:
         return None
 
 
-def _close(descriptor: int) -> None:
-    with no_fork:  # otherwise a child might get a copy that nobody closes
-        _descriptors.discard(descriptor)
-        os.close(descriptor)
-
-
 def _size(path: Path) -> int:
     with contextlib.suppress(FileNotFoundError):
         return path.stat().st_size
     return 0
 
 
-def _cursor_of(path: Path) -> int | None:
-    """Return the cursor of a file; the cursor of an empty one if the file is gone."""
-    with contextlib.suppress(FileNotFoundError), path.open("rb") as file:
-        data = file.read(segments.HEAD_BYTES)
-        return segments.read_head(data, path.stat().st_size)
-    return segments.HEAD_BYTES
+def _is_readable(path: str) -> bool:
+    """Return whether this version can read a segment; True if it is gone, or can't be opened."""
+    try:
+        with open(path, "rb") as file:
+            data, size = file.read(segments.HEAD_BYTES), os.fstat(file.fileno()).st_size
+    except OSError:
+        return True
+    return segments.read_head(data, size) is not None
 
 
 def _look(path: Path) -> tuple[int, bool]:

@@ -103,6 +103,8 @@ def check_setting(setting: object) -> SpoolOptions | None:
         raise ClientConfigurationError(
             f'spool must be "auto", the path of a directory, SpoolOptions or None, not {path!r}'
         )
+    if "\0" in str(cast("object", path)):
+        raise ClientConfigurationError(f"spool: no path has the character NUL: {path!r}")
     chosen = cast("str | os.PathLike[str]", path)
     options = setting if isinstance(setting, SpoolOptions) else SpoolOptions(chosen)
     size: object = options.max_bytes

@@ -1,93 +1,80 @@
 """Send the records of the spool, in one daemon thread for each client and process.
 
-Each round adopts orphaned segments, reads a window of at most BATCH_RECORDS logs, BATCH_RECORDS
-pieces of feedback, and BATCH_BYTES, and sends it. Acknowledged records leave the window, and the
-rest is sent in the next round. A record about a log that the server does not know yet is held
-back, and does not delay the others.
+Each round adopts orphaned segments when that is due, and delivers a window of records: when it is
+full, after BATCH_SECONDS, or for a flush. While the server is away, tries are rare.
 
-Every request has `X-Retry-Count`, since the record may have been sent before: the server then
-repeats its first answer. Invariants: a record is pending until the server has acknowledged it or it
-is in a `.bad` file; memory is bounded, however many records are pending.
+A sender is open from its making until its files are closed, also without a spool: a client that is
+no longer referenced may have pending records when the interpreter ends. Invariants: an open sender
+with pending records has a thread, unless none can be started; no thread waits for one that waits
+for it: within a round, a hook of the user's may log, flush and close.
 """
 
 from __future__ import annotations
 
-import json
+import atexit
+import contextlib
 import logging
 import math
+import os
 import threading
 import time
-from base64 import b64encode
-from collections import OrderedDict
-from collections.abc import Callable, Sequence
-from datetime import datetime, timezone
-from typing import Any, Literal, NamedTuple, cast
+from collections.abc import Callable
+from typing import Literal
 
-from humanloop.exceptions import (
-    ApiConnectionError,
-    ApiException,
-    BadRequestError,
-    InternalServerError,
-    OpenApiException,
-    RateLimitError,
-    RequestTimeoutError,
-    ServerError,
-    UnprocessableEntityError,
-)
-from humanloop.retries import RetryPolicy, parse_retry_after
-from humanloop.spool import batches, segments
-from humanloop.spool.batches import BY_REFERENCE, LOG, UPDATE, Item
+from humanloop.exceptions import SpoolError
+from humanloop.forks import no_fork
+from humanloop.retries import RetryPolicy
+from humanloop.spool.delivery import Away, Delivery, Paused, Server
 from humanloop.spool.directory import Directory, Segment
-from humanloop.spool.writer import BATCH_BYTES, BATCH_RECORDS, Writer
+from humanloop.spool.options import Flushed
+from humanloop.spool.writer import BATCH_RECORDS, Bell, Writer
 
-__all__ = ["Flush", "Send", "Sender"]
+__all__ = ["END_SECONDS", "Sender"]
 
 logger = logging.getLogger("humanloop.spool")
 
+END_SECONDS = 2.0  # of flushing when a client is closed, and when the interpreter ends
+TICK = 0.005  # seconds between two checks of an event loop that waits for a flush
 BATCH_SECONDS = 1.0  # a record waits so long for its batch to fill
 ADOPT_SECONDS = 10.0
 PAUSE_SECONDS = 60.0  # between two tries while the server refuses the client
-HOLD_SECONDS = 60.0  # after its first refusal, a record is held back at most so long
-HELD = 1000
-KNOWN_IDS = 10_000
 WARN_SECONDS = 5.0  # without an answer
-LONGEST_WAIT = 300.0  # the limit for Retry-After
 _NEVER = 1 << 62
 
-Send = Callable[[str, bytes, str], Any]
-"""Send the body of an action, an array or an update, with the reference ID of the update's log;
-return the body of the answer as plain data."""
 
+class _Flush:
+    """A request to send the records of now; it is done when they are sent, or can't be for now.
 
-class Flush:
-    """A request to send everything now; `done` is set when all is sent, or can't be for now."""
+    ends: the segments with these records, and the end of the last one in each. has_begun: a round
+    has seen it; has_adopted: all orphaned segments are among `ends`.
+    """
 
-    def __init__(self) -> None:
-        self.done = threading.Event()
-        self.begun = False
+    def __init__(self, segments: list[Segment]) -> None:
+        self.is_done = self.has_begun = self.has_adopted = False
+        self._ends: list[tuple[Segment, int]] = []
+        self._bell = Bell()
+        self.add(segments)
 
+    def add(self, segments: list[Segment]) -> None:
+        """Include all records that these segments have now."""
+        for segment in segments:
+            with contextlib.suppress(OSError):  # it is closed meanwhile, so its records are sent
+                self._ends.append((segment, segment.end))
 
-class Away(Exception):
-    """Nothing can be sent for now. seconds: until the next try; None: the policy's backoff."""
+    @property
+    def is_sent(self) -> bool:
+        """True if no record is pending."""
+        return self.has_adopted and all(segment.is_sent(end) for segment, end in self._ends)
 
-    def __init__(self, error: Exception, seconds: float | None = None) -> None:
-        self.error = error
-        self.seconds = seconds
+    def end(self) -> None:
+        """Let the waiting thread go on."""
+        self.is_done = True
+        self._bell.set()
 
-
-class Paused(Exception):
-    """The server refuses the client itself, so tries are rare."""
-
-    def __init__(self, error: Exception) -> None:
-        self.error = error
-
-
-class Counts(NamedTuple):
-    """The numbers of acknowledged records, of duplicates among them, and of those set aside."""
-
-    sent: int = 0
-    duplicates: int = 0
-    set_aside: int = 0
+    def wait(self, seconds: float) -> None:
+        """Wait until it is done."""
+        if not self.is_done:
+            self._bell.wait(seconds)
 
 
 class Sender:
@@ -102,427 +89,334 @@ class Sender:
         self,
         writer: Writer,
         directory: Directory,
-        send: Send,
+        server: Server,
         policy: RetryPolicy,
         is_wanted: Callable[[], bool],
     ) -> None:
-        self.counts = Counts()
         self.state: Literal["idle", "sending", "waiting", "paused"] = "idle"
         self.last_error: str | None = None
         self.writer = writer
-        self._directory = directory
-        self._send = send
+        self.directory = directory
+        self.delivery = Delivery(writer, directory, server)
+        self.is_running = False
+        self._server = server
         self._policy = policy
         self._is_wanted = is_wanted
-        self._adopted: list[Segment] = []
-        self._due: list[Item] = []
-        self._held: list[Item] = []
-        self._ids: OrderedDict[str, str] = OrderedDict()
-        self._flushes: list[Flush] = []
+        self._flushes: list[_Flush] = []
+        self._givers = 0  # the senders that are about to leave their records to this one
+        self._told = 0  # the `sent` records that flushes reported
         self._turn = threading.Lock()
-        self.is_running = False
+        self._turn_of: int | None = None  # the thread that has it
         self._thread: threading.Thread | None = None
-        self._stopping = False
-        self._attempt = 0
         self._retry_at = self._adopt_at = self._since = 0.0
-        self._delivered_at = 0.0
         self._away_since: float | None = None  # infinite after the warning
-        self._unreadable: set[str] = set()
+        _open[self] = None
+
+    @property
+    def is_here(self) -> bool:
+        """True within a round of this thread, for example in a hook: it can't wait for itself."""
+        return self._turn_of == threading.get_ident()
 
     # -- the thread --------------------------------------------------------------------------------
 
     def start(self) -> bool:
         """Start the thread unless it runs; return whether it runs now."""
-        thread = threading.Thread(target=self._run, name="humanloop-spool", daemon=True)
-        with self.writer.lock:
-            if self.is_running:
+        with no_fork.lock:
+            if self._thread is not None and self._thread.is_alive():
                 return True
-            self._thread, self.is_running = thread, True
             try:
-                thread.start()
-            except RuntimeError as error:  # the interpreter ends, or no more threads are allowed
-                self._thread, self.is_running = None, False
+                # A signal handler may raise anywhere here, and the next call then starts another.
+                self._thread = threading.Thread(
+                    target=self._run, name="humanloop-spool", daemon=True
+                )
+                self._thread.start()
+            except RuntimeError as error:  # the interpreter ends, or allows no (more) threads
+                self._thread = None
                 self.last_error = str(error)
                 return False
         return True
 
+    def close(self, timeout: float) -> None:
+        """Send the pending records, for up to `timeout` seconds, and end the thread.
+
+        Warns of records that can't be sent, unless `timeout` is 0.
+        """
+        end = time.monotonic() + timeout
+        if self.delivery.left:
+            self.flush(timeout)
+        if timeout:
+            self._tell_left()
+        self.stop(max(0.0, end - time.monotonic()))
+
+    async def aclose(self) -> None:
+        """Close in an event loop; see `close`."""
+        from asyncio import sleep
+
+        if self.delivery.left:
+            await self.aflush(END_SECONDS)
+        self._tell_left()
+        self.stop(0.0)
+        end = time.monotonic() + 0.1
+        while self.is_running and time.monotonic() < end:
+            await sleep(TICK)
+
     def stop(self, seconds: float) -> None:
         """End the thread, which closes the files; wait for that, for up to `seconds`."""
-        self._stopping = True
+        _open.pop(self, None)
+        self.delivery.is_stopped = True
         self.writer.bell.set()
         thread = self._thread
         if thread is not None and thread is not threading.current_thread():
             thread.join(seconds)
-        if not self.is_running:
+        if not self.is_running and not self.is_here:
             self._close()
 
     def _run(self) -> None:
+        if threading.current_thread() is not self._thread:
+            return  # start() was interrupted, and called again
+        self.is_running = True
         try:
             self._send_until_stopped()
         finally:
-            self.is_running = False
+            self.is_running, self._thread = False, None
+            self._end_flushes(anyway=True)
 
     def _send_until_stopped(self) -> None:
-        while not self._stopping:
+        while not self.delivery.is_stopped:
             self.writer.bell.clear()
-            try:
-                with self._turn:
-                    wait = self._step()
-            except OSError as error:  # of the disk, such as a full one
-                self._wait_for(Away(error))
-                wait = 0.0
-            except Exception as error:
-                # Keep trying after any error, since the records are still on the disk.
-                logger.exception("the spool in %s can't be sent", self._directory.path)
-                wait = self._back_off(error, max(1.0, self._policy.delay(10)))
-            if not self._is_wanted() and not self.left:
-                break
+            wait = self._round()
+            if not self._is_wanted() and self._lets_go():
+                return
             self.writer.bell.wait(wait)
-        self._finish()
         self._close()
 
-    def _close(self) -> None:
-        """Release the locks of all files; other processes adopt the pending records."""
-        with self._turn:
-            for segment in self._adopted:
-                segment.close()
-            self._adopted, self._due, self._held = [], [], []
-            self.writer.close()
+    def _lets_go(self) -> bool:
+        """End, since nobody uses the spool any more; return False if there is more to do here.
 
-    def tell_left(self) -> None:
+        What can't be sent for now is left to another sender of this process: a program may make
+        client after client while the server is away, and one thread is enough.
+        """
+        heir: Sender | None = None
+        with no_fork.lock:
+            if self._givers or self._adopt_at <= time.monotonic():
+                return False  # there may be more records soon
+            if self.delivery.left:
+                heir = self._heir() if self.state in ("waiting", "paused") else None
+                if heir is None:
+                    return False
+                heir._givers += 1
+            _open.pop(self, None)
+        try:
+            self._close()
+        finally:
+            if heir is not None:
+                heir._take_over()
+        return True
+
+    def _heir(self) -> Sender | None:
+        """Return another sender that would adopt the segments of this one."""
+        for other in list(_open):
+            is_here = other.directory.path == self.directory.path
+            if is_here and other.is_running and other is not self:
+                return other
+        return None
+
+    def _take_over(self) -> None:
+        """Adopt the segments of another sender, which has closed them."""
+        with no_fork.lock:
+            self._givers -= 1
+            self._adopt_at = 0.0
+        self.writer.bell.set()
+
+    def _close(self) -> None:
+        with self._turn:
+            self.delivery.close()
+        _open.pop(self, None)
+
+    def close_connections(self) -> None:
+        """Close the connections to the server."""
+        self._server.close()
+
+    def _tell_left(self) -> None:
         """Warn of pending records, unless a warning has already said that they can't be sent."""
-        left = self.left
+        left = self.delivery.left
         if left and self.state != "paused" and self._away_since != math.inf:
             reason = self.last_error or "the server has not answered yet"
             kept = "1 record waits" if left == 1 else f"{left:,} records wait"
-            logger.warning("%s; %s in %s for the next start", reason, kept, self._directory.path)
+            logger.warning("%s; %s in %s for the next start", reason, kept, self.directory.path)
 
-    # -- for other threads -------------------------------------------------------------------------
+    # -- flushes -----------------------------------------------------------------------------------
 
-    @property
-    def left(self) -> int:
-        """The number of pending records."""
-        return self.writer.tally.left + sum(each.tally.left for each in self._adopted)
+    def flush(self, seconds: float) -> Flushed:
+        """Send everything now; wait for that, for up to `seconds`."""
+        flush = self.request()
+        try:
+            if self.start():
+                flush.wait(seconds)
+            else:
+                self._pump(flush, seconds)
+        finally:
+            self._forget(flush)
+        return self._flushed()
 
-    @property
-    def held(self) -> int:
-        """The number of records that are held back."""
-        return len(self._held)
+    async def aflush(self, seconds: float) -> Flushed:
+        """Send everything now, in an event loop; see `flush`."""
+        from asyncio import sleep
 
-    def flush(self) -> Flush:
+        end = time.monotonic() + seconds
+        flush = self.request()
+        try:
+            if self.start():
+                while not flush.is_done and time.monotonic() < end:
+                    await sleep(TICK)
+            else:
+                self._pump(flush, seconds)
+        finally:
+            self._forget(flush)
+        return self._flushed()
+
+    def request(self) -> _Flush:
         """Request that everything be sent now; return the request."""
-        flush = Flush()
-        self._flushes.append(flush)
-        self._retry_at = self._adopt_at = 0.0
-        self._attempt = 0
-        self.writer.bell.set()
+        flush = _Flush(self.delivery.segments)
+        if self.is_here:
+            flush.end()
+        else:
+            self._flushes.append(flush)
+            self.writer.bell.set()
         return flush
 
-    def forget(self, flush: Flush) -> None:
-        """Withdraw a request."""
-        if flush in self._flushes:
+    def _forget(self, flush: _Flush) -> None:
+        with contextlib.suppress(ValueError):  # it is done
             self._flushes.remove(flush)
 
-    def pump(self, flush: Flush, seconds: float) -> None:
+    def _flushed(self) -> Flushed:
+        sent = self.delivery.counts.sent
+        told, self._told = self._told, max(sent, self._told)
+        return Flushed(max(0, sent - told), self.delivery.left)
+
+    def _pump(self, flush: _Flush, seconds: float) -> None:
         """Send in this thread for about `seconds`, since no other thread can be started."""
         end = time.monotonic() + seconds
-        while not flush.done.is_set() and time.monotonic() < end:
-            with self._turn:
-                wait = self._step()
+        while not flush.is_done and time.monotonic() < end:
+            wait = self._round()
             self.writer.bell.clear()
             self.writer.bell.wait(max(0.0, min(wait, end - time.monotonic())))
+        if self.delivery.is_stopped:
+            self._close()
+
+    def _end_flushes(self, *, anyway: bool = False) -> None:
+        """Tell the flushes whose records are sent; anyway: all, since nothing can be sent."""
+        for flush in self._flushes[:]:
+            if anyway or flush.is_sent:
+                flush.end()
+                self._forget(flush)
 
     # -- a round -----------------------------------------------------------------------------------
 
-    def _step(self) -> float:
+    def _round(self) -> float:
         """Do one round; return the seconds until the next may be due."""
+        with self._turn:
+            self._turn_of = threading.get_ident()
+            try:
+                return self._step()
+            except (OSError, SpoolError) as error:  # of the disk, such as a full one
+                with contextlib.suppress(OSError):
+                    self.delivery.leave_lost()
+                return self._wait_for(Away(error))
+            except Exception as error:
+                # Keep trying after any error, since the records are still on the disk.
+                logger.exception("the spool in %s can't be sent", self.directory.path)
+                return self._back_off(error, max(1.0, self._policy.delay(10)))
+            finally:
+                self._turn_of = None
+
+    def _step(self) -> float:
         now = time.monotonic()
-        flushing = list(self._flushes)
-        if now >= self._adopt_at:
-            self._adopt_at = now + ADOPT_SECONDS  # set first: a flush meanwhile resets it
-            self._look_around()
-        for flush in flushing:
-            flush.begun = True
+        flushes = self._flushes[:]  # one that is requested meanwhile is for the next round
+        new = [flush for flush in flushes if not flush.has_begun]
+        if new:  # each flush tries at once
+            self._retry_at, self.delivery.attempt = 0.0, 0
+        is_asked = any(not flush.has_adopted for flush in flushes)
+        if self.delivery.can_adopt and (now >= self._adopt_at or is_asked):
+            self._adopt(now, flushes)
+        for flush in new:
+            flush.has_begun = True
         if now < self._retry_at:
             self.writer.ring_at = _NEVER
-            return min(self._retry_at, self._adopt_at) - now
-        wait = self._fill(now, flushing=bool(flushing))
+            return self._next_round(now, self._retry_at)
+        wait = self._fill(now, flushing=bool(flushes))
         if wait is not None:
-            self._finish()
+            self._end_flushes()
             return wait
         self.state = "sending"
         try:
-            self._deliver(self._due)
+            self.delivery.deliver()
         except Paused as refusal:
             self._pause(refusal.error)
         except Away as absence:
             self._wait_for(absence)
         else:
-            self._attempt = 0
             self._away_since = None
             self.last_error = None
         finally:
-            self._settle()
+            self.delivery.settle()
+        self._end_flushes()
         return 0.0
+
+    def _adopt(self, now: float, flushes: list[_Flush]) -> None:
+        """Adopt orphaned segments; the flushes wait for them."""
+        self._adopt_at = now + ADOPT_SECONDS
+        is_whole = self.delivery.adopt()
+        if not is_whole:
+            self._adopt_at = now
+        for flush in flushes:
+            flush.add(self.delivery.adopted)
+            flush.has_adopted = flush.has_adopted or is_whole
 
     def _fill(self, now: float, *, flushing: bool) -> float | None:
         """Read the next window if it is due, and return None; otherwise the seconds until then."""
-        if self._due:
+        delivery = self.delivery
+        if delivery.has_window:
             return None
         # Set before looking for records, so that a record written after the look rings the bell.
-        self.writer.ring_at = self.writer.written + 1
-        held = [item for item in self._held if now >= _next_try(item)]
-        unread = self._unread() if len(self._held) < HELD else 0
-        if not unread and not held:
-            self.state, self._since = ("waiting" if self._held else "idle"), 0.0
-            return max(0.0, min([self._adopt_at, *map(_next_try, self._held)]) - now)
+        self.writer.ring_at = self.writer.tally.written + 1
+        unread = delivery.unread if delivery.reads else 0
+        has_held = delivery.has_held(now)
+        if not unread and not has_held:
+            self.state, self._since = ("waiting" if delivery.held else "idle"), 0.0
+            return self._next_round(now, delivery.next_held())
         self._since = self._since or now
         left = self._since + BATCH_SECONDS - now
-        full = unread >= BATCH_RECORDS or self._unread_bytes() >= BATCH_BYTES
-        if left > 0 and not (full or flushing or held):
-            self.writer.ring_at = self.writer.written + BATCH_RECORDS - unread
+        if left > 0 and not (delivery.is_full or flushing or has_held):
+            self.writer.ring_at = self.writer.tally.written + BATCH_RECORDS - unread
             return left
         self._since = 0.0
         self.writer.ring_at = _NEVER
-        self._held = [item for item in self._held if item not in held]
-        self._due = held
-        if unread:
-            self._read_window()
-        return None
+        delivery.read(now)
+        return None if delivery.has_window else TICK  # it is not whole yet, or damaged
 
-    def _segments(self) -> list[Segment]:
-        return [*self._adopted, *self.writer.segments]
-
-    def _unread(self) -> int:
-        """Return the number of unread records; it may be too high while one is being written."""
-        if not any(each.position < each.end for each in self._segments()):
-            return 0
-        return max(1, self.left - sum(len(each.open) for each in self._segments()))
-
-    def _unread_bytes(self) -> int:
-        return sum(each.end - each.position for each in self._segments())
-
-    def _look_around(self) -> None:
-        """Adopt orphaned segments, and look at the directory's size."""
-        self.writer.leave_deleted()
-        if not self.writer.look():
-            return
-        mine = {each.path.stem.rpartition("-")[0] for each in self._segments()}
-        adopted = self._directory.adopt({*mine, self.writer.name})
-        self._adopted += adopted
-        if count := sum(each.tally.left for each in adopted):
-            logger.info("sending %d records that ended processes left", count)
-        self._settle()
-        for path in self._directory.unreadable():
-            if path.name not in self._unreadable:
-                self._unreadable.add(path.name)
-                logger.warning("this version can't read the segment %s, and leaves it there", path)
-
-    def _read_window(self) -> None:
-        """Read records until the window is full."""
-        logs = feedback = size = 0
-        for segment in self._segments():
-            while logs < BATCH_RECORDS and feedback < BATCH_RECORDS and size < BATCH_BYTES:
-                found = segment.next()
-                if found is None:
-                    break
-                size += len(found.body)
-                if found.kind == "record":
-                    segment.open[found.start] = None
-                    item = batches.item_of(segment, found.start, found.body)
-                    self._due.append(item)
-                    logs += item.action == LOG
-                    feedback += item.action != LOG
-                elif found.kind == "damaged" and not segment.is_cut:
-                    self._drop_damaged(segment, found)
-                segment.position = found.end
-
-    def _deliver(self, items: Sequence[Item]) -> None:
-        for some in batches.in_order(items):
-            pending = [some]
-            while pending and not self._stopping:
-                pending += self._try(pending.pop())
-
-    def _try(self, items: list[Item]) -> list[list[Item]]:
-        """Send a batch; return the batches to be sent next, the first of them at the end."""
-        action = items[0].action
-        if action not in batches.ACTIONS:
-            for item in items:
-                self._set_aside(item, "written by a later version, or not the JSON of a request")
-            return []
-        try:
-            answers = self._send(action, batches.body_of(items), items[0].names)
-        except (UnprocessableEntityError, BadRequestError) as error:
-            return self._part(items, error)
-        except ApiException as error:
-            return self._react(items, error)
-        except ApiConnectionError as error:
-            raise Away(error) from error
-        except OpenApiException as error:
-            raise Paused(error) from error
-        told = cast("list[object]", answers) if isinstance(answers, list) else []
-        if len(told) != len(items):
-            raise Paused(
-                ValueError("the answer is not the API's, which has one entry for each item")
-            )
-        for item, answer in zip(items, told, strict=True):
-            if action == LOG and isinstance(answer, dict):
-                self._remember(item.names, cast("dict[str, Any]", answer).get("id"))
-        self._delivered_at = time.monotonic()
-        self._answered(items)
-        return []
-
-    def _part(self, items: list[Item], error: ApiException) -> list[list[Item]]:
-        """Handle the items that an answer names; return batches of the others, to be sent again."""
-        judged = batches.verdicts(error, items)
-        if not judged:
-            return self._react(items, error)
-        out: set[int] = set()
-        for index, verdict, reason in judged:
-            item = items[index]
-            out.add(index)
-            if verdict == "known":
-                self._answered([item], duplicates=1)
-            elif verdict == "refused":
-                self._set_aside(item, reason)
-            elif item.action == BY_REFERENCE and item.names in self._ids:
-                out.discard(index)
-                self._name_by_id(item)
-            else:
-                self._put_off(item, reason, known=True)
-        rest = [item for index, item in enumerate(items) if index not in out]
-        return [part for part in reversed(batches.in_order(rest)) if part]
-
-    def _react(self, items: list[Item], error: ApiException) -> list[list[Item]]:
-        """React to the status of an answer: split the batch, hold an item back, wait or pause."""
-        if error.status in (413, 422):
-            return self._halve(items, str(error))
-        failed = isinstance(error, InternalServerError) and self._attempt >= 3
-        if failed or error.status == 400:
-            # Either one of the items makes the server fail, or a proxy refuses every request.
-            if len(items) > 1:
-                return self._halve(items, str(error))
-            self._put_off(items[0], str(error), known=self._delivered_at > items[0].since > 0)
-            raise Away(error)
-        if isinstance(error, (ServerError, RateLimitError, RequestTimeoutError)):
-            seconds = parse_retry_after(error.headers or {}, time.time())
-            raise Away(error, None if seconds is None else min(seconds, LONGEST_WAIT))
-        if error.status == 409:
-            raise Away(error)
-        if error.status == 404 and items[0].action == UPDATE:
-            self._put_off(items[0], str(error), known=True)
-            return []
-        raise Paused(error)
-
-    def _halve(self, items: list[Item], reason: str) -> list[list[Item]]:
-        if len(items) == 1:
-            self._set_aside(items[0], reason)
-            return []
-        middle = len(items) // 2
-        return [items[middle:], items[:middle]]
-
-    # -- the end of a record -----------------------------------------------------------------------
-
-    def _answered(self, items: Sequence[Item], *, duplicates: int = 0) -> None:
-        self._count(sent=len(items), duplicates=duplicates)
-        self._done(items)
-
-    def _count(self, **more: int) -> None:
-        counts = self.counts
-        self.counts = counts._replace(**{k: getattr(counts, k) + n for k, n in more.items()})
-
-    def _done(self, items: Sequence[Item]) -> None:
-        done = set(map(id, items))
-        self._due = [item for item in self._due if id(item) not in done]
-        for item in items:
-            del item.segment.open[item.start]
-            item.segment.tally.answered += 1
-
-    def _remember(self, reference_id: str, data_id: object) -> None:
-        """Keep the ID of a log, for feedback on servers that don't know reference IDs."""
-        if isinstance(data_id, str):
-            self._ids[reference_id] = data_id
-            if len(self._ids) > KNOWN_IDS:
-                self._ids.popitem(last=False)
-
-    def _name_by_id(self, item: Item) -> None:
-        body = {**json.loads(item.data), "data_id": self._ids[item.names]}
-        item.action, item.data = batches.FEEDBACK, json.dumps(body).encode()
-
-    def _put_off(self, item: Item, reason: str, *, known: bool) -> None:
-        """Hold an item back, or set it aside after HOLD_SECONDS.
-
-        known: the item is known to be at fault, and not the server.
-        """
-        now = time.monotonic()
-        if not item.tries:
-            item.since = now
-            logger.info("%s waits: %s", item.action, reason)
-        item.tries += 1
-        if known and now - item.since >= HOLD_SECONDS:
-            self._set_aside(item, reason)
-            return
-        self._due = [each for each in self._due if each is not item]
-        self._held.append(item)
-
-    def _set_aside(self, item: Item, reason: str) -> None:
-        """Put an item into the `.bad` file, with a warning."""
-        self._write_bad(reason, action=item.action, body=item.data.decode("utf-8", "replace"))
-        self._count(set_aside=1)
-        self._done([item])
-        logger.warning(
-            "a record of the spool was refused, and is in %s now: %s %s: %s",
-            self._directory.path / f"{self.writer.name}.bad",
-            item.action,
-            item.names,
-            reason,
-        )
-
-    def _drop_damaged(self, segment: Segment, found: segments.Found) -> None:
-        """Put damaged bytes into the `.bad` file, with a warning."""
-        self._write_bad("damaged", bytes=b64encode(found.body).decode())
-        self._count(set_aside=1)
-        segment.tally.answered += 1
-        logger.warning(
-            "%s: damaged from byte %d to %d; the damaged bytes are in %s now",
-            segment.path,
-            found.start,
-            found.end,
-            self._directory.path / f"{self.writer.name}.bad",
-        )
-
-    def _write_bad(self, reason: str, **what: str) -> None:
-        moment = datetime.now(timezone.utc).isoformat()
-        line = json.dumps({"at": moment, "error": reason, **what}).encode() + b"\n"
-        self._directory.set_aside(self.writer.name, line)
-
-    def _settle(self) -> None:
-        """Save the cursors; delete the segments without pending records."""
-        for segment in self._adopted[:]:
-            if segment.is_done():
-                segment.close(remove=True)
-                self._adopted.remove(segment)
-            else:
-                segment.save_cursor()
-        for segment in self.writer.segments[:]:
-            if not self.writer.remove(segment):
-                segment.save_cursor()
+    def _next_round(self, now: float, *others: float | None) -> float:
+        """Return the seconds until the next adoption, or until the first of other times."""
+        adopt_at = self._adopt_at if self.delivery.can_adopt else None
+        times = [each for each in (adopt_at, *others) if each is not None]
+        return max(0.0, min(times, default=now + ADOPT_SECONDS) - now)
 
     # -- waiting -----------------------------------------------------------------------------------
 
-    def _wait_for(self, absence: Away) -> None:
-        self._attempt += 1
-        seconds = absence.seconds
-        if seconds is None:
-            seconds = max(0.05, self._policy.delay(self._attempt))
+    def _wait_for(self, absence: Away) -> float:
+        self.delivery.attempt += 1
+        seconds = max(0.05, self._policy.delay(self.delivery.attempt))
+        if absence.seconds is not None:
+            # A server that asks for no wait is not asked again and again without one.
+            seconds = max(absence.seconds, min(seconds, 1.0))
         now = time.monotonic()
         if self._away_since is None:
             self._away_since = now
         elif now - self._away_since > WARN_SECONDS:
             self._away_since = math.inf
-            reason, place = _told(absence.error), self._directory.path
+            reason, place = _told(absence.error), self.directory.path
             logger.warning("%s; unsent records are kept in %s", reason, place)
-        self._back_off(absence.error, seconds)
+        return self._back_off(absence.error, seconds)
 
     def _back_off(self, error: Exception, seconds: float) -> float:
         self.state = "waiting"
@@ -539,18 +433,11 @@ class Sender:
             logger.warning(
                 "the spool in %s can't be sent for now, and nothing is lost: %s; the next try is in"
                 " %d seconds",
-                self._directory.path,
+                self.directory.path,
                 self.last_error,
                 PAUSE_SECONDS,
             )
-        self._finish(anyway=True)
-
-    def _finish(self, *, anyway: bool = False) -> None:
-        """Tell the flushes that everything is sent, or can't be for now."""
-        for flush in self._flushes[:]:
-            if self._stopping or anyway or (flush.begun and not self.left):
-                flush.done.set()
-                self.forget(flush)
+        self._end_flushes(anyway=True)
 
 
 def _told(error: Exception) -> str:
@@ -558,6 +445,22 @@ def _told(error: Exception) -> str:
     return str(error).partition("\n")[0].rstrip(".")
 
 
-def _next_try(item: Item) -> float:
-    """Return the time of the next try of an item that is held back."""
-    return item.since + min(0.25 * 2.0**item.tries, HOLD_SECONDS)
+# -- forks, and the end ---------------------------------------------------------------------------
+
+_open: dict[Sender, None] = {}
+
+
+def _at_exit() -> None:
+    end = time.monotonic() + END_SECONDS
+    senders = list(_open)
+    for sender in senders:  # all at once, so that one whose server hangs delays no other
+        if sender.delivery.left and sender.start():
+            sender.request()
+    for sender in senders:
+        sender.close(max(0.05, end - time.monotonic()))
+        sender.close_connections()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_open.clear)
+atexit.register(_at_exit)

@@ -10,7 +10,6 @@ sending need, while no fork can happen: see `forks`.
 
 from __future__ import annotations
 
-import atexit
 import logging
 import os
 import threading
@@ -46,7 +45,7 @@ from humanloop.spool.options import (
     spool_directory,
 )
 from humanloop.spool.references import new_reference
-from humanloop.spool.sender import Flush, Send, Sender
+from humanloop.spool.sender import END_SECONDS, Sender
 from humanloop.spool.writer import Writer, WriterClosed
 from humanloop.tracing.spans import PLACES, here
 
@@ -57,9 +56,7 @@ __all__ = ["Spool"]
 
 logger = logging.getLogger("humanloop.spool")
 
-END_SECONDS = 2.0  # of flushing when a client is closed, and when the interpreter ends
 ROOM_SECONDS = 0.02  # between two checks for room
-TICK = 0.005  # seconds between two checks of an event loop that waits for a flush
 _IMPORTED_BY_CALLS = ("encodings.idna", "urllib.request")
 _OPTIONS = frozenset({"timeout", "connect_timeout", "read_timeout", "bodies", "retries"}) | {
     "skip_deserialization",
@@ -76,18 +73,6 @@ _LOG, _FEEDBACK, _BY_REFERENCE = LOG.encode(), FEEDBACK.encode(), BY_REFERENCE.e
 _UPDATE = UPDATE.encode()
 
 
-class _Core:
-    """The writer and the sender of one process. told: the `sent` records that flushes reported."""
-
-    def __init__(self, options: SpoolOptions, directory: Directory, sender: Sender) -> None:
-        self.options = options
-        self.directory = directory
-        self.sender = sender
-        self.writer = sender.writer
-        self.told = 0
-        self.dropped = self.refused = self.blocked = 0
-
-
 class Spool:
     """The spool of a client; see the guide "Logging in production".
 
@@ -101,8 +86,7 @@ class Spool:
         self._api_client = api_client
         self._transport = transport
         self._base = base
-        self._core: _Core | None = None
-        self._lock = threading.RLock()
+        self._sender: Sender | None = None
         _spools.add(self)
 
     def __reduce__(self) -> tuple[type[Spool], tuple[Any, ...]]:
@@ -188,12 +172,12 @@ class Spool:
     async def _aappend(self, action: bytes, data: bytes) -> None:
         from asyncio import get_running_loop, sleep  # asyncio is slower to import than all else
 
-        core = self._ready()
-        if core.options.durability == "fsync":
+        writer = self._ready().writer
+        if writer.options.durability == "fsync":
             await get_running_loop().run_in_executor(None, self._append, action, data)
             return
         try:
-            core.writer.append(action, data)
+            writer.append(action, data)
         except (SpoolFullError, WriterClosed) as error:
             for _ in self._again(action, data, error):
                 await sleep(ROOM_SECONDS)
@@ -202,23 +186,26 @@ class Spool:
         """Try to write again until it succeeds; yield when the caller should wait for room."""
         waited = False
         while True:
-            core = self._ready()
-            if isinstance(error, SpoolFullError) and not core.writer.look_again():
-                with core.writer.lock:
-                    when_full = core.options.when_full
-                    if error.__cause__ is not None or when_full == "raise":
-                        core.refused += 1
-                        raise error
-                    if when_full == "drop_newest":
-                        core.dropped += 1
-                        if core.dropped == 1:
-                            logger.warning("%s; new records are dropped", error)
-                        return
-                    core.blocked += not waited
+            sender = self._ready()
+            writer = sender.writer
+            if isinstance(error, SpoolFullError) and not writer.look_again():
+                if error.__cause__ is not None or sender.is_here:
+                    when_full = "raise"  # waiting makes no room
+                else:
+                    when_full = writer.options.when_full
+                if when_full == "raise":
+                    writer.refused += 1
+                    raise error
+                if when_full == "drop_newest":
+                    writer.dropped += 1
+                    if writer.dropped == 1:
+                        logger.warning("%s; new records are dropped", error)
+                    return
+                writer.blocked += not waited
                 waited = True
                 yield
             try:
-                core.writer.append(action, data)
+                writer.append(action, data)
             except (SpoolFullError, WriterClosed) as still:
                 error = still
             else:
@@ -229,58 +216,42 @@ class Spool:
     def flush(self, timeout: float | None = 10.0) -> Flushed:
         """Send everything now, including the orphaned segments in the same directory.
 
-        timeout: seconds to wait until all is sent; None: no limit. Returns earlier if the server
-        refuses the client itself, for example its key.
+        timeout: seconds to wait until all is sent that was logged before; None: no limit. Returns
+        earlier if the server refuses the client itself, for example its key, and at once in a hook
+        of the requests that send the records. Raises SpoolError if the directory can't be read.
         """
         seconds = _seconds(timeout)
-        core = self._core_to_flush()
-        if core is None:
-            return Flushed(0, 0)
-        flush = core.sender.flush()
-        if core.sender.start():
-            flush.done.wait(seconds)
-        else:
-            core.sender.pump(flush, seconds)
-        return _flushed(core, flush)
+        sender = self._sender_to_flush()
+        return Flushed(0, 0) if sender is None else sender.flush(seconds)
 
     async def aflush(self, timeout: float | None = 10.0) -> Flushed:
         """Send everything now, in an event loop; see `flush`."""
-        from asyncio import sleep
-
-        end = time.monotonic() + _seconds(timeout)
-        core = self._core_to_flush()
-        if core is None:
-            return Flushed(0, 0)
-        flush = core.sender.flush()
-        if core.sender.start():
-            while not flush.done.is_set() and time.monotonic() < end:
-                await sleep(TICK)
-        else:
-            core.sender.pump(flush, end - time.monotonic())
-        return _flushed(core, flush)
+        seconds = _seconds(timeout)
+        sender = self._sender_to_flush()
+        return Flushed(0, 0) if sender is None else await sender.aflush(seconds)
 
     def stats(self) -> SpoolStats:
         """Return the numbers of written, sent and pending records, and more: see `SpoolStats`."""
         options = read_setting(self._api_client.configuration.spool)
         if options is None:
             return SpoolStats()
-        directory, core = self._directory(options), self._core
-        if core is None:
+        directory, sender = self._directory(options), self._sender
+        if sender is None:
             return SpoolStats(str(directory.path), bytes=directory.size())
-        sender = core.sender
+        writer, delivery = sender.writer, sender.delivery
         return SpoolStats(
             str(directory.path),
             sender.state,
             sender.last_error,
-            core.writer.written,
-            sender.counts.sent,
-            sender.counts.duplicates,
-            sender.left,
-            sender.held,
-            sender.counts.set_aside,
-            core.dropped,
-            core.refused,
-            core.blocked,
+            writer.tally.written,
+            delivery.counts.sent,
+            delivery.counts.duplicates,
+            delivery.left,
+            delivery.held,
+            delivery.counts.set_aside,
+            writer.dropped,
+            writer.refused,
+            writer.blocked,
             directory.size(),
         )
 
@@ -289,52 +260,39 @@ class Spool:
 
         Warns of records that can't be sent, unless `timeout` is 0. A later call opens it again.
         """
-        core = self._core
-        if core is None:
-            return
-        end = time.monotonic() + timeout
-        if core.sender.left:
-            self.flush(timeout)
-        if timeout:
-            core.sender.tell_left()
-        self._let_go(core)
-        core.sender.stop(max(0.0, end - time.monotonic()))
+        if (sender := self._sender) is not None:
+            self._sender = None
+            sender.close(timeout)
 
     async def aclose(self) -> None:
         """Close in an event loop; see `close`."""
-        from asyncio import get_running_loop, sleep
-
-        core = self._core
-        if core is None:
-            return
-        if core.sender.left:
-            await self.aflush(END_SECONDS)
-        core.sender.tell_left()
-        self._let_go(core)
-        core.sender.stop(0.0)
-        end = get_running_loop().time() + 0.1
-        while core.sender.is_running and get_running_loop().time() < end:
-            await sleep(TICK)
+        if (sender := self._sender) is not None:
+            self._sender = None
+            await sender.aclose()
 
     # -- the objects of one process ----------------------------------------------------------------
 
-    def _ready(self) -> _Core:
-        """Return the core, with the sender's thread running."""
-        core = self._core
-        if core is not None and core.sender.is_running:
-            return core
-        core = self._made()
-        core.sender.start()
-        return core
+    def _ready(self) -> Sender:
+        """Return the sender, with its thread running."""
+        sender = self._sender
+        if sender is not None and sender.is_running:
+            return sender
+        sender = self._made()
+        sender.start()
+        return sender
 
-    def _made(self) -> _Core:
-        with self._lock:
-            if self._core is None or self._core.writer.is_closed:
-                with no_fork.importing():
-                    self._core = self._make()
-            return self._core
+    def _made(self) -> Sender:
+        with no_fork.importing():
+            if self._sender is None or self._sender.writer.is_closed:
+                made = self._make()
+                # A signal handler may have logged meanwhile, and made another.
+                if self._sender is None or self._sender.writer.is_closed:
+                    self._sender = made
+                else:
+                    made.stop(0.0)
+            return self._sender
 
-    def _make(self) -> _Core:
+    def _make(self) -> Sender:
         configuration = self._api_client.configuration
         options = read_setting(configuration.spool)
         if options is None:
@@ -346,15 +304,17 @@ class Spool:
         for module in _IMPORTED_BY_CALLS:
             import_module(module)
         directory = self._directory(options)
-        alive = weakref.ref(self)  # so that the thread ends when the spool is no longer referenced
-        sender = Sender(
-            Writer(directory, options),
+        writer = Writer(directory, options)
+        bell = writer.bell
+        # The thread learns when the spool is no longer referenced.
+        alive = weakref.ref(self, lambda _: bell.set())
+        return Sender(
+            writer,
             directory,
-            _sending(self._api_client),
+            _Server(self._api_client),
             RetryPolicy.of(configuration.retries),
             lambda: alive() is not None,
         )
-        return _Core(options, directory, sender)
 
     def _directory(self, options: SpoolOptions) -> Directory:
         configuration = self._api_client.configuration
@@ -363,36 +323,17 @@ class Spool:
             spool_directory(options, configuration.host, keys, self._transport, self._base)
         )
 
-    def _core_to_flush(self) -> _Core | None:
-        """Return the core; None if nothing was ever written."""
-        if self._core is None:
+    def _sender_to_flush(self) -> Sender | None:
+        """Return the sender; None if nothing was ever written."""
+        if self._sender is None:
             options = read_setting(self._api_client.configuration.spool)
-            if options is None or not self._directory(options).path.exists():
+            if options is None or not self._directory(options).exists():
                 return None
         return self._made()
 
-    def _let_go(self, core: _Core) -> None:
-        with self._lock:
-            if self._core is core:
-                self._core = None
-
     def after_fork(self) -> None:
         """Reset in a fork's child: the files, locks and the thread belong to the parent."""
-        self._core = None
-        self._lock = threading.RLock()
-
-    def at_exit(self, end: float) -> None:
-        """Send the pending records until `end`, by `time.monotonic()`; close the connections."""
-        if self._core is not None:
-            self.close(max(0.05, end - time.monotonic()))
-            self._api_client.close()
-
-
-def _flushed(core: _Core, flush: Flush) -> Flushed:
-    core.sender.forget(flush)
-    sent = core.sender.counts.sent
-    core.told, told = sent, core.told
-    return Flushed(sent - told, core.sender.left)
+        self._sender = None
 
 
 def _seconds(timeout: float | None) -> float:
@@ -403,10 +344,14 @@ def _seconds(timeout: float | None) -> float:
     return min(timeout, threading.TIMEOUT_MAX)
 
 
-def _sending(api_client: ApiClient) -> Send:
-    """Return the sending function, which holds no reference to the spool."""
+class _Server:
+    """The server of an ApiClient; holds no reference to the spool."""
 
-    def send(action: str, data: bytes, names: str) -> Any:
+    def __init__(self, api_client: ApiClient) -> None:
+        self._api_client = api_client
+
+    def send(self, action: str, data: bytes, names: str) -> Any:
+        """Send the body of an action; see `Server`."""
         operation, headers = _ACTIONS[action]
         query = urlencode({"reference_id": names}) if action == UPDATE else ""
         options: RequestOptions = {
@@ -414,10 +359,12 @@ def _sending(api_client: ApiClient) -> Send:
             "retries": 0,  # the sender decides
             "skip_deserialization": True,
         }
-        answer = api_client.call_with_body(operation, data, options, query=query).body
+        answer = self._api_client.call_with_body(operation, data, options, query=query).body
         return [answer] if action == UPDATE else answer
 
-    return send
+    def close(self) -> None:
+        """Close the connections."""
+        self._api_client.close()
 
 
 # -- the records ----------------------------------------------------------------------------------
@@ -503,7 +450,7 @@ def _serialized(operation: Operation, arguments: Mapping[str, Any]) -> bytes:
     return data
 
 
-# -- forks, and the end ---------------------------------------------------------------------------
+# -- forks ----------------------------------------------------------------------------------------
 
 _spools: weakref.WeakSet[Spool] = weakref.WeakSet()
 
@@ -513,12 +460,5 @@ def _after_fork() -> None:
         spool.after_fork()
 
 
-def _at_exit() -> None:
-    end = time.monotonic() + END_SECONDS
-    for spool in list(_spools):
-        spool.at_exit(end)
-
-
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
-atexit.register(_at_exit)

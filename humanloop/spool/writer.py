@@ -1,13 +1,15 @@
 """Append records to the segments of this process.
 
 Invariants: when `append` returns, the record is in the file; when it raises, the record is never
-sent. Nothing waits for the network. A signal handler may append while its thread is appending.
+sent, unless only bringing it to the disk has failed. Nothing waits for the network. A signal
+handler may append while its thread is appending.
 """
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import logging
 import os
 import sys
@@ -19,8 +21,10 @@ from queue import Empty, SimpleQueue
 from typing import NoReturn
 
 from humanloop.exceptions import SpoolError, SpoolFullError
+from humanloop.forks import no_fork
 from humanloop.spool import segments
-from humanloop.spool.directory import Directory, Segment, Tally, Target, new_writer
+from humanloop.spool.descriptors import Target
+from humanloop.spool.directory import Directory, Segment, Tally, new_writer
 from humanloop.spool.options import SpoolOptions
 
 __all__ = ["BATCH_BYTES", "BATCH_RECORDS", "Writer", "WriterClosed"]
@@ -70,9 +74,11 @@ class Writer:
 
     others: the bytes in the directory outside this process's segments, at the last look. bell: set
     when there is enough to send, that is, when `written` reaches `ring_at`, which the sender sets.
+    dropped, refused, blocked: see SpoolStats.
 
-    Threads that log at the same time take no lock, except to change segments: if a thread lost the
-    GIL while holding a lock, all others would wait for milliseconds. Instead,
+    Threads that log at the same time take no lock, except to change segments, which takes
+    `no_fork`: if a thread lost the GIL while holding a lock, all others would wait for
+    milliseconds. Instead,
 
     - one system call, `_write_now`, writes a record with the GIL held, so the next thread that has
       the GIL sees a whole record; O_APPEND puts it at the end of the file, wherever that is;
@@ -83,15 +89,15 @@ class Writer:
 
     def __init__(self, directory: Directory, options: SpoolOptions) -> None:
         self.name = new_writer()
-        self.lock = threading.RLock()  # reentrant, for signal handlers
         self.bell = Bell()
         self.segments: list[Segment] = []
         self.tally = Tally()
         self.others = 0
         self.is_closed = False
         self.ring_at = 1
+        self.dropped = self.refused = self.blocked = 0
+        self.options = options
         self._directory = directory
-        self._options = options
         self._target = Target()
         self._own = 0  # bytes of `segments`
         self._in_active = 0  # bytes of the last one
@@ -101,13 +107,9 @@ class Writer:
         self._count = 0
         self._looked_at = 0.0
         self._syncer: threading.Thread | None = None
+        self._syncs_each = options.durability == "fsync"
         # With the GIL held, write only to the system's memory, never to the disk.
         self._write_now = _writing() if options.durability == "process" else None
-
-    @property
-    def written(self) -> int:
-        """The number of written records."""
-        return self.tally.written
 
     def append(self, action: bytes, data: bytes) -> None:
         """Write one record; raises SpoolFullError, SpoolError, and WriterClosed."""
@@ -119,18 +121,19 @@ class Writer:
                 " and servers accept"
             )
         write = self._write_now
+        segment: Segment | None = None
         if (
             write is None
             or self._in_active >= self._segment_bytes
-            or self._own + self.others + size > self._options.max_bytes
+            or self._own + self.others + size > self.options.max_bytes
         ):
-            self._append_alone(record)
+            segment = self._append_alone(record)
         else:
             count = write(self._target.descriptor, record, size)
             if count != size:
                 if count >= 0:
                     self._take_back()
-                self._append_alone(record)
+                segment = self._append_alone(record)
         self._own += size
         self._in_active += size
         self._unrung += size
@@ -138,65 +141,68 @@ class Writer:
         if self.tally.written >= self.ring_at or self._unrung >= BATCH_BYTES:
             self._unrung = 0
             self.bell.set()
+        if self._syncs_each and segment is not None:
+            _sync_now(segment)
 
-    def _append_alone(self, record: bytes) -> None:
+    def _append_alone(self, record: bytes) -> Segment:
         """Write a record while holding the lock: to a new segment, or after a failed write."""
-        with self.lock:
+        with no_fork.lock:
             if self.is_closed:
                 raise WriterClosed
-            if self._own + self.others + len(record) > self._options.max_bytes:
+            if self._own + self.others + len(record) > self.options.max_bytes:
                 raise SpoolFullError(
                     f"the spool in {self._directory.path} holds the"
-                    f" {self._options.max_bytes:,} bytes that max_bytes allows"
+                    f" {self.options.max_bytes:,} bytes that max_bytes allows"
                 )
-            segment = self._active
-            if segment is None or self._in_active >= self._segment_bytes:
-                segment = self._begin()
-            end = segment.end
             try:
+                self.leave_lost()
+                segment = self._active
+                if segment is None or self._in_active >= self._segment_bytes:
+                    segment = self._begin()
                 if os.write(segment.descriptor, record) != len(record):
                     self._take_back()
                     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-                if self._options.durability == "fsync":
-                    _sync(segment.descriptor)
             except OSError as error:
-                if self._options.durability == "fsync":
-                    os.ftruncate(segment.descriptor, end)  # with fsync, all writers take the lock
                 self._fail(error)
+            return segment
 
     def _take_back(self) -> None:
         """Cut off a partly written record; the sender skips it if others have written after it."""
-        with self.lock:
+        with no_fork.lock:
             if (segment := self._active) is not None:
                 segment.is_cut = True
                 self._target.lead_to(None)
                 segment.scan()
                 if self._write_now is not None:
-                    self._target.lead_to(segment)
+                    self._target.lead_to(segment.descriptor)
 
     def _begin(self) -> Segment:
-        """Begin a segment, and end the previous one."""
+        """Begin a segment, and end the previous one; raises SpoolError and OSError."""
         self._directory.create()
         self._count += 1
-        try:
-            segment = self._directory.new_segment(f"{self.name}-{self._count:06d}", self.tally)
-            if self._options.durability != "process":
-                self._directory.sync()
-        except OSError as error:
-            self._fail(error)
+        segment = self._directory.new_segment(f"{self.name}-{self._count:06d}", self.tally)
         segment.is_live = True
         self.segments.append(segment)
-        self._switch(segment)
         self._own += segments.HEAD_BYTES
-        if self._options.durability == "interval" and self._syncer is None:
-            self._syncer = threading.Thread(target=self._keep_syncing, daemon=True)
-            self._syncer.start()
+        if self.options.durability != "process":
+            self._directory.sync()
+        self._switch(segment)
+        if self.options.durability == "interval" and self._syncer is None:
+            self._start_syncing()
         return segment
 
+    def _start_syncing(self) -> None:
+        syncer = threading.Thread(target=self._keep_syncing, daemon=True)
+        try:
+            syncer.start()
+            self._syncer = syncer
+        except RuntimeError:  # the interpreter ends, or no more threads are allowed
+            self._syncs_each = True
+
     def _switch(self, segment: Segment | None) -> None:
-        before, self._active = self._active, segment
         if self._write_now is not None:
-            self._target.lead_to(segment)
+            self._target.lead_to(None if segment is None else segment.descriptor)
+        before, self._active = self._active, segment
         self._in_active = 0
         if before is not None:
             before.is_live = False
@@ -211,27 +217,47 @@ class Writer:
         """Delete a segment if none of its records is pending; return whether it was deleted."""
         if not segment.is_done():
             return False
-        with self.lock:
+        with no_fork.tried() as is_taken:
+            if not is_taken:
+                return False
             if segment is self._active:
                 self._switch(None)  # from now on, no thread writes to it
             if not segment.is_done():
                 return False
-            self.segments.remove(segment)
-            self._own = self._own - segment.end if self.segments else 0
+            end = segment.end
             segment.close(remove=True)
+            self.segments.remove(segment)
+            self._own = self._own - end if self.segments else 0
             return True
 
-    def leave_deleted(self) -> None:
-        """Let the next record begin a new segment if somebody has deleted the current file."""
-        with self.lock:
-            if self._active is None or not self._active.is_deleted:
+    def leave_changed(self) -> None:
+        """Let the next record begin a new segment if somebody has changed the current file."""
+        with no_fork.tried() as is_taken:
+            segment = self._active
+            if not is_taken or segment is None or segment.is_intact:
                 return
             self._switch(None)
         logger.warning(
-            "somebody has deleted the spool in %s; its pending records are lost if this process"
-            " ends before sending them",
-            self._directory.path,
+            "somebody has deleted, moved or shortened %s; its pending records are lost if this"
+            " process ends before sending them",
+            segment.path,
         )
+
+    def leave_lost(self) -> None:
+        """Begin anew if somebody has closed the descriptors of the files, as daemons do.
+
+        The files are orphans then, also for this process.
+        """
+        if not any(each.is_lost for each in self.segments[:]):
+            return
+        with no_fork.lock:
+            if any(each.is_lost for each in self.segments):
+                self._switch(None)
+                for segment in self.segments:
+                    segment.close()
+                self.segments, self._own = [], 0
+                self.tally.read = self.tally.written
+                self.name, self._count = new_writer(), 0
 
     def look_again(self) -> bool:
         """Look at the directory's size, unless that was just done; return whether it looked."""
@@ -250,11 +276,15 @@ class Writer:
 
     def close(self) -> None:
         """Close all segments; those with pending records are left for other processes to adopt."""
-        with self.lock:
+        with no_fork.lock:
             self.is_closed = True
+            self.leave_lost()
             self._switch(None)
             for segment in self.segments:
-                segment.close(remove=segment.is_done())
+                try:
+                    segment.close(remove=segment.is_done())
+                except OSError:  # it can't be deleted
+                    segment.close()
             self.segments, self._own = [], 0
 
     def _keep_syncing(self) -> None:
@@ -263,7 +293,8 @@ class Writer:
         pause = threading.Event()
         while True:
             pause.wait(SYNC_SECONDS)
-            with self.lock:
+            with no_fork.lock:
+                self.leave_lost()
                 sizes = {each.path: each.end for each in self.segments}
                 if not sizes:
                     self._syncer = None
@@ -274,6 +305,17 @@ class Writer:
                 except OSError as error:
                     logger.warning("the spool's file %s can't be synced: %s", path, error.strerror)
             synced = sizes
+
+
+def _sync_now(segment: Segment) -> None:
+    """Bring a segment to the disk; without the lock, so that threads can do it at once."""
+    try:
+        _sync_file(segment.path)
+    except OSError as error:
+        raise SpoolError(
+            f"a record is in {segment.path}, and will be sent, but can't be brought to the disk:"
+            f" {error.strerror}"
+        ) from error
 
 
 def _sync_file(path: Path) -> None:
@@ -287,6 +329,7 @@ def _sync_file(path: Path) -> None:
             os.close(descriptor)
 
 
+@functools.cache
 def _writing() -> Callable[[int, bytes, int], int] | None:
     """Return the system's `write`, called with the GIL held; None where that is impossible."""
     if not getattr(sys, "_is_gil_enabled", lambda: True)():

@@ -72,9 +72,9 @@ def place(tmp_path: Path) -> Iterator[Place]:
     made = Place(tmp_path)
     yield made
     for client in made.clients:
-        core, client.spool._core = client.spool._core, None  # close() would wait for it
-        if core is not None:
-            core.sender.stop(2)
+        sender, client.spool._sender = client.spool._sender, None  # close() would wait for it
+        if sender is not None:
+            sender.stop(2)
         client.close()
 
 

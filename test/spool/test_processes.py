@@ -9,13 +9,18 @@ import socket
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import humanloop
-from humanloop import Flushed
+from humanloop import Flushed, SpoolOptions
+from humanloop.spool import segments
+from humanloop.spool.directory import Directory
+from humanloop.spool.writer import Writer
 
 from .conftest import KEY, LOG, Place
 from .killing import WARNINGS
@@ -47,6 +52,18 @@ def program(
     )
 
 
+def begun(place: Place, code: str) -> subprocess.Popen[str]:
+    """Start a program, which can be talked to."""
+    return subprocess.Popen(
+        [sys.executable, "-c", BEGIN + code, place.host, KEY, str(place.spool)],
+        env={**os.environ, "PYTHONPATH": str(Path(humanloop.__file__).parents[1])},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
 def flushed(place: Place) -> Flushed:
     """Send the logs that other processes left, with a new client."""
     return place.client().flush()
@@ -73,6 +90,72 @@ def test_the_end_of_the_interpreter_sends_what_is_left(place: Place) -> None:
         assert (done.returncode, done.stderr) == (0, "")
         flushed(place)
         assert len(place.records()) == 2
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+def test_the_end_sends_what_a_dropped_client_left(place: Place, is_there: bool) -> None:
+    """As of a client in `main()`."""
+    code = """
+def main():
+    client = Humanloop(key, host, spool=spool)
+    client.log_later(**LOG)
+main()
+"""
+    with place.server() if is_there else nullcontext():
+        done = program(place, code, "-X", "dev", "-W", "error")
+        assert done.returncode == 0
+        if is_there:
+            assert done.stderr == ""
+            assert len(place.records()) == 1
+    if not is_there:
+        [line] = done.stderr.splitlines()
+        assert line.endswith(f"1 record waits in {place.directory} for the next start")
+        assert len(place.files()) == 1
+
+
+def test_the_end_of_several_clients_takes_two_seconds(place: Place, tmp_path: Path) -> None:
+    """One server hangs, and delays the records for no other."""
+    code = f"""
+clients = [Humanloop(key, host, spool="{tmp_path}/two")]
+clients[:0] = [Humanloop(key, sys.argv[1].replace("127.0.0.1", "127.0.0.2"), spool=spool)
+               for _ in range(2)]
+for each in clients:
+    each.log_later(**LOG)
+"""
+    with place.server(), socket.create_server(("127.0.0.2", place.port)):
+        done = program(place, code)
+        lines = done.stderr.splitlines()
+        assert len(lines) == 2
+        assert all("1 record waits in" in line for line in lines)
+        assert len(place.records()) == 1
+
+
+def test_clients_that_are_dropped_while_the_server_is_away(place: Place) -> None:
+    """One thread is enough for all of them."""
+    code = """
+for _ in range(20):
+    Humanloop(key, host, spool=spool).log_later(**LOG)
+end = time.monotonic() + 30
+while sum(each.name == "humanloop-spool" for each in threading.enumerate()) > 1:
+    assert time.monotonic() < end
+    time.sleep(0.05)
+print("one", len(os.listdir("/proc/self/fd")) < 30 if os.path.exists("/proc") else True, flush=True)
+sys.stdin.readline()
+end = time.monotonic() + 30
+while any(each.name == "humanloop-spool" for each in threading.enumerate()):
+    assert time.monotonic() < end
+    time.sleep(0.05)
+print("none", flush=True)
+"""
+    process = begun(place, code)
+    assert process.stdout is not None
+    assert process.stdin is not None
+    assert process.stdout.readline() == "one True\n"
+    with place.server():
+        out, error = process.communicate("go\n", timeout=60)
+        assert (process.returncode, out) == (0, "none\n"), error
+        assert len(place.records()) == 20
+    assert place.files() == []
 
 
 def test_an_end_without_a_server_takes_two_seconds_and_loses_nothing(place: Place) -> None:
@@ -256,6 +339,76 @@ print(client.flush(30) == (len(references), 0))
         assert (done.stdout, done.stderr) == ("True\n", "")
 
 
+def leave_many(place: Place) -> Path:
+    """Leave the files of 150 writers, with a log in each; return their directory."""
+    directory = Directory(Path(str(place.client().spool.stats().directory)))
+    for number in range(150):
+        writer = Writer(directory, SpoolOptions())
+        writer.append(b"logs.log", json.dumps({**LOG, "reference_id": str(number)}).encode())
+        writer.close()
+    assert len(place.files()) == 150
+    return directory.path
+
+
+@pytest.mark.parametrize("limit", [0, 60, 100])
+def test_many_files_of_ended_processes(place: Place, limit: int) -> None:
+    """They are adopted some at a time; limit: of open files; 0: the system's."""
+    leave_many(place)
+    code = f"""
+import resource
+if {limit}:
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, ({limit}, limits[1]))
+print(client.flush(30))
+open(os.devnull).close()  # there are descriptors left
+print(len(os.listdir("/proc/self/fd")) < 30 if os.path.exists("/proc") else True)
+"""
+    with place.server():
+        done = program(place, code)
+        assert done.stdout == "Flushed(sent=150, left=0)\nTrue\n", done.stderr
+        assert len(place.records()) == 150
+    assert place.files() == []
+
+
+def test_many_files_are_moved_and_dropped(place: Place) -> None:
+    one, other = Directory(leave_many(place)), Directory(place.spool / "other")
+    assert one.move_to(other) == 150
+    assert len([*other.path.iterdir()]) == len(place.files()) == 150
+    for segment in chain(*other.orphans()):
+        segment.close(remove=True)
+    assert place.files() == []
+
+
+@pytest.mark.parametrize("kind", ["link", "link to nothing", "directory", "pipe", "socket"])
+def test_what_others_put_beside_the_files(
+    place: Place, tmp_path: Path, kind: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It stays there, and keeps nothing from being sent."""
+    program(place, "client.log_later(**LOG); os._exit(0)")
+    entry = place.directory / "0000-1-a-000001.spool"
+    if kind == "link":
+        (tmp_path / "elsewhere").write_bytes(segments.head() + segments.record(b"logs.log\n{}"))
+        entry.symlink_to(tmp_path / "elsewhere")
+    elif kind == "link to nothing":
+        entry.symlink_to(tmp_path / "nothing")
+    elif kind == "directory":
+        entry.mkdir()
+    elif kind == "pipe":
+        os.mkfifo(entry)
+    else:
+        with socket.socket(socket.AF_UNIX) as listener:
+            short = tmp_path.parent / "s"
+            listener.bind(str(short))
+            short.rename(entry)
+    assert Directory(place.directory).look().left == 1
+    with place.server():
+        assert flushed(place) == Flushed(1, 0)
+        place.clients[-1].log_later(**LOG)
+        assert place.clients[-1].flush() == Flushed(1, 0)
+    assert place.files() == [entry]
+    assert caplog.text.count("can't read the segment") == 1
+
+
 def test_nobody_takes_the_files_of_a_living_process(place: Place) -> None:
     place.client(retries=0).log_later(**LOG)
     with place.server():
@@ -355,7 +508,7 @@ class TestCommand:
         client.feedback_later(type="rating", value="good", data_id="data_none")
         client.spool.update("r", {"output": "Hi"})
         with place.server(), pytest.MonkeyPatch.context() as patch:
-            patch.setattr("humanloop.spool.sender.HOLD_SECONDS", 0.0)
+            patch.setattr("humanloop.spool.delivery.HOLD_SECONDS", 0.0)
             client.flush(5)
             client.close()
             [bad] = place.files()

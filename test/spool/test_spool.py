@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import copy
+import errno
 import itertools
 import json
 import logging
@@ -264,10 +265,13 @@ class TestSending:
         assert seen
         assert set(seen) == {"1"}
 
-    def test_an_answer_that_is_not_the_api_s_delivers_nothing(self, place: Place) -> None:
+    @pytest.mark.parametrize("body", [{"status": "please log in"}, [None], ["ok"], [{}], []])
+    def test_an_answer_that_is_not_the_api_s_delivers_nothing(
+        self, place: Place, body: Any
+    ) -> None:
         """It may come from a proxy that asks for a login."""
         transport = TestTransport()
-        transport.reply("logs.log", body={"status": "please log in"}, check=False)
+        transport.reply("logs.log", body=body, check=False)
         client = place.client(transport=transport)
         client.log_later(**LOG)
         assert client.flush() == Flushed(0, 1)
@@ -367,7 +371,40 @@ class TestSending:
         assert max(count for _, count, _ in sent) == 100
         assert max(size for _, _, size in sent) < 1_200_000
 
-    @pytest.mark.parametrize("headers", [{}, {"Retry-After": "1"}])
+    def test_a_flush_ends_while_others_log(self, place: Place) -> None:
+        """It waits for what was logged before, and for nothing else."""
+        client = place.client(transport=TestTransport())
+        is_over = threading.Event()
+
+        def run() -> None:
+            while not is_over.wait(0.002):
+                client.log_later(**LOG)
+
+        threads = [threading.Thread(target=run) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        try:
+            for _ in range(3):
+                reference_id = client.log_later(**LOG)
+                began = time.monotonic()
+                client.flush(60)
+                assert time.monotonic() - began < 30
+                assert reference_id.encode() not in self.pending(place)
+        finally:
+            is_over.set()
+            for thread in threads:
+                thread.join()
+
+    def pending(self, place: Place) -> bytes:
+        """Return the bytes after the cursors of all segments."""
+        found: list[bytes] = []
+        for path in place.files(".spool"):
+            with contextlib.suppress(FileNotFoundError):
+                data = path.read_bytes()
+                found.append(data[segments.read_head(data, len(data)) :])
+        return b"".join(found)
+
+    @pytest.mark.parametrize("headers", [{}, {"Retry-After": "1"}, {"Retry-After": "0"}])
     def test_it_waits_as_the_policy_or_the_server_says(
         self, place: Place, headers: dict[str, str]
     ) -> None:
@@ -380,7 +417,7 @@ class TestSending:
         client.log_later(**LOG)
         assert client.flush(30) == Flushed(1, 0)
         waits = [b - a for a, b in itertools.pairwise(moments)]
-        wanted = [1.0, 1.0, 1.0] if headers else [0.2, 0.4, 0.4]
+        wanted = [1.0, 1.0, 1.0] if headers.get("Retry-After") == "1" else [0.2, 0.4, 0.4]
         assert [wait >= want for wait, want in zip(waits, wanted, strict=True)] == [True] * 3
 
     def test_it_is_sent_when_the_server_comes_back(self, place: Place) -> None:
@@ -523,7 +560,7 @@ class TestPlaces:
 
     @pytest.mark.parametrize(
         "spool",
-        [7, "", True, SpoolOptions(max_bytes=0), SpoolOptions(when_full="wait")],  # type: ignore[arg-type]
+        [7, "", "a\0b", True, SpoolOptions(max_bytes=0), SpoolOptions(when_full="wait")],  # type: ignore[arg-type]
     )
     def test_settings_that_are_none_are_refused(self, spool: Any) -> None:
         with pytest.raises(ClientConfigurationError, match="spool"):
@@ -536,19 +573,63 @@ class TestPlaces:
         ):
             place.client().log_later(**LOG)
 
-    def test_one_that_is_deleted_is_made_anew(
-        self, place: Place, caplog: pytest.LogCaptureFixture
+    @pytest.mark.parametrize("change", ["delete", "move", "truncate", "replace"])
+    def test_one_that_is_changed_is_made_anew(
+        self, place: Place, change: str, caplog: pytest.LogCaptureFixture
     ) -> None:
-        client = place.client()
+        client = place.client(retries=0)
         client.log_later(**LOG, output="before")
-        shutil.rmtree(place.spool)
         client.spool.flush(0)
-        wait_until(lambda: "somebody has deleted the spool" in caplog.text)
+        wait_until(lambda: client.spool.stats().state == "waiting")  # it is read
+        if change == "delete":
+            shutil.rmtree(place.spool)
+        elif change == "move":
+            place.spool.rename(place.spool.parent / "moved")
+        elif change == "truncate":
+            os.truncate(place.files()[0], 0)
+        else:
+            place.spool.rename(place.spool.parent / "moved")
+            place.spool.write_text("no directory")
+            client.spool.flush(0)
+            wait_until(lambda: "deleted, moved or shortened" in caplog.text)
+            with pytest.raises(SpoolError, match="no spool can be kept in"):
+                client.log_later(**LOG)
+            assert client.spool.stats().left == 1
+            place.spool.unlink()
+        client.spool.flush(0)
+        wait_until(lambda: "somebody has deleted, moved or shortened" in caplog.text)
         client.log_later(**LOG, output="after")
-        assert [b"after" in path.read_bytes() for path in place.files()] == [True]
+        assert [b"after" in path.read_bytes() for path in place.files()][-1:] == [True]
         with place.server():
             assert client.flush() == Flushed(2, 0)
             assert {each["output"] for each in place.records()} == {"before", "after"}
+
+    def test_records_after_a_shortened_file_are_sent(self, place: Place) -> None:
+        """Also those that were written before the sender has seen it."""
+        client = place.client(retries=0)
+        for _ in range(5):
+            client.log_later(**LOG, output="x" * 1000)
+        client.spool.flush(0)
+        wait_until(lambda: client.spool.stats().state == "waiting")
+        os.truncate(place.files()[0], 0)
+        client.log_later(**LOG, output="after")
+        with place.server():
+            assert client.flush().left == 0
+            assert "after" in {each["output"] for each in place.records()}
+
+    def test_a_directory_that_can_t_be_read(self, place: Place) -> None:
+        """All say so in the same way."""
+        place.spool.mkdir()
+        client = place.client(spool=place.spool / ("x" * 300))
+        calls: list[Callable[[], Any]] = [
+            client.spool.stats,
+            client.flush,
+            lambda: asyncio.run(client.aflush()),
+            lambda: client.log_later(**LOG),
+        ]
+        for call in calls:
+            with pytest.raises(SpoolError, match="too long"):
+                call()
 
     def test_what_a_test_sends_is_apart(self, place: Place) -> None:
         """Otherwise a TestTransport would get the pending records of a program."""
@@ -656,6 +737,26 @@ class TestBounds:
             assert synced.acquire(timeout=5)
             most -= 1
         assert synced._value == 20 if durability == "fsync" else synced._value <= most
+
+    def test_what_can_t_be_brought_to_the_disk(
+        self, place: Place, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """It raises, and the record is in the file: it is sent nevertheless."""
+
+        def fail(_: int) -> None:
+            monkeypatch.undo()
+            raise OSError(errno.EIO, "Input/output error")
+
+        client = place.client(spool=SpoolOptions(place.spool, durability="fsync"))
+        client.log_later(**LOG, output="before")
+        monkeypatch.setattr("humanloop.spool.writer._sync", fail)
+        with pytest.raises(SpoolError, match="will be sent, but can't be brought to the disk: In"):
+            client.log_later(**LOG, output="failed")
+        client.log_later(**LOG, output="after")
+        with place.server():
+            assert client.flush() == Flushed(3, 0)
+            outputs = [each["output"] for each in place.records()]
+        assert outputs == ["before", "failed", "after"]
 
     def test_what_is_refused_waits_for_room_to_be_set_aside(
         self, place: Place, caplog: pytest.LogCaptureFixture

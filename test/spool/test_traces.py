@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from humanloop import Flushed, NotFoundError, SchemaValidationError
-from humanloop.spool import sender
+from humanloop.spool import delivery
 
 from .conftest import LOG, Place
 from .test_processes import program
@@ -70,7 +70,7 @@ def test_updates_follow_their_logs(place: Place) -> None:
 def test_an_update_of_an_unknown_log_is_set_aside_in_the_end(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sender, "HOLD_SECONDS", 0)
+    monkeypatch.setattr(delivery, "HOLD_SECONDS", 0)
     client = place.client()
     client.spool.update("nobody's", {"output": "x"})
     with place.server():

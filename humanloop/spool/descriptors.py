@@ -1,0 +1,102 @@
+"""The open files of the spool, which a fork's child closes, and which a daemon may close.
+
+Invariants: a fork's child holds no lock of its parent. A descriptor is used only while it leads to
+the file for which it was opened: a program that becomes a daemon may close all of them, and open
+other files under the same numbers.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from humanloop.forks import no_fork
+
+if sys.platform != "win32":
+    import fcntl
+
+__all__ = ["Target", "close", "identity", "is_kept", "keep"]
+
+_HIGH = 512
+
+_Identity = tuple[int, int]
+"""The device and the number of a file."""
+
+_descriptors: dict[int, _Identity] = {}
+
+
+def identity(descriptor: int) -> _Identity | None:
+    """Return the identity of an open file; None: the descriptor is closed."""
+    try:
+        status = os.fstat(descriptor)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+def keep(descriptor: int) -> None:
+    """Remember a descriptor as one of the spool's."""
+    if (known := identity(descriptor)) is not None:
+        _descriptors[descriptor] = known
+
+
+def is_kept(descriptor: int) -> bool:
+    """Return whether a descriptor is the spool's, and leads to the file that it led to."""
+    return descriptor in _descriptors and identity(descriptor) == _descriptors[descriptor]
+
+
+def close(descriptor: int) -> None:
+    """Close a descriptor, unless somebody has done it."""
+    with no_fork.lock:  # otherwise a child might get a copy that nobody closes
+        was_kept = is_kept(descriptor)
+        _descriptors.pop(descriptor, None)
+        if was_kept:
+            os.close(descriptor)
+
+
+def _forget() -> None:
+    """Close the parent's files: the child's copies would keep the locks of a dead parent."""
+    for descriptor in list(_descriptors):
+        close(descriptor)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget)
+
+
+class Target:
+    """A descriptor that leads to the current segment, or to none, and whose number stays.
+
+    A write to it can therefore never reach a file that was opened meanwhile under the same number:
+    at worst the write fails with EBADF, and nothing is written. If somebody closes all descriptors,
+    the number changes; it is high, since the system gives the low ones to the next files.
+    """
+
+    def __init__(self) -> None:
+        self._pid = os.getpid()
+        self.descriptor = -1
+
+    def lead_to(self, source: int | None) -> None:
+        """Lead to another segment from now on; a write that has begun ends in the one before."""
+        with no_fork.lock:
+            if not is_kept(self.descriptor):
+                _descriptors.pop(self.descriptor, None)
+                self.descriptor = -1 if source is None else _high_copy(source)
+            elif source is not None:
+                os.dup2(source, self.descriptor, inheritable=False)
+            else:
+                nowhere = os.open(os.devnull, os.O_RDONLY)
+                os.dup2(nowhere, self.descriptor, inheritable=False)
+                os.close(nowhere)
+            keep(self.descriptor)
+
+    def __del__(self) -> None:
+        if self._pid == os.getpid():  # in a fork's child, another file may have the number
+            close(self.descriptor)
+
+
+def _high_copy(descriptor: int) -> int:
+    try:
+        return fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, _HIGH)
+    except OSError:  # the process may open only so many files, or all of these numbers are taken
+        return fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, 0)

@@ -1,0 +1,337 @@
+"""What interrupts logging: signal handlers, hooks, log handlers, and closed descriptors."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from humanloop import Flushed, SpoolFullError, SpoolOptions
+from humanloop.http import Request
+
+from .conftest import LOG, Place
+from .test_processes import flushed, needs_fork, program
+
+needs_timers = pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs timers")
+
+# A program whose signal handler raises, at any moment, while `interrupted()` runs.
+RAISE = """
+import signal
+class Interrupted(Exception):
+    pass
+armed = False
+def handle(*_):
+    if armed:
+        raise Interrupted
+signal.signal(signal.SIGALRM, handle)
+def interrupted(action, seconds):
+    global armed
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        armed = True
+        action()
+        armed = False
+    except Interrupted:
+        armed = False
+    signal.setitimer(signal.ITIMER_REAL, 0)
+import random
+chance = random.Random(7)
+"""
+
+
+@needs_timers
+def test_a_signal_handler_that_raises_while_one_waits(place: Place) -> None:
+    """The thread that sends goes on, whatever the waiting one was doing."""
+    code = (
+        RAISE
+        + """
+for number in range(300):
+    client.log_later(**LOG)
+    interrupted(lambda: client.flush(5), chance.random() * 0.006)
+print(client.flush(20).left, client.spool.stats().sent)
+"""
+    )
+    with place.server():
+        done = program(place, code)
+        assert (done.stdout, done.stderr) == ("0 300\n", "")
+        assert len(place.records()) == 300
+
+
+@needs_timers
+@pytest.mark.parametrize("durability", ["process", "interval", "fsync"])
+def test_a_signal_handler_that_raises_while_one_logs(place: Place, durability: str) -> None:
+    """No record that is in a file is forgotten, also when it was not counted."""
+    code = (
+        RAISE
+        + f"""
+from humanloop import SpoolOptions
+options = SpoolOptions(spool, max_bytes=400_000, durability={durability!r})
+returned = []
+def log():
+    for _ in range(20):
+        returned.append(client.log_later(**LOG, output="x" * 1000))
+for number in range(60):
+    if number % 20 == 0:
+        client = Humanloop(key, host, spool=options)
+        clients = [client] if number == 0 else [*clients, client]
+        client.log_later(**LOG)
+    interrupted(log, chance.random() * 0.004)
+    if number % 6 == 0:
+        left = client.flush(20).left
+        assert left == 0, left
+for each in clients:
+    assert each.flush(20).left == 0
+print(len(returned))
+"""
+    )
+    with place.server():
+        done = program(place, code)
+        assert int(done.stdout) > 0, done.stderr
+        assert flushed(place) == Flushed(0, 0)
+        assert len(place.records()) >= int(done.stdout)
+    assert place.files(".spool") == []
+
+
+@needs_timers
+@pytest.mark.parametrize("durability", ["process", "interval", "fsync"])
+def test_a_signal_handler_that_flushes(place: Place, durability: str) -> None:
+    """It does not wait for the thread that it interrupts, wherever that is."""
+    code = f"""
+import signal
+from humanloop import SpoolOptions
+options = SpoolOptions(spool, max_bytes=400_000, durability={durability!r})
+client = Humanloop(key, host, spool=options)
+longest = count = 0
+def handle(*_):
+    global longest, count
+    began = time.monotonic()
+    client.log_later(**LOG)
+    assert client.flush(20).left == 0
+    longest = max(longest, time.monotonic() - began)
+    count += 1
+    if count < 40:
+        signal.setitimer(signal.ITIMER_REAL, 0.001)
+client.log_later(**LOG)
+signal.signal(signal.SIGALRM, handle)
+signal.setitimer(signal.ITIMER_REAL, 0.001)
+while count < 40:
+    client.log_later(**LOG, output="x" * 2000)
+print(longest < 10, longest)
+"""
+    with place.server():
+        done = program(place, code)
+        assert (done.stdout.split()[:1], done.stderr) == (["True"], "")
+
+
+@needs_timers
+def test_signal_handlers_and_other_threads_that_log(place: Place) -> None:
+    """Two threads never take two locks in opposite orders."""
+    code = """
+import signal
+from humanloop import SpoolOptions
+options = SpoolOptions(spool, max_bytes=80_000, when_full="drop_newest")
+clients = [Humanloop(key, host, spool=options) for _ in range(3)]
+count = 0
+def handle(*_):
+    global count
+    count += 1
+    for each in clients:
+        each.log_later(**LOG, output="x" * 900)
+    if count < 300:
+        signal.setitimer(signal.ITIMER_REAL, 0.001)
+def work(client):
+    while count < 300:
+        client.log_later(**LOG, output="x" * 900)
+threads = [threading.Thread(target=work, args=[each]) for each in clients]
+signal.signal(signal.SIGALRM, handle)
+signal.setitimer(signal.ITIMER_REAL, 0.001)
+for each in threads:
+    each.start()
+while count < 300:
+    for each in clients:
+        each.log_later(**LOG, output="x" * 900)
+for each in threads:
+    each.join()
+print([each.flush(30).left for each in clients])
+"""
+    with place.server():
+        assert program(place, code).stdout == "[0, 0, 0]\n"
+
+
+def test_a_handler_that_logs_while_the_first_log_is_made(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a signal handler may; both use one sender."""
+    client = place.client()
+
+    def read(setting: Any) -> Any:
+        monkeypatch.undo()
+        client.log_later(**LOG)
+        return SpoolOptions(place.spool)
+
+    monkeypatch.setattr("humanloop.spool.spool.read_setting", read)
+    client.log_later(**LOG)
+    assert len(place.files()) == 1
+    assert client.spool.stats().written == client.spool.stats().left == 2
+    with place.server():
+        assert client.flush() == Flushed(2, 0)
+
+
+def test_a_hook_that_logs_into_a_full_spool(place: Place) -> None:
+    """The sending thread can't wait for itself to make room."""
+    caught: list[Exception] = []
+
+    def hook(request: Request) -> None:
+        try:
+            while not caught:
+                client.log_later(**LOG, output="x" * 3000)
+        except SpoolFullError as error:
+            caught.append(error)
+
+    options = SpoolOptions(place.spool, max_bytes=50_000, when_full="block")
+    client = place.client(spool=options, event_hooks={"request": [hook]})
+    with place.server():
+        client.log_later(**LOG)
+        assert client.flush(20).left > 0
+        assert len(caught) == 1
+        assert client.flush(20).left == 0
+        assert client.spool.stats().refused == 1
+
+
+@pytest.mark.parametrize("action", ["flush", "aflush", "close"])
+def test_a_hook_that_waits_for_the_sending(place: Place, action: str) -> None:
+    """It runs in the sending thread, which can't wait for itself."""
+    found: list[Any] = []
+
+    def hook(request: Request) -> None:
+        if action == "aflush":
+            found.append(asyncio.run(client.aflush(20)))
+        else:
+            found.append(getattr(client, action)(*[20][: action == "flush"]))
+
+    client = place.client(event_hooks={"request": [hook]})
+    with place.server():
+        client.log_later(**LOG)
+        client.flush(20)
+        assert found
+        assert found[0] == (None if action == "close" else Flushed(0, 1))
+        flushed(place)
+        assert len(place.records()) == 1
+
+
+def test_a_log_handler_that_waits_for_a_thread_that_logs(place: Place) -> None:
+    """No lock is held while a warning is logged."""
+
+    class Logs(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            thread = threading.Thread(target=client.log_later, kwargs=LOG, daemon=True)
+            thread.start()
+            thread.join(20)
+            ended.append(not thread.is_alive())
+
+    ended: list[bool] = []
+    options = SpoolOptions(place.spool, max_bytes=5_000, when_full="drop_newest")
+    client = place.client(spool=options)
+    handler = Logs()
+    logger = logging.getLogger("humanloop.spool")
+    logger.addHandler(handler)
+    try:
+        while not ended:
+            client.log_later(**LOG, output="x" * 1000)
+    finally:
+        logger.removeHandler(handler)
+    assert ended == [True]
+
+
+def test_a_flush_that_is_cancelled(place: Place) -> None:
+    """It leaves no request: otherwise each later record would be sent in a request of its own."""
+    client = place.client()
+    client.log_later(**LOG)
+
+    async def main() -> None:
+        with pytest.raises(asyncio.TimeoutError):
+            await asyncio.wait_for(client.aflush(30), 0.05)
+
+    asyncio.run(main())
+    sender = client.spool._sender
+    assert sender is not None
+    assert sender._flushes == []
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs closerange")
+@pytest.mark.parametrize("durability", ["process", "interval", "fsync"])
+def test_a_program_that_closes_all_its_files(place: Place, tmp_path: Path, durability: str) -> None:
+    """As one that becomes a daemon may; no other file gets the records."""
+    code = f"""
+from humanloop import SpoolOptions
+client = Humanloop(key, host, spool=SpoolOptions(spool, durability={durability!r}))
+for number in range(3):
+    client.log_later(**LOG, output=str(number))
+os.closerange(3, 2000)
+others = [open(f"{tmp_path}/other-{{n}}", "a+") for n in range(20)]
+for number in range(3, 7):
+    client.log_later(**LOG, output=str(number))
+print(client.flush(20).left)
+for each in others:
+    each.write("mine")
+    each.flush()
+"""
+    with place.server():
+        done = program(place, code)
+        assert done.stdout == "0\n", done.stderr
+        flushed(place)
+        outputs = {each["output"] for each in place.records()}
+    assert outputs == {*map(str, range(7))}
+    assert {path.read_text() for path in tmp_path.glob("other-*")} == {"mine"}
+    assert place.files() == []
+
+
+@needs_fork
+def test_a_fork_after_a_program_has_closed_all_its_files(place: Place, tmp_path: Path) -> None:
+    """The child closes no file of the program that has the number of one of the spool's."""
+    code = f"""
+client.log_later(**LOG)
+os.closerange(3, 2000)
+others = [open(f"{tmp_path}/other-{{n}}", "a+") for n in range(20)]
+child = os.fork()
+if child == 0:
+    for each in others:
+        each.write("mine")
+        each.flush()
+    client.log_later(**LOG)
+    os._exit(0)
+assert os.waitpid(child, 0)[1] == 0
+os._exit(0)
+"""
+    done = program(place, code)
+    assert done.returncode == 0, done.stderr
+    assert [path.read_text() for path in tmp_path.glob("other-*")] == ["mine"] * 20
+    with place.server():
+        assert flushed(place) == Flushed(2, 0)
+
+
+@pytest.mark.skipif(sys.version_info < (3, 13), reason="needs _interpreters")
+def test_an_interpreter_that_allows_no_threads(place: Place) -> None:
+    """Subinterpreters allow no daemon threads; a flush sends in the thread that waits."""
+    code = """
+import _interpreters
+made = _interpreters.create(_interpreters.new_config("legacy", allow_daemon_threads=False))
+failed = _interpreters.exec(made, f'''
+from humanloop import Humanloop
+client = Humanloop({key!r}, {host!r}, spool={spool!r})
+client.log_later(project="p", config={{"model": "m"}})
+print(client.flush(20), flush=True)
+client.close()
+''')
+print(failed, flush=True)
+os._exit(0)
+"""
+    with place.server():
+        done = program(place, code)
+        assert done.stdout.splitlines() == ["Flushed(sent=1, left=0)", "None"], done.stderr
