@@ -19,7 +19,7 @@ from base64 import b64encode
 from collections import OrderedDict
 from collections.abc import Sequence
 from datetime import datetime, timezone
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, cast
 
 from humanloop.exceptions import (
     ApiConnectionError,
@@ -405,12 +405,13 @@ class Delivery:
 
 def _objects(answers: object, items: Sequence[Item]) -> list[dict[str, Any]]:
     """Return an answer's entries, one for each item; raises Paused if they are not the API's."""
-    entries: list[Any] = answers if isinstance(answers, list) else []
-    wanted = {"id"} if items[0].action == LOG else set[str]()
-    are_objects = all(isinstance(each, dict) and wanted <= each.keys() for each in entries)
-    if len(entries) != len(items) or not are_objects:
+    entries = cast("list[object]", answers) if isinstance(answers, list) else []
+    objects = [cast("dict[str, Any]", entry) for entry in entries if isinstance(entry, dict)]
+    if items[0].action == LOG:
+        objects = [entry for entry in objects if "id" in entry]
+    if not len(entries) == len(objects) == len(items):
         raise Paused(ValueError("the answer is not the API's, which has one object for each item"))
-    return entries
+    return objects
 
 
 def _next_try(item: Item) -> float:

@@ -43,15 +43,15 @@ _NEVER = 1 << 62
 
 
 class _Flush:
-    """A request to send the records of now; it is done when they are sent, or can't be for now.
+    """A request to send the records of now.
 
-    ends: the segments with these records, and the end of the last one in each. has_begun: a round
-    has seen it; has_adopted: all orphaned segments are among `ends`.
+    is_done: they are sent, or can't be for now, or nobody waits any more; has_begun: a round has
+    seen it; has_adopted: the orphaned segments are included, too.
     """
 
     def __init__(self, segments: list[Segment]) -> None:
         self.is_done = self.has_begun = self.has_adopted = False
-        self._ends: list[tuple[Segment, int]] = []
+        self._ends: list[tuple[Segment, int]] = []  # segments, and the end of the records there
         self._bell = Bell()
         self.add(segments)
 
@@ -256,7 +256,7 @@ class Sender:
             else:
                 self._pump(flush, seconds)
         finally:
-            self._forget(flush)
+            flush.end()
         return self._flushed()
 
     async def aflush(self, seconds: float) -> Flushed:
@@ -272,7 +272,7 @@ class Sender:
             else:
                 self._pump(flush, seconds)
         finally:
-            self._forget(flush)
+            flush.end()
         return self._flushed()
 
     def request(self) -> _Flush:
@@ -284,10 +284,6 @@ class Sender:
             self._flushes.append(flush)
             self.writer.bell.set()
         return flush
-
-    def _forget(self, flush: _Flush) -> None:
-        with contextlib.suppress(ValueError):  # it is done
-            self._flushes.remove(flush)
 
     def _flushed(self) -> Flushed:
         sent = self.delivery.counts.sent
@@ -305,11 +301,15 @@ class Sender:
             self._close()
 
     def _end_flushes(self, *, anyway: bool = False) -> None:
-        """Tell the flushes whose records are sent; anyway: all, since nothing can be sent."""
+        """End the flushes whose records are sent; anyway: all, since nothing can be sent.
+
+        One that nobody waits for has had its round, by which all was tried at once.
+        """
         for flush in self._flushes[:]:
             if anyway or flush.is_sent:
                 flush.end()
-                self._forget(flush)
+            if flush.is_done and (anyway or flush.has_begun):
+                self._flushes.remove(flush)
 
     # -- a round -----------------------------------------------------------------------------------
 
@@ -328,6 +328,7 @@ class Sender:
                 logger.exception("the spool in %s can't be sent", self.directory.path)
                 return self._back_off(error, max(1.0, self._policy.delay(10)))
             finally:
+                self._end_flushes()
                 self._turn_of = None
 
     def _step(self) -> float:
@@ -339,14 +340,13 @@ class Sender:
         is_asked = any(not flush.has_adopted for flush in flushes)
         if self.delivery.can_adopt and (now >= self._adopt_at or is_asked):
             self._adopt(now, flushes)
-        for flush in new:
+        for flush in flushes:
             flush.has_begun = True
         if now < self._retry_at:
             self.writer.ring_at = _NEVER
             return self._next_round(now, self._retry_at)
         wait = self._fill(now, flushing=bool(flushes))
         if wait is not None:
-            self._end_flushes()
             return wait
         self.state = "sending"
         try:
@@ -360,7 +360,6 @@ class Sender:
             self.last_error = None
         finally:
             self.delivery.settle()
-        self._end_flushes()
         return 0.0
 
     def _adopt(self, now: float, flushes: list[_Flush]) -> None:

@@ -17,6 +17,7 @@ from humanloop.http import Request
 
 from .conftest import LOG, Place
 from .test_processes import flushed, needs_fork, program
+from .test_spool import wait_until
 
 needs_timers = pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs timers")
 
@@ -261,7 +262,7 @@ def test_a_flush_that_is_cancelled(place: Place) -> None:
     asyncio.run(main())
     sender = client.spool._sender
     assert sender is not None
-    assert sender._flushes == []
+    wait_until(lambda: not sender._flushes)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs closerange")

@@ -373,8 +373,12 @@ class TestSending:
 
     def test_a_flush_ends_while_others_log(self, place: Place) -> None:
         """It waits for what was logged before, and for nothing else."""
-        client = place.client(transport=TestTransport())
         is_over = threading.Event()
+
+        def wait(_: Request) -> None:  # so that there is more to be sent at any time
+            is_over.wait(0.05)
+
+        client = place.client(transport=TestTransport(), event_hooks={"request": [wait]})
 
         def run() -> None:
             while not is_over.wait(0.002):
