@@ -105,6 +105,7 @@ class Delivery:
         self._held: list[Item] = []
         self._ids: OrderedDict[str, str] = OrderedDict()
         self._delivered_at = 0.0
+        self._most = ADOPTED  # segments that are adopted at once
         self._reported: set[str] = set()
 
     # -- for any thread ----------------------------------------------------------------------------
@@ -135,7 +136,7 @@ class Delivery:
     @property
     def can_adopt(self) -> bool:
         """False while enough orphaned segments are adopted already."""
-        return len(self.adopted) < ADOPTED
+        return len(self.adopted) < self._most
 
     def adopt(self) -> bool:
         """Adopt orphaned segments, and look at the directory's size.
@@ -148,11 +149,14 @@ class Delivery:
             if not self._writer.look():
                 return True
             mine = {each.path.stem.rpartition("-")[0] for each in self.segments}
-            adopted, is_whole, failures = self._directory.adopt({*mine, self._writer.name})
+            room = self._most - len(self.adopted)
+            adopted, is_whole, failures = self._directory.adopt({*mine, self._writer.name}, room)
         except (OSError, SpoolError) as error:  # this process's own records can be sent still
             self._report(str(error), "no records of ended processes can be found: %s", error)
             return True
         self.adopted += adopted
+        if not is_whole and len(adopted) < room:
+            self._most = max(1, len(self.adopted))  # the program needs the other descriptors
         if count := sum(each.tally.written for each in adopted):
             logger.info("sending %d records that ended processes left", count)
         self.settle()
@@ -181,15 +185,21 @@ class Delivery:
 
     def settle(self) -> None:
         """Save the cursors; delete the segments without pending records."""
-        for segment in self.adopted[:]:
-            if segment.is_done():
-                segment.close(remove=True)
-                self.adopted.remove(segment)
-            else:
-                segment.save_cursor()
-        for segment in self._writer.segments[:]:
-            if not self._writer.remove(segment):
-                segment.save_cursor()
+        for segment in self.segments:
+            try:
+                self._settle(segment)
+            except OSError as error:
+                path = segment.path  # another start may send it again, which does no harm
+                self._report(path.name, "%s can't be updated: %s", path, error.strerror)
+
+    def _settle(self, segment: Segment) -> None:
+        if segment not in self.adopted:
+            is_removed = self._writer.remove(segment)
+        elif is_removed := segment.is_done():
+            segment.close(remove=True)
+            self.adopted.remove(segment)
+        if not is_removed:
+            segment.save_cursor()
 
     def close(self) -> None:
         """Release the locks of all files; other processes adopt the pending records."""

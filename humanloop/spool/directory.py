@@ -201,7 +201,7 @@ class Account(NamedTuple):
 class Adoption(NamedTuple):
     """Orphaned segments that this process has locked.
 
-    is_whole: there are no others; failures: the writers whose segments could not be opened.
+    is_whole: there are no others that can be opened; failures: the writers whose segments can't be.
     """
 
     segments: list[Segment]
@@ -272,10 +272,10 @@ class Directory:
             found.setdefault(path.stem.rpartition("-")[0], []).append(path)
         return found
 
-    def adopt(self, besides: Iterable[str] = ()) -> Adoption:
-        """Lock orphaned segments, those of some ADOPTED at a time. besides: writers to leave out.
+    def adopt(self, besides: Iterable[str] = (), most: int = ADOPTED) -> Adoption:
+        """Lock orphaned segments, until there are `most` or too few descriptors.
 
-        Raises OSError if the directory can't be read.
+        besides: writers to leave out. Raises OSError if the directory can't be read.
         """
         self._clean()
         adopted: list[list[Segment]] = []  # by writer
@@ -283,7 +283,7 @@ class Directory:
         for writer, paths in self.writers().items():
             if writer in besides:
                 continue
-            if sum(map(len, adopted)) >= ADOPTED:
+            if sum(map(len, adopted)) >= most:
                 return Adoption([*chain(*adopted)], False, failures)
             try:
                 adopted += filter(None, [self._adopt(paths)])

@@ -370,6 +370,21 @@ print(len(os.listdir("/proc/self/fd")) < 30 if os.path.exists("/proc") else True
     assert place.files() == []
 
 
+@pytest.mark.skipif(not os.path.exists("/proc/self/fd"), reason="needs /proc")
+def test_adoption_leaves_descriptors_to_the_program(place: Place) -> None:
+    """Also when nothing can be sent."""
+    leave_many(place)
+    code = """
+import resource
+resource.setrlimit(resource.RLIMIT_NOFILE, (60, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+print(client.flush(1).sent, len(os.listdir("/proc/self/fd")) < 50)
+client.spool.close(0)
+"""
+    done = program(place, code)
+    assert (done.stdout, done.stderr) == ("0 True\n", "")
+    assert len(place.files()) == 150
+
+
 def test_many_files_are_moved_and_dropped(place: Place) -> None:
     one, other = Directory(leave_many(place)), Directory(place.spool / "other")
     assert one.move_to(other) == 150
