@@ -7,8 +7,8 @@ and locked, and while modules are imported, whose locks Python does not make ane
 It is the spool's only lock for threads that log. A signal handler and a `__del__` may run wherever
 a lock is held, and log; with a second lock, two of them could take both in opposite orders.
 
-Invariants: nothing waits for a network, a sync of the disk or a log record with `no_fork` held; no
-fork waits for long; in a child it is free.
+Invariants: with `no_fork` held, nothing waits for a network or a log record, and of the disk only
+for the names of files; no fork waits for long; in a child it is free.
 """
 
 from __future__ import annotations
@@ -16,13 +16,14 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from importlib import import_module
 
 __all__ = ["no_fork"]
 
 _PATIENCE = 5.0  # seconds: a child that may hang is better than a parent that does
 _SOON = 0.1  # seconds
+_OWNED = "_is_owned"  # not documented, but threading.Condition needs it, too
 
 
 class NoFork:
@@ -36,6 +37,12 @@ class NoFork:
         self.lock = threading.RLock()
         self._leads = False
         self._register()
+
+    @property
+    def is_mine(self) -> bool:
+        """True if this thread has it: it may be one that a signal handler has interrupted."""
+        owned: Callable[[], bool] = getattr(self.lock, _OWNED)
+        return owned()
 
     @contextlib.contextmanager
     def tried(self) -> Generator[bool, None, None]:

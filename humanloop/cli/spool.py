@@ -176,7 +176,7 @@ def _drop(options: argparse.Namespace) -> int:
     for directory in directories:
         dropped = 0
         if not options.bad:
-            for segment in chain(*directory.orphans()):
+            for segment in chain.from_iterable(directory.orphans()):
                 dropped += segment.tally.written
                 segment.close(remove=True)
         bad = directory.drop_bad()

@@ -49,7 +49,7 @@ class SpoolingClient(BaseClient):
     def flush(self, timeout: float | None = 10.0) -> Flushed:
         """Send all pending records now; see `humanloop.spool.spool.Spool.flush`.
 
-        timeout: seconds to wait until all are sent; None: no limit.
+        timeout: seconds to wait until all is sent that was logged before; None: no limit.
         """
         return self.spool.flush(timeout)
 

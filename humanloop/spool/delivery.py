@@ -7,7 +7,7 @@ about a log that the server does not know yet is held back, and does not delay t
 Every request has `X-Retry-Count`, since the record may have been sent before: the server then
 repeats its first answer. Invariants: a record is pending until the server has acknowledged it or it
 is in a `.bad` file; memory is bounded, however many records are pending. One thread at a time calls
-the methods; any thread reads the properties.
+the methods; any thread may read the numbers, `segments`, `left`, `unread` and `held`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from base64 import b64encode
 from collections import OrderedDict
 from collections.abc import Sequence
 from datetime import datetime, timezone
-from typing import Any, NamedTuple, Protocol, cast
+from typing import Any, Protocol, cast
 
 from humanloop.exceptions import (
     ApiConnectionError,
@@ -40,7 +40,7 @@ from humanloop.spool.directory import ADOPTED, Directory, Segment
 from humanloop.spool.segments import Found
 from humanloop.spool.writer import BATCH_BYTES, BATCH_RECORDS, Writer
 
-__all__ = ["Away", "Counts", "Delivery", "Paused", "Server"]
+__all__ = ["Away", "Delivery", "Paused", "Server"]
 
 logger = logging.getLogger("humanloop.spool")
 
@@ -78,23 +78,15 @@ class Paused(Exception):
         self.error = error
 
 
-class Counts(NamedTuple):
-    """The numbers of acknowledged records, of duplicates among them, and of those set aside."""
-
-    sent: int = 0
-    duplicates: int = 0
-    set_aside: int = 0
-
-
 class Delivery:
     """The segments whose records this process sends, and the records of them that were read.
 
-    attempt: the number of tries since one succeeded; is_stopped: nothing more is to be sent;
-    adopted: the orphaned segments.
+    sent, duplicates, set_aside: see SpoolStats. attempt: the number of tries since one succeeded;
+    is_stopped: nothing more is to be sent; adopted: the orphaned segments.
     """
 
     def __init__(self, writer: Writer, directory: Directory, server: Server) -> None:
-        self.counts = Counts()
+        self.sent = self.duplicates = self.set_aside = 0
         self.attempt = 0
         self.is_stopped = False
         self._writer = writer
@@ -118,7 +110,7 @@ class Delivery:
     @property
     def left(self) -> int:
         """The number of pending records."""
-        return self.unread + sum(len(each.open) for each in self.segments)
+        return self.unread + sum(len(each.pending) for each in self.segments)
 
     @property
     def unread(self) -> int:
@@ -139,15 +131,17 @@ class Delivery:
         return len(self.adopted) < self._most
 
     def adopt(self) -> bool:
-        """Adopt orphaned segments, and look at the directory's size.
+        """Look at the directory, and adopt orphaned segments, unless there are enough.
 
-        Returns whether there are no others, or none that can be adopted.
+        Returns whether there are no others that can be adopted.
         """
         try:
-            self.leave_lost()
-            self._writer.leave_changed()
+            self.abandon_closed()
+            self._writer.abandon_changed()
             if not self._writer.look():
                 return True
+            if not self.can_adopt:
+                return False
             mine = {each.path.stem.rpartition("-")[0] for each in self.segments}
             room = self._most - len(self.adopted)
             adopted, is_whole, failures = self._directory.adopt({*mine, self._writer.name}, room)
@@ -172,9 +166,9 @@ class Delivery:
             self._reported.add(name)
             logger.warning(message, *values)
 
-    def leave_lost(self) -> None:
+    def abandon_closed(self) -> None:
         """Leave the segments whose descriptors somebody has closed; they are orphans then."""
-        self._writer.leave_lost()
+        self._writer.abandon_closed()
         for segment in self.adopted[:]:
             if segment.is_lost:
                 segment.close()
@@ -189,6 +183,8 @@ class Delivery:
             try:
                 self._settle(segment)
             except OSError as error:
+                if segment.is_lost:
+                    raise
                 path = segment.path  # another start may send it again, which does no harm
                 self._report(path.name, "%s can't be updated: %s", path, error.strerror)
 
@@ -215,9 +211,8 @@ class Delivery:
         """True if records were read that are not yet answered or held back."""
         return bool(self._due)
 
-    @property
     def is_full(self) -> bool:
-        """True if there are enough unread records for a batch."""
+        """Return whether there are enough unread records for a batch."""
         return (
             self.unread >= BATCH_RECORDS
             or sum(each.end - each.position for each in self.segments) >= BATCH_BYTES
@@ -248,7 +243,7 @@ class Delivery:
                     break
                 size += len(found.body)
                 if found.kind == "record":
-                    segment.open[found.start] = None
+                    segment.pending[found.start] = None
                     item = batches.item_of(segment, found.start, found.body)
                     self._due.append(item)
                     logs += item.action == LOG
@@ -342,18 +337,15 @@ class Delivery:
     # -- the end of a record -----------------------------------------------------------------------
 
     def _answered(self, items: Sequence[Item], *, duplicates: int = 0) -> None:
-        self._count(sent=len(items), duplicates=duplicates)
+        self.sent += len(items)
+        self.duplicates += duplicates
         self._done(items)
-
-    def _count(self, **more: int) -> None:
-        counts = self.counts
-        self.counts = counts._replace(**{k: getattr(counts, k) + n for k, n in more.items()})
 
     def _done(self, items: Sequence[Item]) -> None:
         done = set(map(id, items))
         self._due = [item for item in self._due if id(item) not in done]
         for item in items:
-            item.segment.open.pop(item.start, None)
+            item.segment.pending.pop(item.start, None)
 
     def _remember(self, reference_id: str, data_id: object) -> None:
         """Keep the ID of a log, for feedback on servers that don't know reference IDs."""
@@ -385,7 +377,7 @@ class Delivery:
     def _set_aside(self, item: Item, reason: str) -> None:
         """Put an item into the `.bad` file, with a warning."""
         self._write_bad(reason, action=item.action, body=item.data.decode("utf-8", "replace"))
-        self._count(set_aside=1)
+        self.set_aside += 1
         self._done([item])
         logger.warning(
             "a record of the spool was refused, and is in %s now: %s %s: %s",
@@ -398,7 +390,7 @@ class Delivery:
     def _drop_damaged(self, segment: Segment, found: Found) -> None:
         """Put damaged bytes into the `.bad` file, with a warning."""
         self._write_bad("damaged", bytes=b64encode(found.body).decode())
-        self._count(set_aside=1)
+        self.set_aside += 1
         logger.warning(
             "%s: damaged from byte %d to %d; the damaged bytes are in %s now",
             segment.path,
@@ -426,4 +418,4 @@ def _objects(answers: object, items: Sequence[Item]) -> list[dict[str, Any]]:
 
 def _next_try(item: Item) -> float:
     """Return the time of the next try of an item that is held back."""
-    return item.since + min(0.25 * 2.0**item.tries, HOLD_SECONDS)
+    return item.since + min(0.25 * 2.0 ** min(item.tries, 10), HOLD_SECONDS)

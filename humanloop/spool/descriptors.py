@@ -15,7 +15,7 @@ from humanloop.forks import no_fork
 if sys.platform != "win32":
     import fcntl
 
-__all__ = ["Target", "close", "identity", "is_kept", "keep"]
+__all__ = ["Target", "close", "identity", "is_registered", "register"]
 
 _HIGH = 512
 
@@ -34,23 +34,24 @@ def identity(descriptor: int) -> _Identity | None:
     return status.st_dev, status.st_ino
 
 
-def keep(descriptor: int) -> None:
+def register(descriptor: int) -> None:
     """Remember a descriptor as one of the spool's."""
     if (known := identity(descriptor)) is not None:
         _descriptors[descriptor] = known
 
 
-def is_kept(descriptor: int) -> bool:
+def is_registered(descriptor: int) -> bool:
     """Return whether a descriptor is the spool's, and leads to the file that it led to."""
-    return descriptor in _descriptors and identity(descriptor) == _descriptors[descriptor]
+    known = _descriptors.get(descriptor)
+    return known is not None and identity(descriptor) == known
 
 
 def close(descriptor: int) -> None:
     """Close a descriptor, unless somebody has done it."""
-    with no_fork.lock:  # otherwise a child might get a copy that nobody closes
-        was_kept = is_kept(descriptor)
+    with no_fork.tried():  # otherwise a child might get a copy that nobody closes
+        was_registered = is_registered(descriptor)
         _descriptors.pop(descriptor, None)
-        if was_kept:
+        if was_registered:
             os.close(descriptor)
 
 
@@ -79,20 +80,30 @@ class Target:
     def lead_to(self, source: int | None) -> None:
         """Lead to another segment from now on; a write that has begun ends in the one before."""
         with no_fork.lock:
-            if not is_kept(self.descriptor):
+            if not is_registered(self.descriptor):
                 _descriptors.pop(self.descriptor, None)
                 self.descriptor = -1 if source is None else _high_copy(source)
-            elif source is not None:
-                os.dup2(source, self.descriptor, inheritable=False)
             else:
-                nowhere = os.open(os.devnull, os.O_RDONLY)
-                os.dup2(nowhere, self.descriptor, inheritable=False)
-                os.close(nowhere)
-            keep(self.descriptor)
+                source = _nowhere() if source is None else source
+                os.dup2(source, self.descriptor, inheritable=False)
+            register(self.descriptor)
+            _nowhere()  # later, the process may have too many open files
 
     def __del__(self) -> None:
         if self._pid == os.getpid():  # in a fork's child, another file may have the number
             close(self.descriptor)
+
+
+_null = -1
+
+
+def _nowhere() -> int:
+    """Return a descriptor to which nothing can be written."""
+    global _null
+    if not is_registered(_null):
+        _null = os.open(os.devnull, os.O_RDONLY)
+        register(_null)
+    return _null
 
 
 def _high_copy(descriptor: int) -> int:

@@ -26,7 +26,7 @@ from typing import Any, NamedTuple
 from humanloop.exceptions import SpoolError
 from humanloop.forks import no_fork
 from humanloop.spool import segments
-from humanloop.spool.descriptors import close, identity, is_kept, keep
+from humanloop.spool.descriptors import close, identity, is_registered, register
 from humanloop.spool.options import ENVIRONMENT
 
 if sys.platform != "win32":
@@ -84,7 +84,7 @@ class Segment:
         self.descriptor = descriptor
         self.position = self.cursor = cursor
         self.tally = tally
-        self.open: dict[int, None] = {}
+        self.pending: dict[int, None] = {}
         self.is_live = self.is_cut = False
         self._has_head = True
         self._scanned = 0
@@ -101,7 +101,7 @@ class Segment:
     @property
     def is_lost(self) -> bool:
         """True if somebody has closed the descriptor."""
-        return not is_kept(self.descriptor)
+        return not is_registered(self.descriptor)
 
     @property
     def is_intact(self) -> bool:
@@ -119,14 +119,14 @@ class Segment:
     @property
     def pending_from(self) -> int:
         """The position before which no record is pending."""
-        return next(iter(self.open), self.position)
+        return min(self.position, min(self.pending, default=self.position))
 
     def is_done(self) -> bool:
         """Return whether no record is pending."""
-        return not self.open and self.position == self.end
+        return not self.pending and self.position == self.end
 
     def is_sent(self, end: int) -> bool:
-        """Return whether no record before a position is pending; for any thread."""
+        """Return whether no record before a position is pending."""
         try:
             return self.position <= self.end and self.pending_from >= min(end, self.end)
         except OSError:
@@ -162,12 +162,12 @@ class Segment:
         cursor = self.pending_from
         if cursor == self.cursor or self.position > self.end or not self._has_head:
             return
-        self.cursor = cursor
         # With another descriptor: the segment's own one only appends.
         with contextlib.suppress(*_GONE):  # somebody has deleted the whole spool
             descriptor = os.open(self.path, os.O_WRONLY | getattr(os, "O_NOFOLLOW", 0))
             try:
                 os.pwrite(descriptor, segments.head(cursor), 0)
+                self.cursor = cursor
             finally:
                 os.close(descriptor)
 
@@ -242,7 +242,7 @@ class Directory:
         path, final = self.path / f"{name}{NEW}", self.path / f"{name}{SPOOL}"
         with no_fork.lock:
             descriptor = os.open(path, _OPEN | os.O_CREAT | os.O_EXCL, 0o600)
-            keep(descriptor)
+            register(descriptor)
             segment = Segment(final, descriptor, segments.HEAD_BYTES, tally)
             try:
                 os.fchmod(descriptor, 0o600)  # the mode of `open` is reduced by the umask
@@ -288,11 +288,14 @@ class Directory:
             try:
                 adopted += filter(None, [self._adopt(paths)])
             except OSError as error:
-                if error.errno in _TOO_MANY and len(adopted) > 1:
+                if error.errno not in _TOO_MANY:
+                    failures[writer] = error
+                elif len(adopted) > 1:
                     half = len(adopted) // 2  # sending needs descriptors, too
                     _release(chain(*adopted[half:]))
                     return Adoption([*chain(*adopted[:half])], False, failures)
-                failures[writer] = error
+                else:
+                    return Adoption([*chain(*adopted)], True, {**failures, writer: error})
         return Adoption([*chain(*adopted)], True, failures)
 
     def orphans(self) -> Iterator[list[Segment]]:
@@ -346,7 +349,7 @@ class Directory:
 
     def set_aside(self, writer: str, line: bytes) -> None:
         """Append a line to the writer's `.bad` file, whole or not at all; raises OSError."""
-        with _alone(self.path / f"{writer}{BAD}") as descriptor:
+        with _exclusive(self.path / f"{writer}{BAD}") as descriptor:
             size = os.fstat(descriptor).st_size
             try:
                 if os.write(descriptor, line) != len(line):
@@ -363,7 +366,7 @@ class Directory:
         """Delete the `.bad` files; return the number of their records."""
         count = 0
         for path in self.bad():
-            with _alone(path) as descriptor, open(descriptor, "rb", closefd=False) as lines:
+            with _exclusive(path) as descriptor, open(descriptor, "rb", closefd=False) as lines:
                 count += sum(1 for _ in lines)
                 path.unlink()
         return count
@@ -378,7 +381,7 @@ class Directory:
         count = damaged = 0
         for path in self.bad():
             stay: list[bytes] = []
-            with _alone(path) as descriptor, open(descriptor, "rb", closefd=False) as lines:
+            with _exclusive(path) as descriptor, open(descriptor, "rb", closefd=False) as lines:
                 for line in lines:
                     record = _refused(line)
                     if record is None:
@@ -456,14 +459,12 @@ def new_writer() -> str:
 
 def _lock(path: Path) -> int | None:
     """Return a locked descriptor; None: another process has the lock, or the file is gone."""
-    with no_fork.tried() as is_taken:
-        if not is_taken:
-            return None
+    with no_fork.tried():
         try:
             descriptor = os.open(path, _OPEN)
         except FileNotFoundError:
             return None
-        keep(descriptor)
+        register(descriptor)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if _is_at(path, descriptor):  # otherwise it was sent and deleted meanwhile
@@ -500,12 +501,12 @@ def _release(adopted: Iterable[Segment]) -> None:
 
 
 @contextlib.contextmanager
-def _alone(path: Path) -> Generator[int, None, None]:
+def _exclusive(path: Path) -> Generator[int, None, None]:
     """Open or create a file for appending, once no other caller of this function has it open."""
     while True:
-        with no_fork.lock:
+        with no_fork.tried():
             descriptor = os.open(path, _OPEN | os.O_CREAT, 0o600)
-            keep(descriptor)
+            register(descriptor)
         try:
             os.fchmod(descriptor, 0o600)  # the mode of `open` is reduced by the umask
             fcntl.flock(descriptor, fcntl.LOCK_EX)

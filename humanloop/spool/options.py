@@ -71,9 +71,10 @@ class SpoolStats(NamedTuple):
     for the server, or "paused" because the server refuses the requests; last_error: the reason, in
     one line. Numbers of records: written: by this process; sent: acknowledged by the server, those
     of dead processes included; duplicates: of these, the ones that the server already had; left:
-    pending; held: of these, the ones whose log the server does not know yet; set_aside: put into
-    `.bad` files; dropped, refused: not written because the spool was full, see `when_full`.
-    blocked: the number of times a caller waited for room. bytes: the size of all processes' files.
+    pending; held: of these, the ones that are tried again apart from the others, since their log is
+    not known yet, or they alone were refused; set_aside: put into `.bad` files; dropped, refused:
+    not written because the spool was full, see `when_full`. blocked: the number of times a caller
+    waited for room. bytes: the size of all processes' files.
     """
 
     directory: str | None = None

@@ -3,10 +3,10 @@
 Each round adopts orphaned segments when that is due, and delivers a window of records: when it is
 full, after BATCH_SECONDS, or for a flush. While the server is away, tries are rare.
 
-A sender is open from its making until its files are closed, also without a spool: a client that is
-no longer referenced may have pending records when the interpreter ends. Invariants: an open sender
-with pending records has a thread, unless none can be started; no thread waits for one that waits
-for it: within a round, a hook of the user's may log, flush and close.
+A sender is open until it is stopped, or leaves its records to another one, also without a spool: a
+client that is no longer referenced may have pending records when the interpreter ends. Invariants:
+an open sender with pending records has a thread, unless none can be started; within a round, a hook
+of the user's may log, flush and close, and waits for nothing.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _NEVER = 1 << 62
 
 
 class _Flush:
-    """A request to send the records of now.
+    """A request to send all records that are pending now.
 
     is_done: they are sent, or can't be for now, or nobody waits any more; has_begun: a round has
     seen it; has_adopted: the orphaned segments are included, too.
@@ -51,7 +51,7 @@ class _Flush:
 
     def __init__(self, segments: list[Segment]) -> None:
         self.is_done = self.has_begun = self.has_adopted = False
-        self._ends: list[tuple[Segment, int]] = []  # segments, and the end of the records there
+        self._ends: dict[Segment, int] = {}  # the end of these records in each segment
         self._bell = Bell()
         self.add(segments)
 
@@ -59,12 +59,12 @@ class _Flush:
         """Include all records that these segments have now."""
         for segment in segments:
             with contextlib.suppress(OSError):  # it is closed meanwhile, so its records are sent
-                self._ends.append((segment, segment.end))
+                self._ends.setdefault(segment, segment.end)
 
     @property
     def is_sent(self) -> bool:
         """True if no record is pending."""
-        return self.has_adopted and all(segment.is_sent(end) for segment, end in self._ends)
+        return self.has_adopted and all(segment.is_sent(end) for segment, end in self._ends.items())
 
     def end(self) -> None:
         """Let the waiting thread go on."""
@@ -103,8 +103,9 @@ class Sender:
         self._policy = policy
         self._is_wanted = is_wanted
         self._flushes: list[_Flush] = []
-        self._givers = 0  # the senders that are about to leave their records to this one
-        self._told = 0  # the `sent` records that flushes reported
+        self._handovers = 0  # the senders that are about to leave tother records to this one
+        self._reported = 0  # the `sent` records that flushes have reported
+        self._has_more = False  # there are orphaned segments to adopt
         self._turn = threading.Lock()
         self._turn_of: int | None = None  # the thread that has it
         self._thread: threading.Thread | None = None
@@ -113,7 +114,7 @@ class Sender:
         _open[self] = None
 
     @property
-    def is_here(self) -> bool:
+    def is_in_round(self) -> bool:
         """True within a round of this thread, for example in a hook: it can't wait for itself."""
         return self._turn_of == threading.get_ident()
 
@@ -145,7 +146,7 @@ class Sender:
         if self.delivery.left:
             self.flush(timeout)
         if timeout:
-            self._tell_left()
+            self._warn_of_left()
         self.stop(max(0.0, end - time.monotonic()))
 
     async def aclose(self) -> None:
@@ -154,7 +155,7 @@ class Sender:
 
         if self.delivery.left:
             await self.aflush(END_SECONDS)
-        self._tell_left()
+        self._warn_of_left()
         self.stop(0.0)
         end = time.monotonic() + 0.1
         while self.is_running and time.monotonic() < end:
@@ -168,7 +169,7 @@ class Sender:
         thread = self._thread
         if thread is not None and thread is not threading.current_thread():
             thread.join(seconds)
-        if not self.is_running and not self.is_here:
+        if not self.is_running and not self.is_in_round:
             self._close()
 
     def _run(self) -> None:
@@ -185,46 +186,46 @@ class Sender:
         while not self.delivery.is_stopped:
             self.writer.bell.clear()
             wait = self._round()
-            if not self._is_wanted() and self._lets_go():
+            if not self._is_wanted() and self._ends_unused():
                 return
             self.writer.bell.wait(wait)
         self._close()
 
-    def _lets_go(self) -> bool:
-        """End, since nobody uses the spool any more; return False if there is more to do here.
+    def _ends_unused(self) -> bool:
+        """End, since nobody uses the spool any more; return False if the thread must go on.
 
         What can't be sent for now is left to another sender of this process: a program may make
         client after client while the server is away, and one thread is enough.
         """
-        heir: Sender | None = None
+        other: Sender | None = None
         with no_fork.lock:
-            if self._givers or self._adopt_at <= time.monotonic():
+            if self._handovers or self._adopt_at <= time.monotonic():
                 return False  # there may be more records soon
             if self.delivery.left:
-                heir = self._heir() if self.state in ("waiting", "paused") else None
-                if heir is None:
+                other = self._other_sender() if self.state in ("waiting", "paused") else None
+                if other is None:
                     return False
-                heir._givers += 1
+                other._handovers += 1
             _open.pop(self, None)
         try:
             self._close()
         finally:
-            if heir is not None:
-                heir._take_over()
+            if other is not None:
+                other._end_handover()
         return True
 
-    def _heir(self) -> Sender | None:
+    def _other_sender(self) -> Sender | None:
         """Return another sender that would adopt the segments of this one."""
         for other in list(_open):
-            is_here = other.directory.path == self.directory.path
-            if is_here and other.is_running and other is not self:
+            is_same = other.directory.path == self.directory.path
+            if is_same and other.is_running and other is not self:
                 return other
         return None
 
-    def _take_over(self) -> None:
+    def _end_handover(self) -> None:
         """Adopt the segments of another sender, which has closed them."""
         with no_fork.lock:
-            self._givers -= 1
+            self._handovers -= 1
             self._adopt_at = 0.0
         self.writer.bell.set()
 
@@ -237,11 +238,15 @@ class Sender:
         """Close the connections to the server."""
         self._server.close()
 
-    def _tell_left(self) -> None:
+    def _warn_of_left(self) -> None:
         """Warn of pending records, unless a warning has already said that they can't be sent."""
         left = self.delivery.left
         if left and self.state != "paused" and self._away_since != math.inf:
-            reason = self.last_error or "the server has not answered yet"
+            reason = self.last_error or (
+                "the server does not know tother logs yet"
+                if self.delivery.held
+                else "the server has not answered yet"
+            )
             kept = "1 record waits" if left == 1 else f"{left:,} records wait"
             logger.warning("%s; %s in %s for the next start", reason, kept, self.directory.path)
 
@@ -278,7 +283,7 @@ class Sender:
     def request(self) -> _Flush:
         """Request that everything be sent now; return the request."""
         flush = _Flush(self.delivery.segments)
-        if self.is_here:
+        if self.is_in_round:
             flush.end()
         else:
             self._flushes.append(flush)
@@ -286,16 +291,16 @@ class Sender:
         return flush
 
     def _flushed(self) -> Flushed:
-        sent = self.delivery.counts.sent
-        told, self._told = self._told, max(sent, self._told)
-        return Flushed(max(0, sent - told), self.delivery.left)
+        sent = self.delivery.sent
+        before, self._reported = self._reported, max(sent, self._reported)
+        return Flushed(max(0, sent - before), self.delivery.left)
 
     def _pump(self, flush: _Flush, seconds: float) -> None:
         """Send in this thread for about `seconds`, since no other thread can be started."""
         end = time.monotonic() + seconds
-        while not flush.is_done and time.monotonic() < end:
-            wait = self._round()
+        while not (flush.is_done or self.delivery.is_stopped) and time.monotonic() < end:
             self.writer.bell.clear()
+            wait = self._round()
             self.writer.bell.wait(max(0.0, min(wait, end - time.monotonic())))
         if self.delivery.is_stopped:
             self._close()
@@ -309,19 +314,20 @@ class Sender:
             if anyway or flush.is_sent:
                 flush.end()
             if flush.is_done and (anyway or flush.has_begun):
-                self._flushes.remove(flush)
+                with contextlib.suppress(ValueError):  # another thread has done it
+                    self._flushes.remove(flush)
 
     # -- a round -----------------------------------------------------------------------------------
 
     def _round(self) -> float:
         """Do one round; return the seconds until the next may be due."""
         with self._turn:
-            self._turn_of = threading.get_ident()
             try:
+                self._turn_of = threading.get_ident()
                 return self._step()
             except (OSError, SpoolError) as error:  # of the disk, such as a full one
                 with contextlib.suppress(OSError):
-                    self.delivery.leave_lost()
+                    self.delivery.abandon_closed()
                 return self._wait_for(Away(error))
             except Exception as error:
                 # Keep trying after any error, since the records are still on the disk.
@@ -334,14 +340,13 @@ class Sender:
     def _step(self) -> float:
         now = time.monotonic()
         flushes = self._flushes[:]  # one that is requested meanwhile is for the next round
-        new = [flush for flush in flushes if not flush.has_begun]
-        if new:  # each flush tries at once
-            self._retry_at, self.delivery.attempt = 0.0, 0
-        is_asked = any(not flush.has_adopted for flush in flushes)
-        if self.delivery.can_adopt and (now >= self._adopt_at or is_asked):
-            self._adopt(now, flushes)
         for flush in flushes:
-            flush.has_begun = True
+            if not flush.has_begun:  # each flush tries at once
+                flush.has_begun = True
+                self._retry_at, self.delivery.attempt = 0.0, 0
+        is_asked = self._has_more or any(not flush.has_adopted for flush in flushes)
+        if now >= self._adopt_at or (is_asked and self.delivery.can_adopt):
+            self._adopt(now, flushes)
         if now < self._retry_at:
             self.writer.ring_at = _NEVER
             return self._next_round(now, self._retry_at)
@@ -365,12 +370,11 @@ class Sender:
     def _adopt(self, now: float, flushes: list[_Flush]) -> None:
         """Adopt orphaned segments; the flushes wait for them."""
         self._adopt_at = now + ADOPT_SECONDS
-        is_whole = self.delivery.adopt()
-        if not is_whole:
-            self._adopt_at = now
+        self._has_more = not self.delivery.adopt()
         for flush in flushes:
-            flush.add(self.delivery.adopted)
-            flush.has_adopted = flush.has_adopted or is_whole
+            if not flush.has_adopted:
+                flush.add(self.delivery.adopted)
+                flush.has_adopted = not self._has_more
 
     def _fill(self, now: float, *, flushing: bool) -> float | None:
         """Read the next window if it is due, and return None; otherwise the seconds until then."""
@@ -386,7 +390,7 @@ class Sender:
             return self._next_round(now, delivery.next_held())
         self._since = self._since or now
         left = self._since + BATCH_SECONDS - now
-        if left > 0 and not (delivery.is_full or flushing or has_held):
+        if left > 0 and not (delivery.is_full() or flushing or has_held):
             self.writer.ring_at = self.writer.tally.written + BATCH_RECORDS - unread
             return left
         self._since = 0.0
@@ -396,9 +400,9 @@ class Sender:
 
     def _next_round(self, now: float, *others: float | None) -> float:
         """Return the seconds until the next adoption, or until the first of other times."""
-        adopt_at = self._adopt_at if self.delivery.can_adopt else None
+        adopt_at = now if self._has_more and self.delivery.can_adopt else self._adopt_at
         times = [each for each in (adopt_at, *others) if each is not None]
-        return max(0.0, min(times, default=now + ADOPT_SECONDS) - now)
+        return max(0.0, min(times) - now)
 
     # -- waiting -----------------------------------------------------------------------------------
 
@@ -413,22 +417,22 @@ class Sender:
             self._away_since = now
         elif now - self._away_since > WARN_SECONDS:
             self._away_since = math.inf
-            reason, place = _told(absence.error), self.directory.path
+            reason, place = _message_of(absence.error), self.directory.path
             logger.warning("%s; unsent records are kept in %s", reason, place)
         return self._back_off(absence.error, seconds)
 
     def _back_off(self, error: Exception, seconds: float) -> float:
         self.state = "waiting"
-        self.last_error = _told(error)
+        self.last_error = _message_of(error)
         self._retry_at = time.monotonic() + seconds
         return seconds
 
     def _pause(self, error: Exception) -> None:
         """Wait for PAUSE_SECONDS; warn if the reason is new."""
-        told = self.last_error
+        before = self.last_error
         self._back_off(error, PAUSE_SECONDS)
         self.state = "paused"
-        if told != self.last_error:
+        if before != self.last_error:
             logger.warning(
                 "the spool in %s can't be sent for now, and nothing is lost: %s; the next try is in"
                 " %d seconds",
@@ -439,7 +443,7 @@ class Sender:
         self._end_flushes(anyway=True)
 
 
-def _told(error: Exception) -> str:
+def _message_of(error: Exception) -> str:
     """Return an error's message without its second line, the hint, and without the full stop."""
     return str(error).partition("\n")[0].rstrip(".")
 

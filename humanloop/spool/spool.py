@@ -189,10 +189,11 @@ class Spool:
             sender = self._ready()
             writer = sender.writer
             if isinstance(error, SpoolFullError) and not writer.look_again():
-                if error.__cause__ is not None or sender.is_here:
-                    when_full = "raise"  # waiting makes no room
-                else:
-                    when_full = writer.options.when_full
+                when_full = writer.options.when_full
+                if when_full == "block" and (sender.is_in_round or no_fork.is_mine):
+                    when_full = "raise"  # there is no room while this thread waits
+                if error.__cause__ is not None:  # the disk is full
+                    when_full = "raise"
                 if when_full == "raise":
                     writer.refused += 1
                     raise error
@@ -231,7 +232,10 @@ class Spool:
         return Flushed(0, 0) if sender is None else await sender.aflush(seconds)
 
     def stats(self) -> SpoolStats:
-        """Return the numbers of written, sent and pending records, and more: see `SpoolStats`."""
+        """Return the numbers of written, sent and pending records, and more: see `SpoolStats`.
+
+        Raises SpoolError if the directory can't be read.
+        """
         options = read_setting(self._api_client.configuration.spool)
         if options is None:
             return SpoolStats()
@@ -244,11 +248,11 @@ class Spool:
             sender.state,
             sender.last_error,
             writer.tally.written,
-            delivery.counts.sent,
-            delivery.counts.duplicates,
+            delivery.sent,
+            delivery.duplicates,
             delivery.left,
             delivery.held,
-            delivery.counts.set_aside,
+            delivery.set_aside,
             writer.dropped,
             writer.refused,
             writer.blocked,

@@ -44,7 +44,9 @@ class WriterClosed(Exception):
 
 
 class Bell:
-    """An event that a signal handler may set while its thread does; there, an Event would hang.
+    """An event that a signal handler may set while it interrupts `set` in the same thread.
+
+    An Event would hang then.
 
     Source: the documentation of queue.SimpleQueue, whose `put` is reentrant.
     """
@@ -145,17 +147,20 @@ class Writer:
             _sync_now(segment)
 
     def _append_alone(self, record: bytes) -> Segment:
-        """Write a record while holding the lock: to a new segment, or after a failed write."""
+        """Write a record while holding the lock: to a new segment, or after a failed write.
+
+        A full spool is refused before: many threads may go on trying.
+        """
+        if self._own + self.others + len(record) > self.options.max_bytes:
+            raise SpoolFullError(
+                f"the spool in {self._directory.path} holds the"
+                f" {self.options.max_bytes:,} bytes that max_bytes allows"
+            )
         with no_fork.lock:
             if self.is_closed:
                 raise WriterClosed
-            if self._own + self.others + len(record) > self.options.max_bytes:
-                raise SpoolFullError(
-                    f"the spool in {self._directory.path} holds the"
-                    f" {self.options.max_bytes:,} bytes that max_bytes allows"
-                )
             try:
-                self.leave_lost()
+                self.abandon_closed()
                 segment = self._active
                 if segment is None or self._in_active >= self._segment_bytes:
                     segment = self._begin()
@@ -230,7 +235,7 @@ class Writer:
             self._own = self._own - end if self.segments else 0
             return True
 
-    def leave_changed(self) -> None:
+    def abandon_changed(self) -> None:
         """Let the next record begin a new segment if somebody has changed the current file."""
         with no_fork.tried() as is_taken:
             segment = self._active
@@ -243,15 +248,15 @@ class Writer:
             segment.path,
         )
 
-    def leave_lost(self) -> None:
+    def abandon_closed(self) -> None:
         """Begin anew if somebody has closed the descriptors of the files, as daemons do.
 
         The files are orphans then, also for this process.
         """
         if not any(each.is_lost for each in self.segments[:]):
             return
-        with no_fork.lock:
-            if any(each.is_lost for each in self.segments):
+        with no_fork.tried() as is_taken:
+            if is_taken and any(each.is_lost for each in self.segments):
                 self._switch(None)
                 for segment in self.segments:
                     segment.close()
@@ -278,7 +283,7 @@ class Writer:
         """Close all segments; those with pending records are left for other processes to adopt."""
         with no_fork.lock:
             self.is_closed = True
-            self.leave_lost()
+            self.abandon_closed()
             self._switch(None)
             for segment in self.segments:
                 try:
@@ -294,7 +299,7 @@ class Writer:
         while True:
             pause.wait(SYNC_SECONDS)
             with no_fork.lock:
-                self.leave_lost()
+                self.abandon_closed()
                 sizes = {each.path: each.end for each in self.segments}
                 if not sizes:
                     self._syncer = None
@@ -319,7 +324,7 @@ def _sync_now(segment: Segment) -> None:
 
 
 def _sync_file(path: Path) -> None:
-    """Sync a file to the disk; a file that is gone was acknowledged whole."""
+    """Sync a file to the disk; one that is gone was acknowledged whole, or somebody deleted it."""
     with contextlib.suppress(FileNotFoundError):
         # Not with the segment's descriptor or a copy of it: a fork's child would keep the lock.
         descriptor = os.open(path, os.O_RDONLY)

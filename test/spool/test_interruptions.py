@@ -7,17 +7,18 @@ import logging
 import signal
 import sys
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from humanloop import Flushed, SpoolFullError, SpoolOptions
+from humanloop.forks import no_fork
 from humanloop.http import Request
 
 from .conftest import LOG, Place
-from .test_processes import flushed, needs_fork, program
-from .test_spool import wait_until
+from .programs import flushed, needs_fork, program, wait_until
 
 needs_timers = pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs timers")
 
@@ -60,7 +61,7 @@ print(client.flush(20).left, client.spool.stats().sent)
     )
     with place.server():
         done = program(place, code)
-        assert (done.stdout, done.stderr) == ("0 300\n", "")
+        assert done.stdout == "0 300\n", done.stderr
         assert len(place.records()) == 300
 
 
@@ -162,7 +163,79 @@ for each in threads:
 print([each.flush(30).left for each in clients])
 """
     with place.server():
-        assert program(place, code).stdout == "[0, 0, 0]\n"
+        done = program(place, code)
+        assert (done.stdout, done.stderr.count("\n")) == ("[0, 0, 0]\n", 3), done.stderr
+
+
+@pytest.mark.parametrize("what", ["own", "adopted", "refused"])
+def test_a_flush_by_a_handler_that_has_interrupted_the_lock(place: Place, what: str) -> None:
+    """The sending thread waits for the lock, but not for long."""
+    if what == "adopted":
+        program(place, "client.log_later(**LOG); os._exit(0)")
+    client = place.client()
+    client.log_later(**LOG) if what != "refused" else client.log_later(config={"model": "m"})
+    began = time.monotonic()
+    with place.server():
+        with no_fork.lock:
+            assert client.flush(20).left == 0
+        assert time.monotonic() - began < 15
+        assert client.flush().left == 0
+    assert len(place.files()) == (what == "refused")
+
+
+def test_a_handler_that_has_interrupted_the_lock_waits_for_no_room(place: Place) -> None:
+    """With the lock taken, nothing can be deleted."""
+    options = SpoolOptions(place.spool, max_bytes=20_000, when_full="block")
+    client = place.client(spool=options)
+    with no_fork.lock:
+        for _ in range(8):
+            client.log_later(**LOG, output="x" * 2000)
+        with pytest.raises(SpoolFullError):
+            client.log_later(**LOG, output="x" * 2000)
+
+
+def test_a_program_that_can_start_no_thread(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The thread that waits for a flush sends; also when a hook closes the client meanwhile."""
+
+    def fail(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    def hook(_: Request) -> None:
+        if closing:
+            client.close()
+
+    closing: list[bool] = []
+    client = place.client(event_hooks={"request": [hook]})
+    with place.server():
+        monkeypatch.setattr(threading.Thread, "start", fail)
+        client.log_later(**LOG)
+        assert client.flush() == Flushed(1, 0)
+        client.log_later(**LOG)
+        client.log_later(**LOG, reference_id="child", parent_reference_id="none")
+        closing.append(True)
+        used = time.process_time()
+        client.flush(5)
+        assert time.process_time() - used < 3
+        closing.clear()
+        assert client.flush(0.5).left == 1
+        monkeypatch.undo()
+        assert len(place.records()) == 2
+
+
+@needs_fork
+def test_a_program_that_has_too_many_files_open(place: Place) -> None:
+    """It can still close the client, and whoever comes next sends its records."""
+    code = """
+import resource
+client.log_later(**LOG)
+limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+resource.setrlimit(resource.RLIMIT_NOFILE, (3, limits[1]))
+client.spool.close(0)
+resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+print(Humanloop(key, host, spool=spool).flush(20))
+"""
+    with place.server():
+        assert program(place, code).stdout == "Flushed(sent=1, left=0)\n"
 
 
 def test_a_handler_that_logs_while_the_first_log_is_made(

@@ -12,11 +12,9 @@ from pathlib import Path
 
 import pytest
 
-import humanloop
-
 from .conftest import KEY, Place
 from .killing import WARNINGS
-from .test_processes import flushed, needs_fork, program
+from .programs import environment, flushed, needs_fork, program
 
 needs_gevent = pytest.mark.skipif(
     importlib.util.find_spec("gevent") is None, reason="needs the extra `pools`"
@@ -104,8 +102,7 @@ def test_celery(place: Place, tmp_path: Path) -> None:
     script = tmp_path / "tasks.py"
     script.write_text(CELERY)
     arguments = [sys.executable, str(script), place.host, KEY, str(place.spool), str(broker)]
-    root = str(Path(humanloop.__file__).parents[1])
-    variables = {**os.environ, "PYTHONPATH": root, "C_FORCE_ROOT": "1"}
+    variables = environment(C_FORCE_ROOT="1")
     subprocess.run([*arguments, "send"], env=variables, check=True, timeout=60)
     with place.server():
         worker = subprocess.Popen(
@@ -150,7 +147,7 @@ if __name__ == "__main__":
 """)
     done = subprocess.run(
         [sys.executable, "-X", "dev", "-W", WARNINGS.partition(",")[0], str(script)],
-        env={**os.environ, "PYTHONPATH": str(Path(humanloop.__file__).parents[1])},
+        env=environment(),
         capture_output=True,
         text=True,
         timeout=60,

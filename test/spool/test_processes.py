@@ -16,57 +16,13 @@ from typing import Any
 
 import pytest
 
-import humanloop
 from humanloop import Flushed, SpoolOptions
 from humanloop.spool import segments
 from humanloop.spool.directory import Directory
 from humanloop.spool.writer import Writer
 
 from .conftest import KEY, LOG, Place
-from .killing import WARNINGS
-
-BEGIN = """
-import os, sys, threading, time
-from humanloop import Humanloop
-host, key, spool = sys.argv[1:]
-client = Humanloop(key, host, spool=spool)
-LOG = {"project": "p", "config": {"model": "m"}}
-"""
-
-
-def program(
-    place: Place, code: str, *flags: str, begin: str = BEGIN
-) -> subprocess.CompletedProcess[str]:
-    """Run a program to its end, and return the result."""
-    arguments = [place.host, KEY, str(place.spool)]
-    return subprocess.run(
-        [sys.executable, *flags, "-c", begin + code, *arguments],
-        env={
-            **os.environ,
-            "PYTHONPATH": str(Path(humanloop.__file__).parents[1]),
-            "PYTHONWARNINGS": WARNINGS,
-        },
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-
-
-def begun(place: Place, code: str) -> subprocess.Popen[str]:
-    """Start a program, which can be talked to."""
-    return subprocess.Popen(
-        [sys.executable, "-c", BEGIN + code, place.host, KEY, str(place.spool)],
-        env={**os.environ, "PYTHONPATH": str(Path(humanloop.__file__).parents[1])},
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-def flushed(place: Place) -> Flushed:
-    """Send the logs that other processes left, with a new client."""
-    return place.client().flush()
+from .programs import begun, environment, flushed, needs_fork, program
 
 
 @pytest.mark.parametrize(
@@ -113,7 +69,8 @@ main()
         assert len(place.files()) == 1
 
 
-def test_the_end_of_several_clients_takes_two_seconds(place: Place, tmp_path: Path) -> None:
+@pytest.mark.skipif(sys.platform == "darwin", reason="has no address 127.0.0.2")
+def test_the_end_of_a_client_delays_no_other(place: Place, tmp_path: Path) -> None:
     """One server hangs, and delays the records for no other."""
     code = f"""
 clients = [Humanloop(key, host, spool="{tmp_path}/two")]
@@ -180,7 +137,7 @@ print("sends", flush=True)
     with socket.create_server(("127.0.0.1", place.port)):
         began = time.monotonic()
         done = program(place, code, "-X", "dev", "-W", "error")
-        assert time.monotonic() - began < 10
+        assert time.monotonic() - began < 30
     assert (done.returncode, done.stdout) == (0, "sends\n")
     [line] = done.stderr.splitlines()
     assert line.startswith("the server has not answered yet; 1 record waits in ")
@@ -196,9 +153,6 @@ def test_in_a_function_that_flushes(place: Place) -> None:
         )
         assert done.stdout == "Flushed(sent=1, left=0)\n"
         assert len(place.records()) == 1
-
-
-needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 
 
 @needs_fork
@@ -389,7 +343,7 @@ def test_many_files_are_moved_and_dropped(place: Place) -> None:
     one, other = Directory(leave_many(place)), Directory(place.spool / "other")
     assert one.move_to(other) == 150
     assert len([*other.path.iterdir()]) == len(place.files()) == 150
-    for segment in chain(*other.orphans()):
+    for segment in chain.from_iterable(other.orphans()):
         segment.close(remove=True)
     assert place.files() == []
 
@@ -488,13 +442,11 @@ class TestCommand:
     """`humanloop spool`."""
 
     def run(self, place: Place, *arguments: str) -> subprocess.CompletedProcess[str]:
-        variables = {
-            **os.environ,
-            "PYTHONPATH": str(Path(humanloop.__file__).parents[1]),
-            "HUMANLOOP_API_KEY": KEY,
-            "HUMANLOOP_BASE_URL": place.host,
-            "HUMANLOOP_SPOOL": str(place.spool),
-        }
+        variables = environment(
+            HUMANLOOP_API_KEY=KEY,
+            HUMANLOOP_BASE_URL=place.host,
+            HUMANLOOP_SPOOL=str(place.spool),
+        )
         command = [sys.executable, "-m", "humanloop", "spool", *arguments]
         return subprocess.run(command, env=variables, capture_output=True, text=True, timeout=60)
 
@@ -515,6 +467,19 @@ class TestCommand:
         assert "1 unsent and 0 refused dropped; 1 belong to running programs" in dropped.stdout
         with place.server():
             assert client.flush() == Flushed(1, 0)
+
+    def test_many_files_are_dropped(self, place: Place) -> None:
+        """With fewer descriptors than there are files."""
+        resource = pytest.importorskip("resource")
+        limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+        leave_many(place)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (100, limits[1]))
+        try:
+            done = self.run(place, "drop", "--yes")
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+        assert "150 unsent and 0 refused dropped" in done.stdout, done.stderr
+        assert place.files() == []
 
     def test_what_was_refused_is_put_back(self, place: Place) -> None:
         """For example, the missing project exists now."""
@@ -567,7 +532,7 @@ class TestCommand:
         with socket.create_server(("127.0.0.1", place.port)):
             began = time.monotonic()
             done = self.run(place, "send", "--timeout", "0.1")
-            assert time.monotonic() - began < 10
+            assert time.monotonic() - began < 30
         assert (done.returncode, done.stdout, done.stderr) == (
             1,
             "0 sent, 1 left\n",
