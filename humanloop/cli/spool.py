@@ -127,7 +127,10 @@ def _status(options: argparse.Namespace) -> int:
 def _moment(account: Account) -> str | None:
     if account.oldest is None:
         return None
-    moment = datetime.fromtimestamp(account.oldest, timezone.utc)
+    try:
+        moment = datetime.fromtimestamp(account.oldest, timezone.utc)
+    except (ValueError, OverflowError):  # a name that somebody has chosen
+        return None
     return moment.strftime("%Y-%m-%d %H:%M:%SZ")
 
 
@@ -140,7 +143,7 @@ def _send(options: argparse.Namespace) -> int:
     with Humanloop(spool=options.spool) as client:
         own = client.spool.stats().directory
         for each in _chosen(options, options.others):
-            if own is not None and each.path != Path(own):
+            if own is not None and each.path.resolve() != Path(own).resolve():
                 each.move_to(Directory(Path(own)))
         sent, left = client.flush(options.timeout)
         error = client.spool.stats().last_error

@@ -97,6 +97,7 @@ class Delivery:
         self._held: list[Item] = []
         self._ids: OrderedDict[str, str] = OrderedDict()
         self._delivered_at = 0.0
+        self._unwritten: OSError | None = None  # of a record that could not be set aside
         self._most = ADOPTED  # segments that are adopted at once
         self._reported: set[str] = set()
 
@@ -226,32 +227,38 @@ class Delivery:
         """Return the time of the next try of a record that is held back; None: there is none."""
         return min(map(_next_try, self._held), default=None)
 
-    @property
-    def reads(self) -> bool:
-        """False while so many records are held back that no more are read."""
-        return len(self._held) < HELD
+    def read(self, now: float) -> bool:
+        """Read the next window; return False if there is nothing that can be read for now.
 
-    def read(self, now: float) -> None:
-        """Read the next window."""
+        Feedback beyond its share, or while many records are held back, keeps only its own segment:
+        it may wait for a log in another one.
+        """
         self._due = [item for item in self._held if now >= _next_try(item)]
         self._held = [item for item in self._held if now < _next_try(item)]
-        logs = feedback = size = 0
-        for segment in self.segments if self.reads else ():
-            while logs < BATCH_RECORDS and feedback < BATCH_RECORDS and size < BATCH_BYTES:
+        progress = bool(self._due)
+        logs = 0 if len(self._held) < 2 * HELD else BATCH_RECORDS
+        others = 0 if len(self._held) < HELD else BATCH_RECORDS
+        size = 0
+        for segment in self.segments:
+            while logs < BATCH_RECORDS and size < BATCH_BYTES:
                 found = segment.next()
                 if found is None:
                     break
-                size += len(found.body)
                 if found.kind == "record":
-                    segment.pending[found.start] = None
                     item = batches.item_of(segment, found.start, found.body)
+                    if item.action != LOG and others >= BATCH_RECORDS:
+                        break
+                    segment.pending[found.start] = None
                     self._due.append(item)
                     logs += item.action == LOG
-                    feedback += item.action != LOG
+                    others += item.action != LOG
                 elif found.kind == "damaged" and not segment.is_cut:
                     self._drop_damaged(segment, found)
+                size += len(found.body)
                 segment.position = found.end
                 segment.tally.read += found.kind == "record" or not segment.is_cut
+                progress = True
+        return progress
 
     def deliver(self) -> None:
         """Send the window; raises Away, Paused and OSError."""
@@ -260,6 +267,9 @@ class Delivery:
             while pending and not self.is_stopped:
                 pending += self._try(pending.pop())
         self.attempt = 0
+        if (error := self._unwritten) is not None:
+            self._unwritten = None
+            raise error
 
     def _try(self, items: list[Item]) -> list[list[Item]]:
         """Send a batch; return the batches to be sent next, the first of them at the end."""
@@ -376,7 +386,12 @@ class Delivery:
 
     def _set_aside(self, item: Item, reason: str) -> None:
         """Put an item into the `.bad` file, with a warning."""
-        self._write_bad(reason, action=item.action, body=item.data.decode("utf-8", "replace"))
+        try:
+            self._write_bad(reason, action=item.action, body=item.data.decode("utf-8", "replace"))
+        except OSError as error:  # such as a full disk: the others are sent, which makes room
+            self._unwritten = error
+            self._put_off(item, reason, known=False)
+            return
         self.set_aside += 1
         self._done([item])
         logger.warning(

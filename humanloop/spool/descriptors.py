@@ -7,6 +7,7 @@ other files under the same numbers.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 
@@ -17,7 +18,7 @@ if sys.platform != "win32":
 
 __all__ = ["Target", "close", "identity", "is_registered", "register"]
 
-_HIGH = 512
+_HIGH = (512, 192, 96, 48)
 
 _Identity = tuple[int, int]
 """The device and the number of a file."""
@@ -70,7 +71,8 @@ class Target:
 
     A write to it can therefore never reach a file that was opened meanwhile under the same number:
     at worst the write fails with EBADF, and nothing is written. If somebody closes all descriptors,
-    the number changes; it is high, since the system gives the low ones to the next files.
+    the number changes; it is high, since the system gives the low ones to the next files. It is -1
+    while there is no high one.
     """
 
     def __init__(self) -> None:
@@ -80,14 +82,18 @@ class Target:
     def lead_to(self, source: int | None) -> None:
         """Lead to another segment from now on; a write that has begun ends in the one before."""
         with no_fork.lock:
-            if not is_registered(self.descriptor):
-                _descriptors.pop(self.descriptor, None)
-                self.descriptor = -1 if source is None else _high_copy(source)
-            else:
-                source = _nowhere() if source is None else source
-                os.dup2(source, self.descriptor, inheritable=False)
+            try:
+                if not is_registered(self.descriptor):
+                    _descriptors.pop(self.descriptor, None)
+                    self.descriptor = -1 if source is None else _high_copy(source)
+                else:
+                    source = _nowhere() if source is None else source
+                    os.dup2(source, self.descriptor, inheritable=False)
+                _nowhere()  # later, the process may have too many open files
+            except OSError:  # there are too many, or the limit is lower than before
+                close(self.descriptor)
+                self.descriptor = -1
             register(self.descriptor)
-            _nowhere()  # later, the process may have too many open files
 
     def __del__(self) -> None:
         if self._pid == os.getpid():  # in a fork's child, another file may have the number
@@ -107,7 +113,8 @@ def _nowhere() -> int:
 
 
 def _high_copy(descriptor: int) -> int:
-    try:
-        return fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, _HIGH)
-    except OSError:  # the process may open only so many files, or all of these numbers are taken
-        return fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, 0)
+    """Return a copy of a descriptor with a high number; -1 if there is none."""
+    for lowest in _HIGH:
+        with contextlib.suppress(OSError):  # the limit is lower, or all numbers above are taken
+            return fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, lowest)
+    return -1

@@ -166,7 +166,8 @@ class Segment:
         with contextlib.suppress(*_GONE):  # somebody has deleted the whole spool
             descriptor = os.open(self.path, os.O_WRONLY | getattr(os, "O_NOFOLLOW", 0))
             try:
-                os.pwrite(descriptor, segments.head(cursor), 0)
+                if identity(descriptor) == self._identity:
+                    os.pwrite(descriptor, segments.head(cursor), 0)
                 self.cursor = cursor
             finally:
                 os.close(descriptor)
@@ -177,7 +178,8 @@ class Segment:
             return
         if remove:
             with contextlib.suppress(*_GONE):
-                self.path.unlink()
+                if _is_at(self.path, self.descriptor):  # somebody may have put another file there
+                    self.path.unlink()
         descriptor, self.descriptor = self.descriptor, -1
         close(descriptor)
 
@@ -299,16 +301,16 @@ class Directory:
         return Adoption([*chain(*adopted)], True, failures)
 
     def orphans(self) -> Iterator[list[Segment]]:
-        """Lock and yield all orphaned segments, some at a time; raises OSError at a failure.
+        """Lock and yield all orphaned segments, some at a time; at last raises OSError for others.
 
         The caller deletes or moves the files, or the next ones would be the same.
         """
-        is_whole = False
+        is_whole, failures = False, dict[str, OSError]()
         while not is_whole:
             adopted, is_whole, failures = self.adopt()
             yield adopted
-            for error in failures.values():
-                raise error
+        for error in failures.values():
+            raise error
 
     def _adopt(self, paths: Iterable[Path]) -> list[Segment]:
         """Lock the segments of one writer, in order; return none unless all are free."""
@@ -421,7 +423,8 @@ class Directory:
             left += count
             in_use += count if locked else 0
             if count and oldest is None:
-                oldest = int(path.stem.partition("-")[0], 16) / 1e9
+                with contextlib.suppress(ValueError):  # a copy by somebody, with another name
+                    oldest = int(path.stem.partition("-")[0], 16) / 1e9
         lines = 0
         for path in self.bad():
             with contextlib.suppress(FileNotFoundError), path.open("rb") as file:

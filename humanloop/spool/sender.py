@@ -194,15 +194,15 @@ class Sender:
     def _ends_unused(self) -> bool:
         """End, since nobody uses the spool any more; return False if the thread must go on.
 
-        What can't be sent for now is left to another sender of this process: a program may make
-        client after client while the server is away, and one thread is enough.
+        What is pending is left to another sender of this process, if there is one: a program may
+        make client after client while the server is away, and one thread is enough.
         """
         other: Sender | None = None
         with no_fork.lock:
             if self._handovers or self._adopt_at <= time.monotonic():
                 return False  # there may be more records soon
             if self.delivery.left:
-                other = self._other_sender() if self.state in ("waiting", "paused") else None
+                other = self._other_sender()
                 if other is None:
                     return False
                 other._handovers += 1
@@ -343,7 +343,7 @@ class Sender:
         for flush in flushes:
             if not flush.has_begun:  # each flush tries at once
                 flush.has_begun = True
-                self._retry_at, self.delivery.attempt = 0.0, 0
+                self._retry_at = 0.0
         is_asked = self._has_more or any(not flush.has_adopted for flush in flushes)
         if now >= self._adopt_at or (is_asked and self.delivery.can_adopt):
             self._adopt(now, flushes)
@@ -383,7 +383,7 @@ class Sender:
             return None
         # Set before looking for records, so that a record written after the look rings the bell.
         self.writer.ring_at = self.writer.tally.written + 1
-        unread = delivery.unread if delivery.reads else 0
+        unread = delivery.unread
         has_held = delivery.has_held(now)
         if not unread and not has_held:
             self.state, self._since = ("waiting" if delivery.held else "idle"), 0.0
@@ -395,8 +395,9 @@ class Sender:
             return left
         self._since = 0.0
         self.writer.ring_at = _NEVER
-        delivery.read(now)
-        return None if delivery.has_window else TICK  # it is not whole yet, or damaged
+        if not delivery.read(now):
+            return self._next_round(now, now + BATCH_SECONDS, delivery.next_held())
+        return None
 
     def _next_round(self, now: float, *others: float | None) -> float:
         """Return the seconds until the next adoption, or until the first of other times."""
@@ -460,8 +461,11 @@ def _at_exit() -> None:
         if sender.delivery.left and sender.start():
             sender.request()
     for sender in senders:
-        sender.close(max(0.05, end - time.monotonic()))
-        sender.close_connections()
+        try:
+            sender.close(max(0.001, end - time.monotonic()))
+            sender.close_connections()
+        except Exception:
+            logger.exception("the spool in %s can't be closed", sender.directory.path)
 
 
 if hasattr(os, "register_at_fork"):

@@ -134,7 +134,10 @@ class Writer:
             count = write(self._target.descriptor, record, size)
             if count != size:
                 if count >= 0:
-                    self._take_back()
+                    try:
+                        self._take_back()
+                    except OSError as error:
+                        self._fail(error)
                 segment = self._append_alone(record)
         self._own += size
         self._in_active += size

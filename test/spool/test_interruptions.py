@@ -188,7 +188,7 @@ def test_a_handler_that_has_interrupted_the_lock_waits_for_no_room(place: Place)
     options = SpoolOptions(place.spool, max_bytes=20_000, when_full="block")
     client = place.client(spool=options)
     with no_fork.lock:
-        for _ in range(8):
+        for _ in range(9):
             client.log_later(**LOG, output="x" * 2000)
         with pytest.raises(SpoolFullError):
             client.log_later(**LOG, output="x" * 2000)
@@ -230,12 +230,31 @@ import resource
 client.log_later(**LOG)
 limits = resource.getrlimit(resource.RLIMIT_NOFILE)
 resource.setrlimit(resource.RLIMIT_NOFILE, (3, limits[1]))
+[thread] = [each for each in threading.enumerate() if each.name == "humanloop-spool"]
 client.spool.close(0)
+thread.join(20)
 resource.setrlimit(resource.RLIMIT_NOFILE, limits)
 print(Humanloop(key, host, spool=spool).flush(20))
 """
     with place.server():
         assert program(place, code).stdout == "Flushed(sent=1, left=0)\n"
+
+
+def test_a_program_that_lowers_its_limit(place: Place) -> None:
+    """Of the files that it may open, as before it runs other people's code."""
+    code = """
+import resource
+client.log_later(**LOG)
+resource.setrlimit(resource.RLIMIT_NOFILE, (40, 40))
+for _ in range(5):
+    assert client.flush(20).left == 0
+    client.log_later(**LOG)
+print(client.flush(20).left, len(os.listdir("/proc/self/fd")) < 25 or os.listdir("/proc/self/fd"))
+"""
+    with place.server():
+        done = program(place, code, "-X", "dev")
+        assert (done.stdout, done.stderr) == ("0 True\n", "")
+    assert place.files() == []
 
 
 def test_a_handler_that_logs_while_the_first_log_is_made(
@@ -339,11 +358,17 @@ def test_a_flush_that_is_cancelled(place: Place) -> None:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs closerange")
+@pytest.mark.parametrize("limit", [1024, 256, 64])
 @pytest.mark.parametrize("durability", ["process", "interval", "fsync"])
-def test_a_program_that_closes_all_its_files(place: Place, tmp_path: Path, durability: str) -> None:
+def test_a_program_that_closes_all_its_files(
+    place: Place, tmp_path: Path, durability: str, limit: int
+) -> None:
     """As one that becomes a daemon may; no other file gets the records."""
     code = f"""
+import resource
 from humanloop import SpoolOptions
+limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+resource.setrlimit(resource.RLIMIT_NOFILE, ({limit}, limits[1]))
 client = Humanloop(key, host, spool=SpoolOptions(spool, durability={durability!r}))
 for number in range(3):
     client.log_later(**LOG, output=str(number))

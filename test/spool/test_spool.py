@@ -40,10 +40,11 @@ from humanloop import (
 )
 from humanloop.http import Headers, Request
 from humanloop.spool import segments
+from humanloop.spool.batches import BY_REFERENCE, Item
 from humanloop.spool.batches import LOG as LOG_ACTION
-from humanloop.spool.batches import Item
 from humanloop.spool.delivery import _next_try
-from humanloop.spool.directory import Segment, Tally
+from humanloop.spool.directory import Directory, Segment, Tally
+from humanloop.spool.writer import Writer
 from humanloop.testing import TestTransport
 
 from .conftest import KEY, LOG, Place
@@ -792,7 +793,7 @@ class TestBounds:
             client.spool.flush(0)
             resource.setrlimit(resource.RLIMIT_FSIZE, (200, limits[1]))
             try:
-                wait_until(lambda: "No space left" in str(client.spool.stats().last_error))
+                wait_until(lambda: client.spool.stats().held == 1)
                 assert client.spool.stats().set_aside == 0
             finally:
                 resource.setrlimit(resource.RLIMIT_FSIZE, limits)
@@ -840,6 +841,23 @@ def test_memory_stays_flat_while_the_server_is_away(place: Place) -> None:
         tracemalloc.stop()
     assert client.spool.stats().left == 3001
     assert held < 1_500_000 < sum(path.stat().st_size for path in place.files())
+
+
+def test_feedback_that_waits_for_a_later_file(place: Place) -> None:
+    """However much there is, the logs in other files are read."""
+    directory = Directory(Path(str(place.client().spool.stats().directory)))
+    for action in (BY_REFERENCE, LOG_ACTION):
+        writer = Writer(directory, SpoolOptions())
+        for number in range(1200):
+            body: dict[str, Any] = {**LOG, "reference_id": str(number)}
+            if action == BY_REFERENCE:
+                body = {"type": "rating", "value": "good", "data_id": str(number)}
+            writer.append(action.encode(), json.dumps(body).encode())
+        writer.close()
+    with place.server():
+        assert place.client().flush(60) == Flushed(2400, 0)
+        assert all(len(each["feedback"]) == 1 for each in place.records())
+    assert place.files() == []
 
 
 def test_a_record_that_was_tried_for_days() -> None:
