@@ -17,13 +17,15 @@ import contextlib
 import os
 import threading
 from collections.abc import Callable, Generator
+from functools import partial
 from importlib import import_module
 
 __all__ = ["no_fork"]
 
 _PATIENCE = 5.0  # seconds: a child that may hang is better than a parent that does
 _SOON = 0.1  # seconds
-_OWNED = "_is_owned"  # not documented, but threading.Condition needs it, too
+# Not documented, but `threading` itself needs both.
+_OWNED, _RENEW = "_is_owned", "_at_fork_reinit"
 
 
 class NoFork:
@@ -73,25 +75,20 @@ class NoFork:
             yield
 
     def _register(self) -> None:
+        # Not by functions written in Python: a signal handler may raise at the beginning of one,
+        # for example when a fork has just returned, and the lock would be kept for good.
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(
-                before=self._before,
-                after_in_parent=self._after,
+                before=partial(self.lock.acquire, timeout=_PATIENCE),
+                after_in_parent=self.lock.release,
                 after_in_child=self._after_in_child,
             )
-
-    def _before(self) -> None:
-        self.lock.acquire(timeout=_PATIENCE)
-
-    def _after(self) -> None:
-        with contextlib.suppress(RuntimeError):  # it was waited for in vain
-            self.lock.release()
 
     def _after_in_child(self) -> None:
         try:
             self.lock.release()
         except RuntimeError:  # a thread has it that is not here
-            self.lock = threading.RLock()
+            getattr(self.lock, _RENEW)()
 
 
 no_fork = NoFork()

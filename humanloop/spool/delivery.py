@@ -53,10 +53,10 @@ LONGEST_WAIT = 300.0  # the limit for Retry-After
 class Server(Protocol):
     """The server, as the client reaches it."""
 
-    def send(self, action: str, data: bytes, names: str) -> Any:
+    def send(self, action: str, data: bytes, names: str, timeout: float | None) -> Any:
         """Send the body of an action, an array or an update; return the answer as plain data.
 
-        names: the reference ID of the update's log.
+        names: the reference ID of the update's log; timeout: seconds; None: the client's.
         """
 
     def close(self) -> None:
@@ -82,13 +82,15 @@ class Delivery:
     """The segments whose records this process sends, and the records of them that were read.
 
     sent, duplicates, set_aside: see SpoolStats. attempt: the number of tries since one succeeded;
-    is_stopped: nothing more is to be sent; adopted: the orphaned segments.
+    is_stopped: nothing more is to be sent; timeout: of a request, in seconds; None: the client's;
+    adopted: the orphaned segments.
     """
 
     def __init__(self, writer: Writer, directory: Directory, server: Server) -> None:
         self.sent = self.duplicates = self.set_aside = 0
         self.attempt = 0
         self.is_stopped = False
+        self.timeout: float | None = None
         self._writer = writer
         self._directory = directory
         self._server = server
@@ -98,6 +100,7 @@ class Delivery:
         self._ids: OrderedDict[str, str] = OrderedDict()
         self._delivered_at = 0.0
         self._unwritten: OSError | None = None  # of a record that could not be set aside
+        self._left_closed = 0  # pending records in the segments that were closed
         self._most = ADOPTED  # segments that are adopted at once
         self._reported: set[str] = set()
 
@@ -111,7 +114,7 @@ class Delivery:
     @property
     def left(self) -> int:
         """The number of pending records."""
-        return self.unread + sum(len(each.pending) for each in self.segments)
+        return self._left_closed + self.unread + sum(len(each.pending) for each in self.segments)
 
     @property
     def unread(self) -> int:
@@ -200,6 +203,7 @@ class Delivery:
 
     def close(self) -> None:
         """Release the locks of all files; other processes adopt the pending records."""
+        self._left_closed = self.left
         for segment in self.adopted:
             segment.close()
         self.adopted, self._due, self._held = [], [], []
@@ -279,7 +283,9 @@ class Delivery:
                 self._set_aside(item, "written by a later version, or not the JSON of a request")
             return []
         try:
-            answers = self._server.send(action, batches.body_of(items), items[0].names)
+            answers = self._server.send(
+                action, batches.body_of(items), items[0].names, self.timeout
+            )
         except (UnprocessableEntityError, BadRequestError) as error:
             return self._part(items, error)
         except ApiException as error:

@@ -75,6 +75,8 @@ class Target:
     while there is no high one.
     """
 
+    _pid = 0  # in case that a signal handler raises in the constructor
+
     def __init__(self) -> None:
         self._pid = os.getpid()
         self.descriptor = -1
@@ -94,6 +96,11 @@ class Target:
                 close(self.descriptor)
                 self.descriptor = -1
             register(self.descriptor)
+
+    def leads_to(self, descriptor: int) -> bool:
+        """Return whether it leads to the same file as another descriptor."""
+        found = identity(self.descriptor)
+        return found is not None and found == identity(descriptor)
 
     def __del__(self) -> None:
         if self._pid == os.getpid():  # in a fork's child, another file may have the number

@@ -123,7 +123,7 @@ class Sender:
     def start(self) -> bool:
         """Start the thread unless it runs; return whether it runs now."""
         with no_fork.lock:
-            if self._thread is not None and self._thread.is_alive():
+            if self.is_running or (self._thread is not None and self._thread.is_alive()):
                 return True
             try:
                 # A signal handler may raise anywhere here, and the next call then starts another.
@@ -143,20 +143,24 @@ class Sender:
         Warns of records that can't be sent, unless `timeout` is 0.
         """
         end = time.monotonic() + timeout
-        if self.delivery.left:
-            self.flush(timeout)
-        if timeout:
-            self._warn_of_left()
-        self.stop(max(0.0, end - time.monotonic()))
+        try:
+            if self.delivery.left:
+                self.flush(timeout)
+            if timeout:
+                self._warn_of_left()
+        finally:
+            self.stop(max(0.0, end - time.monotonic()))
 
     async def aclose(self) -> None:
         """Close in an event loop; see `close`."""
         from asyncio import sleep
 
-        if self.delivery.left:
-            await self.aflush(END_SECONDS)
-        self._warn_of_left()
-        self.stop(0.0)
+        try:
+            if self.delivery.left:
+                await self.aflush(END_SECONDS)
+            self._warn_of_left()
+        finally:
+            self.stop(0.0)
         end = time.monotonic() + 0.1
         while self.is_running and time.monotonic() < end:
             await sleep(TICK)
@@ -300,8 +304,10 @@ class Sender:
         end = time.monotonic() + seconds
         while not (flush.is_done or self.delivery.is_stopped) and time.monotonic() < end:
             self.writer.bell.clear()
+            self.delivery.timeout = max(0.1, end - time.monotonic())
             wait = self._round()
             self.writer.bell.wait(max(0.0, min(wait, end - time.monotonic())))
+        self.delivery.timeout = None
         if self.delivery.is_stopped:
             self._close()
 

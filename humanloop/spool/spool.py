@@ -354,7 +354,7 @@ class _Server:
     def __init__(self, api_client: ApiClient) -> None:
         self._api_client = api_client
 
-    def send(self, action: str, data: bytes, names: str) -> Any:
+    def send(self, action: str, data: bytes, names: str, timeout: float | None) -> Any:
         """Send the body of an action; see `Server`."""
         operation, headers = _ACTIONS[action]
         query = urlencode({"reference_id": names}) if action == UPDATE else ""
@@ -363,6 +363,8 @@ class _Server:
             "retries": 0,  # the sender decides
             "skip_deserialization": True,
         }
+        if timeout is not None:
+            options["timeout"] = timeout
         answer = self._api_client.call_with_body(operation, data, options, query=query).body
         return [answer] if action == UPDATE else answer
 

@@ -228,7 +228,8 @@ class Writer:
         with no_fork.tried() as is_taken:
             if not is_taken:
                 return False
-            if segment is self._active:
+            # A signal handler may have raised amid a switch, so the target itself is asked, too.
+            if segment is self._active or self._target.leads_to(segment.descriptor):
                 self._switch(None)  # from now on, no thread writes to it
             if not segment.is_done():
                 return False

@@ -16,6 +16,7 @@ import pytest
 from humanloop import Flushed, SpoolFullError, SpoolOptions
 from humanloop.forks import no_fork
 from humanloop.http import Request
+from humanloop.spool.descriptors import Target
 
 from .conftest import LOG, Place
 from .programs import flushed, needs_fork, program, wait_until
@@ -98,6 +99,63 @@ print(len(returned))
         assert flushed(place) == Flushed(0, 0)
         assert len(place.records()) >= int(done.stdout)
     assert place.files(".spool") == []
+
+
+def test_a_handler_that_raises_amid_a_change_of_files(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The descriptor to which all threads write leads to a file, and nothing else says so."""
+
+    class Interrupted(Exception):
+        pass
+
+    lead_to = Target.lead_to
+
+    def interrupted(target: Target, source: int | None) -> None:
+        lead_to(target, source)
+        monkeypatch.undo()
+        raise Interrupted
+
+    client = place.client()
+    with place.server():
+        client.log_later(**LOG)
+        assert client.flush().left == 0
+        monkeypatch.setattr(Target, "lead_to", interrupted)
+        with pytest.raises(Interrupted):
+            client.log_later(**LOG)
+        for number in range(5):
+            client.log_later(**LOG, output=str(number))
+            assert client.flush().left == 0
+        assert {str(number) for number in range(5)} <= {
+            each.get("output") for each in place.records()
+        }
+    assert place.files() == []
+
+
+@needs_timers
+@needs_fork
+def test_a_signal_handler_that_raises_when_a_fork_returns(place: Place) -> None:
+    """No other thread waits for the lock that a fork takes."""
+    code = (
+        RAISE
+        + """
+client.log_later(**LOG)
+client.spool.close(0)
+ballast = bytearray(50_000_000)
+def fork():
+    child = os.fork()
+    if child == 0:
+        os._exit(0)
+    os.waitpid(child, 0)
+for _ in range(60):
+    interrupted(fork, 0.0002 + chance.random() * 0.003)
+ended = threading.Event()
+threading.Thread(target=lambda: (client.log_later(**LOG), ended.set()), daemon=True).start()
+print(ended.wait(20))
+os._exit(0)
+"""
+    )
+    assert program(place, code).stdout == "True\n"
 
 
 @needs_timers
