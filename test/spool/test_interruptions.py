@@ -29,8 +29,9 @@ import signal
 class Interrupted(Exception):
     pass
 armed = False
+parent = os.getpid()
 def handle(*_):
-    if armed:
+    if armed and os.getpid() == parent:
         raise Interrupted
 signal.signal(signal.SIGALRM, handle)
 def interrupted(action, seconds):
@@ -151,7 +152,7 @@ for _ in range(60):
     interrupted(fork, 0.0002 + chance.random() * 0.003)
 ended = threading.Event()
 threading.Thread(target=lambda: (client.log_later(**LOG), ended.set()), daemon=True).start()
-print(ended.wait(20))
+print(ended.wait(20), flush=True)
 os._exit(0)
 """
     )
