@@ -353,9 +353,9 @@ class Delivery:
     # -- the end of a record -----------------------------------------------------------------------
 
     def _answered(self, items: Sequence[Item], *, duplicates: int = 0) -> None:
+        self._done(items)  # first, so that no thread sees an acknowledged record that is pending
         self.sent += len(items)
         self.duplicates += duplicates
-        self._done(items)
 
     def _done(self, items: Sequence[Item]) -> None:
         done = set(map(id, items))
@@ -398,8 +398,8 @@ class Delivery:
             self._unwritten = error
             self._put_off(item, reason, known=False)
             return
-        self.set_aside += 1
         self._done([item])
+        self.set_aside += 1
         logger.warning(
             "a record of the spool was refused, and is in %s now: %s %s: %s",
             self._directory.path / f"{self._writer.name}.bad",

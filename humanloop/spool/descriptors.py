@@ -10,13 +10,14 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+from collections.abc import Generator
 
 from humanloop.forks import no_fork
 
 if sys.platform != "win32":
     import fcntl
 
-__all__ = ["Target", "close", "identity", "is_registered", "register"]
+__all__ = ["Target", "close", "identity", "is_registered", "opened", "register"]
 
 _HIGH = (512, 192, 96, 48)
 
@@ -54,6 +55,17 @@ def close(descriptor: int) -> None:
         _descriptors.pop(descriptor, None)
         if was_registered:
             os.close(descriptor)
+
+
+@contextlib.contextmanager
+def opened(path: os.PathLike[str], flags: int) -> Generator[int, None, None]:
+    """Open a file for the time of a block."""
+    descriptor = os.open(path, flags)
+    register(descriptor)
+    try:
+        yield descriptor
+    finally:
+        close(descriptor)
 
 
 def _forget() -> None:

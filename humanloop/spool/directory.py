@@ -26,7 +26,7 @@ from typing import Any, NamedTuple
 from humanloop.exceptions import SpoolError
 from humanloop.forks import no_fork
 from humanloop.spool import segments
-from humanloop.spool.descriptors import close, identity, is_registered, register
+from humanloop.spool.descriptors import close, identity, is_registered, opened, register
 from humanloop.spool.options import ENVIRONMENT
 
 if sys.platform != "win32":
@@ -73,8 +73,8 @@ class Tally:
 class Segment:
     """An open file of records, whose lock this process holds.
 
-    position: the end of the records that were read; open: the positions of those of them that are
-    pending. is_live: this process still writes to it; is_cut: a write to it has failed half-way.
+    position: the end of the records that were read; pending: the positions of the pending ones
+    among them. is_live: this process still writes to it; is_cut: a write to it has failed half-way.
 
     Each use raises OSError if somebody has closed the descriptor.
     """
@@ -163,14 +163,12 @@ class Segment:
         if cursor == self.cursor or self.position > self.end or not self._has_head:
             return
         # With another descriptor: the segment's own one only appends.
-        with contextlib.suppress(*_GONE):  # somebody has deleted the whole spool
-            descriptor = os.open(self.path, os.O_WRONLY | getattr(os, "O_NOFOLLOW", 0))
-            try:
-                if identity(descriptor) == self._identity:
-                    os.pwrite(descriptor, segments.head(cursor), 0)
-                self.cursor = cursor
-            finally:
-                os.close(descriptor)
+        flags = os.O_WRONLY | getattr(os, "O_NOFOLLOW", 0)
+        # Suppressed if somebody has deleted the whole spool.
+        with contextlib.suppress(*_GONE), opened(self.path, flags) as descriptor:
+            if identity(descriptor) == self._identity:
+                os.pwrite(descriptor, segments.head(cursor), 0)
+            self.cursor = cursor
 
     def close(self, *, remove: bool = False) -> None:
         """Close the file and release its lock; remove: delete it first."""
@@ -261,11 +259,8 @@ class Directory:
 
     def sync(self) -> None:
         """Sync the directory, so that the names of its files survive a crash of the system."""
-        descriptor = os.open(self.path, os.O_RDONLY)
-        try:
+        with opened(self.path, os.O_RDONLY) as descriptor:
             os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
 
     def writers(self) -> dict[str, list[Path]]:
         """Return the segments of each writer, oldest first."""
@@ -282,23 +277,27 @@ class Directory:
         self._clean()
         adopted: list[list[Segment]] = []  # by writer
         failures: dict[str, OSError] = {}
+        is_whole = True
         for writer, paths in self.writers().items():
             if writer in besides:
                 continue
             if sum(map(len, adopted)) >= most:
-                return Adoption([*chain(*adopted)], False, failures)
+                is_whole = False
+                break
             try:
-                adopted += filter(None, [self._adopt(paths)])
+                if found := self._adopt(paths):
+                    adopted.append(found)
             except OSError as error:
-                if error.errno not in _TOO_MANY:
-                    failures[writer] = error
-                elif len(adopted) > 1:
+                if error.errno in _TOO_MANY and len(adopted) > 1:
                     half = len(adopted) // 2  # sending needs descriptors, too
                     _release(chain(*adopted[half:]))
-                    return Adoption([*chain(*adopted[:half])], False, failures)
-                else:
-                    return Adoption([*chain(*adopted)], True, {**failures, writer: error})
-        return Adoption([*chain(*adopted)], True, failures)
+                    del adopted[half:]
+                    is_whole = False
+                    break
+                failures[writer] = error
+                if error.errno in _TOO_MANY:
+                    break
+        return Adoption([*chain(*adopted)], is_whole, failures)
 
     def orphans(self) -> Iterator[list[Segment]]:
         """Lock and yield all orphaned segments, some at a time; at last raises OSError for others.
@@ -560,21 +559,17 @@ def _is_readable(path: str) -> bool:
 def _look(path: Path) -> tuple[int, bool]:
     """Return the number of pending records in a file, and whether a process has its lock."""
     count, locked = 0, False
-    with contextlib.suppress(FileNotFoundError):
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            locked = not _is_free(descriptor)
-            size = os.fstat(descriptor).st_size
-            cursor = segments.read_head(os.pread(descriptor, segments.HEAD_BYTES, 0), size)
-            position = size if cursor is None else cursor
+    with contextlib.suppress(FileNotFoundError), opened(path, os.O_RDONLY) as descriptor:
+        locked = not _is_free(descriptor)
+        size = os.fstat(descriptor).st_size
+        cursor = segments.read_head(os.pread(descriptor, segments.HEAD_BYTES, 0), size)
+        position = size if cursor is None else cursor
 
-            def read(start: int, length: int) -> bytes:
-                return os.pread(descriptor, length, start)
+        def read(start: int, length: int) -> bytes:
+            return os.pread(descriptor, length, start)
 
-            while (found := segments.find_next(read, position, size)) and found.kind != "torn":
-                count, position = count + 1, found.end
-        finally:
-            os.close(descriptor)
+        while (found := segments.find_next(read, position, size)) and found.kind != "torn":
+            count, position = count + 1, found.end
     return count, locked
 
 

@@ -103,7 +103,7 @@ class Sender:
         self._policy = policy
         self._is_wanted = is_wanted
         self._flushes: list[_Flush] = []
-        self._handovers = 0  # the senders that are about to leave tother records to this one
+        self._handovers = 0  # the senders that are about to leave their records to this one
         self._reported = 0  # the `sent` records that flushes have reported
         self._has_more = False  # there are orphaned segments to adopt
         self._turn = threading.Lock()
@@ -236,7 +236,6 @@ class Sender:
     def _close(self) -> None:
         with self._turn:
             self.delivery.close()
-        _open.pop(self, None)
 
     def close_connections(self) -> None:
         """Close the connections to the server."""
@@ -247,7 +246,7 @@ class Sender:
         left = self.delivery.left
         if left and self.state != "paused" and self._away_since != math.inf:
             reason = self.last_error or (
-                "the server does not know tother logs yet"
+                "the server does not know their logs yet"
                 if self.delivery.held
                 else "the server has not answered yet"
             )

@@ -23,7 +23,7 @@ from typing import NoReturn
 from humanloop.exceptions import SpoolError, SpoolFullError
 from humanloop.forks import no_fork
 from humanloop.spool import segments
-from humanloop.spool.descriptors import Target
+from humanloop.spool.descriptors import Target, opened
 from humanloop.spool.directory import Directory, Segment, Tally, new_writer
 from humanloop.spool.options import SpoolOptions
 
@@ -329,13 +329,9 @@ def _sync_now(segment: Segment) -> None:
 
 def _sync_file(path: Path) -> None:
     """Sync a file to the disk; one that is gone was acknowledged whole, or somebody deleted it."""
-    with contextlib.suppress(FileNotFoundError):
-        # Not with the segment's descriptor or a copy of it: a fork's child would keep the lock.
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            _sync(descriptor)
-        finally:
-            os.close(descriptor)
+    # Not with the segment's descriptor or a copy of it: a fork's child would keep the lock.
+    with contextlib.suppress(FileNotFoundError), opened(path, os.O_RDONLY) as descriptor:
+        _sync(descriptor)
 
 
 @functools.cache
