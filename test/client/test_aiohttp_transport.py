@@ -25,6 +25,7 @@ from typing import Any, TypeVar, cast
 
 import aiohttp
 import pytest
+from client.limits import run_out
 
 from humanloop import (
     ApiConnectionError,
@@ -1139,24 +1140,27 @@ def test_a_lookup_that_outlives_its_loop(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_what_took_so_long(server: Any, tls_server: Any, new_sockets: Any) -> None:
+    def see(expected: str, limit: str, *arguments: Any, **fields: Any) -> None:
+        run_out(lambda seconds: failure(*arguments, **fields, **{limit: seconds}), expected)
+
     server.reply = hang
-    reason = failure(server.host, timeout=0.1).reason
-    assert reason == "no complete answer within 0.1 seconds (while waiting for the answer)"
+    expected = "no complete answer within {} seconds (while waiting for the answer)"
+    see(expected, "timeout", server.host)
     server.reply = hang_after(HEAD + b"Content-Length: 9\r\n\r\n{")
-    reason = failure(server.host, timeout=0.1).reason
-    assert reason == "no complete answer within 0.1 seconds (while reading the rest of the answer)"
-    reason = failure(server.host, read_timeout=0.1).reason
-    assert reason == "nothing came for 0.1 seconds (while reading the rest of the answer)"
+    expected = "no complete answer within {} seconds (while reading the rest of the answer)"
+    see(expected, "timeout", server.host)
+    expected = "nothing came for {} seconds (while reading the rest of the answer)"
+    see(expected, "read_timeout", server.host)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         address = f"127.0.0.1:{silent.getsockname()[1]}"
-        reason = failure(f"https://{address}", {"verify_ssl": False}, timeout=0.2).reason
-        assert reason == "no connection within 0.2 seconds (while securing the connection by TLS)"
+        expected = "no connection within {} seconds (while securing the connection by TLS)"
+        see(expected, "timeout", f"https://{address}", {"verify_ssl": False})
+        expected = "no connection within {} seconds (while waiting for the proxy's tunnel)"
         options = {"proxy": f"http://{address}", "verify_ssl": False}
-        reason = failure("https://api.example", options, connect_timeout=0.2).reason
-        assert reason == "no connection within 0.2 seconds (while waiting for the proxy's tunnel)"
+        see(expected, "connect_timeout", "https://api.example", options)
+        expected = "no complete answer within {} seconds (while sending the request)"
         body = b"x" * 20_000_000
-        reason = failure(f"http://{address}", method="POST", body=body, timeout=0.2).reason
-        assert reason == "no complete answer within 0.2 seconds (while sending the request)"
+        see(expected, "timeout", f"http://{address}", method="POST", body=body)
 
 
 def test_a_host_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -31,6 +31,7 @@ from struct import unpack
 from typing import Any
 
 import pytest
+from client.limits import run_out
 
 from humanloop import Humanloop, RetryPolicy, exceptions
 from humanloop.exceptions import (
@@ -1154,14 +1155,17 @@ def test_one_deadline_for_all_addresses_of_a_host(
     host = f"http://many.example:{server.port}/v4"
     with silent(40, server.port) as hosts:
         asked = resolving(monkeypatch, server.port, hosts)
-        client = caller.client(host, retries=0)
-        error = failure(POST, caller, client, host, 1, **{limit: 0.6})
+        seconds, error = run_out(
+            lambda seconds: failure(
+                POST, caller, caller.client(host, retries=0), host, 1, **{limit: seconds}
+            ),
+            f"no connection within {{}} seconds (while connecting to 127.0.0.2:{server.port} and ",
+        )
     assert type(error) is ApiTimeoutError
-    doing = f"connecting to 127.0.0.2:{server.port} and "
-    assert error.reason.startswith(f"no connection within 0.6 seconds (while {doing}")
-    assert 0.6 <= error.elapsed < 0.6 + GRACE  # forty times as long is 24 seconds
+    assert error.elapsed is not None
+    assert seconds <= error.elapsed < seconds + GRACE  # not forty times as long
     assert not error.sent
-    assert (asked, server.requests) == (["many.example"], [])
+    assert (set(asked), server.requests) == ({"many.example"}, [])
 
 
 def test_a_silent_address_does_not_keep_a_later_one_from_answering(
@@ -1208,10 +1212,15 @@ def test_looking_up_a_name_has_its_limit(
     client = caller.client(host, retries=0)
     try:
         for limit in ("timeout", "connect_timeout"):
-            error = failure(POST, caller, client, host, 1, **{limit: 0.2})
+            seconds, error = run_out(
+                lambda seconds, limit=limit: failure(  # type: ignore[misc]
+                    POST, caller, client, host, 1, **{limit: seconds}
+                ),
+                "no connection within {} seconds (while looking up the host)",
+            )
             assert type(error) is ApiTimeoutError
-            assert error.reason == "no connection within 0.2 seconds (while looking up the host)"
-            assert error.elapsed < 0.2 + GRACE
+            assert error.elapsed is not None
+            assert error.elapsed < seconds + GRACE
             assert not error.sent
         assert asked == ["slow.example"]  # who comes later waits for the same
         assert server.requests == []
