@@ -370,9 +370,10 @@ def cycles_of(caller: Any, action: Callable[[], object]) -> list[str]:
     """Return what only the garbage collector can free after an action, in each of some tries.
 
     The first try imports and makes what stays. Other threads of this process, such as those of a
-    server, leave cycles now and then. A transport of asyncio that was closed is one of its own.
+    server, leave cycles now and then. A transport of asyncio that was closed is one of its own. It
+    may hold an error that nobody raised, and which has no traceback.
     """
-    parts_of_errors = BaseException, types.FrameType, types.TracebackType, types.CoroutineType
+    parts_of_errors = types.FrameType, types.TracebackType, types.CoroutineType
     kinds = object if caller.kind == "sync" else parts_of_errors
     for _ in range(6):
         gc.collect()

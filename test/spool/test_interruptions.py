@@ -19,7 +19,7 @@ from humanloop.http import Request
 from humanloop.spool.descriptors import Target
 
 from .conftest import LOG, Place
-from .programs import flushed, needs_fork, program, wait_until
+from .programs import begun, flushed, needs_fork, program, wait_until
 
 needs_timers = pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs timers")
 
@@ -425,24 +425,35 @@ def test_a_program_that_closes_all_its_files(
     """As one that becomes a daemon may; no other file gets the records."""
     code = f"""
 import resource
-from humanloop import SpoolOptions
+from humanloop import RetryPolicy, SpoolOptions
 limits = resource.getrlimit(resource.RLIMIT_NOFILE)
 resource.setrlimit(resource.RLIMIT_NOFILE, ({limit}, limits[1]))
-client = Humanloop(key, host, spool=SpoolOptions(spool, durability={durability!r}))
+retries = RetryPolicy(backoff=60, backoff_cap=60, random=lambda: 1.0)
+client = Humanloop(
+    key, host, spool=SpoolOptions(spool, durability={durability!r}), retries=retries
+)
 for number in range(3):
     client.log_later(**LOG, output=str(number))
+client.flush(0)
+while client.spool.stats().state != "waiting":  # the sender has no file in its hands
+    time.sleep(0.01)
 os.closerange(3, 2000)
 others = [open(f"{tmp_path}/other-{{n}}", "a+") for n in range(20)]
 for number in range(3, 7):
     client.log_later(**LOG, output=str(number))
+print("closed", flush=True)
+sys.stdin.readline()
 print(client.flush(20).left)
 for each in others:
     each.write("mine")
     each.flush()
 """
+    process = begun(place, code)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "closed\n"
     with place.server():
-        done = program(place, code)
-        assert done.stdout == "0\n", done.stderr
+        out, error = process.communicate("go\n", timeout=60)
+        assert out == "0\n", error
         flushed(place)
         outputs = {each["output"] for each in place.records()}
     assert outputs == {*map(str, range(7))}
