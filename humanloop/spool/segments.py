@@ -2,8 +2,9 @@
 
     head      `HLSPOOL`, the version (1 byte), the cursor (8 bytes), the cursor's CRC-32 (4 bytes)
     record    the length of its body (4 bytes), the body's CRC-32 (4 bytes), the body
-    body      the action, such as `logs.log`, a line feed, the JSON
+    body      the action, such as `logs.log`, a line feed, a JSON object
 
+An action has up to 64 characters: lower-case letters, points, underscores and spaces.
 Numbers are little-endian. Records are only ever appended. All records before the cursor were
 acknowledged. The cursor is written in place; if it can't be read, sending begins at the first
 record, since the server recognises duplicates.
@@ -13,6 +14,7 @@ Invariants: this module opens no file, and holds one record at most.
 
 from __future__ import annotations
 
+import re
 import struct
 import zlib
 from collections.abc import Callable
@@ -41,6 +43,9 @@ RECORD_BYTES = _RECORD.size
 MAX_RECORD = 64 * 1024 * 1024
 """The largest size of a body, in bytes; the server accepts no larger request."""
 _PART = 64 * 1024  # bytes that are searched at once
+_LONGEST_ACTION = 64
+_OF_ACTIONS = b"abcdefghijklmnopqrstuvwxyz._ "
+_OBJECT = re.compile(rb"(?<=[a-z._ ])\n\{")
 
 Read = Callable[[int, int], bytes]
 """Return so many bytes from a position in the file; fewer at its end."""
@@ -132,14 +137,18 @@ def _is_cut(read: Read, start: int, end: int) -> bool:
 def _next_valid(read: Read, start: int, end: int) -> int | None:
     """Return the position of the next whole record; None if there is none.
 
-    Few positions need a checksum: four bytes of text, read as a length, exceed any file's size.
+    Only what stands before a JSON object is looked at, so damaged bytes cost little time.
     """
     while start + RECORD_BYTES < end:
-        part = read(start, min(_PART + RECORD_BYTES, end - start))
-        for offset in range(max(0, len(part) - RECORD_BYTES + 1)):
-            (length,) = struct.unpack_from("<I", part, offset)
-            room = min(end - start - offset - RECORD_BYTES, MAX_RECORD)
-            if 0 < length <= room and _body_at(read, start + offset, end) is not None:
-                return start + offset
-        start += max(1, len(part) - RECORD_BYTES + 1)
+        part = read(start, min(_PART + RECORD_BYTES + _LONGEST_ACTION + 2, end - start))
+        for match in _OBJECT.finditer(part, RECORD_BYTES):
+            stop = match.start()
+            before = part[max(RECORD_BYTES, stop - _LONGEST_ACTION) : stop]
+            action = stop - len(before) + len(before.rstrip(_OF_ACTIONS))
+            for offset in range(action - RECORD_BYTES, stop - RECORD_BYTES):
+                (length,) = struct.unpack_from("<I", part, offset)
+                is_possible = 0 < length <= min(end - start - offset - RECORD_BYTES, MAX_RECORD)
+                if is_possible and _body_at(read, start + offset, end) is not None:
+                    return start + offset
+        start += _PART
     return None
