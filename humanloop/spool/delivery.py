@@ -245,7 +245,7 @@ class Delivery:
         size = 0
         for segment in self.segments:
             while logs < BATCH_RECORDS and size < BATCH_BYTES:
-                found = segment.next()
+                found = self._next(segment)
                 if found is None:
                     break
                 if found.kind == "record":
@@ -263,6 +263,16 @@ class Delivery:
                 segment.tally.read += found.kind == "record" or not segment.is_cut
                 progress = True
         return progress
+
+    def _next(self, segment: Segment) -> Found | None:
+        """Return what is next in a segment; None: nothing, or it can't be read."""
+        try:
+            return segment.next()
+        except OSError as error:
+            if segment.is_lost:
+                raise
+            self._report(segment.path.name, "%s can't be read: %s", segment.path, error.strerror)
+            return None
 
     def deliver(self) -> None:
         """Send the window; raises Away, Paused and OSError."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -425,6 +426,31 @@ class TestDamage:
         data[9] ^= 0x55
         path.write_bytes(data)
         assert self.outputs(place) == [0, 1, 2]
+
+    def test_a_file_that_can_no_longer_be_read(
+        self, place: Place, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """As on a disk that fails; it keeps no other from being sent."""
+        for _ in range(2):
+            program(place, "client.log_later(**LOG)\nos._exit(0)")
+        number = place.files()[0].stat().st_ino
+        original, known = os.pread, set[tuple[int, int]]()
+
+        def read_once(descriptor: int, length: int, position: int) -> bytes:
+            if os.fstat(descriptor).st_ino == number:
+                if (length, position) in known:
+                    raise OSError(errno.EIO, "Input/output error")
+                known.add((length, position))
+            return original(descriptor, length, position)
+
+        monkeypatch.setattr(os, "pread", read_once)
+        client = place.client()
+        with place.server():
+            assert client.flush(1) == Flushed(1, 1)
+            assert "can't be read: Input/output error" in caplog.text
+            monkeypatch.undo()
+            assert client.flush() == Flushed(1, 0)
+            assert len(place.records()) == 2
 
     def test_a_file_of_another_version_stays(
         self, place: Place, caplog: pytest.LogCaptureFixture
