@@ -32,6 +32,7 @@ __all__ = ["BATCH_BYTES", "BATCH_RECORDS", "Writer", "WriterClosed"]
 BATCH_RECORDS = 100
 BATCH_BYTES = 1024 * 1024
 SEGMENT_BYTES = 8 * 1024 * 1024
+SEGMENTS = 32  # that a process may have, about
 SYNC_SECONDS = 0.05
 LOOK_SECONDS = 0.5
 logger = logging.getLogger("humanloop.spool")
@@ -105,7 +106,10 @@ class Writer:
         self._in_active = 0  # bytes of the last one
         self._unrung = 0  # bytes since the last ring
         self._active: Segment | None = None
-        self._segment_bytes = min(SEGMENT_BYTES, options.max_bytes // 8)
+        # Each segment needs a descriptor, so a large spool has larger ones.
+        self._segment_bytes = max(
+            min(SEGMENT_BYTES, options.max_bytes // 8), options.max_bytes // SEGMENTS
+        )
         self._count = 0
         self._looked_at = 0.0
         self._syncer: threading.Thread | None = None

@@ -739,6 +739,17 @@ class TestBounds:
             wait_until(lambda: bool(synced))
         assert len(synced) in count
 
+    def test_a_large_spool_has_few_files(
+        self, place: Place, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Each takes a descriptor for as long as its records are pending."""
+        monkeypatch.setattr("humanloop.spool.writer.SEGMENT_BYTES", 8192)
+        client = place.client(spool=SpoolOptions(place.spool, max_bytes=1_000_000))
+        with contextlib.suppress(SpoolFullError):
+            while True:
+                client.log_later(**LOG, output="x" * 2000)
+        assert 25 < len(place.files()) < 35
+
     def test_a_file_that_can_t_be_deleted(
         self, place: Place, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
     ) -> None:
