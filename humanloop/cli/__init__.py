@@ -33,6 +33,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         return commands.run(sys.argv[1:] if arguments is None else arguments)
     except KeyboardInterrupt as interrupt:
+        # One that left an `exec` of text (a namedtuple is made by one) would let `python -m` end by
+        # SIGINT, whatever the exit code; CPython forgets it when the next text is run.
+        exec("")
         return 128 + (interrupt.args[0] if interrupt.args else signal.SIGINT)
     finally:
         if arguments is None:

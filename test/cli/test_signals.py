@@ -75,6 +75,27 @@ def test_others_while_they_import(command: str, module: str, database: Path) -> 
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_while_text_is_run(number: int, database: Path) -> None:
+    """As a namedtuple is made by one; `python -m` looks at how such a text ended."""
+    (database / "watched.py").write_text(
+        f"""
+import os, sys
+
+def watch(frame, event, argument):
+    if event == "call" and frame.f_code.co_filename == "<string>":
+        sys.setprofile(None)
+        os.kill(os.getpid(), {int(number)})
+
+sys.setprofile(watch)
+from humanloop.cli import main
+sys.exit(main())
+"""
+    )
+    done = run("projects", cwd=database, command=[*COMMAND[:2], "watched"])
+    assert (done.returncode, done.stdout, done.stderr) == (128 + number, "", "")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize(
     ("event", "text"),
     [("sqlite3.connect", ".lock"), ("sqlite3.connect", "humanloop.db"), ("socket.bind", "")],
