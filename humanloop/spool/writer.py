@@ -17,7 +17,6 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from queue import Empty, SimpleQueue
 from typing import NoReturn
 
 from humanloop.exceptions import SpoolError, SpoolFullError
@@ -47,29 +46,27 @@ class WriterClosed(Exception):
 class Bell:
     """An event that a signal handler may set while it interrupts `set` in the same thread.
 
-    An Event would hang then.
-
-    Source: the documentation of queue.SimpleQueue, whose `put` is reentrant.
+    An Event would hang then. A SimpleQueue would hang in CPython before 3.13 if a signal handler
+    takes longer than what is left of a wait's time.
     """
 
     def __init__(self) -> None:
-        self._rung: SimpleQueue[None] = SimpleQueue()
+        self._is_clear = threading.Lock()
+        self._is_clear.acquire()
 
     def set(self) -> None:
         """Wake the thread that waits, or the next one that will."""
-        if self._rung.empty():
-            self._rung.put(None)
+        with contextlib.suppress(RuntimeError):  # it is set
+            if self._is_clear.locked():
+                self._is_clear.release()
 
     def clear(self) -> None:
         """Reset the event."""
-        with contextlib.suppress(Empty):
-            while True:
-                self._rung.get_nowait()
+        self._is_clear.acquire(blocking=False)
 
     def wait(self, seconds: float) -> None:
         """Return when the event is set, or after `seconds`, and reset it."""
-        with contextlib.suppress(Empty):
-            self._rung.get(timeout=max(0.0, seconds))
+        self._is_clear.acquire(timeout=max(0.0, seconds))
 
 
 class Writer:

@@ -68,6 +68,18 @@ print(client.flush(20).left, client.spool.stats().sent)
 
 
 @needs_timers
+def test_a_signal_handler_that_takes_longer_than_a_flush_may(place: Place) -> None:
+    code = """
+import signal
+client.log_later(**LOG)
+signal.signal(signal.SIGALRM, lambda *_: time.sleep(0.5))
+signal.setitimer(signal.ITIMER_REAL, 0.1)
+print(client.flush(0.3).left)
+"""
+    assert program(place, code).stdout == "1\n"
+
+
+@needs_timers
 @pytest.mark.parametrize("durability", ["process", "interval", "fsync"])
 def test_a_signal_handler_that_raises_while_one_logs(place: Place, durability: str) -> None:
     """No record that is in a file is forgotten, also when it was not counted."""
