@@ -58,7 +58,7 @@ def close(descriptor: int) -> None:
 
 
 @contextlib.contextmanager
-def opened(path: os.PathLike[str], flags: int) -> Generator[int, None, None]:
+def opened(path: str | os.PathLike[str], flags: int) -> Generator[int, None, None]:
     """Open a file for the time of a block."""
     descriptor = os.open(path, flags)
     register(descriptor)

@@ -148,13 +148,11 @@ class Segment:
 
     def scan(self) -> int:
         """Cut off an incomplete end; return the number of records since the last scan."""
-        count, position, end = 0, max(self.position, self._scanned), self.end
-        while (found := segments.find_next(self.read, position, end)) is not None:
-            if found.kind == "torn":
-                os.ftruncate(self.descriptor, position)
-                break
-            count, position = count + 1, found.end
-        self._scanned = position
+        end = self.end
+        start = max(self.position, self._scanned)
+        count, self._scanned = segments.count(self.read, start, end)
+        if self._scanned < end:
+            os.ftruncate(self.descriptor, self._scanned)
         return count
 
     def save_cursor(self) -> None:
@@ -483,8 +481,7 @@ def _lock(path: Path) -> int | None:
 def _adopted(path: Path, descriptor: int) -> Segment | None:
     """Return the segment of a locked file; None, and close it, if this version can't read it."""
     try:
-        size = os.fstat(descriptor).st_size
-        cursor = segments.read_head(os.pread(descriptor, segments.HEAD_BYTES, 0), size)
+        cursor, size = _cursor_and_size(descriptor)
         if cursor is None and size >= segments.HEAD_BYTES:
             close(descriptor)  # it may be a later version's, so it stays as it is
             return None
@@ -546,14 +543,19 @@ def _size(path: Path) -> int:
     return 0
 
 
+def _cursor_and_size(descriptor: int) -> tuple[int | None, int]:
+    """Return the cursor of a segment, None if this version can't read it, and its size."""
+    size = os.fstat(descriptor).st_size
+    return segments.read_head(os.pread(descriptor, segments.HEAD_BYTES, 0), size), size
+
+
 def _is_readable(path: str) -> bool:
     """Return whether this version can read a segment; True if it is gone, or can't be opened."""
     try:
-        with open(path, "rb") as file:
-            data, size = file.read(segments.HEAD_BYTES), os.fstat(file.fileno()).st_size
+        with opened(path, os.O_RDONLY) as descriptor:
+            return _cursor_and_size(descriptor)[0] is not None
     except OSError:
         return True
-    return segments.read_head(data, size) is not None
 
 
 def _look(path: Path) -> tuple[int, bool]:
@@ -561,15 +563,12 @@ def _look(path: Path) -> tuple[int, bool]:
     count, locked = 0, False
     with contextlib.suppress(FileNotFoundError), opened(path, os.O_RDONLY) as descriptor:
         locked = not _is_free(descriptor)
-        size = os.fstat(descriptor).st_size
-        cursor = segments.read_head(os.pread(descriptor, segments.HEAD_BYTES, 0), size)
-        position = size if cursor is None else cursor
+        cursor, size = _cursor_and_size(descriptor)
 
         def read(start: int, length: int) -> bytes:
             return os.pread(descriptor, length, start)
 
-        while (found := segments.find_next(read, position, size)) and found.kind != "torn":
-            count, position = count + 1, found.end
+        count, _ = segments.count(read, size if cursor is None else cursor, size)
     return count, locked
 
 

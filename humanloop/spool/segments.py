@@ -26,6 +26,7 @@ __all__ = [
     "RECORD_BYTES",
     "Found",
     "body_of",
+    "count",
     "find_next",
     "head",
     "read_head",
@@ -45,7 +46,7 @@ MAX_RECORD = 64 * 1024 * 1024
 _PART = 64 * 1024  # bytes that are searched at once
 _LONGEST_ACTION = 64
 _OF_ACTIONS = b"abcdefghijklmnopqrstuvwxyz._ "
-_OBJECT = re.compile(rb"(?<=[a-z._ ])\n\{")
+_OBJECT = re.compile(rb"\n\{")
 
 Read = Callable[[int, int], bytes]
 """Return so many bytes from a position in the file; fewer at its end."""
@@ -113,16 +114,32 @@ def find_next(read: Read, start: int, end: int) -> Found | None:
     return Found("damaged", start, stop, read(start, min(stop - start, MAX_RECORD)))
 
 
+def count(read: Read, start: int, end: int) -> tuple[int, int]:
+    """Return the number of records and damaged parts from `start` on, and where they end.
+
+    They end before `end` if the last record is torn.
+    """
+    found = 0
+    while (each := find_next(read, start, end)) is not None and each.kind != "torn":
+        found, start = found + 1, each.end
+    return found, start
+
+
 def _body_at(read: Read, start: int, end: int) -> bytes | None:
     """Return the body of the record at `start`; None if no whole record begins there."""
     header = read(start, RECORD_BYTES)
     if len(header) < RECORD_BYTES:
         return None
     length, checksum = _RECORD.unpack(header)
-    if not 0 < length <= min(end - start - RECORD_BYTES, MAX_RECORD):
+    if not _fits(length, start, end):
         return None
     body = read(start + RECORD_BYTES, length)
     return body if len(body) == length and zlib.crc32(body) == checksum else None
+
+
+def _fits(length: int, start: int, end: int) -> bool:
+    """Return whether a body of this length may be in a record at `start`."""
+    return 0 < length <= min(end - start - RECORD_BYTES, MAX_RECORD)
 
 
 def _is_cut(read: Read, start: int, end: int) -> bool:
@@ -146,9 +163,9 @@ def _next_valid(read: Read, start: int, end: int) -> int | None:
             before = part[max(RECORD_BYTES, stop - _LONGEST_ACTION) : stop]
             action = stop - len(before) + len(before.rstrip(_OF_ACTIONS))
             for offset in range(action - RECORD_BYTES, stop - RECORD_BYTES):
-                (length,) = struct.unpack_from("<I", part, offset)
-                is_possible = 0 < length <= min(end - start - offset - RECORD_BYTES, MAX_RECORD)
-                if is_possible and _body_at(read, start + offset, end) is not None:
-                    return start + offset
+                position = start + offset
+                length, _ = _RECORD.unpack_from(part, offset)
+                if _fits(length, position, end) and _body_at(read, position, end) is not None:
+                    return position
         start += _PART
     return None
