@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from fnmatch import fnmatchcase
+from typing import Any
 
 from humanloop import ApiConnectionError
 
@@ -10,19 +12,23 @@ _SECONDS = (0.1, 0.3, 1, 3, 10)
 
 
 def run_out(
-    attempt: Callable[[float], ApiConnectionError], expected: str
+    expected: str,
+    call: Callable[..., ApiConnectionError],
+    limit: str,
+    *arguments: Any,
+    **options: Any,
 ) -> tuple[float, ApiConnectionError]:
     """Return the shortest limit that is long enough to get to the point, and its error.
 
     A busy machine may need a second for what usually takes a millisecond.
 
-    attempt: makes the call with a limit, in seconds.
-    expected: how the reason begins, with {} for the limit.
+    expected: the reason, with {} for the limit, and * for any text; call: makes the call, and
+    returns its error; limit: the name of the argument that is the limit, in seconds.
     """
     reason = None
     for seconds in _SECONDS:
-        error = attempt(seconds)
+        error = call(*arguments, **options, **{limit: seconds})
         reason = error.reason
-        if reason.startswith(expected.format(seconds)):
+        if fnmatchcase(reason, expected.format(seconds)):
             return seconds, error
     raise AssertionError(f"{reason!r} instead of {expected!r}")

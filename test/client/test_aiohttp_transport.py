@@ -1140,27 +1140,24 @@ def test_a_lookup_that_outlives_its_loop(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_what_took_so_long(server: Any, tls_server: Any, new_sockets: Any) -> None:
-    def see(expected: str, limit: str, *arguments: Any, **fields: Any) -> None:
-        run_out(lambda seconds: failure(*arguments, **fields, **{limit: seconds}), expected)
-
     server.reply = hang
     expected = "no complete answer within {} seconds (while waiting for the answer)"
-    see(expected, "timeout", server.host)
+    run_out(expected, failure, "timeout", server.host)
     server.reply = hang_after(HEAD + b"Content-Length: 9\r\n\r\n{")
     expected = "no complete answer within {} seconds (while reading the rest of the answer)"
-    see(expected, "timeout", server.host)
+    run_out(expected, failure, "timeout", server.host)
     expected = "nothing came for {} seconds (while reading the rest of the answer)"
-    see(expected, "read_timeout", server.host)
+    run_out(expected, failure, "read_timeout", server.host)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         address = f"127.0.0.1:{silent.getsockname()[1]}"
         expected = "no connection within {} seconds (while securing the connection by TLS)"
-        see(expected, "timeout", f"https://{address}", {"verify_ssl": False})
+        run_out(expected, failure, "timeout", f"https://{address}", {"verify_ssl": False})
         expected = "no connection within {} seconds (while waiting for the proxy's tunnel)"
         options = {"proxy": f"http://{address}", "verify_ssl": False}
-        see(expected, "connect_timeout", "https://api.example", options)
+        run_out(expected, failure, "connect_timeout", "https://api.example", options)
         expected = "no complete answer within {} seconds (while sending the request)"
         body = b"x" * 20_000_000
-        see(expected, "timeout", f"http://{address}", method="POST", body=body)
+        run_out(expected, failure, "timeout", f"http://{address}", method="POST", body=body)
 
 
 def test_a_host_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -218,21 +218,20 @@ def test_an_asynchronous_hook_that_hangs_ends_with_the_call(event: str, server: 
     async def hang(*_: Any) -> None:
         await asyncio.Event().wait()
 
-    async def main(seconds: float) -> None:
+    async def main(timeout: float) -> None:
         async with Humanloop("k", server.host, retries=FAST, event_hooks={event: [hang]}) as client:
-            await client.projects.alist(timeout=seconds, skip_deserialization=True)
+            await client.projects.alist(timeout=timeout, skip_deserialization=True)
 
-    def call(seconds: float) -> ApiTimeoutError:
+    def call(timeout: float) -> ApiTimeoutError:
         server.requests.clear()
         server.answer_in_turn(b"" if event == "error" else 200)
         with pytest.raises(ApiTimeoutError) as caught:
-            asyncio.run(main(seconds), debug=True)
+            asyncio.run(main(timeout), debug=True)
         return caught.value
 
-    where = hang.__qualname__
-    seconds, error = run_out(
-        call, f"no complete answer within {{}} seconds (while in the event hook {where}"
-    )
+    doing = f"in the event hook {hang.__qualname__}"
+    expected = f"no complete answer within {{}} seconds (while {doing})"
+    seconds, error = run_out(expected, call, "timeout")
     assert error.elapsed is not None
     assert error.elapsed < seconds + 10
     assert error.sent == (event != "request")
@@ -247,12 +246,14 @@ def test_nothing_is_sent_after_a_hook_that_took_too_long(caller: Any, server: An
 
     client = caller.client(server.host, event_hooks={"request": [think]})
 
-    def call(seconds: float) -> ApiTimeoutError:
+    def call(timeout: float) -> ApiTimeoutError:
         with pytest.raises(ApiTimeoutError) as caught:
-            listing(caller, client, timeout=seconds)
+            listing(caller, client, timeout=timeout)
         return caught.value
 
-    _, error = run_out(call, "no complete answer within {} seconds (while in the event hook ")
+    doing = f"in the event hook {think.__qualname__}"
+    expected = f"no complete answer within {{}} seconds (while {doing})"
+    _, error = run_out(expected, call, "timeout")
     assert not error.sent
     assert server.requests == []
 

@@ -123,15 +123,16 @@ def test_who_looks_on_may_read_the_body(server: Any, client: Humanloop, traced: 
 def test_the_deadline_holds_for_calls_that_are_traced(
     server: Any, client: Humanloop, traced: Traced
 ) -> None:
-    def call(seconds: float) -> ApiTimeoutError:
+    def call(timeout: float) -> ApiTimeoutError:
         traced.calls.clear()
         server.requests.clear()
         with pytest.raises(ApiTimeoutError) as caught:
-            client.projects.list(timeout=seconds)
+            client.projects.list(timeout=timeout)
         return caught.value
 
     server.reply = server.hanging()
-    run_out(call, "no complete answer within {} seconds (while waiting for the answer)")
+    expected = "no complete answer within {} seconds (while waiting for the answer)"
+    run_out(expected, call, "timeout")
     assert traced.calls == [("GET", f"{server.host}/projects", "ReadTimeoutError")]
     assert len(server.requests) == 1
 
@@ -408,27 +409,24 @@ def failure(host: str, settings: dict[str, Any] | None = None, **fields: Any) ->
 
 
 def test_what_took_so_long(server: Any, new_sockets: Any) -> None:
-    def see(expected: str, limit: str, *arguments: Any, **fields: Any) -> None:
-        run_out(lambda seconds: failure(*arguments, **fields, **{limit: seconds}), expected)
-
     server.reply = server.hanging()
     expected = "no complete answer within {} seconds (while waiting for the answer)"
-    see(expected, "timeout", server.host)
+    run_out(expected, failure, "timeout", server.host)
     server.reply = server.hanging(HEAD + b"Content-Length: 9\r\n\r\n{")
     expected = "no complete answer within {} seconds (while reading the rest of the answer)"
-    see(expected, "timeout", server.host)
+    run_out(expected, failure, "timeout", server.host)
     expected = "nothing came for {} seconds (while reading the rest of the answer)"
-    see(expected, "read_timeout", server.host)
+    run_out(expected, failure, "read_timeout", server.host)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         address = f"127.0.0.1:{silent.getsockname()[1]}"
         expected = "no connection within {} seconds (while securing the connection by TLS)"
-        see(expected, "timeout", f"https://{address}", {"verify_ssl": False})
+        run_out(expected, failure, "timeout", f"https://{address}", {"verify_ssl": False})
         expected = "no connection within {} seconds (while waiting for the proxy's tunnel)"
         options = {"proxy": f"http://{address}", "verify_ssl": False}
-        see(expected, "connect_timeout", "https://api.example", options)
+        run_out(expected, failure, "connect_timeout", "https://api.example", options)
         expected = "no complete answer within {} seconds (while sending the request)"
         body = b"x" * 20_000_000
-        see(expected, "timeout", f"http://{address}", method="POST", body=body)
+        run_out(expected, failure, "timeout", f"http://{address}", method="POST", body=body)
     listener = socket.create_server(("127.0.0.1", 0), backlog=0)
     fillers = [socket.socket() for _ in range(3)]
     for filler in fillers:
@@ -436,7 +434,7 @@ def test_what_took_so_long(server: Any, new_sockets: Any) -> None:
         filler.connect_ex(listener.getsockname())
     address = f"127.0.0.1:{listener.getsockname()[1]}"
     expected = f"no connection within {{}} seconds (while connecting to {address})"
-    see(expected, "connect_timeout", f"http://{address}")
+    run_out(expected, failure, "connect_timeout", f"http://{address}")
     for sock in (listener, *fillers):
         sock.close()
 
