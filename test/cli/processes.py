@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import signal
 import subprocess
@@ -14,9 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import subprocesses
 from prepared import prepare
-
-import humanloop
 
 COMMAND = (sys.executable, "-m", "humanloop")
 SECONDS = 120  # after which a process counts as hanging
@@ -24,8 +22,8 @@ SECONDS = 120  # after which a process counts as hanging
 
 def environment(**more: str) -> dict[str, str]:
     """This process's environment without the variables of humanloop, and with others."""
-    kept = {name: text for name, text in os.environ.items() if "HUMANLOOP_" not in name}
-    return {**kept, "PYTHONPATH": str(Path(humanloop.__file__).parents[1]), **more}
+    variables = subprocesses.environment()
+    return {**{n: text for n, text in variables.items() if "HUMANLOOP_" not in n}, **more}
 
 
 def run(

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import subprocess
 import sys
 import threading
 from collections import Counter
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import urllib3
+from subprocesses import environment
 
-import humanloop
 from humanloop.server.operations.calls import SLICE
 
 from .api import API_KEY, Api
@@ -30,7 +28,7 @@ def start(url: str, *options: str) -> tuple[subprocess.Popen[str], str]:
     command = [sys.executable, "-m", "humanloop", "serve", "--port", "0", "--api-key", API_KEY]
     process = subprocess.Popen(
         [*command, "--database", url, *options],
-        env={**os.environ, "PYTHONPATH": str(Path(humanloop.__file__).parents[1])},
+        env=environment(),
         stdout=subprocess.PIPE,
         text=True,
     )

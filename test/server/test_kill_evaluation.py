@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import create_engine, text
+from subprocesses import environment
 
-import humanloop
 from humanloop.server.store import urls
 
 from . import databases
@@ -37,7 +35,7 @@ class Process:
     def __init__(self, url: str) -> None:
         self._process = subprocess.Popen(
             [sys.executable, "-c", SERVER, url],
-            env={**os.environ, "PYTHONPATH": str(Path(humanloop.__file__).parents[1])},
+            env=environment(),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

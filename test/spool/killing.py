@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import humanloop
+from subprocesses import environment
+
 from humanloop import Humanloop
 
-ROOT = Path(humanloop.__file__).parents[1]
 KEY = "hl_key-of-the-tests"
 # Python 3.12 and later warn of any fork beside a thread.
 WARNINGS = "error,ignore:This process:DeprecationWarning"
@@ -76,7 +76,7 @@ def _serve(directory: Path, port: int) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "humanloop", "serve", "--port", str(port), "--api-key", KEY]
     process = subprocess.Popen(
         [*command, "--database", f"sqlite:///{directory / 'own.db'}"],
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        env=environment(),
         stdout=subprocess.PIPE,
         text=True,
     )
@@ -92,7 +92,7 @@ def _begin(directory: Path, host: str, processes: int, limit: int) -> subprocess
     arguments = [str(directory), host, KEY, str(processes), str(limit)]
     return subprocess.Popen(
         [sys.executable, "-c", APPLICATION, *arguments],
-        env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": WARNINGS},
+        env=environment(PYTHONWARNINGS=WARNINGS),
         start_new_session=True,
     )
 

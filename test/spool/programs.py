@@ -7,11 +7,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
+from subprocesses import environment
 
-import humanloop
 from humanloop import Flushed
 
 from .conftest import KEY, Place
@@ -25,11 +24,6 @@ client = Humanloop(key, host, spool=spool)
 LOG = {"project": "p", "config": {"model": "m"}}
 """
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-
-
-def environment(**more: str) -> dict[str, str]:
-    """Return the variables of a program that imports this package."""
-    return {**os.environ, "PYTHONPATH": str(Path(humanloop.__file__).parents[1]), **more}
 
 
 def program(

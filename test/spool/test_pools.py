@@ -11,10 +11,11 @@ import time
 from pathlib import Path
 
 import pytest
+from subprocesses import environment
 
 from .conftest import KEY, Place
 from .killing import WARNINGS
-from .programs import environment, flushed, needs_fork, program
+from .programs import flushed, needs_fork, program
 
 needs_gevent = pytest.mark.skipif(
     importlib.util.find_spec("gevent") is None, reason="needs the extra `pools`"

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from subprocesses import environment
 
 from humanloop import Flushed, SpoolOptions
 from humanloop.spool import segments
@@ -23,7 +24,7 @@ from humanloop.spool.directory import Directory
 from humanloop.spool.writer import Writer
 
 from .conftest import KEY, LOG, Place
-from .programs import begun, environment, flushed, needs_fork, program
+from .programs import begun, flushed, needs_fork, program
 
 
 @pytest.mark.parametrize(

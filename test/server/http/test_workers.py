@@ -13,8 +13,7 @@ from pathlib import Path
 
 import pytest
 import urllib3
-
-import humanloop
+from subprocesses import environment
 
 from ..api import API_KEY, Api
 from ..databases import query, wait_for
@@ -32,7 +31,7 @@ def serving(url: str, *options: str) -> Generator[tuple[subprocess.Popen[str], s
     command = [sys.executable, "-m", "humanloop", "serve", "--port", "0", "--database", url]
     process = subprocess.Popen(
         [*command, "--workers", "2", *options],
-        env={**os.environ, "PYTHONPATH": str(Path(humanloop.__file__).parents[1])},
+        env=environment(),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 from prepared import prepare
+from subprocesses import environment
 
-import humanloop
 from humanloop.server import EmbeddedServer, StartError
 from humanloop.server.store.database import Database
 
@@ -48,7 +48,7 @@ def in_another_process(path: Path) -> bool:
     )
     done = subprocess.run(
         [sys.executable, "-c", program, path],
-        env={**os.environ, "PYTHONPATH": str(Path(humanloop.__file__).parents[1])},
+        env=environment(),
         stderr=subprocess.PIPE,
         text=True,
     )

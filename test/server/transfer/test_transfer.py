@@ -22,8 +22,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from prepared import prepare
+from subprocesses import environment
 
-import humanloop
 from humanloop import cli
 from humanloop.server import EmbeddedServer
 
@@ -389,10 +389,9 @@ def test_an_import_that_is_killed_can_be_repeated(source: Path, tmp_path: Path) 
     ]
     random.Random(1).shuffle(many)
     file.write_text("".join(json.dumps(each) + "\n" for each in many))
-    environment = {**os.environ, "PYTHONPATH": str(Path(humanloop.__file__).parents[1])}
     command = [sys.executable, "-m", "humanloop.cli", "import", str(file), "--database", str(copy)]
     for _ in range(2):
-        process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
+        process = subprocess.Popen(command, env=environment(), stdout=subprocess.DEVNULL)
         before = _count(copy)
         while _count(copy) <= before and process.poll() is None:
             threading.Event().wait(0.002)  # not to take the time from it
