@@ -122,19 +122,18 @@ class Sender:
 
     def start(self) -> bool:
         """Start the thread unless it runs; return whether it runs now."""
-        with no_fork.lock:
-            if self.is_running or (self._thread is not None and self._thread.is_alive()):
-                return True
-            try:
-                # A signal handler may raise anywhere here, and the next call then starts another.
-                self._thread = threading.Thread(
+        try:
+            with no_fork.lock:
+                if self.is_running or (self._thread is not None and self._thread.is_alive()):
+                    return True
+                self._thread = thread = threading.Thread(
                     target=self._run, name="humanloop-spool", daemon=True
                 )
-                self._thread.start()
-            except RuntimeError as error:  # the interpreter ends, or allows no (more) threads
-                self._thread = None
-                self.last_error = str(error)
-                return False
+            # Others may be here, too, and a signal handler may raise: the last one made runs.
+            thread.start()
+        except RuntimeError as error:  # the interpreter ends, or allows no (more) threads
+            self.last_error = str(error)
+            return False
         return True
 
     def close(self, timeout: float) -> None:
@@ -171,14 +170,14 @@ class Sender:
         self.delivery.is_stopped = True
         self.writer.bell.set()
         thread = self._thread
-        if thread is not None and thread is not threading.current_thread():
+        if thread is not None and thread is not threading.current_thread() and thread.is_alive():
             thread.join(seconds)
         if not self.is_running and not self.is_in_round:
             self._close()
 
     def _run(self) -> None:
         if threading.current_thread() is not self._thread:
-            return  # start() was interrupted, and called again
+            return  # another one was made meanwhile
         self.is_running = True
         try:
             self._send_until_stopped()

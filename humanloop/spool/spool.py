@@ -286,15 +286,17 @@ class Spool:
         return sender
 
     def _made(self) -> Sender:
-        with no_fork.importing():
-            if self._sender is None or self._sender.writer.is_closed:
+        sender = self._sender
+        if sender is None or sender.writer.is_closed:
+            with no_fork.importing():
                 made = self._make()
-                # A signal handler may have logged meanwhile, and made another.
-                if self._sender is None or self._sender.writer.is_closed:
+            with no_fork.lock:
+                sender = self._sender
+                if sender is None or sender.writer.is_closed:
                     self._sender = made
-                else:
-                    made.stop(0.0)
-            return self._sender
+                    return made
+            made.stop(0.0)  # another thread was faster, or a signal handler
+        return sender
 
     def _make(self) -> Sender:
         configuration = self._api_client.configuration

@@ -147,8 +147,8 @@ class Writer:
         if self.tally.written >= self.ring_at or self._unrung >= BATCH_BYTES:
             self._unrung = 0
             self.bell.set()
-        if self._syncs_each and segment is not None:
-            _sync_now(segment)
+        if segment is not None and self.options.durability != "process":
+            self._keep_safe(segment)
 
     def _append_alone(self, record: bytes) -> Segment:
         """Write a record while holding the lock: to a new segment, or after a failed write.
@@ -196,17 +196,20 @@ class Writer:
         if self.options.durability != "process":
             self._directory.sync()
         self._switch(segment)
-        if self.options.durability == "interval" and self._syncer is None:
-            self._start_syncing()
         return segment
 
-    def _start_syncing(self) -> None:
-        syncer = threading.Thread(target=self._keep_syncing, daemon=True)
-        try:
-            syncer.start()
-            self._syncer = syncer
-        except RuntimeError:  # the interpreter ends, or no more threads are allowed
-            self._syncs_each = True
+    def _keep_safe(self, segment: Segment) -> None:
+        """Bring a segment's new record to the disk, or see that a thread will."""
+        syncer = self._syncer
+        if not self._syncs_each and (syncer is None or not syncer.is_alive()):
+            try:
+                self._syncer = syncer = threading.Thread(target=self._keep_syncing, daemon=True)
+                # Others may be here, too, and a signal handler may raise: the last one made runs.
+                syncer.start()
+            except RuntimeError:  # the interpreter ends, or no more threads are allowed
+                self._syncs_each = True
+        if self._syncs_each:
+            _sync_now(segment)
 
     def _switch(self, segment: Segment | None) -> None:
         if self._write_now is not None:
@@ -299,6 +302,8 @@ class Writer:
 
     def _keep_syncing(self) -> None:
         """Sync the segments to the disk every SYNC_SECONDS, until there are none."""
+        if threading.current_thread() is not self._syncer:
+            return  # another one was made meanwhile
         synced: dict[Path, int] = {}
         pause = threading.Event()
         while True:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -23,20 +24,28 @@ host, key, spool = sys.argv[1:]
 client = Humanloop(key, host, spool=spool)
 LOG = {"project": "p", "config": {"model": "m"}}
 """
+SECONDS = 100
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 
 
 def program(
     place: Place, code: str, *flags: str, begin: str = BEGIN
 ) -> subprocess.CompletedProcess[str]:
-    """Run a program to its end, and return the result."""
-    return subprocess.run(
+    """Run a program to its end, and return the result; one that hangs says where."""
+    with subprocess.Popen(
         [sys.executable, *flags, "-c", begin + code, place.host, KEY, str(place.spool)],
-        env=environment(PYTHONWARNINGS=WARNINGS),
-        capture_output=True,
+        env=environment(PYTHONWARNINGS=WARNINGS, PYTHONFAULTHANDLER="1"),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
-        timeout=60,
-    )
+    ) as running:
+        try:
+            out, err = running.communicate(timeout=SECONDS)
+        except subprocess.TimeoutExpired:
+            running.send_signal(signal.SIGABRT)  # it writes the stacks of its threads
+            out, err = running.communicate()
+            pytest.fail(f"the program did not end within {SECONDS} seconds:\n{out}\n{err}")
+    return subprocess.CompletedProcess(running.args, running.returncode, out, err)
 
 
 def begun(place: Place, code: str) -> subprocess.Popen[str]:

@@ -238,6 +238,58 @@ print([each.flush(30).left for each in clients])
         assert (done.stdout, done.stderr.count("\n")) == ("[0, 0, 0]\n", 3), done.stderr
 
 
+# A program in which another thread logs for the first time while the main thread holds a lock of
+# Python's own, as it does when a signal handler interrupts it there. `log()` is that handler.
+LOCKED = """
+def wait_for(name):
+    while True:
+        frame = sys._current_frames().get(thread.ident)
+        while frame is not None:
+            if frame.f_code.co_name == name:
+                return
+            frame = frame.f_back
+        time.sleep(0.001)
+def log():
+    client.log_later(**LOG)
+    print("logged")
+thread = threading.Thread(target=client.log_later, kwargs=LOG)
+"""
+
+
+def test_a_handler_that_interrupts_the_start_of_a_thread(place: Place) -> None:
+    code = (
+        LOCKED
+        + """
+thread.start()
+with threading._active_limbo_lock:
+    wait_for("start")
+    log()
+"""
+    )
+    assert program(place, code).stdout == "logged\n"
+
+
+def test_a_handler_that_interrupts_an_import(place: Place) -> None:
+    code = (
+        LOCKED
+        + """
+from importlib.machinery import ModuleSpec
+class Stringprep:
+    def find_spec(self, name, *_):
+        return ModuleSpec(name, self) if name == "stringprep" else None
+    def create_module(self, spec):
+        return None
+    def exec_module(self, module):
+        thread.start()
+        wait_for("acquire")
+        log()
+sys.meta_path.insert(0, Stringprep())
+import encodings.idna
+"""
+    )
+    assert program(place, code).stdout == "logged\n"
+
+
 @pytest.mark.parametrize("what", ["own", "adopted", "refused"])
 def test_a_flush_by_a_handler_that_has_interrupted_the_lock(place: Place, what: str) -> None:
     """The sending thread waits for the lock, but not for long."""
