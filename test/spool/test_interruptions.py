@@ -216,17 +216,17 @@ def handle(*_):
     count += 1
     for each in clients:
         each.log_later(**LOG, output="x" * 900)
-    if count < 300:
+    if count < 100:
         signal.setitimer(signal.ITIMER_REAL, 0.001)
 def work(client):
-    while count < 300:
+    while count < 100:
         client.log_later(**LOG, output="x" * 900)
 threads = [threading.Thread(target=work, args=[each]) for each in clients]
 signal.signal(signal.SIGALRM, handle)
 signal.setitimer(signal.ITIMER_REAL, 0.001)
 for each in threads:
     each.start()
-while count < 300:
+while count < 100:
     for each in clients:
         each.log_later(**LOG, output="x" * 900)
 for each in threads:
