@@ -26,7 +26,7 @@ from typing import Any, NamedTuple
 from humanloop.exceptions import SpoolError
 from humanloop.forks import no_fork
 from humanloop.spool import segments
-from humanloop.spool.descriptors import close, identity, is_registered, opened, register
+from humanloop.spool.descriptors import OpenFile, opened
 from humanloop.spool.options import ENVIRONMENT
 
 if sys.platform != "win32":
@@ -79,34 +79,30 @@ class Segment:
     Each use raises OSError if somebody has closed the descriptor.
     """
 
-    def __init__(self, path: Path, descriptor: int, cursor: int, tally: Tally) -> None:
+    def __init__(self, path: Path, file: OpenFile, cursor: int, tally: Tally) -> None:
         self.path = path
-        self.descriptor = descriptor
+        self.file = file
         self.position = self.cursor = cursor
         self.tally = tally
         self.pending: dict[int, None] = {}
         self.is_live = self.is_cut = False
         self._has_head = True
         self._scanned = 0
-        self._identity = identity(descriptor)
 
     @property
     def end(self) -> int:
         """The length of the file; the last record of a live one may not be whole yet."""
-        status = os.fstat(self.descriptor)
-        if (status.st_dev, status.st_ino) != self._identity:
-            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
-        return status.st_size
+        return self.file.size
 
     @property
     def is_lost(self) -> bool:
         """True if somebody has closed the descriptor."""
-        return not is_registered(self.descriptor)
+        return not self.file.is_open
 
     @property
     def is_intact(self) -> bool:
         """False if somebody has deleted, moved or shortened the file."""
-        return self.end >= self.position and _is_at(self.path, self.descriptor)
+        return self.end >= self.position and self.file.is_at(self.path)
 
     @property
     def has_unread(self) -> bool:
@@ -134,7 +130,7 @@ class Segment:
 
     def read(self, position: int, length: int) -> bytes:
         """Return `length` bytes from a position; fewer at the end of the file."""
-        return os.pread(self.descriptor, length, position)
+        return os.pread(self.file.descriptor, length, position)
 
     def next(self) -> segments.Found | None:
         """Return the content at `position`; None: nothing yet."""
@@ -152,7 +148,7 @@ class Segment:
         start = max(self.position, self._scanned)
         count, self._scanned = segments.count(self.read, start, end)
         if self._scanned < end:
-            os.ftruncate(self.descriptor, self._scanned)
+            os.ftruncate(self.file.descriptor, self._scanned)
         return count
 
     def save_cursor(self) -> None:
@@ -164,20 +160,17 @@ class Segment:
         flags = os.O_WRONLY | getattr(os, "O_NOFOLLOW", 0)
         # Suppressed if somebody has deleted the whole spool.
         with contextlib.suppress(*_GONE), opened(self.path, flags) as descriptor:
-            if identity(descriptor) == self._identity:
+            if self.file.has(descriptor):
                 os.pwrite(descriptor, segments.head(cursor), 0)
             self.cursor = cursor
 
     def close(self, *, remove: bool = False) -> None:
         """Close the file and release its lock; remove: delete it first."""
-        if self.descriptor < 0:
-            return
-        if remove:
+        if remove and self.file.is_open:
             with contextlib.suppress(*_GONE):
-                if _is_at(self.path, self.descriptor):  # somebody may have put another file there
+                if self.file.is_at(self.path):  # somebody may have put another file there
                     self.path.unlink()
-        descriptor, self.descriptor = self.descriptor, -1
-        close(descriptor)
+        self.file.close()
 
 
 class Account(NamedTuple):
@@ -239,13 +232,12 @@ class Directory:
         """Create, lock and return a segment; raises OSError."""
         path, final = self.path / f"{name}{NEW}", self.path / f"{name}{SPOOL}"
         with no_fork.lock:
-            descriptor = os.open(path, _OPEN | os.O_CREAT | os.O_EXCL, 0o600)
-            register(descriptor)
-            segment = Segment(final, descriptor, segments.HEAD_BYTES, tally)
+            file = OpenFile(os.open(path, _OPEN | os.O_CREAT | os.O_EXCL, 0o600))
+            segment = Segment(final, file, segments.HEAD_BYTES, tally)
             try:
-                os.fchmod(descriptor, 0o600)  # the mode of `open` is reduced by the umask
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                if os.write(descriptor, segments.head()) != segments.HEAD_BYTES:
+                os.fchmod(file.descriptor, 0o600)  # the mode of `open` is reduced by the umask
+                fcntl.flock(file.descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if os.write(file.descriptor, segments.head()) != segments.HEAD_BYTES:
                     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
                 os.rename(path, final)
             except BaseException:
@@ -314,10 +306,10 @@ class Directory:
         adopted: list[Segment] = []
         try:
             for path in paths:
-                descriptor = _lock(path)
-                if descriptor is None:
+                file = _lock(path)
+                if file is None:
                     break
-                segment = _adopted(path, descriptor)
+                segment = _adopted(path, file)
                 if segment is not None:
                     adopted.append(segment)
             else:
@@ -457,39 +449,38 @@ def new_writer() -> str:
     return f"{time.time_ns():016x}-{os.getpid()}-{os.urandom(4).hex()}"
 
 
-def _lock(path: Path) -> int | None:
-    """Return a locked descriptor; None: another process has the lock, or the file is gone."""
+def _lock(path: Path) -> OpenFile | None:
+    """Return a locked file; None: another process has the lock, or the file is gone."""
     with no_fork.tried():
         try:
-            descriptor = os.open(path, _OPEN)
+            file = OpenFile(os.open(path, _OPEN))
         except FileNotFoundError:
             return None
-        register(descriptor)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if _is_at(path, descriptor):  # otherwise it was sent and deleted meanwhile
-                return descriptor
+            fcntl.flock(file.descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if file.is_at(path):  # otherwise it was sent and deleted meanwhile
+                return file
         except BlockingIOError:
             pass
         except BaseException:
-            close(descriptor)
+            file.close()
             raise
-        close(descriptor)
+        file.close()
         return None
 
 
-def _adopted(path: Path, descriptor: int) -> Segment | None:
+def _adopted(path: Path, file: OpenFile) -> Segment | None:
     """Return the segment of a locked file; None, and close it, if this version can't read it."""
     try:
-        cursor, size = _cursor_and_size(descriptor)
+        cursor, size = _cursor_and_size(file.descriptor)
         if cursor is None and size >= segments.HEAD_BYTES:
-            close(descriptor)  # it may be a later version's, so it stays as it is
+            file.close()  # it may be a later version's, so it stays as it is
             return None
-        segment = Segment(path, descriptor, cursor or size, Tally())
+        segment = Segment(path, file, cursor or size, Tally())
         segment.tally.written = segment.scan()
         return segment
     except BaseException:
-        close(descriptor)
+        file.close()
         raise
 
 
@@ -504,23 +495,15 @@ def _exclusive(path: Path) -> Generator[int, None, None]:
     """Open or create a file for appending, once no other caller of this function has it open."""
     while True:
         with no_fork.tried():
-            descriptor = os.open(path, _OPEN | os.O_CREAT, 0o600)
-            register(descriptor)
+            file = OpenFile(os.open(path, _OPEN | os.O_CREAT, 0o600))
         try:
-            os.fchmod(descriptor, 0o600)  # the mode of `open` is reduced by the umask
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-            if _is_at(path, descriptor):
-                yield descriptor
+            os.fchmod(file.descriptor, 0o600)  # the mode of `open` is reduced by the umask
+            fcntl.flock(file.descriptor, fcntl.LOCK_EX)
+            if file.is_at(path):
+                yield file.descriptor
                 return
         finally:
-            close(descriptor)
-
-
-def _is_at(path: Path, descriptor: int) -> bool:
-    """Return whether the path still leads to the file of the descriptor."""
-    with contextlib.suppress(*_GONE):
-        return os.path.samestat(os.fstat(descriptor), os.lstat(path))
-    return False
+            file.close()
 
 
 def _is_file(entry: os.DirEntry[str]) -> bool:

@@ -168,7 +168,7 @@ class Writer:
                 segment = self._active
                 if segment is None or self._in_active >= self._segment_bytes:
                     segment = self._begin()
-                if os.write(segment.descriptor, record) != len(record):
+                if os.write(segment.file.descriptor, record) != len(record):
                     self._take_back()
                     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             except OSError as error:
@@ -183,7 +183,7 @@ class Writer:
                 self._target.lead_to(None)
                 segment.scan()
                 if self._write_now is not None:
-                    self._target.lead_to(segment.descriptor)
+                    self._target.lead_to(segment.file)
 
     def _begin(self) -> Segment:
         """Begin a segment, and end the previous one; raises SpoolError and OSError."""
@@ -213,7 +213,7 @@ class Writer:
 
     def _switch(self, segment: Segment | None) -> None:
         if self._write_now is not None:
-            self._target.lead_to(None if segment is None else segment.descriptor)
+            self._target.lead_to(None if segment is None else segment.file)
         before, self._active = self._active, segment
         self._in_active = 0
         if before is not None:
@@ -233,7 +233,7 @@ class Writer:
             if not is_taken:
                 return False
             # A signal handler may have raised amid a switch, so the target itself is asked, too.
-            if segment is self._active or self._target.leads_to(segment.descriptor):
+            if segment is self._active or self._target.leads_to(segment.file):
                 self._switch(None)  # from now on, no thread writes to it
             if not segment.is_done():
                 return False

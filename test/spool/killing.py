@@ -24,10 +24,12 @@ WARNINGS = "error,ignore:This process:DeprecationWarning"
 
 APPLICATION = """
 import os, resource, sys, threading
-from humanloop import Humanloop, SpoolFullError
+from humanloop import Humanloop, SpoolFullError, SpoolOptions
 
 directory, host, key, processes, limit = sys.argv[1:]
-client = Humanloop(key, host, spool=directory + "/spool", retries=1)
+# Without a bound, a server that takes long to start would have too much to store at the end.
+options = SpoolOptions(directory + "/spool", max_bytes=1_000_000, when_full="block")
+client = Humanloop(key, host, spool=options, retries=1)
 
 def work(number):
     told = os.open(f"{directory}/told-{os.getpid()}", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)

@@ -16,7 +16,7 @@ import pytest
 from humanloop import Flushed, SpoolFullError, SpoolOptions
 from humanloop.forks import no_fork
 from humanloop.http import Request
-from humanloop.spool.descriptors import Target
+from humanloop.spool.descriptors import OpenFile, Target
 
 from .conftest import LOG, Place
 from .programs import begun, flushed, needs_fork, program, wait_until
@@ -124,7 +124,7 @@ def test_a_handler_that_raises_amid_a_change_of_files(
 
     lead_to = Target.lead_to
 
-    def interrupted(target: Target, source: int | None) -> None:
+    def interrupted(target: Target, source: OpenFile | None) -> None:
         lead_to(target, source)
         monkeypatch.undo()
         raise Interrupted
@@ -523,6 +523,38 @@ for each in others:
     assert outputs == {*map(str, range(7))}
     assert {path.read_text() for path in tmp_path.glob("other-*")} == {"mine"}
     assert place.files() == []
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs closerange")
+def test_clients_of_a_program_that_closes_all_its_files(place: Place) -> None:
+    """The files of one client may get the numbers that those of another one had."""
+    code = """
+import fcntl
+from humanloop import RetryPolicy
+retries = RetryPolicy(backoff=60, backoff_cap=60, random=lambda: 1.0)
+clients = [Humanloop(key, host, spool=spool, retries=retries) for _ in range(4)]
+for each in clients:
+    each.log_later(**LOG, output="before")
+    each.flush(0)
+while {each.spool.stats().state for each in clients} != {"waiting"}:
+    time.sleep(0.01)
+os.closerange(3, 2000)
+for number in range(3):
+    for each in reversed(clients):
+        each.log_later(**LOG, output=str(number))
+files = held = 0
+for path in os.scandir(next(os.scandir(spool)).path):
+    files += 1
+    try:
+        fcntl.flock(os.open(path, os.O_RDWR), fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        held += 1
+print(files, held, flush=True)
+os._exit(0)
+"""
+    assert program(place, code).stdout == "8 4\n"
+    with place.server():
+        assert flushed(place) == Flushed(16, 0)
 
 
 @needs_fork

@@ -178,6 +178,31 @@ print(client.flush(10), client.spool.stats().written)
 
 
 @needs_fork
+def test_forks_that_open_files_before_they_log(place: Place) -> None:
+    """The files of the child may have the numbers that those of the parent had."""
+    code = """
+client.log_later(**LOG)
+for lowest in range(3, 12):
+    child = os.fork()
+    if child == 0:
+        files = [open(os.devnull)]
+        while files[-1].fileno() < lowest - 1:
+            files.append(open(os.devnull))
+        for number in range(3):
+            client.log_later(**LOG, output=f"{lowest} {number}")
+            assert client.flush(20).left == 0
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+"""
+    with place.server():
+        done = program(place, code)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert flushed(place).left == 0
+        outputs = {each.get("output") for each in place.records()}
+        assert outputs >= {f"{lowest} {number}" for lowest in range(3, 12) for number in range(3)}
+
+
+@needs_fork
 def test_forks_while_threads_log(place: Place) -> None:
     """The child can log, whatever lock a thread of the parent holds during the fork."""
     code = """

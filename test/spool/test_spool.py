@@ -43,6 +43,7 @@ from humanloop.spool import segments
 from humanloop.spool.batches import BY_REFERENCE, Item
 from humanloop.spool.batches import LOG as LOG_ACTION
 from humanloop.spool.delivery import _next_try
+from humanloop.spool.descriptors import OpenFile
 from humanloop.spool.directory import Directory, Segment, Tally
 from humanloop.spool.writer import Writer
 from humanloop.testing import TestTransport
@@ -872,7 +873,7 @@ def test_feedback_that_waits_for_a_later_file(place: Place) -> None:
 
 
 def test_a_record_that_was_tried_for_days() -> None:
-    item = Item(Segment(Path("none"), -1, 0, Tally()), 0, LOG_ACTION, b"{}", "", "")
+    item = Item(Segment(Path("none"), OpenFile(-1), 0, Tally()), 0, LOG_ACTION, b"{}", "", "")
     item.tries = 100_000
     assert _next_try(item) == 60
 

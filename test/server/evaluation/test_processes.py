@@ -115,7 +115,6 @@ def test_a_check_waits_for_no_run(own: Engine) -> None:
         while not endless[0].done():
             assert own.check(GOOD) == []
             answered += 1
-        assert not endless[-1].done()
     assert answered > len(endless)  # so no call waited for a whole run
 
 
