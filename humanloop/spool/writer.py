@@ -230,7 +230,7 @@ class Writer:
         if not segment.is_done():
             return False
         with no_fork.tried() as is_taken:
-            if not is_taken:
+            if not is_taken or not segment.is_done():  # its first record may have come meanwhile
                 return False
             # A signal handler may have raised amid a switch, so the target itself is asked, too.
             if segment is self._active or self._target.leads_to(segment.file):

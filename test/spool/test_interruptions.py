@@ -108,7 +108,8 @@ print(len(returned))
     )
     with place.server():
         done = program(place, code)
-        assert int(done.stdout) > 0, done.stderr
+        assert done.returncode == 0, done.stderr
+        assert int(done.stdout) > 0
         assert flushed(place) == Flushed(0, 0)
         assert len(place.records()) >= int(done.stdout)
     assert place.files(".spool") == []
