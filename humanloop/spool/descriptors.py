@@ -151,15 +151,20 @@ class Target:
 
 
 _numbers: set[int] = set()  # of all targets, also if somebody has closed them
-_null: OpenFile | None = None
+_reading_end: OpenFile | None = None
 
 
 def _nowhere() -> OpenFile:
-    """Return a file to which nothing can be written."""
-    global _null
-    if _null is None or not _null.is_open:
-        _null = OpenFile(os.open(os.devnull, os.O_RDONLY))
-    return _null
+    """Return a file to which nothing can be written, and which is nobody else's.
+
+    It is the reading end of a pipe: a daemon may open the null device under the same number.
+    """
+    global _reading_end
+    if _reading_end is None or not _reading_end.is_open:
+        reading, writing = os.pipe()
+        _reading_end = OpenFile(reading)
+        os.close(writing)
+    return _reading_end
 
 
 def _high_copy(file: OpenFile) -> OpenFile | None:

@@ -558,6 +558,26 @@ os._exit(0)
         assert flushed(place) == Flushed(16, 0)
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="needs closerange")
+def test_a_program_that_closes_all_its_files_and_opens_the_null_device(place: Place) -> None:
+    """As daemons do, for their output; no record goes there."""
+    code = """
+client.log_later(**LOG, output="0")
+assert client.flush(20).left == 0
+client.close()
+os.closerange(3, 2000)
+for _ in range(20):
+    os.open(os.devnull, os.O_RDWR)
+for number in range(1, 4):
+    client.log_later(**LOG, output=str(number))
+    assert client.flush(20).left == 0
+"""
+    with place.server():
+        done = program(place, code)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert {each["output"] for each in place.records()} == {*map(str, range(4))}
+
+
 @needs_fork
 def test_a_fork_after_a_program_has_closed_all_its_files(place: Place, tmp_path: Path) -> None:
     """The child closes no file of the program that has the number of one of the spool's."""
