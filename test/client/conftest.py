@@ -69,6 +69,7 @@ class Loopback:
 
     def __init__(self, certificate: str | None = None) -> None:
         self.requests: list[Recorded] = []
+        self._came = threading.Condition()
         self.connections = 0
         self.greeting = b""  # sent as soon as a connection is made
         self.answer()
@@ -109,6 +110,12 @@ class Loopback:
             made.append(self.sending(reply, then_close=True) if isinstance(reply, bytes) else reply)
         turns = iter(made[:-1])
         self.reply = lambda request, connection: next(turns, made[-1])(request, connection)
+
+    def arrived(self, count: int) -> int:
+        """Wait for so many requests, as who sent them may give up first; return how many came."""
+        with self._came:
+            self._came.wait_for(lambda: len(self.requests) >= count, PATIENCE)
+            return len(self.requests)
 
     @staticmethod
     def sending(data: bytes, *, then_close: bool = False) -> Reply:
@@ -183,7 +190,9 @@ class Loopback:
             connection.sendall(self.greeting)
             with connection.makefile("rb") as stream:
                 while request := _read(stream):
-                    self.requests.append(request)
+                    with self._came:
+                        self.requests.append(request)
+                        self._came.notify_all()
                     self.reply(request, connection)
 
 

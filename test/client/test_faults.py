@@ -51,6 +51,7 @@ OK = b"HTTP/1.1 200 OK\r\n"
 HEAD = OK + b"Content-Type: application/json\r\n"
 GRACE = 10.0
 """Seconds that a busy machine may add to a deadline."""
+NO_ANSWER = "no complete answer within {} seconds (while *"
 FAST = RetryPolicy(backoff=0.001)
 EAGER = RetryPolicy(attempts=10, backoff=0.001)
 
@@ -386,21 +387,28 @@ def test_what_may_have_been_done(caller: Any, server: Any, client: Humanloop) ->
         (Call("/logs", lambda c: (c.logs.log, reference), 3), "safe"): "",
         (GET, "safe"): "",
     }
-    for reply in (server.sending(b"", then_close=True), server.hanging()):
-        for (call, safe), words in calls.items():
-            server.requests.clear()
-            server.reply = reply
-            with pytest.raises(ApiConnectionError) as caught:
-                call(caller, client, timeout=0.3)
-            assert len(server.requests) == (call.tries if safe and not hanging(caught) else 1)
-            assert caught.value.sent
-            assert words in caught.value.hint
-            assert bool(caught.value.hint) == bool(words)
-            assert str(caught.value).count("\n") == bool(words)
 
+    def error_of(call: Call, **limit: float) -> ApiConnectionError:
+        with pytest.raises(ApiConnectionError) as caught:
+            call(caller, client, **limit)
+        return caught.value
 
-def hanging(caught: pytest.ExceptionInfo[ApiConnectionError]) -> bool:
-    return isinstance(caught.value, ApiTimeoutError)
+    for (call, safe), words in calls.items():
+        server.requests.clear()
+        server.send_raw(b"")
+        dropped = error_of(call)
+        assert type(dropped) is ApiConnectionError
+        assert len(server.requests) == (call.tries if safe else 1)
+        server.requests.clear()
+        server.reply = server.hanging()
+        _, late = run_out(NO_ANSWER, error_of, "timeout", call)
+        assert type(late) is ApiTimeoutError
+        assert server.arrived(1) == 1
+        for error in (dropped, late):
+            assert error.sent
+            assert words in error.hint
+            assert bool(error.hint) == bool(words)
+            assert str(error).count("\n") == bool(words)
 
 
 def test_no_hint_where_nothing_was_sent(caller: Any) -> None:
@@ -978,11 +986,12 @@ def test_the_timeout_is_one_deadline_for_all_tries(
     caller: Any, server: Any, client: Humanloop
 ) -> None:
     server.reply = server.hanging()
-    error = failure(GET, caller, client, server.host, 1, timeout=0.2, retries=EAGER)
+    arguments = GET, caller, client, server.host, 1
+    seconds, error = run_out(NO_ANSWER, failure, "timeout", *arguments, retries=EAGER)
     assert type(error) is ApiTimeoutError
-    assert error.reason.startswith("no complete answer within 0.2 seconds")
-    assert 0.2 <= error.elapsed < 0.2 + GRACE
-    assert len(server.requests) == 1
+    assert error.elapsed is not None
+    assert seconds <= error.elapsed < seconds + GRACE
+    assert server.arrived(1) == 1
 
 
 def test_the_deadline_goes_on_during_retries(caller: Any, server: Any, client: Humanloop) -> None:
@@ -1004,7 +1013,7 @@ def test_a_wait_for_bytes_that_is_too_long_is_tried_again(
     assert type(error) is ApiTimeoutError
     assert error.reason.startswith("nothing came for 0.15 seconds")
     assert 0.15 * call.tries <= error.elapsed < 0.15 * call.tries + GRACE
-    assert len(server.requests) == call.tries
+    assert server.arrived(call.tries) == call.tries
 
 
 def test_reads_that_are_tried_again_stay_within_the_deadline(caller: Any, server: Any) -> None:
@@ -1112,9 +1121,8 @@ def test_the_handshake_has_no_more_time_than_is_left(
 def test_a_deadline_over_tls(caller: Any, tls_server: Any, trusting: dict[str, Any]) -> None:
     tls_server.reply = tls_server.hanging()
     client = caller.client(tls_server.host, **trusting)
-    error = failure(GET, caller, client, tls_server.host, 1, timeout=0.2)
+    _, error = run_out(NO_ANSWER, failure, "timeout", GET, caller, client, tls_server.host, 1)
     assert type(error) is ApiTimeoutError
-    assert error.reason.startswith("no complete answer within 0.2 seconds")
 
 
 @contextmanager
@@ -1206,7 +1214,7 @@ def test_looking_up_a_name_has_its_limit(
         if host != "slow.example":
             return original(host, *args, **options)
         asked.append(host)
-        assert go_on.wait(10)
+        assert go_on.wait(60)
         return original("127.0.0.1", *args, **options)
 
     monkeypatch.setattr(socket, "getaddrinfo", hanging)

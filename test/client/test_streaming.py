@@ -15,11 +15,12 @@ import threading
 import time
 import tracemalloc
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from typing import Any
 
 import pytest
+from client.limits import run_out
 
 from humanloop import AsyncStream, Humanloop, RetryPolicy, Stream, exceptions
 from humanloop.drift import DriftReport
@@ -618,6 +619,19 @@ def test_a_connection_that_is_reset(caller: Any, server: Any, client: Humanloop)
 # --- time ---
 
 
+def assert_runs_out(caller: Any, opening: Callable[[float], Any], seen: list[str]) -> None:
+    """A stream that is opened with a limit in seconds is too late after these outputs."""
+
+    def call(limit: float) -> Any:
+        try:
+            return failure(caller, opening(limit), seen)
+        except ApiTimeoutError as early:
+            return ApiTimeoutError(f"too early: {early}")
+
+    seconds, error = run_out("OK", call, "limit")
+    assert_too_late(error, seconds)
+
+
 def assert_too_late(error: Any, seconds: float) -> None:
     assert type(error) is ApiStreamTimeoutError
     assert isinstance(error, ApiTimeoutError)
@@ -628,14 +642,17 @@ def assert_too_late(error: Any, seconds: float) -> None:
 @pytest.mark.parametrize("limit", ["client", "call", "read"])
 def test_a_stream_that_falls_silent(limit: str, caller: Any, server: Any) -> None:
     server.reply = server.hanging(CHUNKED + chunks(data("a"), end=False))
-    settings: dict[str, Any] = {
-        "client": {"timeout": 0.2},
-        "call": {},
-        "read": {"read_timeout": 0.2},
-    }[limit]
-    client = caller.client(server.host, **settings)
-    stream = opened(caller, client, **({"timeout": 0.2} if limit == "call" else {}))
-    assert_too_late(failure(caller, stream, ["a"]), 0.2)
+
+    def opening(seconds: float) -> Any:
+        settings: dict[str, Any] = {
+            "client": {"timeout": seconds},
+            "call": {},
+            "read": {"read_timeout": seconds},
+        }[limit]
+        client = caller.client(server.host, **settings)
+        return opened(caller, client, **({"timeout": seconds} if limit == "call" else {}))
+
+    assert_runs_out(caller, opening, ["a"])
 
 
 DRIPS = {
@@ -647,8 +664,11 @@ DRIPS = {
 @pytest.mark.parametrize("drip", DRIPS.values(), ids=DRIPS)
 def test_a_slow_drip_is_no_sign_of_life(drip: bytes, caller: Any, server: Any) -> None:
     server.reply = server.dripping(CHUNKED + chunks(data("a"), end=False), chunks(drip, end=False))
-    client = caller.client(server.host, timeout=0.2)
-    assert_too_late(failure(caller, opened(caller, client), ["a"]), 0.2)
+
+    def opening(seconds: float) -> Any:
+        return opened(caller, caller.client(server.host, timeout=seconds))
+
+    assert_runs_out(caller, opening, ["a"])
 
 
 def test_heartbeats_are_a_sign_of_life(caller: Any, server: Any) -> None:
@@ -669,17 +689,23 @@ def test_heartbeats_are_a_sign_of_life(caller: Any, server: Any) -> None:
     client = caller.client(server.host, timeout=1)
     assert outputs(caller.all(opened(caller, client))) == ["a"]
     assert beats > 2
-    assert_too_late(failure(caller, opened(caller, client, timeout=0.3), []), 0.3)
+    server.reply = server.dripping(CHUNKED, chunks(b": beat\n\n", end=False))
+    assert_runs_out(caller, lambda seconds: opened(caller, client, timeout=seconds), [])
 
 
 def test_events_are_no_reason_to_outlive_the_deadline_of_the_call(
     caller: Any, server: Any, client: Humanloop
 ) -> None:
     server.reply = server.dripping(CHUNKED, chunks(data("a"), end=False))
-    with pytest.raises(ApiStreamTimeoutError) as caught:
-        caller.all(opened(caller, client, timeout=0.3))
-    assert_too_late(caught.value, 0.3)
-    assert len(caught.value.events) >= 1
+
+    def call(timeout: float) -> Any:
+        with pytest.raises(ApiTimeoutError) as caught:
+            caller.all(opened(caller, client, timeout=timeout))
+        error: Any = caught.value
+        return error if getattr(error, "events", ()) else ApiTimeoutError("too early")
+
+    seconds, error = run_out("OK", call, "timeout")
+    assert_too_late(error, seconds)
 
 
 def test_the_reader_may_take_its_time(caller: Any, server: Any) -> None:
@@ -693,10 +719,15 @@ def test_the_reader_may_take_its_time(caller: Any, server: Any) -> None:
 
 def test_a_head_that_does_not_come(caller: Any, server: Any, client: Humanloop) -> None:
     server.reply = server.hanging()
-    with pytest.raises(ApiTimeoutError) as caught:
-        opened(caller, client, timeout=0.2)
-    assert not isinstance(caught.value, ApiStreamingException)  # there was no stream yet
-    assert len(server.requests) == caught.value.tries == 1
+
+    def call(timeout: float) -> ApiTimeoutError:
+        with pytest.raises(ApiTimeoutError) as caught:
+            opened(caller, client, timeout=timeout)
+        return caught.value
+
+    _, error = run_out("no complete answer within {} seconds (while *", call, "timeout")
+    assert not isinstance(error, ApiStreamingException)  # there was no stream yet
+    assert server.arrived(1) == error.tries == 1
 
 
 # --- as in version 0.5 ---

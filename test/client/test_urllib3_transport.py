@@ -134,7 +134,7 @@ def test_the_deadline_holds_for_calls_that_are_traced(
     expected = "no complete answer within {} seconds (while waiting for the answer)"
     run_out(expected, call, "timeout")
     assert traced.calls == [("GET", f"{server.host}/projects", "ReadTimeoutError")]
-    assert len(server.requests) == 1
+    assert server.arrived(1) == 1
 
 
 def test_what_replaces_urlopen_answers(

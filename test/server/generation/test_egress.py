@@ -11,11 +11,13 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import urllib3
 from client.conftest import TLS
+from client.limits import run_out
 
 from humanloop import Humanloop
 from humanloop.exceptions import ServiceUnavailableError
@@ -57,6 +59,20 @@ def impatient() -> Iterator[Chats]:
     """A server that waits for half a second at most."""
     limits = ProviderLimits(seconds=0.5, silent_seconds=0.2, retry=FAST)
     with chats(limits=limits) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def whole() -> Iterator[Chats]:
+    """The same, but for silence, which may be as long."""
+    with chats(limits=replace(LIMITS, seconds=0.5)) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def silence() -> Iterator[Chats]:
+    """A server whose one limit is a fifth of a second until the next part of a stream."""
+    with chats(limits=replace(LIMITS, silent_seconds=0.2)) as found:
         yield found
 
 
@@ -216,30 +232,32 @@ class TestFaults:
 class TestDeadlines:
     """A provider that takes too long."""
 
-    @pytest.mark.parametrize("stream", [False, True])
     @pytest.mark.parametrize("data", [b"", b"HTTP/1.1 200 OK\r\nContent-Le"])
-    def test_no_answer(self, impatient: Chats, data: bytes, stream: bool) -> None:
-        impatient.provider.reply = Loopback.hanging(data)
-        text = impatient.failed(stream=stream)
-        whole, silent = "no complete answer within 0.5 seconds", "no data for 0.2 seconds"
-        assert text == (silent if stream else whole)
+    def test_no_answer(self, impatient: Chats, silence: Chats, data: bytes) -> None:
+        impatient.provider.reply = silence.provider.reply = Loopback.hanging(data)
+        assert impatient.failed() == "no complete answer within 0.5 seconds"
+        assert silence.failed(stream=True) == "no data for 0.2 seconds"
 
     def test_a_plain_answer_that_stalls(self, impatient: Chats) -> None:
         impatient.provider.reply = Loopback.hanging(FINE[:-5])
         assert impatient.failed() == "no complete answer within 0.5 seconds"
 
-    def test_a_stream_that_stalls_keeps_what_came(self, impatient: Chats) -> None:
-        impatient.provider.reply = Loopback.hanging(HEAD + chunk(delta("Hel")))
-        assert "event: error" in impatient.chat(stream=True).text
-        log = impatient.log
-        assert (log["output"], log["error"]) == ("Hel", "no data for 0.2 seconds")
+    def test_a_stream_that_stalls_keeps_what_came(self) -> None:
+        def call(silent_seconds: float) -> Any:
+            with chats(limits=replace(LIMITS, silent_seconds=silent_seconds)) as found:
+                found.provider.reply = Loopback.hanging(HEAD + chunk(delta("Hel")))
+                text, log = found.chat(stream=True).text, found.log
+            assert "output" not in log or "event: error" in text
+            return SimpleNamespace(reason=f"{log.get('output')}: {log['error']}")
+
+        run_out("Hel: no data for {} seconds", call, "silent_seconds")
 
     @pytest.mark.parametrize("head", [b"", HEAD + b"1", HEAD], ids=["head", "length", "chunks"])
-    def test_one_that_drips_ends_as_well(self, impatient: Chats, head: bytes) -> None:
+    def test_one_that_drips_ends_as_well(self, whole: Chats, head: bytes) -> None:
         piece = chunk(b":") if head == HEAD else b"0" if head else b"H"
-        impatient.provider.reply = Loopback.dripping(head, piece)
-        impatient.chat(stream=True)
-        assert impatient.log["error"] == "no complete answer within 0.5 seconds"
+        whole.provider.reply = Loopback.dripping(head, piece)
+        whole.chat(stream=True)
+        assert whole.log["error"] == "no complete answer within 0.5 seconds"
 
     def test_retries_end_with_it(self, impatient: Chats) -> None:
         impatient.provider.reply = Loopback.hanging()
