@@ -76,16 +76,17 @@ class NoFork:
             yield
 
     def _register(self) -> None:
+        if not hasattr(os, "register_at_fork"):
+            return
         # A fork takes the lock for imports first: who has it may need the one for files.
         for lock in (self.lock, self._imports):
             # Not by functions written in Python: a signal handler may raise at the beginning of
             # one, for example when a fork has just returned, and the lock would be kept for good.
-            if hasattr(os, "register_at_fork"):
-                os.register_at_fork(
-                    before=partial(lock.acquire, timeout=_PATIENCE),
-                    after_in_parent=lock.release,
-                    after_in_child=partial(_free, lock),
-                )
+            os.register_at_fork(
+                before=partial(lock.acquire, timeout=_PATIENCE),
+                after_in_parent=lock.release,
+                after_in_child=partial(_free, lock),
+            )
 
 
 @contextlib.contextmanager

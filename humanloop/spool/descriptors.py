@@ -18,8 +18,9 @@ from humanloop.forks import no_fork
 if sys.platform != "win32":
     import fcntl
 
-__all__ = ["OpenFile", "Target", "opened"]
+__all__ = ["GONE", "OpenFile", "Target", "opened"]
 
+GONE = (FileNotFoundError, NotADirectoryError)
 _HIGH = (512, 192, 96, 48)
 
 
@@ -55,7 +56,7 @@ class OpenFile:
         """Return whether a path leads to it; raises OSError if it is closed."""
         try:
             return os.path.samestat(os.fstat(self.descriptor), os.lstat(path))
-        except (FileNotFoundError, NotADirectoryError):
+        except GONE:
             return False
 
     def lead_to(self, other: OpenFile) -> None:
@@ -132,8 +133,9 @@ class Target:
                 _nowhere()  # later, the process may have too many open files
             except OSError:  # there are too many, or the limit is lower than before
                 self._end()
-            self.descriptor = -1 if self._file is None else self._file.descriptor
-            _numbers.add(self.descriptor)
+            if self._file is not None:
+                self.descriptor = self._file.descriptor
+                _numbers.add(self.descriptor)
 
     def leads_to(self, file: OpenFile) -> bool:
         """Return whether it leads to a file, also if a signal handler has raised amid a change."""

@@ -26,7 +26,7 @@ from typing import Any, NamedTuple
 from humanloop.exceptions import SpoolError
 from humanloop.forks import no_fork
 from humanloop.spool import segments
-from humanloop.spool.descriptors import OpenFile, opened
+from humanloop.spool.descriptors import GONE, OpenFile, opened
 from humanloop.spool.options import ENVIRONMENT
 
 if sys.platform != "win32":
@@ -48,7 +48,6 @@ _OPEN = os.O_RDWR | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_
 _NEW_SECONDS = 60.0  # a file that has no name after this time was left by a dead process
 
 ADOPTED = 64  # segments that are adopted at once: a process may open only so many files
-_GONE = (FileNotFoundError, NotADirectoryError)
 _TOO_MANY = (errno.EMFILE, errno.ENFILE)
 
 
@@ -159,7 +158,7 @@ class Segment:
         # With another descriptor: the segment's own one only appends.
         flags = os.O_WRONLY | getattr(os, "O_NOFOLLOW", 0)
         # Suppressed if somebody has deleted the whole spool.
-        with contextlib.suppress(*_GONE), opened(self.path, flags) as descriptor:
+        with contextlib.suppress(*GONE), opened(self.path, flags) as descriptor:
             if self.file.has(descriptor):
                 os.pwrite(descriptor, segments.head(cursor), 0)
             self.cursor = cursor
@@ -167,7 +166,7 @@ class Segment:
     def close(self, *, remove: bool = False) -> None:
         """Close the file and release its lock; remove: delete it first."""
         if remove and self.file.is_open:
-            with contextlib.suppress(*_GONE):
+            with contextlib.suppress(*GONE):
                 if self.file.is_at(self.path):  # somebody may have put another file there
                     self.path.unlink()
         self.file.close()
@@ -426,7 +425,7 @@ class Directory:
                 yield Path(entry.path)
 
     def _entries(self) -> Iterator[os.DirEntry[str]]:
-        with contextlib.suppress(*_GONE), os.scandir(self.path) as entries:
+        with contextlib.suppress(*GONE), os.scandir(self.path) as entries:
             yield from entries
 
     @contextlib.contextmanager
